@@ -1,0 +1,34 @@
+"""dpm_ref: diffusion probabilistic models (Sohl-Dickstein et al. 2015, arXiv:1503.03585) as a verifiable NumPy reference.
+
+Laws and diffusions are here; everything else is in the modules, which load when first used:
+
+    information  entropies and divergences of one component, with their derivatives
+    schedules    beta_1..T and the tables that follow from it
+    gaussian     binomial     the two columns of Table App.1
+    bounds       K, L_null, the entropy bounds of section 2.6
+    mlp          reverse      the network, and the reverse kernels f_mu, f_Sigma and f_b that it feeds
+    training     the gradient of K, Adam, checkpoints
+    data         plots        the paper's toy data, and its figures
+"""
+
+import importlib
+from types import ModuleType
+
+from dpm_ref.binomial import Bernoulli, BinomialDiffusion
+from dpm_ref.gaussian import Gaussian, GaussianDiffusion
+
+__version__ = "0.1.0"
+
+_MODULES = ("binomial", "bounds", "data", "gaussian", "information", "laws", "mlp", "plots", "reverse", "schedules", "training")
+
+__all__ = ["Bernoulli", "BinomialDiffusion", "Gaussian", "GaussianDiffusion"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _MODULES:
+        return importlib.import_module(f"dpm_ref.{name}")
+    raise AttributeError(f"module 'dpm_ref' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *_MODULES, "__version__"]

@@ -1,0 +1,163 @@
+"""The doors: every public function lets its arguments in through these.
+
+Each function returns its argument as a float64 (or int64) array, or raises a ``ValueError`` that names the
+argument, the rule and the value. Nothing is clipped, rounded or dropped on the way in.
+"""
+
+import operator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Array", "IntArray", "real", "finite", "positive", "probability", "binary", "vectors", "data", "components",
+           "times", "times_over", "one_time", "count", "positive_number", "fraction", "generator", "rounding", "broadcast"]
+
+Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+def _refuse(name: str, rule: str, array: npt.NDArray[Any], bad: npt.NDArray[np.bool_]) -> None:
+    """Raise with the first offending value and where it stands."""
+    if bad.any():
+        index = tuple(int(i) for i in np.argwhere(bad)[0])
+        place = f" at index {index}" if index else ""
+        raise ValueError(f"{name} must {rule}, got {array[index]!s}{place}")
+
+
+def real(name: str, value: npt.ArrayLike) -> Array:
+    """The argument as float64; complex numbers, strings and objects are refused."""
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # ragged lists, tensors that cannot be converted
+        raise ValueError(f"{name} must be an array of real numbers, got {type(value).__name__}: {error}") from error
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
+    return array.astype(np.float64, copy=False)
+
+
+def finite(name: str, value: npt.ArrayLike) -> Array:
+    """Real numbers, none of them nan or infinite."""
+    array = real(name, value)
+    _refuse(name, "be finite", array, ~np.isfinite(array))
+    return array
+
+
+def positive(name: str, value: npt.ArrayLike) -> Array:
+    """Finite real numbers > 0."""
+    array = real(name, value)
+    _refuse(name, "be positive and finite", array, ~((array > 0) & np.isfinite(array)))
+    return array
+
+
+def probability(name: str, value: npt.ArrayLike) -> Array:
+    """Real numbers in [0, 1]."""
+    array = real(name, value)
+    _refuse(name, "lie in [0, 1]", array, ~((array >= 0) & (array <= 1)))
+    return array
+
+
+def binary(name: str, value: npt.ArrayLike) -> Array:
+    """Numbers that are 0 or 1, of any real or bool dtype."""
+    array = real(name, value)
+    _refuse(name, "be 0 or 1", array, ~((array == 0) | (array == 1)))
+    return array
+
+
+def vectors(name: str, array: Array) -> Array:
+    """An array whose last axis is one data vector of length d >= 1."""
+    if array.ndim == 0 or array.shape[-1] == 0:
+        raise ValueError(f"{name} must have a last axis of length d >= 1, got shape {array.shape}")
+    return array
+
+
+def data(name: str, array: Array) -> Array:
+    """Data vectors, at least one of them."""
+    if vectors(name, array).size == 0:
+        raise ValueError(f"{name} must hold at least one data vector, got shape {array.shape}")
+    return array
+
+
+def components(name: str, array: Array, d: int) -> Array:
+    """Vectors of exactly d components (a last axis of length 1 does not stand for d)."""
+    if vectors(name, array).shape[-1] != d:
+        raise ValueError(f"{name} must have {d} components on its last axis, got shape {array.shape}")
+    return array
+
+
+def times(name: str, value: npt.ArrayLike, first: int, last: int) -> IntArray:
+    """Integer times in first..last; bools and floats are refused, even 2.0."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"{name} must be an integer or an array of integers, got {value!r} of dtype {array.dtype}")
+    _refuse(name, f"lie in {first}..{last}", array, (array < first) | (array > last))
+    return array.astype(np.int64, copy=False)
+
+
+def one_time(name: str, value: Any, first: int, last: int) -> int:
+    """One integer time in first..last."""
+    array = times(name, value, first, last)
+    if array.ndim:
+        raise ValueError(f"{name} must be one integer, got shape {array.shape}")
+    return int(array)
+
+
+def times_over(t: npt.ArrayLike, first: int, last: int, *states: Array) -> IntArray:
+    """Integer times in first..last that broadcast against the leading axes of the states given."""
+    array = times("t", t, first, last)
+    leading = [state.shape[:-1] for state in states]
+    try:
+        np.broadcast_shapes(array.shape, *leading)
+    except ValueError as error:
+        raise ValueError(f"t must broadcast against the leading axes of x, got t {array.shape} and axes {leading}") from error
+    return array
+
+
+def count(name: str, value: Any, least: int) -> int:
+    """An integer >= least; bools and floats are refused."""
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise ValueError(f"{name} must be an integer, got {value!r}") from error
+    if isinstance(value, (bool, np.bool_)) or number < least:
+        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+    return number
+
+
+def positive_number(name: str, value: Any, zero_allowed: bool = False) -> float:
+    """One finite real number > 0 (or >= 0)."""
+    array = finite(name, value)
+    if array.ndim or array < 0 or (array == 0 and not zero_allowed):
+        raise ValueError(f"{name} must be one number {'>=' if zero_allowed else '>'} 0, got {value!r}")
+    return float(array)
+
+
+def fraction(name: str, value: Any) -> float:
+    """One real number strictly between 0 and 1."""
+    array = finite(name, value)
+    if array.ndim or not 0 < array < 1:
+        raise ValueError(f"{name} must be one number strictly between 0 and 1, got {value!r}")
+    return float(array)
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """A ``numpy.random.Generator``; a seed is refused, since a library call that seeds itself hides its randomness."""
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng must be a numpy.random.Generator, got {rng!r}; make one with numpy.random.default_rng(seed)")
+    return rng
+
+
+def rounding(value: npt.ArrayLike) -> float:
+    """The relative spacing of the argument's own floating-point type, float64's if it has none."""
+    dtype = np.asarray(value).dtype
+    return float(np.finfo(dtype if dtype.kind == "f" else np.float64).eps)
+
+
+def broadcast(**arrays: Array) -> list[Array]:
+    """Read-only views of the arrays in their common shape."""
+    try:
+        shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
+    except ValueError as error:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ValueError(f"shapes must broadcast, got {shapes}") from error
+    return [np.broadcast_to(array, shape) for array in arrays.values()]

@@ -1,0 +1,445 @@
+"""Entropies and Kullback-Leibler divergences of one component, in nats, each with its derivative.
+
+    KL(q || p) = E_q[log q - log p]         H(q) = -E_q[log q]
+
+Both divergences are sums of terms v psi(x) with psi(x) = x - log(1 + x) >= 0, where x is the relative difference of the
+two laws. The obvious formulas subtract numbers of order one to get a result of order x^2, and lose every digit when the
+laws are nearly equal; psi is evaluated without that cancellation, so a divergence is never negative and is zero only
+where the laws are equal.
+
+A pair of probabilities (prob1, prob0) is read so: the smaller member is exact, the larger is its complement. Where only
+prob1 is given, the same holds for 1 - prob1.
+
+References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, equations (14) and (24), Table App.1.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import xlog1py, xlogy
+
+from dpm_ref import _doors
+from dpm_ref._doors import Array
+
+__all__ = ["GaussianKLGrad", "BernoulliKLGrad", "gaussian_kl", "gaussian_kl_grad", "gaussian_entropy", "gaussian_entropy_grad",
+           "gaussian_entropy_difference", "bernoulli_kl", "bernoulli_kl_grad", "bernoulli_entropy", "bernoulli_entropy_grad",
+           "probability_pair", "to_bits"]
+
+LOG_2PIE = 2.8378770664093453  # log(2 pi e), correctly rounded
+_TINY = np.finfo(np.float64).tiny
+
+
+class GaussianKLGrad(NamedTuple):
+    """Derivatives of a Gaussian KL with respect to its four arguments, elementwise."""
+
+    mean_q: Array
+    var_q: Array
+    mean_p: Array
+    var_p: Array
+
+
+class BernoulliKLGrad(NamedTuple):
+    """Derivatives of a Bernoulli KL with respect to P(x = 1) of either law, elementwise."""
+
+    q1: Array
+    p1: Array
+
+
+def to_bits(nats: npt.ArrayLike) -> Array:
+    """Nats in bits: nats / ln 2.
+
+    Parameters
+    ----------
+    nats : array_like, (...), nats
+
+    Returns
+    -------
+    ndarray, (...), bits, accurate to 2 ulp
+
+    Raises
+    ------
+    ValueError
+        If the argument is not real, since nothing else can be an amount of information.
+
+    Notes
+    -----
+    The paper computes in nats and reports bits (Table 1).
+
+    >>> print(f"{to_bits(1.0):.6f}")
+    1.442695
+    """
+    return np.asarray(_doors.real("nats", nats) / np.log(2.0))
+
+
+def gaussian_kl(mean_q: npt.ArrayLike, var_q: npt.ArrayLike, mean_p: npt.ArrayLike, var_p: npt.ArrayLike) -> Array:
+    """KL( N(mean_q, var_q) || N(mean_p, var_p) ) of scalar Gaussians, elementwise.
+
+    KL = [ psi((var_q - var_p) / var_p) + (mean_q - mean_p)^2 / var_p ] / 2,   psi(x) = x - log(1 + x)
+
+    Parameters
+    ----------
+    mean_q, var_q, mean_p, var_p : array_like, shapes that broadcast to (...)
+        Means (any unit) and variances (that unit squared), variances > 0.
+
+    Returns
+    -------
+    ndarray, (...), nats
+        Accurate to 8 ulp, never negative, 0 if and only if the laws are equal (short of underflow).
+
+    Raises
+    ------
+    ValueError
+        If an argument is not finite, a variance is not positive (a point mass has no density), or shapes do not broadcast.
+
+    Notes
+    -----
+    The terms of the bound K, equation (14), Gaussian column.
+
+    >>> print(f"{gaussian_kl(0.0, 1.0, 1.0, 2.0):.6f}")
+    0.346574
+    """
+    mq, vq, mp, vp = _gaussian_pair(mean_q, var_q, mean_p, var_p)
+    with np.errstate(over="ignore"):  # a divergence beyond 1e308 is inf
+        difference = mq - mp
+        return np.asarray(0.5 * (_psi_of_ratio(vq, vp) + difference / vp * difference))
+
+
+def gaussian_kl_grad(mean_q: npt.ArrayLike, var_q: npt.ArrayLike, mean_p: npt.ArrayLike, var_p: npt.ArrayLike) -> GaussianKLGrad:
+    """Derivatives of `gaussian_kl`, elementwise.
+
+    KL = [ var_q/var_p - 1 - log(var_q/var_p) + (mean_q - mean_p)^2 / var_p ] / 2
+        d/d mean_q = (mean_q - mean_p) / var_p
+        d/d var_q  = (1/var_p - 1/var_q) / 2
+        d/d mean_p = (mean_p - mean_q) / var_p
+        d/d var_p  = [ (var_p - var_q) - (mean_q - mean_p)^2 ] / (2 var_p^2)
+    All vanish where the laws are equal; the derivative by var_p vanishes at the moment match var_q + (mean_q - mean_p)^2.
+
+    Parameters
+    ----------
+    mean_q, var_q, mean_p, var_p : array_like, shapes that broadcast to (...)
+
+    Returns
+    -------
+    GaussianKLGrad of ndarrays, each (...), nats per unit of the argument
+
+    Raises
+    ------
+    ValueError
+        As `gaussian_kl`.
+
+    Notes
+    -----
+    For the gradient of K, equation (14).
+
+    >>> print(f"{gaussian_kl_grad(0.0, 1.0, 1.0, 2.0).mean_p:.6f}")
+    0.500000
+    """
+    mq, vq, mp, vp = _gaussian_pair(mean_q, var_q, mean_p, var_p)
+    with np.errstate(over="ignore"):
+        difference = mq - mp
+        slope = difference / vp
+        return GaussianKLGrad(slope, 0.5 * (vq - vp) / vp / vq, -slope, 0.5 * ((vp - vq) - difference * difference) / vp / vp)
+
+
+def gaussian_entropy(var: npt.ArrayLike) -> Array:
+    """Differential entropy of N(mean, var), elementwise: H = log(2 pi e var) / 2.
+
+    Parameters
+    ----------
+    var : array_like, (...), variances > 0
+
+    Returns
+    -------
+    ndarray, (...), nats, accurate to 4 ulp or 2 eps absolute, whichever is larger
+
+    Raises
+    ------
+    ValueError
+        If a variance is not positive and finite.
+
+    Notes
+    -----
+    The entropies of equations (14) and (24).
+
+    >>> print(f"{gaussian_entropy(1.0):.6f}")
+    1.418939
+    """
+    return np.asarray(0.5 * (LOG_2PIE + np.log(_doors.positive("var", var))))
+
+
+def gaussian_entropy_grad(var: npt.ArrayLike) -> Array:
+    """Derivative of `gaussian_entropy`, elementwise: dH / d var = 1 / (2 var); it vanishes nowhere.
+
+    Parameters
+    ----------
+    var : array_like, (...), variances > 0
+
+    Returns
+    -------
+    ndarray, (...), nats per unit of variance
+
+    Raises
+    ------
+    ValueError
+        If a variance is not positive and finite.
+
+    Notes
+    -----
+    For the gradient of K, equation (14), by the diffusion rate (2.4.1).
+
+    >>> print(f"{gaussian_entropy_grad(2.0):.6f}")
+    0.250000
+    """
+    return np.asarray(0.5 / _doors.positive("var", var))
+
+
+def gaussian_entropy_difference(var_a: npt.ArrayLike, var_b: npt.ArrayLike) -> Array:
+    """H(N(., var_a)) - H(N(., var_b)) = log(var_a / var_b) / 2, without cancellation, elementwise.
+
+    Parameters
+    ----------
+    var_a, var_b : array_like, shapes that broadcast to (...), variances > 0
+
+    Returns
+    -------
+    ndarray, (...), nats, accurate to 4 ulp
+
+    Raises
+    ------
+    ValueError
+        If a variance is not positive and finite, or shapes do not broadcast.
+
+    Notes
+    -----
+    The differences of entropies in equations (14) and (24).
+
+    >>> print(f"{gaussian_entropy_difference(2.0, 1.0):.6f}")
+    0.346574
+    """
+    a, b = _doors.broadcast(var_a=_doors.positive("var_a", var_a), var_b=_doors.positive("var_b", var_b))
+    return np.asarray(0.5 * _log_ratio(a, b, a - b))
+
+
+def probability_pair(prob1: npt.ArrayLike, prob0: npt.ArrayLike | None = None, name: str = "prob") -> tuple[Array, Array]:
+    """A Bernoulli law's (P(x = 1), P(x = 0)), both accurate: the smaller member as given, the larger its complement.
+
+    Parameters
+    ----------
+    prob1, prob0 : array_like, shapes that broadcast to (...), probabilities
+        Where prob0 is None it is 1 - prob1.
+    name : str
+        What the arguments are called in an error: `name` with 1 or 0 behind it.
+
+    Returns
+    -------
+    (ndarray, ndarray), each (...), dimensionless
+
+    Raises
+    ------
+    ValueError
+        If a member lies outside [0, 1], or a pair does not sum to 1 within 4 eps of its dtype (it is then no law).
+
+    Notes
+    -----
+    Table App.1, binomial column.
+
+    >>> print("%.6f %.6f" % probability_pair(0.25))
+    0.250000 0.750000
+    """
+    p1 = _doors.probability(f"{name}1", prob1)
+    if prob0 is None:
+        return p1, np.asarray(1.0 - p1)
+    p1, p0 = _doors.broadcast(**{f"{name}1": p1, f"{name}0": _doors.probability(f"{name}0", prob0)})
+    off = np.abs(p1 + p0 - 1.0)
+    if (off > 4 * max(_doors.rounding(prob1), _doors.rounding(prob0))).any():
+        raise ValueError(f"{name}1 + {name}0 must be 1 within rounding, got a pair off by {off.max():.3g}")
+    first = p1 <= p0
+    return np.where(first, p1, 1.0 - p0), np.where(first, 1.0 - p1, p0)
+
+
+def bernoulli_kl(q1: npt.ArrayLike, p1: npt.ArrayLike, q0: npt.ArrayLike | None = None, p0: npt.ArrayLike | None = None) -> Array:
+    """KL( B(q1) || B(p1) ) of single bits, elementwise.
+
+    KL = q1 psi((p1 - q1) / q1) + q0 psi((p0 - q0) / q0),   psi(x) = x - log(1 + x),   q0 = 1 - q1, p0 = 1 - p1
+
+    Parameters
+    ----------
+    q1, p1 : array_like, shapes that broadcast to (...)
+        P(x = 1) of either law.
+    q0, p0 : array_like, optional
+        P(x = 0), to be given where 1 - q1 or 1 - p1 would lose digits.
+
+    Returns
+    -------
+    ndarray, (...), nats
+        Accurate to 8 ulp, never negative, 0 if and only if the laws are equal (short of underflow); KL(0 || 0) = 0, and
+        inf where p excludes what q allows.
+
+    Raises
+    ------
+    ValueError
+        If a probability lies outside [0, 1], a pair does not sum to 1, or shapes do not broadcast.
+
+    Notes
+    -----
+    The terms of the bound K, equation (14), binomial column.
+
+    >>> print(f"{bernoulli_kl(0.5, 0.25):.6f}")
+    0.143841
+    """
+    a1, a0, b1, b0 = _bernoulli_pairs(q1, p1, q0, p0)
+    difference = _difference(b1, b0, a1, a0)
+    return np.asarray(_weighted_psi(a1, b1, difference) + _weighted_psi(a0, b0, -difference))
+
+
+def bernoulli_kl_grad(q1: npt.ArrayLike, p1: npt.ArrayLike, q0: npt.ArrayLike | None = None,
+                      p0: npt.ArrayLike | None = None) -> BernoulliKLGrad:
+    """Derivatives of `bernoulli_kl` by q1 and p1, the other members following as complements, elementwise.
+
+    KL = q1 log(q1/p1) + (1 - q1) log((1 - q1)/(1 - p1))
+        d/d q1 = log(q1/p1) - log(q0/p0) = logit q1 - logit p1
+        d/d p1 = (p1 - q1) / (p1 p0)
+    Both vanish where the laws are equal.
+
+    Parameters
+    ----------
+    q1, p1, q0, p0 : array_like, shapes that broadcast to (...)
+        As for `bernoulli_kl`.
+
+    Returns
+    -------
+    BernoulliKLGrad of ndarrays, each (...), nats; infinite or nan where a law is a point mass
+
+    Raises
+    ------
+    ValueError
+        As `bernoulli_kl`.
+
+    Notes
+    -----
+    For the gradient of K, equation (14), binomial column.
+
+    >>> print(f"{bernoulli_kl_grad(0.5, 0.25).p1:.6f}")
+    -1.333333
+    """
+    a1, a0, b1, b0 = _bernoulli_pairs(q1, p1, q0, p0)
+    difference = _difference(b1, b0, a1, a0)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        by_q = np.log(a1 / a0) - np.log(b1 / b0)
+        return BernoulliKLGrad(np.where(difference == 0, 0.0, by_q), np.where(difference == 0, 0.0, difference / b1 / b0))
+
+
+def bernoulli_entropy(p1: npt.ArrayLike, p0: npt.ArrayLike | None = None) -> Array:
+    """Entropy of a bit B(p1), elementwise: H = -p1 log p1 - p0 log p0, with H = +0.0 at p1 = 0 and 1.
+
+    Parameters
+    ----------
+    p1 : array_like, (...), P(x = 1)
+    p0 : array_like, optional
+        P(x = 0), to be given where 1 - p1 would lose digits.
+
+    Returns
+    -------
+    ndarray, (...), nats, accurate to 4 ulp
+
+    Raises
+    ------
+    ValueError
+        If a probability lies outside [0, 1] or a pair does not sum to 1.
+
+    Notes
+    -----
+    The entropies of equations (14) and (24), binomial column.
+
+    >>> print(f"{bernoulli_entropy(0.25):.6f}")
+    0.562335
+    """
+    a1, a0 = probability_pair(p1, p0, "p")
+    small = np.minimum(a1, a0)
+    return np.asarray(0.0 - xlogy(small, small) - xlog1py(1.0 - small, -small))
+
+
+def bernoulli_entropy_grad(p1: npt.ArrayLike, p0: npt.ArrayLike | None = None) -> Array:
+    """Derivative of `bernoulli_entropy` by p1, elementwise: dH / d p1 = log(p0 / p1); it vanishes at 1/2.
+
+    Parameters
+    ----------
+    p1, p0 : array_like, (...)
+        As for `bernoulli_entropy`.
+
+    Returns
+    -------
+    ndarray, (...), nats; +inf at p1 = 0 and -inf at p1 = 1
+
+    Raises
+    ------
+    ValueError
+        As `bernoulli_entropy`.
+
+    Notes
+    -----
+    For the gradient of K, equation (14), binomial column.
+
+    >>> print(f"{bernoulli_entropy_grad(0.25):.6f}")
+    1.098612
+    """
+    a1, a0 = probability_pair(p1, p0, "p")
+    with np.errstate(divide="ignore"):
+        return np.asarray(_log_ratio(a0, a1, _difference(a0, a1, a1, a0)))
+
+
+def _gaussian_pair(mean_q: npt.ArrayLike, var_q: npt.ArrayLike, mean_p: npt.ArrayLike, var_p: npt.ArrayLike) -> list[Array]:
+    return _doors.broadcast(mean_q=_doors.finite("mean_q", mean_q), var_q=_doors.positive("var_q", var_q),
+                            mean_p=_doors.finite("mean_p", mean_p), var_p=_doors.positive("var_p", var_p))
+
+
+def _bernoulli_pairs(q1: npt.ArrayLike, p1: npt.ArrayLike, q0: npt.ArrayLike | None, p0: npt.ArrayLike | None) -> list[Array]:
+    a1, a0 = probability_pair(q1, q0, "q")
+    b1, b0 = probability_pair(p1, p0, "p")
+    return _doors.broadcast(q1=a1, q0=a0, p1=b1, p0=b0)
+
+
+def _difference(b1: Array, b0: Array, a1: Array, a0: Array) -> Array:
+    """b1 - a1 from the exact members of either pair: both small ones, both complements, or either side of a half."""
+    b_first, a_first = b1 <= b0, a1 <= a0
+    opposite = np.where(b_first, (b1 - 0.5) + (a0 - 0.5), (0.5 - b0) + (0.5 - a1))
+    return np.where(b_first & a_first, b1 - a1, np.where(~b_first & ~a_first, a0 - b0, opposite))
+
+
+def _log_ratio(a: Array, b: Array, difference: Array) -> Array:
+    """log(a / b) for a, b >= 0, where `difference` is an accurate a - b; callers silence division by zero."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        ratio = a / b
+        far = np.where((ratio > _TINY) & (ratio < np.inf), np.log(ratio), np.log(a) - np.log(b))
+        near = (ratio > 0.5) & (ratio < 2.0)
+        return np.where(near, np.log1p(np.where(near, difference / b, 0.0)), far)
+
+
+def _psi_near(x: Array) -> Array:
+    """psi(x) = x - log(1 + x) on (-0.7, 2), without cancellation.
+
+    With s = x / (2 + x), log(1 + x) = 2 artanh(s), so psi = s (x - 2 s^2 sum_k s^(2k) / (2k + 3)).
+    """
+    s = x / (2.0 + x)
+    square = s * s
+    series = np.zeros_like(s)
+    for k in range(30, -1, -1):  # s^2 <= 0.29, so the last term is below 1e-17
+        series = series * square + 1.0 / (2 * k + 3)
+    return np.asarray(s * (x - 2.0 * square * series))
+
+
+def _psi_of_ratio(a: Array, b: Array) -> Array:
+    """psi(a / b - 1) for a, b > 0."""
+    x = (a - b) / b
+    near = (x > -0.7) & (x < 2.0)
+    return np.where(near, _psi_near(np.where(near, x, 0.0)), (a / b - 1.0) - _log_ratio(a, b, a - b))
+
+
+def _weighted_psi(a: Array, b: Array, difference: Array) -> Array:
+    """a psi(b / a - 1) with `difference` an accurate b - a; its limit b at a = 0, and inf at b = 0 < a."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        x = difference / a
+        near = (x > -0.7) & (x < 2.0)
+        far = np.where(a > 0, difference - a * _log_ratio(b, a, difference), b)
+        return np.where(near, a * _psi_near(np.where(near, x, 0.0)), far)

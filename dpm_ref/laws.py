@@ -1,0 +1,97 @@
+"""What the algorithms ask of a law, a diffusion and a reverse kernel.
+
+An algorithm of the paper (the bound K, importance sampling, the reverse trajectory) is written once, against these three
+nouns. Either column of Table App.1 provides the first two; a reverse kernel is any callable ``(xt, t) -> law``, so that a
+user's own model, wrapped in a lambda, is one.
+"""
+
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from dpm_ref._doors import Array
+
+__all__ = ["Law", "Diffusion", "ReverseKernel", "Edge", "law_over"]
+
+
+class Law(Protocol):
+    """A distribution of vectors with independent components; the last axis is the vector, the others are a batch."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def at(self, noise: npt.ArrayLike) -> Array: ...
+    def noise(self, shape: tuple[int, ...], *, rng: np.random.Generator) -> Array: ...
+    def sample(self, *, rng: np.random.Generator) -> Array: ...
+    def log_prob(self, x: npt.ArrayLike) -> Array: ...
+    def entropy(self) -> Array: ...
+    def kl(self, other: Any) -> Array: ...
+    @classmethod
+    def like(cls, other: Any) -> Self: ...
+
+
+class Diffusion(Protocol):
+    """A forward trajectory: the laws q of section 2.1, and the prior pi that they end in."""
+
+    law: type[Law]
+
+    @property
+    def T(self) -> int: ...
+    def check_data(self, name: str, x: npt.ArrayLike) -> Array: ...
+    def prior(self, d: int) -> Law: ...
+    def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> Law: ...
+    def marginal(self, x0: npt.ArrayLike, t: npt.ArrayLike) -> Law: ...
+    def posterior(self, x0: npt.ArrayLike, xt: npt.ArrayLike, t: npt.ArrayLike) -> Law: ...
+    def edge(self, x1: npt.ArrayLike) -> Law: ...
+    def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array: ...
+    def posterior_entropy(self, x0: npt.ArrayLike, t: int) -> Array: ...
+    def entropy_never_falls(self, x0: npt.ArrayLike) -> bool: ...
+
+
+class ReverseKernel(Protocol):
+    """p(x^{t-1} | x^t), equation (4): xt (..., d) and an integer t, or an integer array over xt's leading axes, in; a law out."""
+
+    def __call__(self, xt: Array, t: Any, /) -> Any: ...
+
+
+class Edge(Protocol):
+    """p(x^0 | x^1): x1 (..., d) in, a law over it out."""
+
+    def __call__(self, x1: Array, /) -> Any: ...
+
+
+def law_over(family: type[Law], law: Any, x: Array, name: str) -> Law:
+    """A user's law, read into the diffusion's own family and held to the shape of the state that it was asked for.
+
+    Parameters
+    ----------
+    family : type
+        `Gaussian` or `Bernoulli`.
+    law : any object with the attributes of that family (`mean` and `var`; `prob1` and, if it has one, `prob0`)
+    x : ndarray, shape (..., d)
+        The state that the kernel was given.
+    name : str
+        What to call the kernel in an error.
+
+    Returns
+    -------
+    Law
+        In float64; dimensionless.
+
+    Raises
+    ------
+    ValueError
+        If the law lacks these attributes, or does not broadcast to x's shape: it would then be the law of something else.
+
+    Notes
+    -----
+    Reverse kernels are equation (4) and Table App.1.
+    """
+    result = family.like(law)
+    try:
+        fits = np.broadcast_shapes(result.shape, x.shape) == x.shape and result.shape[-1] == x.shape[-1]
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{name} must return a law over the state's shape {x.shape}, got one over {result.shape}")
+    return result
