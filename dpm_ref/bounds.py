@@ -39,7 +39,7 @@ from dpm_ref.information import (
 )
 from dpm_ref.laws import Diffusion, Edge, ReverseKernel, law_over
 
-__all__ = ["LowerBound", "ReverseEntropyBounds", "lower_bound", "null_log_likelihood", "reverse_entropy_bounds", "to_bits",
+__all__ = ["LowerBound", "ReverseEntropyBounds", "lower_bound", "fixed_terms", "null_log_likelihood", "reverse_entropy_bounds", "to_bits",
            "gaussian_kl", "gaussian_kl_grad", "gaussian_entropy", "gaussian_entropy_grad", "gaussian_entropy_difference",
            "bernoulli_kl", "bernoulli_kl_grad", "bernoulli_entropy", "bernoulli_entropy_grad"]
 
@@ -115,25 +115,53 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
     """
     x0 = diffusion.check_data("x0", x0)
     n_samples, rng = _doors.count("n_samples", n_samples, 1), _doors.generator(rng)
-    T, prior = diffusion.T, diffusion.prior(x0.shape[-1])
-    last = diffusion.marginal(x0, T)
-    first = diffusion.marginal(x0, 1)
+    T = diffusion.T
     kl_sum = np.zeros((T - 1, *x0.shape[:-1]))
     totals = []  # of each draw: what depends on x^1..T
     for block in _blocks(x0, n_samples):
-        total = np.zeros(block.shape[:-1])
+        total = np.zeros(block.shape[:-1]) if edge is None else _log_edge(diffusion, edge, block, rng)
         for t in range(2, T + 1):
             kl = _kl_term(diffusion, reverse, block, t, rng)
             kl_sum[t - 2] += kl.sum(0)
             total -= kl
-        totals.append(total if edge is None else total + _log_edge(diffusion, edge, block, rng))
+        totals.append(total)
     mean, stderr = _mean_and_stderr(np.concatenate(totals))
-    to_prior = last.kl(prior)
-    kl_mean = kl_sum / n_samples
+    kl = kl_sum / n_samples
+    last, prior = diffusion.marginal(x0, T), diffusion.prior(x0.shape[-1])
     if edge is not None:
-        return LowerBound(mean - to_prior, stderr, kl_mean, float("nan"))
-    eq14 = (-kl_mean.sum(0) + last.entropy() - first.entropy()).mean() - prior.entropy()
-    return LowerBound(prior.log_prob(x0) + first.kl(prior) - to_prior + mean, stderr, kl_mean, float(eq14))
+        return LowerBound(mean - last.kl(prior), stderr, kl, float("nan"))
+    eq14 = (-kl.sum(0) + last.entropy() - diffusion.marginal(x0, 1).entropy()).mean() - prior.entropy()
+    return LowerBound(fixed_terms(diffusion, x0) + mean, stderr, kl, float(eq14))
+
+
+def fixed_terms(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
+    """What of K(x^0) does not depend on the reverse kernel: log pi(x^0) + KL( q(x^1|x^0) || pi ) - KL( q(x^T|x^0) || pi ).
+
+    Parameters
+    ----------
+    diffusion : GaussianDiffusion or BinomialDiffusion
+    x0 : array_like, shape (..., d)
+
+    Returns
+    -------
+    ndarray, shape (...), nats; K(x^0) with the fixed edge is this minus sum_{t=2}^T E KL_t
+
+    Raises
+    ------
+    ValueError
+        If x0 is no data of the diffusion.
+
+    Notes
+    -----
+    Equation (14) with App. B.2's edge, in the form that needs no precondition.
+
+    >>> from dpm_ref import GaussianDiffusion
+    >>> print("%.6f" % fixed_terms(GaussianDiffusion([0.1, 0.2]), [0.0, 1.0]))
+    -1.398258
+    """
+    x0 = diffusion.check_data("x0", x0)
+    prior = diffusion.prior(x0.shape[-1])
+    return prior.log_prob(x0) + diffusion.marginal(x0, 1).kl(prior) - diffusion.marginal(x0, diffusion.T).kl(prior)
 
 
 def null_log_likelihood(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:

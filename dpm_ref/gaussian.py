@@ -117,8 +117,9 @@ class Gaussian:
 
         Accurate to 8 eps times the sum of the terms' absolute values. Table App.1.
         """
-        difference = self._over("x", x) - self.mean
-        return np.asarray(-0.5 * (_LOG_2PI + np.log(self.var) + difference * difference / self.var).sum(-1))
+        with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
+            difference = self._over("x", x) - self.mean
+            return np.asarray(-0.5 * (_LOG_2PI + np.log(self.var) + difference / self.var * difference).sum(-1))
 
     def log_prob_grad(self, x: npt.ArrayLike) -> GaussianLogProbGrad:
         """Derivatives of `log_prob`, elementwise, shape (..., d), nats per unit.
@@ -129,9 +130,10 @@ class Gaussian:
             d/d x    = (mean - x) / var                  the score
         Table App.1; ValueError as `log_prob`.
         """
-        difference = self._over("x", x) - self.mean
-        slope = difference / self.var
-        return GaussianLogProbGrad(slope, 0.5 * (difference * difference - self.var) / self.var / self.var, -slope)
+        with np.errstate(over="ignore"):
+            difference = self._over("x", x) - self.mean
+            slope = difference / self.var
+            return GaussianLogProbGrad(slope, 0.5 * (slope * difference - 1.0) / self.var, -slope)
 
     def entropy(self) -> Array:
         """Differential entropy, summed over components: shape (...), nats. Equations (14) and (24)."""

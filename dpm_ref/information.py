@@ -139,7 +139,7 @@ def gaussian_kl_grad(mean_q: npt.ArrayLike, var_q: npt.ArrayLike, mean_p: npt.Ar
     with np.errstate(over="ignore"):
         difference = mq - mp
         slope = difference / vp
-        return GaussianKLGrad(slope, 0.5 * (vq - vp) / vp / vq, -slope, 0.5 * ((vp - vq) - difference * difference) / vp / vp)
+        return GaussianKLGrad(slope, 0.5 * (vq - vp) / vp / vq, -slope, 0.5 * ((vp - vq) / vp - slope * difference) / vp)
 
 
 def gaussian_entropy(var: npt.ArrayLike) -> Array:
@@ -326,7 +326,7 @@ def bernoulli_kl_grad(q1: npt.ArrayLike, p1: npt.ArrayLike, q0: npt.ArrayLike | 
     a1, a0, b1, b0 = _bernoulli_pairs(q1, p1, q0, p0)
     difference = _difference(b1, b0, a1, a0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        by_q = np.log(a1 / a0) - np.log(b1 / b0)
+        by_q = _log_ratio(a1, b1, -difference) - _log_ratio(a0, b0, difference)  # of opposite signs, so nothing cancels
         return BernoulliKLGrad(np.where(difference == 0, 0.0, by_q), np.where(difference == 0, 0.0, difference / b1 / b0))
 
 

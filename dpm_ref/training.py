@@ -1,0 +1,413 @@
+"""Maximising K: its gradient, Adam, and a training state that can be stopped and resumed bit for bit.
+
+For states x^t drawn from q(x^t | x^0) with fixed noise, at the times t of a minibatch,
+
+    K = mean over x^0 of [ log pi(x^0) + KL( q(x^1|x^0) || pi ) - KL( q(x^T|x^0) || pi ) ]
+        - (T - 1) mean over (x^0, t) of KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) )
+
+is an unbiased estimate of the bound; there are T - 1 terms, since the edge is fixed. Only the divergences depend on the
+parameters. The chain of derivatives is: the divergence by the network's outputs (`reverse`), those by the parameters and
+the state (`mlp`).
+
+References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.4; Kingma and Ba 2015, arXiv:1412.6980 (Adam).
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dpm_ref import _doors
+from dpm_ref._doors import IntArray
+from dpm_ref.bounds import fixed_terms
+from dpm_ref.mlp import Values, stack
+from dpm_ref.reverse import ReverseModel
+
+__all__ = ["Objective", "TrainingState", "objective", "start", "train", "cosine_decay", "adam_step", "save", "load"]
+
+_FORMAT = "dpm_ref training state 1"
+_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+
+
+class Objective(NamedTuple):
+    """The bound at fixed noise in nats, and its derivatives; those by x0 and noise are None for bits."""
+
+    value: float
+    params: Values
+    x0: Values | None
+    noise: Values | None
+
+
+@dataclass
+class TrainingState:
+    """Parameters and Adam's memory, flat vectors of one dtype, and the number of steps taken; `train` updates it in place."""
+
+    params: Values
+    mean: Values
+    square: Values
+    step: int = 0
+
+
+def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: npt.ArrayLike, noise: npt.ArrayLike) -> Objective:
+    """The bound K at fixed noise and its gradient: the oracle to hold another implementation's gradient against.
+
+    Parameters
+    ----------
+    model : GaussianReverse or BinomialReverse
+    params : array_like, shape (size,)
+        Flat parameters; the computation runs in their dtype (float64 for an oracle).
+    x0 : array_like, broadcasting against noise, last axis d
+        Data vectors.
+    t : int or integer array in 2..T that broadcasts against noise's leading axes
+        A time for every state.
+    noise : array_like, shape (..., d)
+        Standard normal numbers (Gaussian) or uniform ones in [0, 1) (binomial), one vector for every state x^t.
+
+    Returns
+    -------
+    Objective
+        value, an unbiased estimate of K in nats averaged over the states; its derivatives by params (size,), by x0 (of x0's
+        own shape) and by noise (...,  d), in nats per unit. It is K itself at this noise when every t in 2..T occurs equally often.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not broadcast, or a value is out of range.
+
+    Notes
+    -----
+    Equations (13) and (14), in the form that needs no precondition; frozen noise as in section 2.4.1.
+    """
+    vector = model.network.check(params)
+    frozen = _doors.vectors("noise", _doors.finite("noise", noise))
+    data = _doors.components("x0", model.diffusion.check_data("x0", x0), model.d)
+    if _doors.broadcast(x0=data, noise=frozen)[0].shape != frozen.shape:
+        raise ValueError(f"noise must hold a vector for every state, got noise {frozen.shape} for x0 {data.shape}")
+    times = _doors.times_over(t, 2, model.diffusion.T, frozen)
+    noises, flat_times = stack(frozen, times)
+    states = np.broadcast_to(data, frozen.shape).reshape(noises.shape)
+    dtype = vector.real.dtype
+    kl, grad, inner = _divergences(model, vector, states.astype(dtype), flat_times, noises.astype(dtype))
+    scale = -(model.diffusion.T - 1) / kl.size
+    value = fixed_terms(model.diffusion, data).mean() + scale * kl.sum()
+    if inner is None:
+        return Objective(value, scale * grad, None, None)
+    by_x0, by_noise = (scale * part.reshape(frozen.shape) for part in inner)
+    fixed = model.fixed_grad(data) / data[..., 0].size
+    return Objective(value, scale * grad, _sum_to(by_x0, data.shape) + fixed, by_noise)
+
+
+def start(model: ReverseModel, *, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64) -> TrainingState:
+    """A state to train from: random parameters, zero memory.
+
+    Parameters
+    ----------
+    model : GaussianReverse or BinomialReverse
+    rng : numpy.random.Generator
+    dtype : float32 or float64
+        The precision to train in.
+
+    Returns
+    -------
+    TrainingState, dimensionless vectors of shape (size,)
+
+    Raises
+    ------
+    ValueError
+        If rng is no Generator, or the dtype is neither.
+
+    Notes
+    -----
+    The outputs are zero at the start, so the kernel is T_pi and K = L_null (section 2.2).
+    """
+    if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
+    params = model.network.init(rng=rng, dtype=dtype)
+    return TrainingState(params, np.zeros_like(params), np.zeros_like(params))
+
+
+def cosine_decay(peak: float, steps: int, *, warmup: int = 200) -> Callable[[int], float]:
+    """A learning rate that rises linearly over the first steps and falls to zero as half a cosine.
+
+    Parameters
+    ----------
+    peak : float > 0, per step
+    steps : int >= 1
+        The step at which it reaches zero.
+    warmup : int >= 1
+
+    Returns
+    -------
+    callable
+        From the number of steps taken to the learning rate, dimensionless, a scalar.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Notes
+    -----
+    For the gradient ascent of section 2.4.
+
+    >>> rate = cosine_decay(0.01, 1000, warmup=100)
+    >>> print("%.6f %.6f" % (rate(9), rate(500)))
+    0.001000 0.005000
+    """
+    peak, steps, warmup = _doors.positive_number("peak", peak), _doors.count("steps", steps, 1), _doors.count("warmup", warmup, 1)
+
+    def rate(step: int) -> float:
+        return peak * min(1.0, (step + 1) / warmup) * 0.5 * (1.0 + float(np.cos(np.pi * min(1.0, step / steps))))
+
+    return rate
+
+
+def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *, rng: np.random.Generator, steps: int,
+          learning_rate: Callable[[int], float], batch: int = 32, n_times: int | None = None,
+          callback: Callable[[TrainingState, float], None] | None = None, every: int = 100) -> TrainingState:
+    """Gradient ascent on K over minibatches of data and of time steps.
+
+    Parameters
+    ----------
+    model : GaussianReverse or BinomialReverse
+    x0 : array_like, shape (N, d)
+        The data; a minibatch is drawn from it with replacement.
+    state : TrainingState
+        Updated in place.
+    rng : numpy.random.Generator
+        Draws minibatches, times and noise, and nothing else does.
+    steps : int >= 0
+        Steps to take now.
+    learning_rate : callable, from the number of steps taken to the rate
+        For instance `cosine_decay`.
+    batch : int >= 1
+        Data vectors per time step of a minibatch, drawn once and used at each of its times.
+    n_times : int in 1..T-1, optional
+        Distinct times per minibatch, drawn without replacement; all of 2..T by default.
+    callback : callable (state, K), optional
+        Called after every `every` steps with the mean over them of the minibatches' estimates of K, in nats.
+    every : int >= 1
+
+    Returns
+    -------
+    TrainingState
+        The same object; dimensionless.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+    FloatingPointError
+        If K is no longer finite; the state is then that of the step before it was noticed.
+
+    Notes
+    -----
+    Section 2.4, equations (13) and (14). Stopping after some steps, saving state and generator, and going on gives the same
+    parameters, to the bit, as going on at once.
+    """
+    data = _doors.components("x0", model.diffusion.check_data("x0", x0), model.d)
+    if data.ndim != 2:
+        raise ValueError(f"x0 must have shape (N, d), got {data.shape}")
+    rng, T = _doors.generator(rng), model.diffusion.T
+    steps, batch, every = _doors.count("steps", steps, 0), _doors.count("batch", batch, 1), _doors.count("every", every, 1)
+    n_times = T - 1 if n_times is None else _doors.count("n_times", n_times, 1)
+    if n_times > T - 1:
+        raise ValueError(f"n_times must lie in 1..{T - 1}, got {n_times}")
+    model.network.check(state.params)
+    dtype, all_times = state.params.dtype, np.arange(2, T + 1)
+    fixed, rows = fixed_terms(model.diffusion, data), data.astype(dtype)
+    total = 0.0
+    for _ in range(steps):
+        chosen = rng.integers(len(rows), size=batch)
+        t = all_times if n_times == T - 1 else np.sort(rng.choice(all_times, n_times, replace=False))
+        noise = model.noise((n_times, batch, model.d), rng, dtype)
+        kl, grad, _ = _divergences(model, state.params, rows[chosen], t, noise)
+        total += float(fixed[chosen].mean()) - (T - 1) * float(kl.mean())
+        adam_step(state, grad * ((T - 1) / kl.size), learning_rate(state.step))
+        if state.step % every == 0:
+            if not np.isfinite(total):
+                raise FloatingPointError(f"K is {total} at step {state.step}; try a smaller learning rate")
+            if callback is not None:
+                callback(state, total / every)
+            total = 0.0
+    return state
+
+
+def adam_step(state: TrainingState, grad: Values, rate: float, *, decay1: float = 0.9, decay2: float = 0.999,
+              epsilon: float = 1e-8) -> None:
+    """One step of Adam down the gradient, in place.
+
+    mean <- decay1 mean + (1 - decay1) grad,  square <- decay2 square + (1 - decay2) grad^2
+    params <- params - rate (mean / (1 - decay1^k)) / (sqrt(square / (1 - decay2^k)) + epsilon),  k the number of this step
+
+    Parameters
+    ----------
+    state : TrainingState
+        Updated in place.
+    grad : ndarray, shape (size,)
+        Derivatives of what is to be made smaller, nats per unit.
+    rate : float
+        Learning rate, in units of the parameters.
+    decay1, decay2, epsilon : float, dimensionless
+
+    Notes
+    -----
+    Kingma and Ba 2015, algorithm 1; for section 2.4. Both corrections are folded into the rate and epsilon.
+    """
+    state.step += 1
+    correction = float(np.sqrt(1.0 - decay2**state.step))
+    state.mean *= decay1
+    state.mean += (1.0 - decay1) * grad
+    state.square *= decay2
+    grad = grad * grad
+    grad *= 1.0 - decay2
+    state.square += grad
+    root = np.sqrt(state.square, out=grad)
+    root += epsilon * correction
+    step = np.divide(state.mean, root, out=root)
+    step *= rate * correction / (1.0 - decay1**state.step)
+    state.params -= step
+
+
+def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState, *, rng: np.random.Generator | None = None) -> None:
+    """Write a training state, and the generator's if given, as one npz file that appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        Overwritten if it exists; no suffix is added.
+    model : GaussianReverse or BinomialReverse
+    state : TrainingState, dimensionless vectors of shape (size,)
+    rng : numpy.random.Generator, optional
+
+    Raises
+    ------
+    ValueError
+        If the state does not belong to the model.
+    OSError
+        If the file cannot be written; what stood at the path before still stands there.
+
+    Notes
+    -----
+    Parameters are stored by name (`MLP.shapes`, App. D.1) beside the schedule beta.
+    """
+    model.network.check(state.params)
+    arrays: dict[str, Any] = {f"{prefix}.{name}": view for prefix in ("params", "mean", "square")
+                              for name, view in model.network.unpack(getattr(state, prefix)).items()}
+    arrays |= {"format": np.array(_FORMAT), "beta": model.diffusion.beta, "step": np.array(state.step),
+               "rng": np.array("" if rng is None else json.dumps(_doors.generator(rng).bit_generator.state, default=np.ndarray.tolist))}
+    target = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name + ".")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def load(path: str | os.PathLike[str], model: ReverseModel) -> tuple[TrainingState, np.random.Generator | None]:
+    """Read a training state written by `save`, for the same model.
+
+    Parameters
+    ----------
+    path : path-like
+    model : GaussianReverse or BinomialReverse
+        Of the same shapes and schedule as the one saved.
+
+    Returns
+    -------
+    (TrainingState, Generator or None)
+        Vectors of shape (size,), dimensionless, and the generator as it was when saved.
+
+    Raises
+    ------
+    ValueError
+        If the file is not such a state, or its names, shapes, dtypes or schedule are not this model's: going on from it would
+        train something else.
+    OSError
+        If the file cannot be read.
+
+    Notes
+    -----
+    Nothing in the file is executed (allow_pickle=False). For the training of section 2.4.
+    """
+    arrays = _read(path)
+    expected = {f"{prefix}.{name}": shape for prefix in ("params", "mean", "square") for name, shape in model.network.shapes.items()}
+    names = {*expected, "format", "beta", "step", "rng"}
+    if set(arrays) != names:
+        raise ValueError(f"{path} must hold exactly this model's arrays: missing {sorted(names - set(arrays))}, "
+                         f"unexpected {sorted(set(arrays) - names)}")
+    if str(arrays["format"]) != _FORMAT:
+        raise ValueError(f"{path} must be a {_FORMAT!r}, got {str(arrays['format'])!r}")
+    if not np.array_equal(arrays["beta"], model.diffusion.beta):
+        raise ValueError(f"{path} must have this model's schedule beta, got another of length {arrays['beta'].size}")
+    dtype = arrays["params.c"].dtype
+    for name, shape in expected.items():
+        if arrays[name].shape != shape or arrays[name].dtype != dtype or dtype not in (np.float32, np.float64):
+            raise ValueError(f"{path}: {name} must be {shape} in one dtype, float32 or float64, got "
+                             f"{arrays[name].dtype} {arrays[name].shape}")
+        _doors.finite(f"{path}: {name}", arrays[name])
+    params, mean, square = (np.concatenate([arrays[f"{prefix}.{name}"].ravel() for name in model.network.shapes])
+                            for prefix in ("params", "mean", "square"))
+    step = _doors.count("step", arrays["step"][()], 0)
+    return TrainingState(params, mean, square, step), _generator(path, str(arrays["rng"]))
+
+
+def _divergences(model: ReverseModel, params: Values, x0: Values, t: IntArray, noise: Values) -> tuple[Values, Values, Any]:
+    """KL_t (S, n) at times t (S,), the derivative of its sum by the parameters, and those by x0 and noise (S, n, d) or None."""
+    times = t[:, None]
+    draw = model.draw(x0, times, noise)
+    out, tape = model.network.forward(params, draw.xt, t)
+    kl, dout = model.kl_and_grad(out, draw, times)
+    grad, dxt = model.network.backward(params, tape, dout)
+    return kl, grad, model.draw_grad(dxt, dout, times)
+
+
+def _sum_to(array: Values, shape: tuple[int, ...]) -> Values:
+    """The derivative by an array that was broadcast: the sum over the axes along which it was repeated."""
+    extra = array.ndim - len(shape)
+    array = array.sum(tuple(range(extra)))
+    return np.asarray(array.sum(tuple(axis for axis, size in enumerate(shape) if size == 1), keepdims=True))
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an npz file, none of them pickled."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except OSError:
+        raise
+    except Exception as error:  # numpy and zipfile raise a dozen kinds for a file that is not what it says
+        raise ValueError(f"{path} must be an npz file of a training state, got one that cannot be read: {error}") from error
+
+
+def _generator(path: str | os.PathLike[str], text: str) -> np.random.Generator | None:
+    """The generator whose state was saved as JSON."""
+    if not text:
+        return None
+    try:
+        state = json.loads(text)
+        if state["bit_generator"] not in _GENERATORS:
+            raise ValueError(f"unknown bit generator {state['bit_generator']!r}")
+        bits = getattr(np.random, state["bit_generator"])()
+        bits.state = {key: _arrays(value) for key, value in state.items()}
+        return np.random.Generator(bits)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: rng must be the state of a numpy bit generator, got one that cannot be set: {error}") from error
+
+
+def _arrays(value: Any) -> Any:
+    """JSON lists, at any depth, as the unsigned arrays they were."""
+    if isinstance(value, dict):
+        return {key: _arrays(inner) for key, inner in value.items()}
+    return np.array(value, dtype=np.uint64) if isinstance(value, list) else value
