@@ -257,8 +257,9 @@ class BinomialDiffusion(Schedule):
         upper bound, whose "without qualification" is too strong: one bit with pi = 0.2, m = 0.5 breaks it.
         """
         x0 = self.check_data("x0", x0)
-        terms = np.log(self.pi1 / self.pi0) * (x0.reshape(-1, x0.shape[-1]).mean(axis=0) - self.pi1)
-        return bool(terms.sum() >= -8 * np.finfo(np.float64).eps * np.abs(np.log(self.pi1 / self.pi0)).sum())
+        logit = np.broadcast_to(np.log(self.pi1 / self.pi0), x0.shape[-1:])
+        terms = logit * (x0.reshape(-1, x0.shape[-1]).mean(axis=0) - self.pi1)
+        return bool(terms.sum() >= -8 * np.finfo(np.float64).eps * np.abs(logit).sum())
 
     def _mix(self, x: Array, kept: Array, erased: Array) -> tuple[Array, Array]:
         """The pair of the law that keeps x with probability `kept` and else draws from pi; kept + erased = 1."""

@@ -96,7 +96,9 @@ class MLP:
             self.shapes |= {f"W{k}": (fan_in, fan_out), f"b{k}": (fan_out,)}
         bases = self.basis.shape[1]
         self.shapes |= {"R": (bases, widths[-1], d_out), "c": (bases, d_out)}
-        self.size = sum(int(np.prod(shape)) for shape in self.shapes.values())
+        stops = np.cumsum([int(np.prod(shape)) for shape in self.shapes.values()]).tolist()
+        self.size = stops[-1]
+        self._slices = [slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
 
     def _table(self, name: str, value: npt.ArrayLike) -> Array:
         table = _doors.finite(name, value)
@@ -106,12 +108,7 @@ class MLP:
 
     def unpack(self, params: Values) -> dict[str, Values]:
         """Views of the flat vector by name, of the shapes in `shapes`; dimensionless. App. D.1."""
-        views, start = {}, 0
-        for name, shape in self.shapes.items():
-            stop = start + int(np.prod(shape))
-            views[name] = params[start:stop].reshape(shape)
-            start = stop
-        return views
+        return {name: params[part].reshape(shape) for (name, shape), part in zip(self.shapes.items(), self._slices, strict=True)}
 
     def check(self, params: npt.ArrayLike) -> Values:
         """The flat vector of shape (size,), dimensionless, float32, float64 or complex; ValueError if it is not. App. D.1."""
@@ -156,7 +153,9 @@ class MLP:
         return out, Tape(t, activations, readout)
 
     def backward(self, params: Values, tape: Tape, dout: Values) -> tuple[Values, Values]:
-        """The derivatives of a scalar by the parameters (size,) and by x (S, n, d_in), given those by the outputs; per unit.
+        """The derivatives of a scalar by the parameters (size,) and by z_1 (S n, width_1), given those by the outputs; per unit.
+
+        What the state needs beyond that is one product, `backward_x`, which training can do without.
 
         With d. for the derivative of the scalar by ., sums over the n states left to the matrix products:
             out = h_L R_t + c_t          dR_t = h_L^T dout,  dc_t = sum_n dout,  dh_L = dout R_t^T
@@ -164,7 +163,6 @@ class MLP:
             h_k = tanh(z_k)              dz_k = (1 - h_k^2) dh_k
             z_k = h_{k-1} W_k + b_k      dW_k = h_{k-1}^T dz_k,  db_k = sum dz_k,  dh_{k-1} = dz_k W_k^T
             z_1 has features_t U too     dU = sum_t features_t^T sum_n dz_1
-            x = h_0                      dx = dh_0
         All vanish with dout. App. D.1.
         """
         views, grad = self.unpack(params), np.empty_like(params)
@@ -174,15 +172,20 @@ class MLP:
         by_readout = activations[-1].reshape(S, n, -1).transpose(0, 2, 1) @ dout
         np.matmul(weights.T, by_readout.reshape(S, -1), out=into["R"].reshape(len(into["R"]), -1))
         np.matmul(weights.T, dout.sum(1), out=into["c"])
-        dh = (dout @ readout.transpose(0, 2, 1)).reshape(S * n, -1)
+        dz = _tanh_backward(activations[-1], (dout @ readout.transpose(0, 2, 1)).reshape(S * n, -1))
+        ones = np.ones(S * n, params.dtype)  # a product with them is the sum over states, faster than a sum
         for k in range(self.depth, 0, -1):
-            dz = _tanh_backward(activations[k], dh)
             np.matmul(activations[k - 1].T, dz, out=into[f"W{k}"])
-            np.sum(dz, axis=0, out=into[f"b{k}"])
-            if k == 1:
-                np.matmul(self._rows(self.time_features, t, params).T, dz.reshape(S, n, -1).sum(1), out=into["U"])
-            dh = dz @ views[f"W{k}"].T
-        return grad, dh.reshape(S, n, self.d_in)
+            np.matmul(ones, dz, out=into[f"b{k}"])
+            if k > 1:
+                dz = _tanh_backward(activations[k - 1], dz @ views[f"W{k}"].T)
+        if self.time_features.size:
+            np.matmul(self._rows(self.time_features, t, params).T, dz.reshape(S, n, -1).sum(1), out=into["U"])
+        return grad, dz
+
+    def backward_x(self, params: Values, tape: Tape, dz: Values) -> Values:
+        """The derivative by x (S, n, d_in) from that by z_1, which `backward` returns: dx = dz_1 W_1^T; per unit. App. D.1."""
+        return (dz @ self.unpack(params)["W1"].T).reshape(len(tape.t), -1, self.d_in)
 
     def apply(self, params: Values, x: Array, t: IntArray) -> Values:
         """The outputs (..., d_out) for states x (..., d_in) at integer times t that broadcast against x's leading axes.

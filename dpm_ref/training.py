@@ -93,7 +93,8 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     noises, flat_times = stack(frozen, times)
     states = np.broadcast_to(data, frozen.shape).reshape(noises.shape)
     dtype = vector.real.dtype
-    kl, grad, inner = _divergences(model, vector, states.astype(dtype), flat_times, noises.astype(dtype))
+    kl, grad, dxt, dout = _divergences(model, vector, states.astype(dtype), flat_times, noises.astype(dtype))
+    inner = model.draw_grad(dxt(), dout, flat_times[:, None])
     scale = -(model.diffusion.T - 1) / kl.size
     value = fixed_terms(model.diffusion, data).mean() + scale * kl.sum()
     if inner is None:
@@ -227,7 +228,7 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *, rng: 
         chosen = rng.integers(len(rows), size=batch)
         t = all_times if n_times == T - 1 else np.sort(rng.choice(all_times, n_times, replace=False))
         noise = model.noise((n_times, batch, model.d), rng, dtype)
-        kl, grad, _ = _divergences(model, state.params, rows[chosen], t, noise)
+        kl, grad, *_ = _divergences(model, state.params, rows[chosen], t, noise)
         total += float(fixed[chosen].mean()) - (T - 1) * float(kl.mean())
         adam_step(state, grad * ((T - 1) / kl.size), learning_rate(state.step))
         if state.step % every == 0:
@@ -363,14 +364,15 @@ def load(path: str | os.PathLike[str], model: ReverseModel) -> tuple[TrainingSta
     return TrainingState(params, mean, square, step), _generator(path, str(arrays["rng"]))
 
 
-def _divergences(model: ReverseModel, params: Values, x0: Values, t: IntArray, noise: Values) -> tuple[Values, Values, Any]:
-    """KL_t (S, n) at times t (S,), the derivative of its sum by the parameters, and those by x0 and noise (S, n, d) or None."""
+def _divergences(model: ReverseModel, params: Values, x0: Values, t: IntArray,
+                 noise: Values) -> tuple[Values, Values, Callable[[], Values], Values]:
+    """KL_t (S, n) at times t (S,); the derivatives of its sum by the parameters, by the states (on request) and by the outputs."""
     times = t[:, None]
     draw = model.draw(x0, times, noise)
     out, tape = model.network.forward(params, draw.xt, t)
     kl, dout = model.kl_and_grad(out, draw, times)
-    grad, dxt = model.network.backward(params, tape, dout)
-    return kl, grad, model.draw_grad(dxt, dout, times)
+    grad, dz = model.network.backward(params, tape, dout)
+    return kl, grad, lambda: model.network.backward_x(params, tape, dz), dout
 
 
 def _sum_to(array: Values, shape: tuple[int, ...]) -> Values:
