@@ -6,6 +6,8 @@ Laws and diffusions are here; everything else is in the modules, which load when
     schedules    beta_1..T and the tables that follow from it
     gaussian     binomial     the two columns of Table App.1
     bounds       K, L_null, the entropy bounds of section 2.6
+    likelihood   log p(x^0) by importance sampling, between two stochastic bounds
+    exact        models whose answers are known
     mlp          reverse      the network, and the reverse kernels f_mu, f_Sigma and f_b that it feeds
     training     the gradient of K, Adam, checkpoints
     data         plots        the paper's toy data, and its figures
@@ -19,7 +21,8 @@ from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 
 __version__ = "0.1.0"
 
-_MODULES = ("binomial", "bounds", "data", "gaussian", "information", "laws", "mlp", "plots", "reverse", "schedules", "training")
+_MODULES = ("binomial", "bounds", "data", "exact", "gaussian", "information", "laws", "likelihood", "mlp", "plots", "reverse", "schedules",
+            "training")
 
 __all__ = ["Bernoulli", "BinomialDiffusion", "Gaussian", "GaussianDiffusion"]
 

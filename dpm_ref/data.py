@@ -64,7 +64,7 @@ def swiss_roll(n: int, *, noise: float, rng: np.random.Generator) -> Array:
     """
     n, noise, rng = _doors.count("n", n, 1), _doors.positive_number("noise", noise, zero_allowed=True), _doors.generator(rng)
     angle = _FIRST + (_LAST - _FIRST) * rng.random(n)
-    return (_spiral(angle) + noise * rng.standard_normal((n, 2)) - _MEAN) / _scale(noise)
+    return np.asarray((_spiral(angle) + noise * rng.standard_normal((n, 2)) - _MEAN) / _scale(noise))
 
 
 def swiss_roll_atoms(m: int, *, noise: float) -> SpreadAtoms:

@@ -69,6 +69,10 @@ class Schedule:
         self.beta = rates
         self.T = rates.size
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: everything but the 60-digit rows, which the tables were made from."""
+        return {name: value for name, value in self.__dict__.items() if name != "_exact"}
+
     def abar(self, t: npt.ArrayLike) -> Array:
         """abar_t = prod_{s<=t} (1 - beta_s); shape of t, dimensionless, correctly rounded. Table App.1."""
         return self._at("abar", t)
