@@ -5,14 +5,21 @@ nouns. Either column of Table App.1 provides the first two; a reverse kernel is 
 user's own model, wrapped in a lambda, is one.
 """
 
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from dpm_ref._doors import Array
 
-__all__ = ["Law", "Diffusion", "ReverseKernel", "Edge", "law_over"]
+__all__ = ["Condition", "Law", "Diffusion", "ReverseKernel", "Edge", "law_over"]
+
+
+class Condition(NamedTuple):
+    """A precondition checked on data: whether it holds, and what was compared."""
+
+    holds: bool
+    statement: str
 
 
 class Law(Protocol):
@@ -33,10 +40,12 @@ class Law(Protocol):
 class Diffusion(Protocol):
     """A forward trajectory: the laws q of section 2.1, and the prior pi that they end in."""
 
-    law: type[Law]
+    T: int
+    beta: Array
 
     @property
-    def T(self) -> int: ...
+    def law(self) -> type[Law]: ...
+    def abar(self, t: npt.ArrayLike) -> Array: ...
     def check_data(self, name: str, x: npt.ArrayLike) -> Array: ...
     def prior(self, d: int) -> Law: ...
     def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> Law: ...
@@ -45,11 +54,11 @@ class Diffusion(Protocol):
     def edge(self, x1: npt.ArrayLike) -> Law: ...
     def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array: ...
     def posterior_entropy(self, x0: npt.ArrayLike, t: int) -> Array: ...
-    def entropy_never_falls(self, x0: npt.ArrayLike) -> bool: ...
+    def entropy_never_falls(self, x0: npt.ArrayLike) -> Condition: ...
 
 
 class ReverseKernel(Protocol):
-    """p(x^{t-1} | x^t), equation (4): xt (..., d) and an integer t, or an integer array over xt's leading axes, in; a law out."""
+    """p(x^{t-1} | x^t), equation (5): xt (..., d) and an integer t, or an integer array over xt's leading axes, in; a law out."""
 
     def __call__(self, xt: Array, t: Any, /) -> Any: ...
 
@@ -85,7 +94,7 @@ def law_over(family: type[Law], law: Any, x: Array, name: str) -> Law:
 
     Notes
     -----
-    Reverse kernels are equation (4) and Table App.1.
+    Reverse kernels are equation (5) and Table App.1.
     """
     result = family.like(law)
     try:

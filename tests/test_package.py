@@ -82,7 +82,8 @@ def test_the_quick_example_draws_a_figure(quick: tuple[Path, dict[str, float]]) 
     assert np.ptp(image) == 1.0  # white paper and dark ink
 
 
-@pytest.mark.parametrize("arguments", [["--seed", "1.5"], ["--noise", "0"], ["--T", "1"], ["--steps", "0"], ["--beta1", "2"], ["--seed", "-1"]])
+@pytest.mark.parametrize("arguments", [["--seed", "1.5"], ["--noise", "0"], ["--T", "1"], ["--steps", "0"], ["--beta1", "2"],
+                                       ["--seed", "-1"]])
 def test_the_example_refuses_bad_options(arguments: list[str], tmp_path: Path) -> None:
     script = ROOT / "examples" / "swiss_roll.py"
     result = subprocess.run([sys.executable, str(script), "--out", str(tmp_path), *arguments], capture_output=True, text=True, check=False)
