@@ -111,10 +111,12 @@ class MLP:
         return {name: params[part].reshape(shape) for (name, shape), part in zip(self.shapes.items(), self._slices, strict=True)}
 
     def check(self, params: npt.ArrayLike) -> Values:
-        """The flat vector of shape (size,), dimensionless, float32, float64 or complex; ValueError if it is not. App. D.1."""
+        """The flat vector of shape (size,), dimensionless, finite, float32, float64 or complex; ValueError if it is not. App. D.1."""
         vector = np.asarray(params)
         if vector.shape != (self.size,) or vector.dtype.kind not in "fc":
             raise ValueError(f"params must be a floating-point vector of shape ({self.size},), got {vector.dtype} {vector.shape}")
+        if not np.isfinite(vector).all():
+            raise ValueError(f"params must be finite, got {vector[~np.isfinite(vector)][0]}")
         return vector
 
     def init(self, *, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64) -> Values:
@@ -219,9 +221,12 @@ def _tanh_backward(h: Values, dh: Values) -> Values:
 def stack(x: Values, t: IntArray) -> tuple[Values, IntArray]:
     """States x (..., d) at times t, which broadcast against the leading axes, as (S, n, d) with t constant along n, t (S,).
 
-    The trailing leading axes along which t does not vary become n. Dimensionless; the order of states is kept.
+    The trailing leading axes along which t does not vary become n. Dimensionless; the order of states is kept. ValueError if
+    t has more axes than the states, or is longer along one.
     """
     leading, t = x.shape[:-1], np.asarray(t)
+    if np.broadcast_shapes(t.shape, leading) != leading:
+        raise ValueError(f"t must not have more axes than the states, got t {t.shape} for states {x.shape}")
     padded = (1,) * (len(leading) - t.ndim) + t.shape
     varying = max((axis + 1 for axis, size in enumerate(padded) if size > 1), default=0)
     times = np.broadcast_to(t.reshape(padded[:varying]), leading[:varying]).reshape(-1)

@@ -15,7 +15,7 @@ corrections to the prediction that would be right if the data were distributed a
 so outputs are of order one at every t whatever the schedule (F predicts a residual of unit variance), and zero outputs are
 the forward kernel T_pi itself, K = L_null: the start of the paper's own model, and a kernel that is right at large t.
 
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.2, equations (4) to (8), Table App.1 and App. D.1.
+References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.2, equations (4) and (5), Table App.1 and App. D.1.
 """
 
 from collections.abc import Iterable
@@ -58,6 +58,7 @@ class ReverseModel(Protocol):
     d: int
 
     def noise(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: npt.DTypeLike) -> Values: ...
+    def check_noise(self, noise: npt.ArrayLike) -> Array: ...
     def draw(self, x0: Values, t: IntArray, noise: Values) -> Draw: ...
     def kl_and_grad(self, out: Values, draw: Draw, t: IntArray) -> tuple[Values, Values]: ...
     def draw_grad(self, dxt: Values, dout: Values, t: IntArray) -> tuple[Values, Values] | None: ...
@@ -95,6 +96,8 @@ class GaussianReverse:
     """
 
     def __init__(self, diffusion: GaussianDiffusion, d: int, **network: Any) -> None:
+        if not isinstance(diffusion, GaussianDiffusion):
+            raise ValueError(f"diffusion must be a GaussianDiffusion, got {type(diffusion).__name__}")
         self.diffusion, self.d = diffusion, _doors.count("d", d, 1)
         self.network = MLP(d, 2 * d, diffusion.T, **network)
         t = np.arange(2, diffusion.T + 1)
@@ -105,6 +108,10 @@ class GaussianReverse:
     def noise(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: npt.DTypeLike) -> Values:
         """Standard normal numbers of the given shape, in float32 or float64; dimensionless. Section 2.4.1."""
         return rng.standard_normal(shape, dtype=dtype)  # type: ignore[arg-type]
+
+    def check_noise(self, noise: npt.ArrayLike) -> Array:
+        """Noise vectors (..., d), dimensionless: finite, at least one; ValueError otherwise. Section 2.4.1."""
+        return _doors.components("noise", _doors.data("noise", _doors.finite("noise", noise)), self.d)
 
     def draw(self, x0: Values, t: IntArray, noise: Values) -> Draw:
         """xt = sqrt(abar) x0 + sqrt(1 - abar) noise, and F's target sqrt(1 - abar) x0 - sqrt(abar) noise; each (S, n, d).
@@ -196,6 +203,8 @@ class BinomialReverse:
     """
 
     def __init__(self, diffusion: BinomialDiffusion, d: int, **network: Any) -> None:
+        if not isinstance(diffusion, BinomialDiffusion):
+            raise ValueError(f"diffusion must be a BinomialDiffusion, got {type(diffusion).__name__}")
         self.diffusion, self.d = diffusion, _doors.count("d", d, 1)
         self.network = MLP(d, d, diffusion.T, **network)
         t, ones = np.arange(2, diffusion.T + 1), np.ones((diffusion.T - 1, d))
@@ -211,6 +220,10 @@ class BinomialReverse:
     def noise(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: npt.DTypeLike) -> Values:
         """Uniform numbers in [0, 1) of the given shape, in float32 or float64; dimensionless. Section 2.1."""
         return rng.random(shape, dtype=dtype)  # type: ignore[arg-type]
+
+    def check_noise(self, noise: npt.ArrayLike) -> Array:
+        """Noise vectors (..., d), dimensionless: in [0, 1], at least one; ValueError otherwise. Section 2.1."""
+        return _doors.components("noise", _doors.data("noise", _doors.probability("noise", noise)), self.d)
 
     def draw(self, x0: Values, t: IntArray, noise: Values) -> Draw:
         """xt = 1 where noise < q(x^t = 1 | x^0), and what a should make of it, x0 itself; each (S, n, d), bits. Section 2.1."""
@@ -290,7 +303,7 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
 
     Notes
     -----
-    Section 2.2, equations (4) to (8), with the edge of App. B.2.
+    Section 2.2, equations (4) and (5), with the edge of App. B.2.
 
     >>> diffusion = GaussianDiffusion([0.1, 0.2, 0.5])
     >>> path = sample_trajectory(diffusion, diffusion.kernel, 5, 2, rng=np.random.default_rng(0), keep=[0, 3])
@@ -324,7 +337,4 @@ def _pick(table: Array, xt: Values, t: IntArray, like: Values) -> Values:
 def _state(model: ReverseModel, xt: npt.ArrayLike, t: npt.ArrayLike) -> tuple[Array, IntArray]:
     """The state and times that a kernel is asked for."""
     states = _doors.components("xt", model.diffusion.check_data("xt", xt), model.d)
-    times = _doors.times_over(t, 2, model.diffusion.T, states)
-    if np.broadcast_shapes(times.shape, states.shape[:-1]) != states.shape[:-1]:
-        raise ValueError(f"t must not have more axes than xt, got t {times.shape} for xt {states.shape}")
-    return states, times
+    return states, _doors.times_over(t, 2, model.diffusion.T, states)

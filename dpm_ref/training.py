@@ -13,6 +13,7 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.4; Kingma an
 """
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -85,7 +86,7 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     Equations (13) and (14), in the form that needs no precondition; frozen noise as in section 2.4.1.
     """
     vector = model.network.check(params)
-    frozen = _doors.vectors("noise", _doors.finite("noise", noise))
+    frozen = model.check_noise(noise)
     data = _doors.components("x0", model.diffusion.check_data("x0", x0), model.d)
     if _doors.broadcast(x0=data, noise=frozen)[0].shape != frozen.shape:
         raise ValueError(f"noise must hold a vector for every state, got noise {frozen.shape} for x0 {data.shape}")
@@ -192,7 +193,8 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *, rng: 
     n_times : int in 1..T-1, optional
         Distinct times per minibatch, drawn without replacement; all of 2..T by default.
     callback : callable (state, K), optional
-        Called after every `every` steps with the mean over them of the minibatches' estimates of K, in nats.
+        Called when the number of steps taken is a multiple of `every`, with the mean of the minibatches' estimates of K since
+        the last call or the start, in nats.
     every : int >= 1
 
     Returns
@@ -203,9 +205,9 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *, rng: 
     Raises
     ------
     ValueError
-        If an argument is out of range.
+        If an argument is out of range, or the state does not belong to the model.
     FloatingPointError
-        If K is no longer finite; the state is then that of the step before it was noticed.
+        If a minibatch's K is not finite; the state is then the one that gave it.
 
     Notes
     -----
@@ -220,23 +222,24 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *, rng: 
     n_times = T - 1 if n_times is None else _doors.count("n_times", n_times, 1)
     if n_times > T - 1:
         raise ValueError(f"n_times must lie in 1..{T - 1}, got {n_times}")
-    model.network.check(state.params)
+    _check(model, state)
     dtype, all_times = state.params.dtype, np.arange(2, T + 1)
     fixed, rows = fixed_terms(model.diffusion, data), data.astype(dtype)
-    total = 0.0
+    estimates: list[float] = []
     for _ in range(steps):
         chosen = rng.integers(len(rows), size=batch)
         t = all_times if n_times == T - 1 else np.sort(rng.choice(all_times, n_times, replace=False))
         noise = model.noise((n_times, batch, model.d), rng, dtype)
-        kl, grad, *_ = _divergences(model, state.params, rows[chosen], t, noise)
-        total += float(fixed[chosen].mean()) - (T - 1) * float(kl.mean())
+        with np.errstate(over="ignore", invalid="ignore"):  # K tells
+            kl, grad, *_ = _divergences(model, state.params, rows[chosen], t, noise)
+        estimates.append(float(fixed[chosen].mean()) - (T - 1) * float(kl.mean()))
+        if not math.isfinite(estimates[-1]):
+            raise FloatingPointError(f"K is {estimates[-1]} after {state.step} steps; try a smaller learning rate")
         adam_step(state, grad * ((T - 1) / kl.size), learning_rate(state.step))
         if state.step % every == 0:
-            if not np.isfinite(total):
-                raise FloatingPointError(f"K is {total} at step {state.step}; try a smaller learning rate")
             if callback is not None:
-                callback(state, total / every)
-            total = 0.0
+                callback(state, math.fsum(estimates) / len(estimates))
+            estimates.clear()
     return state
 
 
@@ -296,12 +299,12 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
 
     Notes
     -----
-    Parameters are stored by name (`MLP.shapes`, App. D.1) beside the schedule beta.
+    Parameters are stored by name (`MLP.shapes`, App. D.1) beside the schedule, the prior and the network's tables of time.
     """
-    model.network.check(state.params)
+    _check(model, state)
     arrays: dict[str, Any] = {f"{prefix}.{name}": view for prefix in ("params", "mean", "square")
                               for name, view in model.network.unpack(getattr(state, prefix)).items()}
-    arrays |= {"format": np.array(_FORMAT), "beta": model.diffusion.beta, "step": np.array(state.step),
+    arrays |= _tables(model) | {"format": np.array(_FORMAT), "step": np.array(state.step),
                "rng": np.array("" if rng is None else json.dumps(_doors.generator(rng).bit_generator.state, default=np.ndarray.tolist))}
     target = Path(path)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name + ".")
@@ -323,7 +326,7 @@ def load(path: str | os.PathLike[str], model: ReverseModel) -> tuple[TrainingSta
     ----------
     path : path-like
     model : GaussianReverse or BinomialReverse
-        Of the same shapes and schedule as the one saved.
+        Of the same shapes, schedule, prior and tables of time as the one saved.
 
     Returns
     -------
@@ -333,8 +336,8 @@ def load(path: str | os.PathLike[str], model: ReverseModel) -> tuple[TrainingSta
     Raises
     ------
     ValueError
-        If the file is not such a state, or its names, shapes, dtypes or schedule are not this model's: going on from it would
-        train something else.
+        If the file is not such a state, or its names, shapes, dtypes, schedule, prior or tables of time are not this model's:
+        going on from it would train something else.
     OSError
         If the file cannot be read.
 
@@ -344,20 +347,24 @@ def load(path: str | os.PathLike[str], model: ReverseModel) -> tuple[TrainingSta
     """
     arrays = _read(path)
     expected = {f"{prefix}.{name}": shape for prefix in ("params", "mean", "square") for name, shape in model.network.shapes.items()}
-    names = {*expected, "format", "beta", "step", "rng"}
+    tables = _tables(model)
+    names = {*expected, *tables, "format", "step", "rng"}
+    if str(arrays.get("format", "")) != _FORMAT:
+        raise ValueError(f"{path} must be a {_FORMAT!r}, got {str(arrays.get('format', ''))!r}")
     if set(arrays) != names:
         raise ValueError(f"{path} must hold exactly this model's arrays: missing {sorted(names - set(arrays))}, "
                          f"unexpected {sorted(set(arrays) - names)}")
-    if str(arrays["format"]) != _FORMAT:
-        raise ValueError(f"{path} must be a {_FORMAT!r}, got {str(arrays['format'])!r}")
-    if not np.array_equal(arrays["beta"], model.diffusion.beta):
-        raise ValueError(f"{path} must have this model's schedule beta, got another of length {arrays['beta'].size}")
+    for name, table in tables.items():
+        if not np.array_equal(arrays[name], table):
+            raise ValueError(f"{path} must have this model's {name}, got another of shape {arrays[name].shape}")
     dtype = arrays["params.c"].dtype
     for name, shape in expected.items():
         if arrays[name].shape != shape or arrays[name].dtype != dtype or dtype not in (np.float32, np.float64):
             raise ValueError(f"{path}: {name} must be {shape} in one dtype, float32 or float64, got "
                              f"{arrays[name].dtype} {arrays[name].shape}")
         _doors.finite(f"{path}: {name}", arrays[name])
+        if name.startswith("square") and (arrays[name] < 0).any():
+            raise ValueError(f"{path}: {name} must not be negative, got {arrays[name].min()}")
     params, mean, square = (np.concatenate([arrays[f"{prefix}.{name}"].ravel() for name in model.network.shapes])
                             for prefix in ("params", "mean", "square"))
     step = _doors.count("step", arrays["step"][()], 0)
@@ -375,6 +382,23 @@ def _divergences(model: ReverseModel, params: Values, x0: Values, t: IntArray,
     return kl, grad, lambda: model.network.backward_x(params, tape, dz), dout
 
 
+def _check(model: ReverseModel, state: TrainingState) -> None:
+    """Whether the three vectors are this model's, in one dtype that can be trained in."""
+    for name in ("params", "mean", "square"):
+        try:
+            vector = model.network.check(getattr(state, name))
+        except ValueError as error:
+            raise ValueError(f"state.{name}: {error}") from error
+        if vector.dtype != state.params.dtype or vector.dtype not in (np.float32, np.float64):
+            raise ValueError(f"state.{name} must have the dtype of all three vectors, float32 or float64, got {vector.dtype}")
+
+
+def _tables(model: ReverseModel) -> dict[str, Any]:
+    """What the parameters mean nothing without: the schedule, the binomial's prior, and the network's tables of time."""
+    return {"beta": model.diffusion.beta, "prior": np.asarray(getattr(model.diffusion, "pi1", ())),
+            "time_features": model.network.time_features, "basis": model.network.basis}
+
+
 def _sum_to(array: Values, shape: tuple[int, ...]) -> Values:
     """The derivative by an array that was broadcast: the sum over the axes along which it was repeated."""
     extra = array.ndim - len(shape)
@@ -385,7 +409,7 @@ def _sum_to(array: Values, shape: tuple[int, ...]) -> Values:
 def _read(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
     """The arrays of an npz file, none of them pickled."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except OSError:
         raise
@@ -402,9 +426,11 @@ def _generator(path: str | os.PathLike[str], text: str) -> np.random.Generator |
         if state["bit_generator"] not in _GENERATORS:
             raise ValueError(f"unknown bit generator {state['bit_generator']!r}")
         bits = getattr(np.random, state["bit_generator"])()
+        if not (0 <= state["state"].get("pos", 0) <= 624 and 0 <= state.get("buffer_pos", 0) <= 4):
+            raise ValueError("its position lies outside its buffer")  # which numpy does not check, and would read
         bits.state = {key: _arrays(value) for key, value in state.items()}
         return np.random.Generator(bits)
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # numpy and json raise half a dozen kinds for a state that is none
         raise ValueError(f"{path}: rng must be the state of a numpy bit generator, got one that cannot be set: {error}") from error
 
 

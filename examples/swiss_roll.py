@@ -73,7 +73,8 @@ def ideal(model: GaussianReverse, chosen: argparse.Namespace, rng: np.random.Gen
     """K*, the bound of the moment match of the true reversal, in bits: the roll as Gaussians 1.3 noise widths apart or closer."""
     m = int(np.ceil(134 / (1.3 * chosen.noise)))
     atoms, spread = data.swiss_roll_atoms(m, noise=chosen.noise)
-    bound = exact.ideal_bound(exact.FiniteData(model.diffusion, atoms, spread=spread), rng=rng, n_samples=64 if chosen.quick else max(256, 2**20 // m))
+    roll, n_samples = exact.FiniteData(model.diffusion, atoms, spread=spread), 64 if chosen.quick else max(256, 2**20 // m)
+    bound = exact.ideal_bound(roll, rng=rng, n_samples=n_samples)
     return {"ideal_K_bits": float(to_bits(bound.value)), "ideal_K_stderr_bits": float(to_bits(bound.stderr))}
 
 

@@ -1,0 +1,205 @@
+"""The learning half as a textbook would write it: one state at a time, for real or complex arguments.
+
+Nothing here shares a line or a derivation with the package: f_mu and f_Sigma are the posterior's mean and variance averaged
+over a predicted N(m, V) of x^0, f_b is a sum over both values of x^0, the divergences are the formulas with logarithms, and
+what of K is fixed is its entropies and cross-entropies one by one. Derivatives are complex steps of these scalars.
+
+References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1, 2.2 and 2.4; Kingma and Ba 2015, algorithm 1.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import oracles
+
+STEP = 1e-40  # a complex step has no cancellation, so it can be as small as this
+
+
+# The network
+
+
+class Network:
+    """A tanh trunk with a readout of its own for each time; the flat parameters are U, W1, b1, W2, b2, ..., R, c, row by row."""
+
+    def __init__(self, d_in, d_out, T, *, hidden, time_features=None, basis=None):
+        self.features = np.zeros((T - 1, 0)) if time_features is None else np.asarray(time_features)
+        self.basis = np.eye(T - 1) if basis is None else np.asarray(basis)
+        self.shapes = {"U": (self.features.shape[1], hidden[0])}
+        for k, (fan_in, fan_out) in enumerate(pairwise([d_in, *hidden]), start=1):
+            self.shapes[f"W{k}"], self.shapes[f"b{k}"] = (fan_in, fan_out), (fan_out,)
+        self.shapes["R"], self.shapes["c"] = (self.basis.shape[1], hidden[-1], d_out), (self.basis.shape[1], d_out)
+        self.depth = len(hidden)
+        self.size = sum(int(np.prod(shape)) for shape in self.shapes.values())
+
+    def named(self, params):
+        """The parameters by name."""
+        named, start = {}, 0
+        for name, shape in self.shapes.items():
+            stop = start + int(np.prod(shape))
+            named[name] = params[start:stop].reshape(shape)
+            start = stop
+        return named
+
+    def __call__(self, params, x, t):
+        """The output (d_out,) for one state x (d_in,) at one time t."""
+        p = self.named(params)
+        h = np.einsum("i,ij->j", x, p["W1"]) + p["b1"] + np.einsum("f,fj->j", self.features[t - 2], p["U"])
+        h = np.tanh(h)
+        for k in range(2, self.depth + 1):
+            h = np.tanh(np.einsum("i,ij->j", h, p[f"W{k}"]) + p[f"b{k}"])
+        readout = sum(weight * R for weight, R in zip(self.basis[t - 2], p["R"], strict=True))
+        offset = sum(weight * c for weight, c in zip(self.basis[t - 2], p["c"], strict=True))
+        return np.einsum("i,ij->j", h, readout) + offset
+
+    def everywhere(self, params, x, t):
+        """The outputs (..., d_out) for states (..., d_in) at times that broadcast against the leading axes, one by one."""
+        times = np.broadcast_to(t, x.shape[:-1])
+        rows = [self(params, x[index], times[index]) for index in np.ndindex(x.shape[:-1])]
+        return np.array(rows).reshape(*x.shape[:-1], -1)
+
+
+# The Gaussian column, one state
+
+
+class Gaussian:
+    """f_mu, f_Sigma and K for a Gaussian diffusion with the rates beta."""
+
+    def __init__(self, beta):
+        tables, self.T = oracles.Tables(beta), len(beta)
+        self.beta = [None, *beta]
+        self.abar = [float(tables.abar(t)) for t in range(self.T + 1)]
+        self.lost = [float(tables.one_minus_abar(t)) for t in range(self.T + 1)]
+
+    def state(self, x0, noise, t):
+        """x^t."""
+        return np.sqrt(self.abar[t]) * x0 + np.sqrt(self.lost[t]) * noise
+
+    def posterior(self, x0, xt, t):
+        """Mean and variance of q(x^{t-1} | x^t, x^0), section 2.1."""
+        of_x0, of_xt, var = self.coefficients(t)
+        return of_x0 * x0 + of_xt * xt, var
+
+    def coefficients(self, t):
+        rate = self.beta[t]
+        return (np.sqrt(self.abar[t - 1]) * rate / self.lost[t], np.sqrt(1 - rate) * self.lost[t - 1] / self.lost[t],
+                rate * self.lost[t - 1] / self.lost[t])
+
+    def kernel(self, out, xt, t):
+        """Mean and variance of the posterior averaged over x^0 ~ N(m, V)."""
+        F, g = np.split(out, 2)
+        m, V = np.sqrt(self.abar[t]) * xt + np.sqrt(self.lost[t]) * F, self.lost[t] * np.exp(g)
+        of_x0, of_xt, var = self.coefficients(t)
+        return of_x0 * m + of_xt * xt, var + of_x0**2 * V
+
+    def divergence(self, out, x0, noise, t):
+        """KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) at one state."""
+        xt = self.state(x0, noise, t)
+        (mean_q, var_q), (mean_p, var_p) = self.posterior(x0, xt, t), self.kernel(out, xt, t)
+        return (np.log(var_p / var_q) + (var_q + (mean_q - mean_p) ** 2) / var_p - 1).sum() / 2
+
+    def fixed(self, x0):
+        """log pi(x^0) + H_q(X^T|x^0) - H_q(X^1|x^0) + E log pi(x^T) - E log pi(x^1)."""
+        def cross(abar, lost):
+            return -(np.log(2 * np.pi) + abar * x0**2 + lost) / 2
+        entropies = (np.log(self.lost[self.T]) - np.log(self.lost[1])) / 2
+        terms = entropies + cross(self.abar[self.T], self.lost[self.T]) - cross(self.abar[1], self.lost[1]) + cross(1, 0)
+        return terms.sum()
+
+
+# The binomial column, one state
+
+
+class Binomial:
+    """f_b and K for a binomial diffusion with the rates beta and the prior pi_1."""
+
+    def __init__(self, beta, prior):
+        self.T, self.beta, self.prior = len(beta), [None, *beta], np.asarray(prior, dtype=float)
+        self.abar = np.cumprod([1.0, *(1 - np.asarray(beta))])
+
+    def prob(self, x, given, kept):
+        """P(x | given) for a bit kept with probability `kept` and else drawn from the prior."""
+        prior = np.where(x == 1, self.prior, 1 - self.prior)
+        return kept * (x == given) + (1 - kept) * prior
+
+    def state(self, x0, noise, t):
+        """x^t, 1 where the noise is below q(x^t = 1 | x^0)."""
+        return (noise < self.prob(1, x0, self.abar[t])).astype(float)
+
+    def posterior(self, x, xt, x0, t):
+        """q(x^{t-1} = x | x^t, x^0), by Bayes' rule over both values of x^{t-1}."""
+        def joint(value):
+            return self.prob(xt, value, 1 - self.beta[t]) * self.prob(value, x0, self.abar[t - 1])
+        return joint(x) / (joint(0) + joint(1))
+
+    def predicted(self, out, xt, t):
+        """P(x^0 = 1) = 1 / (1 + exp(-logit)), logit = logit pi + log q(x^t|1) - log q(x^t|0) + a."""
+        evidence = np.log(self.prob(xt, 1, self.abar[t])) - np.log(self.prob(xt, 0, self.abar[t]))
+        return 1 / (1 + np.exp(-(np.log(self.prior) - np.log(1 - self.prior) + evidence + out)))
+
+    def kernel(self, out, x, xt, t):
+        """p(x^{t-1} = x | x^t), the posterior averaged over the predicted x^0."""
+        r = self.predicted(out, xt, t)
+        return r * self.posterior(x, xt, 1, t) + (1 - r) * self.posterior(x, xt, 0, t)
+
+    def divergence(self, out, x0, noise, t):
+        """KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) at one state, a sum over both values."""
+        xt, total = self.state(x0, noise, t), 0
+        for x in (0, 1):
+            q = self.posterior(x, xt, x0, t)
+            total = total + (q * (np.log(q) - np.log(self.kernel(out, x, xt, t)))).sum()
+        return total
+
+    def fixed(self, x0):
+        """log pi(x^0) + H_q(X^T|x^0) - H_q(X^1|x^0) + E log pi(x^T) - E log pi(x^1), sums over both values."""
+        def log_prior(x):
+            return np.log(np.where(x == 1, self.prior, 1 - self.prior))
+
+        def expected(t):  # E[ log pi(x^t) - log q(x^t|x^0) ]
+            probs = [(x, self.prob(x, x0, self.abar[t])) for x in (0, 1)]
+            return sum((p * (log_prior(np.full(p.shape, x)) - np.log(p))).sum() for x, p in probs)
+        return log_prior(x0).sum() + expected(self.T) - expected(1)
+
+
+# The objective, and its derivatives
+
+
+def objective(column, network, params, x0, t, noise):
+    """K at fixed noise: the average over the states of fixed terms - (T - 1) divergence."""
+    x0, times = np.broadcast_to(x0, noise.shape), np.broadcast_to(t, noise.shape[:-1])
+    total = 0
+    for index in np.ndindex(noise.shape[:-1]):
+        xt = column.state(x0[index], noise[index], times[index])
+        out = network(params, xt, times[index])
+        total = total + column.fixed(x0[index]) - (column.T - 1) * column.divergence(out, x0[index], noise[index], times[index])
+    return total / times.size
+
+
+def gradient(function, x):
+    """The derivative of a scalar by every entry of x, each by a complex step of its own."""
+    grad = np.zeros(x.shape)
+    for index in np.ndindex(x.shape):
+        moved = x.astype(complex)
+        moved[index] += 1j * STEP
+        grad[index] = function(moved).imag / STEP
+    return grad
+
+
+def slope(function, x, direction):
+    """The derivative of a scalar along a direction."""
+    return function(x + 1j * STEP * direction).imag / STEP
+
+
+# Adam, algorithm 1 of Kingma and Ba
+
+
+def adam(params, grads, rates, decay1=0.9, decay2=0.999, epsilon=1e-8):
+    """One parameter through a run of gradients, in mpmath."""
+    mp = oracles.mp
+    theta, m, v = mp.mpf(params), mp.mpf(0), mp.mpf(0)
+    decay1, decay2, epsilon = mp.mpf(decay1), mp.mpf(decay2), mp.mpf(epsilon)
+    for k, (grad, rate) in enumerate(zip(grads, rates, strict=True), start=1):
+        grad = mp.mpf(grad)
+        m = decay1 * m + (1 - decay1) * grad
+        v = decay2 * v + (1 - decay2) * grad**2
+        theta = theta - mp.mpf(rate) * (m / (1 - decay1**k)) / (mp.sqrt(v / (1 - decay2**k)) + epsilon)
+    return theta
