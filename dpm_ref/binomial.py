@@ -26,6 +26,7 @@ from dpm_ref.information import (
     bernoulli_kl_grad,
     probability_pair,
 )
+from dpm_ref.laws import Condition
 from dpm_ref.schedules import Schedule
 
 __all__ = ["Bernoulli", "BinomialDiffusion", "BernoulliLogProbGrad"]
@@ -121,7 +122,7 @@ class Bernoulli:
         Table App.1; ValueError as `log_prob`.
         """
         x = self._over("x", x)
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):
             return BernoulliLogProbGrad(np.where(x == 1, 1.0 / self.prob1, -1.0 / self.prob0))
 
     def entropy(self) -> Array:
@@ -222,12 +223,13 @@ class BinomialDiffusion(Schedule):
 
         ValueError at t = 1, where it is a point mass at x^0. Bayes' rule, Table App.1.
         """
-        x0, xt = _doors.broadcast(x0=self.check_data("x0", x0), xt=self.check_data("xt", xt))
+        x0, xt = self.check_data("x0", x0), self.check_data("xt", xt)
+        x0, xt = _doors.broadcast(x0=x0, xt=_doors.components("xt", xt, x0.shape[-1]))
         return self._posterior(x0, xt, _doors.times_over(t, 2, self.T, x0))
 
     def edge(self, x1: npt.ArrayLike) -> Bernoulli:
         """p(x^0 | x^1) = T_pi(x^0 | x^1; beta_1): a law over x1's shape (..., d), dimensionless; ValueError as for data. App. B.2."""
-        return self.kernel(x1, 1)
+        return self.kernel(self.check_data("x1", x1), 1)
 
     def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
         """H_q(X^t | X^{t-1}) given x^0 (..., d), t in 1..T: shape (...), nats; the sum over both states of every bit. Equation (24)."""
@@ -250,7 +252,7 @@ class BinomialDiffusion(Schedule):
         entropies = [bernoulli_entropy(law.prob1, law.prob0) for law in given]
         return np.asarray((marginal.prob1 * entropies[0] + marginal.prob0 * entropies[1]).sum(-1))
 
-    def entropy_never_falls(self, x0: npt.ArrayLike) -> bool:
+    def entropy_never_falls(self, x0: npt.ArrayLike) -> Condition:
         """Whether sum_i logit(pi_i) (m_i - pi_i) >= 0, m the mean of data (..., d): then H_q(X^t) >= H_q(X^{t-1}) at every t.
 
         Equality within rounding counts; always true for pi = 1/2. Nats; ValueError as for data. Equation (24), appendix of the
@@ -258,8 +260,9 @@ class BinomialDiffusion(Schedule):
         """
         x0 = self.check_data("x0", x0)
         logit = np.broadcast_to(np.log(self.pi1 / self.pi0), x0.shape[-1:])
-        terms = logit * (x0.reshape(-1, x0.shape[-1]).mean(axis=0) - self.pi1)
-        return bool(terms.sum() >= -8 * np.finfo(np.float64).eps * np.abs(logit).sum())
+        pull = float((logit * (x0.reshape(-1, x0.shape[-1]).mean(axis=0) - self.pi1)).sum())
+        rounding = 8 * np.finfo(np.float64).eps * float(np.abs(logit).sum())
+        return Condition(bool(pull >= -rounding), f"sum_i logit(pi_i) (m_i - pi_i) = {pull:.6g} >= 0")
 
     def _mix(self, x: Array, kept: Array, erased: Array) -> tuple[Array, Array]:
         """The pair of the law that keeps x with probability `kept` and else draws from pi; kept + erased = 1."""

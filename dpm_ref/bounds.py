@@ -39,7 +39,8 @@ from dpm_ref.information import (
 )
 from dpm_ref.laws import Diffusion, Edge, ReverseKernel, law_over
 
-__all__ = ["LowerBound", "ReverseEntropyBounds", "lower_bound", "fixed_terms", "null_log_likelihood", "reverse_entropy_bounds", "to_bits",
+__all__ = ["LowerBound", "lower_bound", "fixed_terms", "null_log_likelihood", "Preconditions", "preconditions",
+           "ReverseEntropyBounds", "reverse_entropy_bounds", "to_bits",
            "gaussian_kl", "gaussian_kl_grad", "gaussian_entropy", "gaussian_entropy_grad", "gaussian_entropy_difference",
            "bernoulli_kl", "bernoulli_kl_grad", "bernoulli_entropy", "bernoulli_entropy_grad"]
 
@@ -67,6 +68,24 @@ class ReverseEntropyBounds(NamedTuple):
     lower: float
     upper: float
     upper_holds: bool
+
+
+class Preconditions(NamedTuple):
+    """What equations (14) and (24) ask of the data, checked on them; printed, it says so in words.
+
+    eq14_excess : equation (14) less the mean of K(x^0), nats
+    upper_holds : whether the upper bound of (24) applies
+    statement : what was compared for the latter
+    """
+
+    eq14_excess: float
+    upper_holds: bool
+    statement: str
+
+    def __str__(self) -> str:
+        holds, fails = "applies, because", "does not apply here, because it needs"
+        return (f"equation (14) exceeds the mean of K by {self.eq14_excess:.6g} nats on these data\n"
+                f"the upper bound of (24) {holds if self.upper_holds else fails} {self.statement}")
 
 
 def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike, *, rng: np.random.Generator, n_samples: int = 1,
@@ -102,7 +121,8 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
     -----
     Equations (13) and (14), App. A and B. The value needs no precondition; eq14 does, and exceeds the mean of the value by
     (E|x^0|^2 - d) (abar_T + beta_1) / 2 for the Gaussian, by -sum_i logit(pi_i) (m_i - pi_i) (abar_T + beta_1) for the binomial.
-    The sum is accurate to 4 eps times the sum of its terms' absolute values.
+    For the x^t drawn, the sum is accurate to 4 eps times the sum of its terms' absolute values; among them counts, for a Gaussian
+    divergence, what the rounding of the posterior's mean m_q = c0 x0 + c1 xt does to it, |m_q - m_p| / v_p (|c0 x0| + |c1 xt|).
 
     With the diffusion's own kernel for p, and data from the prior, nothing is lost:
 
@@ -116,21 +136,23 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
     x0 = diffusion.check_data("x0", x0)
     n_samples, rng = _doors.count("n_samples", n_samples, 1), _doors.generator(rng)
     T = diffusion.T
-    kl_sum = np.zeros((T - 1, *x0.shape[:-1]))
+    kl_sums = [_Sum(x0.shape[:-1]) for _ in range(2, T + 1)]
     totals = []  # of each draw: what depends on x^1..T
     for block in _blocks(x0, n_samples):
-        total = np.zeros(block.shape[:-1]) if edge is None else _log_edge(diffusion, edge, block, rng)
+        total = _Sum(block.shape[:-1])
+        if edge is not None:
+            total.add(_log_edge(diffusion, edge, block, rng))
         for t in range(2, T + 1):
             kl = _kl_term(diffusion, reverse, block, t, rng)
-            kl_sum[t - 2] += kl.sum(0)
-            total -= kl
-        totals.append(total)
+            kl_sums[t - 2].add(_sum_of_first(kl))
+            total.add(-kl)
+        totals.append(total.value())
     mean, stderr = _mean_and_stderr(np.concatenate(totals))
-    kl = kl_sum / n_samples
+    kl = np.reshape([kl_sum.value() / n_samples for kl_sum in kl_sums], (T - 1, *x0.shape[:-1]))
     last, prior = diffusion.marginal(x0, T), diffusion.prior(x0.shape[-1])
     if edge is not None:
         return LowerBound(mean - last.kl(prior), stderr, kl, float("nan"))
-    eq14 = (-kl.sum(0) + last.entropy() - diffusion.marginal(x0, 1).entropy()).mean() - prior.entropy()
+    eq14 = (-_sum_of_first(kl) + last.entropy() - diffusion.marginal(x0, 1).entropy()).mean() - prior.entropy()
     return LowerBound(fixed_terms(diffusion, x0) + mean, stderr, kl, float(eq14))
 
 
@@ -193,6 +215,42 @@ def null_log_likelihood(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
     return diffusion.prior(x0.shape[-1]).log_prob(x0)
 
 
+def preconditions(diffusion: Diffusion, x0: npt.ArrayLike) -> Preconditions:
+    """Check on the data what equations (14) and (24) presuppose, and by how much (14) is off.
+
+    Parameters
+    ----------
+    diffusion : GaussianDiffusion or BinomialDiffusion
+    x0 : array_like, shape (..., d)
+        The data; the average over these vectors stands for E over q(x^0).
+
+    Returns
+    -------
+    Preconditions
+        (eq14_excess, upper_holds, statement): a scalar in nats, a bool and a text.
+
+    Raises
+    ------
+    ValueError
+        If x0 is no data of the diffusion.
+
+    Notes
+    -----
+    App. B.1: (14) takes the cross-entropy of x^t to pi to be H(pi) at every t. It is H(pi) + abar_t c, with c the data's own
+    excess, (E|x^0|^2 - d) / 2 or -sum_i logit(pi_i) (m_i - pi_i), so (14) exceeds K by c (abar_T + beta_1) and can exceed L.
+
+    >>> from dpm_ref import GaussianDiffusion
+    >>> print(preconditions(GaussianDiffusion([0.2, 0.3, 0.4]), [[-2.0], [2.0]]))
+    equation (14) exceeds the mean of K by 0.804 nats on these data
+    the upper bound of (24) does not apply here, because it needs tr Cov(x^0) = 4 <= d = 1
+    """
+    x0 = diffusion.check_data("x0", x0)
+    prior = diffusion.prior(x0.shape[-1])
+    excess = -prior.log_prob(x0).mean() - prior.entropy()
+    weight = diffusion.abar(diffusion.T) + diffusion.beta[0]
+    return Preconditions(float(excess * weight), *diffusion.entropy_never_falls(x0))
+
+
 def reverse_entropy_bounds(diffusion: Diffusion, x0: npt.ArrayLike, t: int) -> ReverseEntropyBounds:
     """Bounds on H_q(X^{t-1} | X^t), the entropy of one true reverse step, for the data given.
 
@@ -230,7 +288,7 @@ def reverse_entropy_bounds(diffusion: Diffusion, x0: npt.ArrayLike, t: int) -> R
     """
     x0 = diffusion.check_data("x0", x0)
     return ReverseEntropyBounds(float(diffusion.posterior_entropy(x0, t).mean()), float(diffusion.kernel_entropy(x0, t).mean()),
-                                diffusion.entropy_never_falls(x0))
+                                diffusion.entropy_never_falls(x0).holds)
 
 
 def _blocks(x0: Array, n_samples: int) -> Iterator[Array]:
@@ -252,10 +310,33 @@ def _log_edge(diffusion: Diffusion, edge: Edge, x0: Array, rng: np.random.Genera
     return law_over(diffusion.law, edge(x1), x1, "edge").log_prob(x0)
 
 
+class _Sum:
+    """A running sum of arrays that keeps what rounding takes from it, so that T = 10^4 terms cost no digits."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.total, self.lost = np.zeros(shape), np.zeros(shape)
+
+    def add(self, term: Array) -> None:
+        total = self.total + term
+        with np.errstate(invalid="ignore"):  # nothing is lost from an infinite sum
+            taken = total - self.total
+            lost = (self.total - (total - taken)) + (term - taken)
+        self.total, self.lost = total, self.lost + np.where(np.isfinite(total), lost, 0.0)
+
+    def value(self) -> Array:
+        return np.asarray(self.total + self.lost)
+
+
+def _sum_of_first(terms: Array) -> Array:
+    """The sum over the first axis, which is made the last and contiguous: NumPy then sums pairwise."""
+    return np.asarray(np.ascontiguousarray(np.moveaxis(terms, 0, -1)).sum(-1))
+
+
 def _mean_and_stderr(draws: Array) -> tuple[Array, Array]:
     """Over the first axis; one draw has no standard error, and infinite ones have none either."""
     n = draws.shape[0]
+    mean = _sum_of_first(draws) / n
     if n == 1:
-        return draws[0], np.full(draws.shape[1:], np.nan)
+        return mean, np.full(draws.shape[1:], np.nan)
     with np.errstate(invalid="ignore"):
-        return np.asarray(draws.mean(0)), np.asarray(draws.std(0, ddof=1) / np.sqrt(n))
+        return mean, np.asarray(draws.std(0, ddof=1) / np.sqrt(n))

@@ -27,6 +27,7 @@ from dpm_ref.information import (
     gaussian_kl,
     gaussian_kl_grad,
 )
+from dpm_ref.laws import Condition
 from dpm_ref.schedules import Schedule
 
 __all__ = ["Gaussian", "GaussianDiffusion", "GaussianSampleGrad", "GaussianLogProbGrad"]
@@ -213,14 +214,15 @@ class GaussianDiffusion(Schedule):
 
         ValueError at t = 1, where it is a point mass at x^0. Table App.1.
         """
-        x0, xt = _doors.broadcast(x0=self.check_data("x0", x0), xt=self.check_data("xt", xt))
+        x0, xt = self.check_data("x0", x0), self.check_data("xt", xt)
+        x0, xt = _doors.broadcast(x0=x0, xt=_doors.components("xt", xt, x0.shape[-1]))
         t = _doors.times_over(t, 2, self.T, x0)
         of_x0, of_xt = self.posterior_coefficients(t)
         return Gaussian(of_x0[..., None] * x0 + of_xt[..., None] * xt, self.posterior_var(t)[..., None])
 
     def edge(self, x1: npt.ArrayLike) -> Gaussian:
         """p(x^0 | x^1) = T_pi(x^0 | x^1; beta_1): a law over x1's shape (..., d), dimensionless; ValueError as for data. App. B.2."""
-        return self.kernel(x1, 1)
+        return self.kernel(self.check_data("x1", x1), 1)
 
     def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
         """H_q(X^t | X^{t-1}) given x^0 (..., d), t in 1..T: shape (...), nats. Equation (24)."""
@@ -235,14 +237,11 @@ class GaussianDiffusion(Schedule):
             return np.full(x0.shape[:-1], -np.inf)
         return np.full(x0.shape[:-1], x0.shape[-1] * gaussian_entropy(self.posterior_var(t)))
 
-    def entropy_never_falls(self, x0: npt.ArrayLike) -> bool:
+    def entropy_never_falls(self, x0: npt.ArrayLike) -> Condition:
         """Whether tr Cov(x^0) <= d on data (..., d), the dimensionless condition under which H_q(X^t) >= H_q(X^{t-1}) at every t.
 
         Equality within rounding counts. ValueError as for data. Equation (24), appendix of the upper bound.
         """
-        rows = _rows(self.check_data("x0", x0))
-        return bool(rows.var(axis=0).sum() <= rows.shape[-1] * (1.0 + 4 * np.finfo(np.float64).eps))
-
-
-def _rows(x: Array) -> Array:
-    return x.reshape(-1, x.shape[-1])
+        x0 = self.check_data("x0", x0)
+        trace, d = float(x0.reshape(-1, x0.shape[-1]).var(axis=0).sum()), x0.shape[-1]
+        return Condition(bool(trace <= d * (1.0 + 4 * np.finfo(np.float64).eps)), f"tr Cov(x^0) = {trace:.6g} <= d = {d}")

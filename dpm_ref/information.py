@@ -408,8 +408,8 @@ def _difference(b1: Array, b0: Array, a1: Array, a0: Array) -> Array:
 
 
 def _log_ratio(a: Array, b: Array, difference: Array) -> Array:
-    """log(a / b) for a, b >= 0, where `difference` is an accurate a - b; callers silence division by zero."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    """log(a / b) for a, b >= 0, where `difference` is an accurate a - b; where a / b leaves the floats, log a - log b."""
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         ratio = a / b
         far = np.where((ratio > _TINY) & (ratio < np.inf), np.log(ratio), np.log(a) - np.log(b))
         near = (ratio > 0.5) & (ratio < 2.0)
@@ -417,14 +417,14 @@ def _log_ratio(a: Array, b: Array, difference: Array) -> Array:
 
 
 def _psi_near(x: Array) -> Array:
-    """psi(x) = x - log(1 + x) on (-0.7, 2), without cancellation.
+    """psi(x) = x - log(1 + x) on (-0.5, 2), without cancellation.
 
     With s = x / (2 + x), log(1 + x) = 2 artanh(s), so psi = s (x - 2 s^2 sum_k s^(2k) / (2k + 3)).
     """
     s = x / (2.0 + x)
     square = s * s
     series = np.zeros_like(s)
-    for k in range(30, -1, -1):  # s^2 <= 0.29, so the last term is below 1e-17
+    for k in range(30, -1, -1):  # s^2 <= 1/4, so the last term is below 1e-19
         series = series * square + 1.0 / (2 * k + 3)
     return np.asarray(s * (x - 2.0 * square * series))
 
@@ -432,7 +432,7 @@ def _psi_near(x: Array) -> Array:
 def _psi_of_ratio(a: Array, b: Array) -> Array:
     """psi(a / b - 1) for a, b > 0."""
     x = (a - b) / b
-    near = (x > -0.7) & (x < 2.0)
+    near = (x > -0.5) & (x < 2.0)
     return np.where(near, _psi_near(np.where(near, x, 0.0)), (a / b - 1.0) - _log_ratio(a, b, a - b))
 
 
@@ -440,6 +440,6 @@ def _weighted_psi(a: Array, b: Array, difference: Array) -> Array:
     """a psi(b / a - 1) with `difference` an accurate b - a; its limit b at a = 0, and inf at b = 0 < a."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         x = difference / a
-        near = (x > -0.7) & (x < 2.0)
+        near = (x > -0.5) & (x < 2.0)
         far = np.where(a > 0, difference - a * _log_ratio(b, a, difference), b)
         return np.where(near, a * _psi_near(np.where(near, x, 0.0)), far)

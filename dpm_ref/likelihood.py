@@ -11,41 +11,51 @@ with k forward ones it turns the estimate p^ into one with E[1 / p^] = 1 / p(x^0
 logarithms hold log p(x^0) between them (bidirectional Monte Carlo).
 
 Weights stay logarithms throughout; trajectories are drawn in blocks and folded into running sums, so that memory grows neither
-with the number of samples nor with T. Work is cut into pieces that do not depend on who does it, each with a seed of its own.
+with the number of samples nor with T. Every 1024 samples of a data vector have a random stream of their own, whoever draws
+them and whatever is drawn beside them.
 
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.3, 4 and App. C; Grosse, Ghahramani and Adams 2015,
 arXiv:1511.02543; Burda, Grosse and Salakhutdinov 2016, arXiv:1509.00519; Vehtari et al. 2024, arXiv:1507.02646 (Pareto shape).
 """
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future
-from typing import Any, NamedTuple
+from concurrent.futures import Executor
+from functools import reduce
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import _doors
 from dpm_ref._doors import Array
+from dpm_ref._pieces import blocks, in_order, pieces
+from dpm_ref._weights import (
+    WeightSums,
+    effective_sample_size,
+    fold,
+    is_reliable,
+    log_mean,
+    merge,
+    pareto_shape,
+    standard_error,
+    tail_length,
+)
 from dpm_ref.laws import Diffusion, Edge, Law, ReverseKernel, law_over
-from dpm_ref.reverse import sample_trajectory
 
 __all__ = ["Likelihood", "Sandwich", "log_likelihood", "sandwich", "log_weights", "pareto_shape"]
 
-_STREAM = 1024  # samples of one data vector that share a random stream
-_BLOCK = 8192  # states held at once
-_TASK = 2**22  # samples times steps in one piece of work
-_TAIL = 512  # largest weights kept of each data vector
-_AHEAD = 64  # pieces of work submitted before the first is awaited
+_BLOCK = 2**17  # components held at once, a vector counting as at least _NARROW
+_NARROW = 8
 
 
 class Likelihood(NamedTuple):
     """Estimates of log p(x^0) in nats; each (...), the shape of the batch of data vectors.
 
-    value : log mean w
-    stderr : its standard error by the delta method, std(w) / (mean(w) sqrt(n)); nan for one sample
+    value : log mean w; -inf where every weight was zero
+    stderr : its standard error by the delta method, std(w) / (mean(w) sqrt(n)); nan for one sample, or zero weights
     ess : effective sample size (sum w)^2 / sum w^2, between 1 and n
-    reliable : whether the tail of the weights lets the standard error be believed
+    reliable : whether the weights let the standard error be believed
     """
 
     value: Array
@@ -71,16 +81,6 @@ class Sandwich(NamedTuple):
     upper_stderr: float
 
 
-class _Sums(NamedTuple):
-    """Of n weights exp(l), divided by exp(peak): sum and sum of squares; and the largest logarithms, in falling order."""
-
-    n: int
-    peak: float
-    total: float
-    square: float
-    tail: Array
-
-
 def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike, *, n_samples: int, rng: np.random.Generator,
                    edge: Edge | None = None, executor: Executor | None = None) -> Likelihood:
     """log p(x^0) of each data vector, estimated over n_samples forward trajectories.
@@ -94,11 +94,13 @@ def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLi
     n_samples : int >= 1
         Trajectories for each data vector.
     rng : numpy.random.Generator
-        Draws the seed from which every piece of work gets its own (`numpy.random.SeedSequence.spawn`).
+        Draws the seed from which every stream of samples gets its own (`numpy.random.SeedSequence.spawn`).
     edge : callable x1 -> law, optional
         p(x^0 | x^1); by default the diffusion's own, T_pi (App. B.2).
     executor : concurrent.futures.Executor, optional
-        Where to do the work; here by default. The result is the same, to the bit, with any executor and any number of workers.
+        Where to do the work; here by default. The result is the same, to the bit, with any executor and any number of workers
+        whose arithmetic is this machine's. What the executor sends to another process must survive pickling, as lambdas do
+        with some executors only.
 
     Returns
     -------
@@ -111,13 +113,13 @@ def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLi
     ValueError
         If x0 is no data of the diffusion, n_samples < 1, rng is no Generator, or a kernel returns a law over another shape.
     Exception
-        Whatever a worker raised, as it raised it; work not yet begun is then cancelled.
+        Whatever a worker raised, as it raised it; work not yet begun is then cancelled, and the executor can be used on.
 
     Notes
     -----
-    Equation (9). `reliable` is that the weights' largest values look like a Pareto tail of shape below 0.7, so that the mean is
-    not ruled by samples that are yet to come (Vehtari et al.); with fewer than 25 samples there is no telling, and it is False.
-    It can miss: weights that were never sampled leave no trace.
+    Equation (9). `reliable` says that there are at least 25 samples and an ess of 20, and that the weights' largest values look
+    like a Pareto tail of a shape below min(0.7, 1 - 1 / log10 n_samples): the mean is then not ruled by samples that are yet to
+    come (Vehtari et al.). It can miss: weights that were never sampled leave no trace.
 
     With p = T_pi and x^0 alone the weights depend on the trajectory's ends only:
 
@@ -128,10 +130,9 @@ def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLi
     -1.386294 100.0
     """
     x0 = diffusion.check_data("x0", x0)
-    rows = x0.reshape(-1, x0.shape[-1])
-    sums = _estimate(diffusion, reverse, edge, rows, _doors.count("n_samples", n_samples, 1), _doors.generator(rng), executor)
-    value, stderr, ess, shape = (np.array(column).reshape(x0.shape[:-1]) for column in zip(*map(_summary, sums), strict=True))
-    return Likelihood(value, stderr, ess, shape < 0.7)
+    sums = _estimate(diffusion, reverse, edge, x0.reshape(-1, x0.shape[-1]), n_samples, rng, executor)
+    columns = zip(*((log_mean(each), standard_error(each), effective_sample_size(each), is_reliable(each)) for each in sums), strict=True)
+    return Likelihood(*(np.array(column).reshape(x0.shape[:-1]) for column in columns))
 
 
 def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_samples: int, rng: np.random.Generator,
@@ -143,13 +144,12 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
 
     Parameters
     ----------
-    diffusion, reverse, edge, executor
+    diffusion, reverse, edge, rng, executor
         As for `log_likelihood`.
     n, d : int >= 1
         Vectors to draw, and their components.
     n_samples : int >= 1
         Forward trajectories for each.
-    rng : numpy.random.Generator
 
     Returns
     -------
@@ -164,8 +164,8 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
     Notes
     -----
     Guaranteed, for each x^0 and any n_samples: E[lower] <= log p(x^0) <= E[upper], the expectations being over trajectories.
-    A single pair can lie to one side. The gap upper - lower is never negative by more than log((k+1)/k), and closes with
-    n_samples as the weights even out. It speaks of data from the model, and of no others. Section 2.3; Grosse et al. 2015.
+    A single pair can lie to one side. The gap upper - lower is never below log(k / (k+1)), k = n_samples, and closes with k as the
+    weights even out. It speaks of data from the model, and of no others. Section 2.3; Grosse et al. 2015.
 
     >>> from dpm_ref import GaussianDiffusion
     >>> diffusion = GaussianDiffusion([0.1, 0.2])
@@ -173,14 +173,11 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
     >>> bool(abs(held.upper - held.lower).max() < 1e-12)
     True
     """
-    rng, n_samples = _doors.generator(rng), _doors.count("n_samples", n_samples, 1)
-    path = sample_trajectory(diffusion, reverse, n, d, rng=rng, keep=range(diffusion.T + 1), edge=edge)
-    own = log_weights(diffusion, reverse, np.stack([path.states[t] for t in range(diffusion.T + 1)]), edge=edge)
-    sums = _estimate(diffusion, reverse, edge, path.x0, n_samples, rng, executor)
-    lower = np.array([_log_mean(each) for each in sums])
-    upper = np.array([_log_mean(_merge(each, _fold(np.array([log_w])))) for each, log_w in zip(sums, own, strict=True)])
-    means = [float(number) for side in (lower, upper) for number in (side.mean(), _standard_error(side))]
-    return Sandwich(path.x0, lower, upper, *means)
+    x0, own = _draw(diffusion, reverse, edge, _doors.count("n", n, 1), _doors.count("d", d, 1), _doors.generator(rng))
+    sums = list(_estimate(diffusion, reverse, edge, x0, n_samples, rng, executor))
+    lower = np.array([log_mean(each) for each in sums])
+    upper = np.array([log_mean(merge(each, fold(log_w))) for each, log_w in zip(sums, own[:, None], strict=True)])
+    return Sandwich(x0, lower, upper, float(lower.mean()), _standard_error(lower), float(upper.mean()), _standard_error(upper))
 
 
 def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.ArrayLike, *, edge: Edge | None = None) -> Array:
@@ -217,60 +214,42 @@ def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.Ar
     return _along(diffusion, reverse, edge, iter(states))
 
 
-def pareto_shape(tail: npt.ArrayLike) -> float:
-    """The shape k of a generalized Pareto law fitted to exceedances over a threshold: below 0.7 their mean can be trusted.
-
-    Parameters
-    ----------
-    tail : array_like, shape (m,), m >= 5, dimensionless
-        Exceedances > 0.
-
-    Returns
-    -------
-    float
-        The estimate of Zhang and Stephens (2009), drawn towards 0.5 with the weight of ten observations as Vehtari et al. do.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than five, or one is not positive.
-
-    Notes
-    -----
-    Moments of order below 1 / k exist. For the weights of equation (9).
-
-    >>> uniform = (np.arange(1000) + 0.5) / 1000
-    >>> print("%.2f" % pareto_shape(uniform**-0.5 - 1))    # a Pareto tail of shape 1/2
-    0.50
-    """
-    x = np.sort(_doors.positive("tail", tail))
-    if x.ndim != 1 or x.size < 5:
-        raise ValueError(f"tail must have shape (m,) with m >= 5, got {x.shape}")
-    m = x.size
-    grid = int(30 + np.sqrt(m))
-    quartile = x[int(m / 4 + 0.5) - 1]
-    theta = 1.0 / x[-1] + (1.0 - np.sqrt(grid / (np.arange(1, grid + 1) - 0.5))) / (3.0 * quartile)
-    shapes = np.log1p(-theta[:, None] * x).mean(1)
-    profile = m * (np.log(-theta / shapes) - shapes - 1.0)
-    weight = 1.0 / np.exp(profile - profile[:, None]).sum(1)
-    shape = float(np.log1p(-(weight @ theta / weight.sum()) * x).mean())
-    return (m * shape + 10 * 0.5) / (m + 10)
-
-
 def _along(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, states: Iterator[Array]) -> Array:
     """log w along x^0, x^1, ..., x^T, of which two are held at a time."""
-    x0, before = next(states), next(states)
-    prior = diffusion.prior(x0.shape[-1])
-    if edge is None:
-        total = prior.log_prob(x0) - prior.log_prob(before)
-    else:
-        total = law_over(diffusion.law, edge(before), before, "edge").log_prob(x0) - diffusion.kernel(x0, 1).log_prob(before)
-    for t in range(2, diffusion.T + 1):
-        after = next(states)
-        law = law_over(diffusion.law, reverse(after, t), after, "reverse")
-        total = total + law.log_prob(before) - diffusion.kernel(before, t).log_prob(after)
+    before = next(states)
+    log_w = np.zeros(before.shape[:-1])
+    for t, after in enumerate(states, start=1):
+        log_w = log_w + _log_ratio(diffusion, reverse, edge, before, after, t)
         before = after
-    return total + prior.log_prob(before)
+    return log_w + diffusion.prior(before.shape[-1]).log_prob(before)
+
+
+def _log_ratio(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, before: Array, after: Array, t: int) -> Array:
+    """log p(x^{t-1}|x^t) - log q(x^t|x^{t-1})."""
+    if t == 1 and edge is None:
+        prior = diffusion.prior(before.shape[-1])
+        return prior.log_prob(before) - prior.log_prob(after)
+    return _reverse_law(diffusion, reverse, edge, after, t).log_prob(before) - diffusion.kernel(before, t).log_prob(after)
+
+
+def _reverse_law(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, after: Array, t: int) -> Law:
+    """p(x^{t-1}|x^t)."""
+    if t == 1:
+        return law_over(diffusion.law, (diffusion.edge if edge is None else edge)(after), after, "edge")
+    return law_over(diffusion.law, reverse(after, t), after, "reverse")
+
+
+def _draw(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, n: int, d: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """x^0 (n, d) from the model, and log w (n,) of the trajectory of each."""
+    prior = diffusion.prior(d)
+    after = prior.at(prior.noise((n, d), rng=rng))
+    log_w = prior.log_prob(after)
+    for t in range(diffusion.T, 0, -1):
+        law = _reverse_law(diffusion, reverse, edge, after, t)
+        before = law.at(law.noise(after.shape, rng=rng))
+        log_w = log_w + _log_ratio(diffusion, reverse, edge, before, after, t)
+        after = before
+    return after, log_w
 
 
 def _forward(diffusion: Diffusion, x0: Array, streams: list[np.random.Generator], sizes: list[int]) -> Iterator[Array]:
@@ -278,132 +257,42 @@ def _forward(diffusion: Diffusion, x0: Array, streams: list[np.random.Generator]
     yield x0
     x = x0
     for t in range(1, diffusion.T + 1):
-        law: Law = diffusion.kernel(x, t)
+        law = diffusion.kernel(x, t)
         noise = [law.noise((size, x0.shape[-1]), rng=stream) for stream, size in zip(streams, sizes, strict=True)]
         x = law.at(np.concatenate(noise))
         yield x
 
 
-def _estimate(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, rows: Array, n_samples: int,
-              rng: np.random.Generator, executor: Executor | None) -> list[_Sums]:
-    """The running sums of each row's weights, merged in an order that does not depend on the executor."""
+def _estimate(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, rows: Array, n_samples: int, rng: np.random.Generator,
+              executor: Executor | None) -> Iterator[WeightSums]:
+    """The sums of each row's weights, one after the other, merged in an order that does not depend on the executor."""
+    n_samples, rng = _doors.count("n_samples", n_samples, 1), _doors.generator(rng)
+    if executor is not None and not isinstance(executor, Executor):
+        raise ValueError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
     root = np.random.SeedSequence(rng.integers(2**63, size=4).tolist())
-    sums: list[_Sums | None] = [None] * len(rows)
-    keep = _tail_length(n_samples)
-    for piece, found in _results(executor, _pieces(len(rows), n_samples, diffusion.T), root, (diffusion, reverse, edge, keep), rows):
-        for (row, _), part in zip(piece, found, strict=True):
-            known = sums[row]
-            sums[row] = part if known is None else _merge(known, part, keep)
-    return [each for each in sums if each is not None]
+    keep = tail_length(n_samples)
+    calls = ((diffusion, reverse, edge, keep, rows[[row for row, _ in piece]], piece, root.spawn(len(piece)))
+             for piece in pieces(len(rows), n_samples, diffusion.T))
+    so_far: WeightSums | None = None
+    for results in in_order(executor, _work, calls):
+        for sums in results:
+            so_far = sums if so_far is None else merge(so_far, sums)
+            if so_far.n == n_samples:
+                yield so_far
+                so_far = None
 
 
-def _results(executor: Executor | None, pieces: Iterator[list[tuple[int, int]]], root: np.random.SeedSequence, fixed: tuple[Any, ...],
-             rows: Array) -> Iterator[tuple[list[tuple[int, int]], list[_Sums]]]:
-    """The pieces and their results, in order; a bounded number of them under way at a time."""
-    def arguments(piece: list[tuple[int, int]]) -> tuple[Any, ...]:
-        return (*fixed, rows[[row for row, _ in piece]], [size for _, size in piece], root.spawn(len(piece)))
-
-    if executor is None:
-        for piece in pieces:
-            yield piece, _work(*arguments(piece))
-        return
-    waiting: deque[tuple[list[tuple[int, int]], Future[list[_Sums]]]] = deque()
-    try:
-        for piece in pieces:
-            waiting.append((piece, executor.submit(_work, *arguments(piece))))
-            if len(waiting) >= _AHEAD:
-                piece, future = waiting.popleft()
-                yield piece, future.result()
-        while waiting:
-            piece, future = waiting.popleft()
-            yield piece, future.result()
-    finally:
-        for _, future in waiting:
-            future.cancel()
-
-
-def _pieces(n_rows: int, n_samples: int, T: int) -> Iterator[list[tuple[int, int]]]:
-    """Work as lists of (row, samples), each entry at most one stream long, each list about `_TASK` samples times steps."""
-    piece: list[tuple[int, int]] = []
-    held = 0
-    for row in range(n_rows):
-        for start in range(0, n_samples, _STREAM):
-            size = min(_STREAM, n_samples - start)
-            piece.append((row, size))
-            held += size * T
-            if held >= _TASK:
-                yield piece
-                piece, held = [], 0
-    if piece:
-        yield piece
-
-
-def _work(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, keep: int, rows: Array, sizes: list[int],
-          seeds: list[np.random.SeedSequence]) -> list[_Sums]:
-    """The sums of each (row, samples) entry; entries are processed together as far as a block reaches."""
-    results: list[_Sums] = []
-    first = 0
-    while first < len(sizes):
-        last, held = first + 1, sizes[first]
-        while last < len(sizes) and held + sizes[last] <= _BLOCK:
-            held += sizes[last]
-            last += 1
-        block = sizes[first:last]
-        streams = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds[first:last]]
-        log_w = _along(diffusion, reverse, edge, _forward(diffusion, np.repeat(rows[first:last], block, axis=0), streams, block))
-        results += [_fold(part, keep) for part in np.split(log_w, np.cumsum(block)[:-1])]
-        first = last
-    return results
-
-
-def _fold(log_w: Array, keep: int = 0) -> _Sums:
-    """Logarithms of weights as running sums."""
-    peak = float(log_w.max())
-    weights = np.exp(log_w - peak) if np.isfinite(peak) else np.zeros_like(log_w)
-    return _Sums(log_w.size, peak, float(weights.sum()), float(weights @ weights), _largest(log_w, keep))
-
-
-def _merge(a: _Sums, b: _Sums, keep: int = 0) -> _Sums:
-    """The sums of both; the peak is the larger of the two, and the other's sums are brought to it."""
-    peak = max(a.peak, b.peak)
-    down_a, down_b = (np.exp(each.peak - peak) if np.isfinite(peak) else 0.0 for each in (a, b))
-    return _Sums(a.n + b.n, peak, float(a.total * down_a + b.total * down_b),
-                 float(a.square * down_a**2 + b.square * down_b**2), _largest(np.concatenate([a.tail, b.tail]), keep))
-
-
-def _largest(log_w: Array, keep: int) -> Array:
-    return -np.sort(-log_w)[:keep]
-
-
-def _tail_length(n_samples: int) -> int:
-    """One more than the tail that is fitted: the next largest weight is the threshold."""
-    return min(n_samples // 5, int(np.ceil(3.0 * np.sqrt(n_samples))), _TAIL) + 1
-
-
-def _log_mean(sums: _Sums) -> float:
-    return float(sums.peak + np.log(sums.total / sums.n)) if sums.total else -np.inf
-
-
-def _summary(sums: _Sums) -> tuple[float, float, float, float]:
-    """(log mean w, its standard error, effective sample size, Pareto shape)."""
-    n = sums.n
-    if not sums.total:
-        return -np.inf, np.nan, 0.0, np.inf
-    ess = sums.total**2 / sums.square
-    stderr = float(np.sqrt(max(n / ess - 1.0, 0.0) / (n - 1))) if n > 1 else np.nan
-    return _log_mean(sums), stderr, ess, _tail_shape(sums)
-
-
-def _tail_shape(sums: _Sums) -> float:
-    """The Pareto shape of the largest weights, inf where there are too few to tell, -inf where they are all alike."""
-    exceedances = -np.expm1(np.minimum(sums.tail[-1] - sums.tail[:-1], 0.0))  # (w - threshold) / w, to find the equal ones
-    if exceedances.size < 5:
-        return np.inf
-    if exceedances[0] < 1e-9:
-        return -np.inf
-    tail = np.exp(sums.tail[:-1] - sums.tail[0]) * exceedances
-    tail = tail[tail > 0]
-    return pareto_shape(tail) if tail.size >= 5 else -np.inf
+def _work(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, keep: int, x0: Array, piece: list[tuple[int, int]],
+          seeds: list[np.random.SeedSequence]) -> list[WeightSums]:
+    """The sums of each row in a piece; its entries are drawn together as far as a block reaches."""
+    sums: list[WeightSums] = []
+    for block in blocks([size for _, size in piece], _BLOCK // max(_NARROW, x0.shape[-1])):
+        sizes = [size for _, size in piece[block]]
+        streams = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds[block]]
+        log_w = _along(diffusion, reverse, edge, _forward(diffusion, np.repeat(x0[block], sizes, axis=0), streams, sizes))
+        sums += [fold(part, keep) for part in np.split(log_w, np.cumsum(sizes)[:-1])]
+    of_rows = groupby(zip(piece, sums, strict=True), key=lambda entry: entry[0][0])
+    return [reduce(merge, (part for _, part in entries)) for _, entries in of_rows]
 
 
 def _standard_error(values: Array) -> float:

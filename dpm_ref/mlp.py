@@ -34,11 +34,16 @@ _BLOCK = 2048  # states evaluated at once by `apply`: a layer's activations then
 
 
 class Tape(NamedTuple):
-    """What `forward` leaves for `backward`: the times, the activations h_0..h_L as (S n, width), and the readouts R_t."""
+    """What `forward` leaves for `backward`: the times, the activations h_0..h_L as (S n, width), the readouts R_t, and scratch.
+
+    `backward` overwrites the activations; a spent tape can be given to the next `forward` of the same shape, which then
+    allocates nothing large.
+    """
 
     t: IntArray
     activations: list[Values]
     readout: Values
+    scratch: dict[int, Values]
 
 
 class MLP:
@@ -135,29 +140,39 @@ class MLP:
         views["b1"][...] = self.input_gain * rng.uniform(-1.0, 1.0, views["b1"].shape)
         return params.astype(dtype)
 
-    def forward(self, params: Values, x: Values, t: IntArray) -> tuple[Values, Tape]:
-        """The outputs (S, n, d_out) for states x (S, n, d_in) at times t (S,) in 2..T, and the tape; dimensionless. App. D.1."""
+    def forward(self, params: Values, x: Values, t: IntArray, spent: Tape | None = None) -> tuple[Values, Tape]:
+        """The outputs (S, n, d_out) for states x (S, n, d_in) at times t (S,) in 2..T, and the tape; dimensionless. App. D.1.
+
+        A spent tape of the same shape lends its memory.
+        """
         views, (S, n, _) = self.unpack(params), x.shape
-        h = x.reshape(S * n, self.d_in)
-        activations = [h]
+        tape = spent if spent is not None and spent.activations[1].shape[0] == S * n else self._tape(S * n, params.dtype)
+        activations = [x.reshape(S * n, self.d_in), *tape.activations[1:]]
         for k in range(1, self.depth + 1):
-            h = h @ views[f"W{k}"]
+            h = np.matmul(activations[k - 1], views[f"W{k}"], out=activations[k])
             if k == 1 and self.time_features.size:
                 h.reshape(S, n, -1)[...] += (views["b1"] + self._rows(self.time_features, t, params) @ views["U"])[:, None]
             else:
                 h += views[f"b{k}"]
             np.tanh(h, out=h)
-            activations.append(h)
         weights = self._rows(self.basis, t, params)
         readout = (weights @ views["R"].reshape(len(views["R"]), -1)).reshape(S, -1, self.d_out)
-        out = h.reshape(S, n, -1) @ readout
+        out = activations[-1].reshape(S, n, -1) @ readout
         out += (weights @ views["c"])[:, None]
-        return out, Tape(t, activations, readout)
+        return out, Tape(t, activations, readout, tape.scratch)
+
+    def _tape(self, rows: int, dtype: npt.DTypeLike) -> Tape:
+        """Memory for so many states."""
+        widths = [self.shapes[f"b{k}"][0] for k in range(1, self.depth + 1)]
+        empty = np.empty((0, 0), dtype)
+        return Tape(np.empty(0, np.int64), [empty, *(np.empty((rows, width), dtype) for width in widths)], empty,
+                    {width: np.empty((rows, width), dtype) for width in widths})
 
     def backward(self, params: Values, tape: Tape, dout: Values) -> tuple[Values, Values]:
         """The derivatives of a scalar by the parameters (size,) and by z_1 (S n, width_1), given those by the outputs; per unit.
 
-        What the state needs beyond that is one product, `backward_x`, which training can do without.
+        What the state needs beyond that is one product, `backward_x`, which training can do without. The tape is spent: each
+        dz_k takes the place of h_k as soon as h_k has been used.
 
         With d. for the derivative of the scalar by ., sums over the n states left to the matrix products:
             out = h_L R_t + c_t          dR_t = h_L^T dout,  dc_t = sum_n dout,  dh_L = dout R_t^T
@@ -169,18 +184,20 @@ class MLP:
         """
         views, grad = self.unpack(params), np.empty_like(params)
         into, (S, n, _) = self.unpack(grad), dout.shape
-        t, activations, readout = tape
+        t, activations, readout, scratch = tape
         weights = self._rows(self.basis, t, params)
         by_readout = activations[-1].reshape(S, n, -1).transpose(0, 2, 1) @ dout
         np.matmul(weights.T, by_readout.reshape(S, -1), out=into["R"].reshape(len(into["R"]), -1))
         np.matmul(weights.T, dout.sum(1), out=into["c"])
-        dz = _tanh_backward(activations[-1], (dout @ readout.transpose(0, 2, 1)).reshape(S * n, -1))
+        dh = scratch[activations[-1].shape[1]]
+        np.matmul(dout, readout.transpose(0, 2, 1), out=dh.reshape(S, n, -1))
         ones = np.ones(S * n, params.dtype)  # a product with them is the sum over states, faster than a sum
         for k in range(self.depth, 0, -1):
+            dz = _tanh_backward(activations[k], dh)
             np.matmul(activations[k - 1].T, dz, out=into[f"W{k}"])
             np.matmul(ones, dz, out=into[f"b{k}"])
             if k > 1:
-                dz = _tanh_backward(activations[k - 1], dz @ views[f"W{k}"].T)
+                dh = np.matmul(dz, views[f"W{k}"].T, out=scratch[activations[k - 1].shape[1]])
         if self.time_features.size:
             np.matmul(self._rows(self.time_features, t, params).T, dz.reshape(S, n, -1).sum(1), out=into["U"])
         return grad, dz
@@ -211,11 +228,11 @@ class MLP:
 
 
 def _tanh_backward(h: Values, dh: Values) -> Values:
-    """dz = (1 - h^2) dh for h = tanh(z), in one buffer."""
-    dz = h * h
-    np.subtract(1.0, dz, out=dz)
-    dz *= dh
-    return dz
+    """dz = (1 - h^2) dh for h = tanh(z), in the place of h."""
+    h *= h
+    np.subtract(1.0, h, out=h)
+    h *= dh
+    return h
 
 
 def stack(x: Values, t: IntArray) -> tuple[Values, IntArray]:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from dpm_ref import _doors
 from dpm_ref._doors import IntArray
 from dpm_ref.bounds import fixed_terms
-from dpm_ref.mlp import Values, stack
+from dpm_ref.mlp import Tape, Values, stack
 from dpm_ref.reverse import ReverseModel
 
 __all__ = ["Objective", "TrainingState", "objective", "start", "train", "cosine_decay", "adam_step", "save", "load"]
@@ -94,8 +94,8 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     noises, flat_times = stack(frozen, times)
     states = np.broadcast_to(data, frozen.shape).reshape(noises.shape)
     dtype = vector.real.dtype
-    kl, grad, dxt, dout = _divergences(model, vector, states.astype(dtype), flat_times, noises.astype(dtype))
-    inner = model.draw_grad(dxt(), dout, flat_times[:, None])
+    kl, grad, dout, dz, tape = _divergences(model, vector, states.astype(dtype), flat_times, noises.astype(dtype))
+    inner = model.draw_grad(model.network.backward_x(vector, tape, dz), dout, flat_times[:, None])
     scale = -(model.diffusion.T - 1) / kl.size
     value = fixed_terms(model.diffusion, data).mean() + scale * kl.sum()
     if inner is None:
@@ -226,12 +226,13 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *, rng: 
     dtype, all_times = state.params.dtype, np.arange(2, T + 1)
     fixed, rows = fixed_terms(model.diffusion, data), data.astype(dtype)
     estimates: list[float] = []
+    tape: Tape | None = None
     for _ in range(steps):
         chosen = rng.integers(len(rows), size=batch)
         t = all_times if n_times == T - 1 else np.sort(rng.choice(all_times, n_times, replace=False))
         noise = model.noise((n_times, batch, model.d), rng, dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # K tells
-            kl, grad, *_ = _divergences(model, state.params, rows[chosen], t, noise)
+            kl, grad, _, _, tape = _divergences(model, state.params, rows[chosen], t, noise, tape)
         estimates.append(float(fixed[chosen].mean()) - (T - 1) * float(kl.mean()))
         if not math.isfinite(estimates[-1]):
             raise FloatingPointError(f"K is {estimates[-1]} after {state.step} steps; try a smaller learning rate")
@@ -371,15 +372,24 @@ def load(path: str | os.PathLike[str], model: ReverseModel) -> tuple[TrainingSta
     return TrainingState(params, mean, square, step), _generator(path, str(arrays["rng"]))
 
 
-def _divergences(model: ReverseModel, params: Values, x0: Values, t: IntArray,
-                 noise: Values) -> tuple[Values, Values, Callable[[], Values], Values]:
-    """KL_t (S, n) at times t (S,); the derivatives of its sum by the parameters, by the states (on request) and by the outputs."""
+class _Divergences(NamedTuple):
+    """KL_t (S, n), and the derivatives of its sum by the parameters, by the outputs and by the first layer's z; the spent tape."""
+
+    kl: Values
+    params: Values
+    outputs: Values
+    dz: Values
+    tape: Tape
+
+
+def _divergences(model: ReverseModel, params: Values, x0: Values, t: IntArray, noise: Values, spent: Tape | None = None) -> _Divergences:
+    """The divergences at times t (S,) for data x0 (n, d) or (S, n, d) and noise (S, n, d), forward and backward."""
     times = t[:, None]
     draw = model.draw(x0, times, noise)
-    out, tape = model.network.forward(params, draw.xt, t)
+    out, tape = model.network.forward(params, draw.xt, t, spent)
     kl, dout = model.kl_and_grad(out, draw, times)
     grad, dz = model.network.backward(params, tape, dout)
-    return kl, grad, lambda: model.network.backward_x(params, tape, dz), dout
+    return _Divergences(kl, grad, dout, dz, tape)
 
 
 def _check(model: ReverseModel, state: TrainingState) -> None:
