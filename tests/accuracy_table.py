@@ -1,0 +1,456 @@
+"""How exact every function of the core is, measured against mpmath on a random grid: the table of the README.
+
+    python tests/accuracy_table.py [--points 10000] [--seed 0]
+
+Each row compares the package, and the obvious formula that public code uses, with the truth of `oracles`. Errors are in ulps
+of the truth, or in eps = 2^-52 times the sum of the absolute values of the terms that are added. `test_accuracy` holds the
+same rows to their promises on a smaller grid.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import oracles
+from scipy.special import rel_entr
+
+from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, schedules
+
+ULP, TERMS = "ulp", "eps sum abs(terms)"
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    function: str
+    promised: float
+    unit: str
+    worst: float
+    obvious: float
+
+    def __str__(self) -> str:
+        return f"| {self.function} | {self.promised:g} {self.unit} | {self.worst:.2g} | {self.obvious:.2g} |"
+
+
+def row(function: str, promised: float, truth: list[Any], ours: Any, obvious: Any, scale: list[Any] | None = None) -> Row:
+    """The worst errors over a grid, in ulps, or in eps times a scale."""
+    def worst(got: Any) -> float:
+        got = np.broadcast_to(got, np.shape(ours)).ravel()
+        if scale is None:
+            return oracles.worst_ulp(got, truth)
+        return max(map(oracles.eps_error, got, truth, scale))
+    return Row(function, promised, ULP if scale is None else TERMS, worst(ours), worst(obvious))
+
+
+# Grids
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float, size: Any) -> np.ndarray:
+    """10^u with u uniform."""
+    return 10.0 ** rng.uniform(low, high, size)
+
+
+def random_beta(rng: np.random.Generator, T: int) -> np.ndarray:
+    """A schedule of one of eight kinds."""
+    kind = rng.integers(8)
+    if kind == 0:
+        return schedules.constant(T, float(min(log_uniform(rng, -12, 0, ()), 1 - 1e-12)))
+    if kind == 1:
+        return np.geomspace(*log_uniform(rng, -12, -1e-9, 2), T)
+    if kind == 2:
+        return schedules.constant_erasure(T)
+    if kind == 3:
+        return schedules.cosine(T)
+    if kind == 4:
+        return rng.uniform(1e-12, 1 - 1e-12, T)
+    if kind == 5:
+        return np.geomspace(log_uniform(rng, -12, -3, ()), 0.02, T)
+    beta = log_uniform(rng, -12, 0, T) if kind == 6 else 1 - log_uniform(rng, -12, -0.01, T)
+    if rng.integers(2):
+        beta[T // 2] = 1.0
+    return beta
+
+
+def variances(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:
+    """(mean_q, var_q, mean_p, var_p): far, near, and equal in one of the two."""
+    var_q = log_uniform(rng, -12, 12, n)
+    near = var_q * (1 + rng.choice([-1, 1], n) * log_uniform(rng, -17, -0.01, n))
+    var_p = np.choose(rng.integers(4, size=n), [log_uniform(rng, -12, 12, n), near, near, var_q])
+    gap = np.sqrt(var_p) * np.choose(rng.integers(3, size=n), [log_uniform(rng, -12, 3, n), log_uniform(rng, -8, 0, n), np.zeros(n)])
+    mean_p = np.where(rng.integers(2, size=n), 0.0, rng.normal(size=n))
+    return mean_p + gap, var_q, mean_p, var_p
+
+
+def pairs(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:
+    """(q1, p1, q0, p0) with smaller members from 1e-300 to 1/2, far and near, on either side."""
+    def small() -> np.ndarray:
+        wide = np.minimum(log_uniform(rng, -300, -0.301, n), 0.5)
+        return np.choose(rng.integers(3, size=n), [wide, np.minimum(log_uniform(rng, -17, -0.301, n), 0.5), rng.uniform(0, 0.5, n)])
+    a = small()
+    near = np.minimum(a * (1 + rng.choice([-1, 1], n) * log_uniform(rng, -17, -0.01, n)), 0.5)
+    b = np.choose(rng.integers(4, size=n), [small(), near, near, a])
+    middle = rng.integers(8, size=n) == 0  # either side of a half
+    a, b = (np.where(middle, 0.5 - log_uniform(rng, -16, -1, n), v) for v in (a, b))
+    flip = rng.integers(2, size=n) == 1
+    other = np.where((rng.integers(8, size=n) == 0) | middle, ~flip, flip)
+    return (np.where(flip, 1 - a, a), np.where(other, 1 - b, b), np.where(flip, a, 1 - a), np.where(other, b, 1 - b))
+
+
+def truth_of(function: Callable[..., Any], *columns: Any) -> list[Any]:
+    """The oracle along the grid."""
+    return [function(*point) for point in zip(*(np.ravel(np.asarray(c)).tolist() for c in columns), strict=True)]
+
+
+# Families of rows
+
+
+SCHEDULE = {"abar": 0.5, "one_minus_abar": 0.5, "sqrt_abar": 0.5, "sqrt_one_minus_abar": 0.5, "log_abar": 4.0, "log_one_minus_abar": 4.0,
+            "posterior_var": 0.5, "posterior_coefficients of x0": 0.5, "posterior_coefficients of xt": 0.5}
+
+
+def obvious_schedule(beta: np.ndarray, t: np.ndarray) -> dict[str, np.ndarray]:
+    """The cumprod tables of public code."""
+    abar = np.cumprod(1 - beta)
+    before = np.concatenate([[1.0], abar])[t - 1]
+    abar, beta = abar[t - 1], beta[t - 1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {"abar": abar, "one_minus_abar": 1 - abar, "sqrt_abar": np.sqrt(abar), "sqrt_one_minus_abar": np.sqrt(1 - abar),
+                "log_abar": np.log(abar), "log_one_minus_abar": np.log(1 - abar), "posterior_var": beta * (1 - before) / (1 - abar),
+                "posterior_coefficients of x0": beta * np.sqrt(before) / (1 - abar),
+                "posterior_coefficients of xt": (1 - before) * np.sqrt(1 - beta) / (1 - abar)}
+
+
+def schedule_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
+    """The tables that follow from beta, T up to 10^4."""
+    lengths = [2, 3, 10, 10, 40, 100, 100, 300, 1000, 1000] + [10_000] * max(1, n // 1000)
+    gathered: dict[str, tuple[list[Any], list[Any], list[Any]]] = {name: ([], [], []) for name in SCHEDULE}
+    for T in lengths:
+        beta, per = random_beta(rng, T), -(-n // len(lengths))
+        schedule, tables = schedules.Schedule(beta), oracles.Tables(beta)
+        t = np.arange(2, T + 1) if per >= T - 1 else np.sort(rng.choice(np.arange(2, T + 1), per, replace=False))
+        x0, xt = schedule.posterior_coefficients(t)
+        ours = {name: getattr(schedule, name)(t) for name in list(SCHEDULE)[:7]}
+        ours |= {"posterior_coefficients of x0": x0, "posterior_coefficients of xt": xt}
+        exact = {name: getattr(tables, name) for name in list(SCHEDULE)[:7]}
+        exact |= {"posterior_coefficients of x0": tables.coefficient_x0, "posterior_coefficients of xt": tables.coefficient_xt}
+        plain = obvious_schedule(beta, t)
+        for name, (truth, got, other) in gathered.items():
+            truth += [exact[name](int(s)) for s in t]
+            got += ours[name].tolist()
+            other += plain[name].tolist()
+    for name, (truth, got, other) in gathered.items():
+        yield row(f"Schedule.{name}", SCHEDULE[name], truth, np.array(got), np.array(other))
+
+
+def information_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
+    """Entropies and divergences of one component."""
+    nats = rng.normal(size=n) * log_uniform(rng, -300, 300, n)
+    yield row("bounds.to_bits", 2, truth_of(oracles.to_bits, nats), bounds.to_bits(nats), nats / np.log(2))
+
+    mq, vq, mp, vp = variances(rng, n)
+    plain = 0.5 * (np.log(vp / vq) + (vq + (mq - mp) ** 2) / vp - 1)
+    yield row("bounds.gaussian_kl", 8, truth_of(oracles.gaussian_kl, mq, vq, mp, vp), bounds.gaussian_kl(mq, vq, mp, vp), plain)
+
+    var = np.concatenate([log_uniform(rng, -12, 12, n - n // 4), (1 + rng.normal(size=n // 4) * 1e-3) / (2 * np.pi * np.e)])
+    truth = truth_of(oracles.gaussian_entropy, var)
+    either = [max(oracles.ulp(value) * 2**52, oracles.mp.mpf("0.5")) for value in truth]  # 4 ulp or 2 eps, whichever is larger
+    found = row("bounds.gaussian_entropy", 4, truth, bounds.gaussian_entropy(var), 0.5 * np.log(2 * np.pi * np.e * var), either)
+    yield found._replace(unit="ulp (near its zero: eps/2)")
+
+    plain = 0.5 * np.log(2 * np.pi * np.e * vq) - 0.5 * np.log(2 * np.pi * np.e * vp)
+    yield row("bounds.gaussian_entropy_difference", 4, truth_of(oracles.gaussian_entropy_difference, vq, vp),
+              bounds.gaussian_entropy_difference(vq, vp), plain)
+
+    q1, p1, q0, p0 = pairs(rng, n)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        plain = rel_entr(q1, p1) + rel_entr(q0, p0)
+        truth = [oracles.bernoulli_kl(oracles.bit(a, b), oracles.bit(c, d)) for a, b, c, d in zip(q1, q0, p1, p0, strict=True)]
+        yield row("bounds.bernoulli_kl of pairs", 8, truth, bounds.bernoulli_kl(q1, p1, q0, p0), plain)
+        plain = -p1 * np.log(p1) - (1 - p1) * np.log(1 - p1)
+        truth = [oracles.bernoulli_entropy(oracles.bit(*law)) for law in zip(p1, p0, strict=True)]
+        yield row("bounds.bernoulli_entropy of pairs", 4, truth, bounds.bernoulli_entropy(p1, p0), plain)
+
+        inside = (p1 < 1) & (q1 < 1)  # p alone says nothing of a complement below 1e-16
+        q, p = q1[inside], p1[inside]
+        plain = q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p))
+        truth = [oracles.bernoulli_kl(oracles.bit(a), oracles.bit(c)) for a, c in zip(q, p, strict=True)]
+        yield row("bounds.bernoulli_kl of p alone", 8, truth, bounds.bernoulli_kl(q, p), plain)
+        plain = -p * np.log(p) - (1 - p) * np.log(1 - p)
+        yield row("bounds.bernoulli_entropy of p alone", 4, [oracles.bernoulli_entropy(oracles.bit(c)) for c in p],
+                  bounds.bernoulli_entropy(p), plain)
+
+
+def gaussian_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
+    """The Gaussian column: single-step roots, means, log densities, sums over a vector."""
+    beta = np.concatenate([log_uniform(rng, -17, -1e-17, n // 2), rng.uniform(1e-9, 1, n - n // 2)])
+    root = GaussianDiffusion(beta).kernel([1.0], np.arange(1, n + 1)).mean[:, 0]
+    yield row("GaussianDiffusion.kernel: sqrt(1 - beta_t)", 1, [oracles.mp.sqrt(1 - oracles.exact(b)) for b in beta], root,
+              np.sqrt(1 - beta))
+
+    means: dict[str, tuple[list[Any], ...]] = {name: ([], [], [], []) for name in ("kernel", "marginal", "posterior", "edge")}
+    d = 50
+    for _ in range(-(-n // d)):
+        T = int(rng.integers(2, 8))
+        beta, t = random_beta(rng, T), int(rng.integers(2, T + 1))
+        x0, xt = (rng.normal(size=d) * log_uniform(rng, -6, 6, d) for _ in range(2))
+        tables, diffusion, plain = oracles.Tables(beta), GaussianDiffusion(beta), obvious_schedule(beta, np.array([t]))
+        c0, c1 = tables.coefficient_x0(t), tables.coefficient_xt(t)
+        first, step = (oracles.mp.sqrt(1 - tables.beta[s]) for s in (1, t))
+        o0, o1 = (plain[f"posterior_coefficients of {x}"] for x in ("x0", "xt"))
+        for name, a, b, law, other in (
+            ("kernel", 0, step, diffusion.kernel(xt, t), np.sqrt(1 - beta[t - 1]) * xt),
+            ("marginal", tables.sqrt_abar(t), 0, diffusion.marginal(x0, t), plain["sqrt_abar"] * x0),
+            ("posterior", c0, c1, diffusion.posterior(x0, xt, t), o0 * x0 + o1 * xt),
+            ("edge", 0, first, diffusion.edge(xt), np.sqrt(1 - beta[0]) * xt),
+        ):
+            truth, got, obvious, scale = means[name]
+            parts = [(a * oracles.exact(u), b * oracles.exact(v)) for u, v in zip(x0, xt, strict=True)]
+            truth += [u + v for u, v in parts]
+            scale += [abs(u) + abs(v) for u, v in parts]
+            got += law.mean.tolist()
+            obvious += other.tolist()
+    for name, (truth, got, obvious, scale) in means.items():
+        yield row(f"GaussianDiffusion.{name}: mean", 2, truth, np.array(got), np.array(obvious), scale)
+
+    x, _, mean, var = variances(rng, n)
+    truth = truth_of(oracles.gaussian_log_prob, x, mean, var)
+    half_square = [(oracles.exact(a) - oracles.exact(b)) ** 2 / oracles.exact(v) / 2 for a, b, v in zip(x, mean, var, strict=True)]
+    constant = oracles.mp.log(2 * oracles.mp.pi) / 2
+    scale = [constant + abs(oracles.mp.log(oracles.exact(v))) / 2 + s for v, s in zip(var, half_square, strict=True)]
+    ours = Gaussian(mean[:, None], var[:, None]).log_prob(x[:, None])
+    yield row("Gaussian.log_prob", 8, truth, ours, -0.5 * np.log(2 * np.pi * var) - (x - mean) ** 2 / (2 * var), scale)
+
+    x0 = rng.normal(size=(n // 10, 10)) * log_uniform(rng, -3, 3, (n // 10, 10))
+    terms = [[oracles.exact(v) ** 2 / 2 for v in point] for point in x0]
+    yield row("bounds.null_log_likelihood, Gaussian", 8, [-sum(t) - 10 * constant for t in terms],
+              bounds.null_log_likelihood(GaussianDiffusion([0.5]), x0), -(x0**2).sum(1) / 2 - 5 * np.log(2 * np.pi),
+              [sum(t) + 10 * constant for t in terms])
+
+    laws = [column.reshape(-1, 10) for column in variances(rng, n // 10 * 10)]
+    truth = [sum(truth_of(oracles.gaussian_kl, *point)) for point in zip(*laws, strict=True)]
+    mq, vq, mp, vp = laws
+    plain = 0.5 * (np.log(vp / vq) + (vq + (mq - mp) ** 2) / vp - 1).sum(1)
+    yield row("Gaussian.kl of vectors", 8, truth, Gaussian(mq, vq).kl(Gaussian(mp, vp)), plain)
+
+
+def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
+    """The binomial column: both members of every pair; log probabilities; sums over a vector."""
+    found: dict[str, tuple[list[Any], list[Any], list[Any]]] = {}
+    null: tuple[list[Any], ...] = ([], [], [], [])
+    d = 50
+    for _ in range(-(-n // d)):
+        T = int(rng.integers(2, 8))
+        beta, t = random_beta(rng, T), int(rng.integers(2, T + 1))
+        prior = np.choose(rng.integers(4, size=d), [log_uniform(rng, -300, -0.31, d), 1 - log_uniform(rng, -15.9, -0.31, d),
+                                                    rng.uniform(1e-3, 0.999, d), np.full(d, 0.5)])
+        x0, xt = rng.integers(2, size=d), rng.integers(2, size=d)
+        tables, diffusion = oracles.Tables(beta), BinomialDiffusion(beta, prior)
+        abar = np.concatenate([[1.0], np.cumprod(1 - beta)])
+        kept = np.where(xt == 1, 1 - beta[t - 1], 0) + prior * beta[t - 1]
+        forward = x0 * abar[t] + prior * (1 - abar[t])
+        before = x0 * abar[t - 1] + prior * (1 - abar[t - 1])
+        like1, like0 = 1 - beta[t - 1] + prior * beta[t - 1], prior * beta[t - 1]
+        joint1, joint0 = np.where(xt == 1, like1, 1 - like1) * before, np.where(xt == 1, like0, 1 - like0) * (1 - before)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            posterior = joint1 / (joint1 + joint0)
+        laws = {
+            "kernel": (diffusion.kernel(xt, t),
+                       [oracles.binomial_kernel(int(x), tables.beta[t], p) for x, p in zip(xt, prior, strict=True)], kept),
+            "marginal": (diffusion.marginal(x0, t),
+                         [oracles.binomial_marginal(int(x), tables, t, p) for x, p in zip(x0, prior, strict=True)], forward),
+            "posterior": (diffusion.posterior(x0, xt, t),
+                          [oracles.binomial_posterior(int(a), int(b), tables, t, p) for a, b, p in zip(x0, xt, prior, strict=True)],
+                          posterior),
+            "edge": (diffusion.edge(xt), [oracles.binomial_kernel(int(x), tables.beta[1], p) for x, p in zip(xt, prior, strict=True)],
+                     np.where(xt == 1, 1 - beta[0], 0) + prior * beta[0]),
+        }
+        for name, (law, exact, plain) in laws.items():
+            for member, got, column, other in (("1", law.prob1, 0, plain), ("0", law.prob0, 1, 1 - plain)):
+                truth, ours, obvious = found.setdefault(f"BinomialDiffusion.{name}: prob{member}", ([], [], []))
+                truth += [pair[column] for pair in exact]
+                ours += got.tolist()
+                obvious += other.tolist()
+        logs = [oracles.bit(p)[3 - int(x)] for x, p in zip(x0, prior, strict=True)]
+        null[0].append(sum(logs))
+        null[1].append(float(bounds.null_log_likelihood(diffusion, x0)))
+        null[2].append(float((x0 * np.log(prior) + (1 - x0) * np.log(1 - prior)).sum()))
+        null[3].append(-sum(logs))
+    for name, (truth, ours, obvious) in found.items():
+        yield row(name, 8, truth, np.array(ours), np.array(obvious))
+    yield row("bounds.null_log_likelihood, binomial", 8, null[0], np.array(null[1]), np.array(null[2]), null[3])
+
+    p1, _, p0, _ = pairs(rng, n)
+    x = rng.integers(2, size=n)
+    logs = [oracles.bit(*law)[3 - int(v)] for v, law in zip(x, zip(p1, p0, strict=True), strict=True)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        plain = np.where(x == 1, np.log(p1), np.log(1 - p1))
+    yield row("Bernoulli.log_prob", 8, logs, Bernoulli(p1[:, None], p0[:, None]).log_prob(x[:, None]), plain, [-v for v in logs])
+
+    q1, p1, q0, p0 = (column.reshape(-1, 10) for column in pairs(rng, n // 10 * 10))
+    truth = [sum(oracles.bernoulli_kl(oracles.bit(a, b), oracles.bit(c, e)) for a, b, c, e in zip(*point, strict=True))
+             for point in zip(q1, q0, p1, p0, strict=True)]
+    yield row("Bernoulli.kl of vectors", 8, truth, Bernoulli(q1, q0).kl(Bernoulli(p1, p0)), (rel_entr(q1, p1) + rel_entr(q0, p0)).sum(1))
+
+
+def entropy_bound_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
+    """The sums of section 2.6."""
+    found: dict[str, tuple[list[Any], ...]] = {f"bounds.reverse_entropy_bounds, {column}: {side}": ([], [], [], [])
+                                               for column in ("Gaussian", "binomial") for side in ("lower", "upper")}
+
+    def add(name: str, truth: Any, got: float, obvious: float, scale: Any) -> None:
+        for column, value in zip(found[f"bounds.reverse_entropy_bounds, {name}"], (truth, got, obvious, scale), strict=True):
+            column.append(value)
+
+    def naive(p: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.nan_to_num(-p * np.log(p)) + np.nan_to_num(-(1 - p) * np.log(1 - p))
+
+    for _ in range(max(10, n // 8)):
+        T, d = int(rng.integers(2, 6)), 3
+        t = int(rng.integers(2, T + 1))
+        beta = random_beta(rng, T)
+        tables, abar = oracles.Tables(beta), np.concatenate([[1.0], np.cumprod(1 - beta)])
+        got = bounds.reverse_entropy_bounds(GaussianDiffusion(beta), rng.normal(size=(4, d)), t)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            h = [0.5 * d * np.log(2 * np.pi * np.e * v) for v in (beta[t - 1], 1 - abar[t - 1], 1 - abar[t])]
+            plain = h[0] + h[1] - h[2]
+        for side, var, value, other in (("lower", tables.posterior_var(t), got.lower, plain), ("upper", tables.beta[t], got.upper, h[0])):
+            entropy = d * oracles.gaussian_entropy(var)
+            scale = d * (oracles.mp.log(2 * oracles.mp.pi * oracles.mp.e) + abs(oracles.mp.log(var))) / 2
+            add(f"Gaussian: {side}", entropy, value, float(other), scale)
+
+        prior = np.choose(rng.integers(2, size=d), [log_uniform(rng, -30, -0.31, d), 1 - log_uniform(rng, -15, -0.31, d)])
+        x0 = rng.integers(2, size=(4, d))
+        got = bounds.reverse_entropy_bounds(BinomialDiffusion(beta, prior), x0, t)
+        lower, upper = oracles.mp.mpf(0), oracles.mp.mpf(0)
+        for x, p in [(int(v), prior[i]) for point in x0 for i, v in enumerate(point)]:
+            steps = [oracles.bernoulli_entropy(oracles.bit(*pair_of(oracles.binomial_kernel(s, beta[t - 1], p)))) for s in (1, 0)]
+            before = oracles.binomial_marginal(x, tables, t - 1, p)
+            after = oracles.binomial_marginal(x, tables, t, p)
+            upper += (before[0] * steps[0] + before[1] * steps[1]) / 4
+            given = [oracles.bernoulli_entropy(oracles.bit(*pair_of(oracles.binomial_posterior(x, y, tables, t, p)))) for y in (1, 0)]
+            lower += (after[0] * given[0] + after[1] * given[1]) / 4
+        m = [x0 * a + prior * (1 - a) for a in abar]
+        step = (m[t - 1] * naive(1 - beta[t - 1] * (1 - prior)) + (1 - m[t - 1]) * naive(prior * beta[t - 1])).sum(1).mean()
+        plain = step + naive(m[t - 1]).sum(1).mean() - naive(m[t]).sum(1).mean()
+        add("binomial: lower", lower, got.lower, float(plain), lower)
+        add("binomial: upper", upper, got.upper, float(step), upper)
+    for name, (truth, got, obvious, scale) in found.items():
+        yield row(name, 4, truth, np.array(got), np.array(obvious), scale)
+
+
+def pair_of(law: tuple[Any, Any]) -> tuple[Any, Any]:
+    """A pair of mpf as `oracles.bit` reads it: its smaller member first decides."""
+    return law if law[0] <= law[1] else (1, law[1])
+
+
+def bound_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
+    """K for the very draws that it was made of; the kernel that it is asked for writes them down.
+
+    To the terms belongs what the rounding of the posterior's mean does to a divergence: |m_q - m_p| / v_p times the mean's terms.
+    """
+    for column in ("Gaussian", "binomial"):
+        gathered: tuple[list[Any], ...] = ([], [], [], [])
+        for _ in range(max(4, n // 20)):
+            T = int(rng.integers(1, 12))
+            add_bounds(column, random_beta(rng, T), rng, 3, gathered)
+        add_bounds(column, np.full(2000, 1e-3), rng, 1, gathered)
+        yield row(f"bounds.lower_bound, {column}", 4, gathered[0], np.array(gathered[1]), np.array(gathered[2]), gathered[3])
+
+
+def add_bounds(column: str, beta: np.ndarray, rng: np.random.Generator, n: int, gathered: tuple[list[Any], ...]) -> None:
+    """K of n vectors of two components, in truth, by the package and by float64 sums of textbook terms."""
+    tables, T, states = oracles.Tables(beta), len(beta), {}
+    if column == "Gaussian":
+        diffusion, prior = GaussianDiffusion(beta), None
+        x0 = rng.normal(size=(n, 2))
+
+        def reverse(xt: np.ndarray, t: int) -> Gaussian:
+            states[t] = xt[0].copy()
+            return Gaussian(np.sqrt(1 - beta[t - 1]) * xt, 1.1 * beta[t - 1])
+    else:
+        prior = rng.uniform(0.05, 0.95, 2)
+        diffusion, x0 = BinomialDiffusion(beta, prior), rng.integers(2, size=(n, 2))
+
+        def reverse(xt: np.ndarray, t: int) -> Bernoulli:
+            states[t] = xt[0].copy()
+            return Bernoulli(*(m for m in (0.125 + 0.75 * xt, 0.125 + 0.75 * (1 - xt))))
+
+    got = bounds.lower_bound(diffusion, reverse, x0, rng=rng).value
+    abar = np.concatenate([[1.0], np.cumprod(1 - beta)])
+    for i in range(n):
+        total, plain, scale = oracles.mp.mpf(0), 0.0, oracles.mp.mpf(0)
+        for j in range(2):
+            terms = gaussian_terms if column == "Gaussian" else binomial_terms
+            own = {t: state[i, j] for t, state in states.items()}
+            exact, obvious, extra = terms(x0[i, j], own, tables, beta, abar, None if prior is None else prior[j], T)
+            total += sum(exact)
+            scale += sum(map(abs, exact)) + extra
+            plain += sum(obvious)
+        for column_of, value in zip(gathered, (total, float(got[i]), plain, scale), strict=True):
+            column_of.append(value)
+
+
+def gaussian_terms(x0: float, states: dict[int, float], tables: oracles.Tables, beta: np.ndarray, abar: np.ndarray, prior: None,
+                   T: int) -> tuple[list[Any], list[float], Any]:
+    """The terms of K for one component, exactly and as public code has them, and the condition of the divergences."""
+    x, extra = oracles.exact(x0), oracles.mp.mpf(0)
+    ends = [oracles.gaussian_kl(tables.sqrt_abar(t) * x, tables.one_minus_abar(t), 0, 1) for t in (1, T)]
+    exact = [oracles.gaussian_log_prob(x, 0, 1), ends[0], -ends[1]]
+    plain = [-0.5 * np.log(2 * np.pi) - x0**2 / 2]
+    plain += [0.5 * s * (-np.log(1 - abar[t]) + abar[t] * x0**2 - abar[t]) for s, t in ((1, 1), (-1, T))]
+    for t, y in states.items():
+        mean_p, var_p = float(np.sqrt(1 - beta[t - 1]) * y), float(1.1 * beta[t - 1])
+        parts = tables.coefficient_x0(t) * x, tables.coefficient_xt(t) * oracles.exact(y)
+        exact.append(-oracles.gaussian_kl(parts[0] + parts[1], tables.posterior_var(t), mean_p, var_p))
+        extra += abs(parts[0] + parts[1] - mean_p) / var_p * (abs(parts[0]) + abs(parts[1]))
+        var = beta[t - 1] * (1 - abar[t - 1]) / (1 - abar[t])
+        mean = (np.sqrt(abar[t - 1]) * beta[t - 1] * x0 + np.sqrt(1 - beta[t - 1]) * (1 - abar[t - 1]) * y) / (1 - abar[t])
+        plain.append(-0.5 * (np.log(var_p / var) + (var + (mean - mean_p) ** 2) / var_p - 1))
+    return exact, plain, extra
+
+
+def binomial_terms(x0: float, states: dict[int, float], tables: oracles.Tables, beta: np.ndarray, abar: np.ndarray, prior: float,
+                   T: int) -> tuple[list[Any], list[float], Any]:
+    """As `gaussian_terms`."""
+    x, law = int(x0), oracles.bit(prior)
+    ends = [oracles.bernoulli_kl(oracles.bit(*pair_of(oracles.binomial_marginal(x, tables, t, prior))), law) for t in (1, T)]
+    exact = [law[3 - x], ends[0], -ends[1]]
+    m = x * abar + prior * (1 - abar)
+    plain = [float(x * np.log(prior) + (1 - x) * np.log(1 - prior))]
+    plain += [float(s * (rel_entr(m[t], prior) + rel_entr(1 - m[t], 1 - prior))) for s, t in ((1, 1), (-1, T))]
+    for t, y in states.items():
+        p1 = 0.125 + 0.75 * float(y)
+        posterior = oracles.binomial_posterior(x, int(y), tables, t, prior)
+        exact.append(-oracles.bernoulli_kl(oracles.bit(*pair_of(posterior)), oracles.bit(p1)))
+        rate = beta[t - 1]
+        like = [1 - rate + prior * rate, prior * rate]
+        joint = [(v if y else 1 - v) * w for v, w in zip(like, (m[t - 1], 1 - m[t - 1]), strict=True)]
+        q = joint[0] / sum(joint)
+        plain.append(-float(rel_entr(q, p1) + rel_entr(1 - q, 1 - p1)))
+    return exact, plain, oracles.mp.mpf(0)
+
+
+FAMILIES = (schedule_rows, information_rows, gaussian_rows, binomial_rows, entropy_bound_rows, bound_rows)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--points", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    print("| function | promised | worst measured | the obvious formula's worst |\n|---|---|---|---|")
+    start = time.perf_counter()
+    for family in FAMILIES:
+        rng = np.random.default_rng([options.seed, FAMILIES.index(family)])
+        for found in family(rng, options.points):
+            print(found, flush=True)
+            print(f"{time.perf_counter() - start:6.0f} s  {family.__name__}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,317 @@
+"""The binomial column of Table App.1 against enumeration, mpmath and complex step."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import oracles
+import pytest
+from scipy import stats
+
+from dpm_ref import Bernoulli, BinomialDiffusion
+
+EPS = 2.0**-52
+BETA = [0.2, 0.3, 0.4]
+PRIORS = [0.5, 0.2, 0.9]
+BITS = (0, 1)
+
+
+def some_probabilities():
+    rng = np.random.default_rng(1)
+    return rng.uniform(0.05, 0.95, size=(5, 3)), rng.uniform(0.05, 0.95, size=(5, 3))
+
+
+def pairs(law):
+    """The members of a law over vectors of one bit."""
+    return [float(law.prob1[..., 0]), float(law.prob0[..., 0])]
+
+
+# The law
+
+
+def test_log_prob_is_the_log_of_the_product_over_bits():
+    p = [0.2, 0.7, 0.999]
+    for x in oracles.binary_states(3):
+        truth = oracles.mp.log(oracles.vector_prob(x, [oracles.bit(v)[:2] for v in p]))
+        assert oracles.eps_error(Bernoulli(p).log_prob(x), truth, abs(truth)) <= 8
+
+
+def test_probabilities_of_all_states_sum_to_one():
+    assert np.exp(Bernoulli([0.2, 0.7, 0.999]).log_prob(oracles.binary_states(3))).sum() == pytest.approx(1, abs=8 * EPS)
+
+
+@pytest.mark.parametrize(("prob1", "x", "truth"), [(0.0, 1, -np.inf), (0.0, 0, 0.0), (1.0, 1, 0.0), (1.0, 0, -np.inf)])
+def test_log_prob_of_a_certain_bit(prob1, x, truth):
+    assert Bernoulli([prob1]).log_prob([x]) == truth
+
+
+def test_log_prob_of_a_nearly_certain_bit_uses_the_small_member():
+    law = Bernoulli([1.0], [1e-300])
+    assert oracles.worst_ulp([law.log_prob([1]), law.log_prob([0])], oracles.bit(1.0, 1e-300)[2:]) <= 1
+
+
+def test_entropy_is_the_sum_over_states():
+    p = [0.2, 0.7, 0.999]
+    truth = oracles.entropy_of(oracles.vector_prob(x, [oracles.bit(v)[:2] for v in p]) for x in oracles.binary_states(3))
+    assert oracles.ulp_error(Bernoulli(p).entropy(), truth) <= 4
+
+
+def test_kl_is_the_sum_over_states():
+    q, p = [0.2, 0.7, 0.999], [0.3, 0.5, 0.01]
+    laws = [[oracles.bit(v)[:2] for v in law] for law in (q, p)]
+    truth = sum(oracles.vector_prob(x, laws[0]) * oracles.mp.log(oracles.vector_prob(x, laws[0]) / oracles.vector_prob(x, laws[1]))
+                for x in oracles.binary_states(3))
+    assert oracles.ulp_error(Bernoulli(q).kl(Bernoulli(p)), truth) <= 8
+
+
+def test_kl_keeps_both_members_of_both_laws():
+    q, p = Bernoulli([1.0], [1e-200]), Bernoulli([1.0], [1e-100])
+    assert oracles.ulp_error(q.kl(p), oracles.bernoulli_kl(oracles.bit(1.0, 1e-200), oracles.bit(1.0, 1e-100))) <= 8
+
+
+def test_kl_is_infinite_where_the_other_law_excludes_a_state():
+    assert Bernoulli([0.5]).kl(Bernoulli([0.0])) == np.inf
+
+
+def test_log_prob_gradient_agrees_with_complex_step():
+    p, _ = some_probabilities()
+    x = np.arange(15).reshape(5, 3) % 2
+    gap = oracles.complex_step_gap(lambda p: x * np.log(p) + (1 - x) * np.log(1 - p), (p,), Bernoulli(p).log_prob_grad(x),
+                                   rng=np.random.default_rng(2))
+    assert gap < 20 * EPS
+
+
+def test_log_prob_gradient_has_mean_zero():
+    gradient = Bernoulli([0.25, 0.75]).log_prob_grad([[1, 1], [0, 0]]).prob1
+    np.testing.assert_array_equal(gradient[0] * [0.25, 0.75] + gradient[1] * [0.75, 0.25], [0.0, 0.0])
+
+
+def test_log_prob_gradient_at_a_certain_bit_is_infinite_on_the_excluded_side():
+    np.testing.assert_array_equal(Bernoulli([0.0, 1.0]).log_prob_grad([1, 0]).prob1, [np.inf, -np.inf])
+
+
+def test_entropy_gradient_agrees_with_complex_step():
+    p, _ = some_probabilities()
+    gap = oracles.complex_step_gap(lambda p: -p * np.log(p) - (1 - p) * np.log(1 - p), (p,), (Bernoulli(p).entropy_grad(),),
+                                   rng=np.random.default_rng(3))
+    assert gap < 200 * EPS  # the formula's derivative cancels near 1/2
+
+
+def test_kl_gradient_agrees_with_complex_step():
+    q, p = some_probabilities()
+    gap = oracles.complex_step_gap(lambda q, p: q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p)), (q, p),
+                                   Bernoulli(q).kl_grad(Bernoulli(p)), rng=np.random.default_rng(4))
+    assert gap < 200 * EPS  # the formula's derivative cancels where the laws are near
+
+
+def test_sample_is_one_where_the_noise_is_below_prob1():
+    np.testing.assert_array_equal(Bernoulli([0.25, 0.75]).at([[0.25, 0.5], [0.2, 0.75]]), [[0.0, 1.0], [1.0, 0.0]])
+
+
+@pytest.mark.parametrize("prob1", [0.2, 0.5, 0.95])
+def test_sample_has_the_law_that_it_says(prob1):
+    n = 200_000
+    ones = int(Bernoulli(np.full((n, 1), prob1)).sample(rng=np.random.default_rng(5)).sum())
+    assert stats.binomtest(ones, n, prob1).pvalue > oracles.FALSE_ALARM
+    assert stats.binomtest(ones, n, 0.95 * prob1).pvalue < oracles.FALSE_ALARM  # power: a probability 5 % off is seen
+
+
+def test_sample_bits_are_independent():
+    draws = Bernoulli(np.full((20_000, 2), 0.4)).sample(rng=np.random.default_rng(6))
+    assert stats.pearsonr(draws[:, 0], draws[:, 1]).pvalue > oracles.FALSE_ALARM
+    copied = np.where(np.random.default_rng(7).random(20_000) < 0.1, draws[:, 0], draws[:, 1])
+    assert stats.pearsonr(draws[:, 0], copied).pvalue < oracles.FALSE_ALARM  # power: one bit in ten copied
+
+
+def test_sample_is_float64_zeros_and_ones():
+    draws = Bernoulli(np.full((50, 2), 0.4)).sample(rng=np.random.default_rng(8))
+    assert draws.dtype == np.float64
+    assert set(np.unique(draws)) == {0.0, 1.0}
+
+
+def test_noise_is_uniform():
+    noise = Bernoulli.noise((100_000, 1), rng=np.random.default_rng(9))
+    assert noise.shape == (100_000, 1)
+    assert stats.kstest(noise.ravel(), "uniform").pvalue > oracles.FALSE_ALARM
+    assert stats.kstest(0.95 * noise.ravel(), "uniform").pvalue < oracles.FALSE_ALARM  # power
+
+
+def test_a_pair_is_read_from_its_smaller_member():
+    law = Bernoulli([1.0, 1e-300], [1e-20, 1.0])
+    np.testing.assert_array_equal([law.prob1, law.prob0], [[1.0, 1e-300], [1e-20, 1.0]])
+
+
+def test_a_float32_pair_is_accepted_within_its_own_rounding():
+    p1 = np.array([0.1, 0.7], dtype=np.float32)
+    law = Bernoulli(p1, np.float32(1) - p1)
+    np.testing.assert_array_equal(law.prob1 + law.prob0, [1.0, 1.0])
+
+
+def test_law_parameters_cannot_be_written():
+    law = Bernoulli([0.5, 0.25])
+    assert not law.prob1.flags.writeable
+    assert not law.prob0.flags.writeable
+
+
+def test_shape_is_that_of_the_broadcast_pair():
+    assert Bernoulli(np.full((4, 1), 0.5), np.full(3, 0.5)).shape == (4, 3)
+
+
+def test_like_takes_any_object_with_prob1():
+    assert pairs(Bernoulli.like(SimpleNamespace(prob1=[0.25]))) == [0.25, 0.75]
+
+
+def test_like_takes_prob0_where_there_is_one():
+    assert pairs(Bernoulli.like(SimpleNamespace(prob1=[1.0], prob0=[1e-30]))) == [1.0, 1e-30]
+
+
+# The diffusion
+
+
+@pytest.mark.parametrize("prior", [0.5, [0.5, 0.2, 0.9]])
+def test_prior_is_the_law_of_independent_bits_pi(prior):
+    law = BinomialDiffusion(BETA, prior).prior(3)
+    np.testing.assert_array_equal(law.prob1, np.broadcast_to(prior, 3))
+    np.testing.assert_array_equal(law.prob0, 1 - np.broadcast_to(prior, 3))
+
+
+def test_prior_keeps_a_tiny_probability():
+    assert pairs(BinomialDiffusion(BETA, 1e-300).prior(1)) == [1e-300, 1.0]
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("t", [1, 2, 3])
+@pytest.mark.parametrize("x", BITS)
+def test_kernel_keeps_the_bit_or_draws_it_anew(prior, t, x):
+    truth = oracles.binomial_kernel(x, BETA[t - 1], prior)
+    assert oracles.worst_ulp(pairs(BinomialDiffusion(BETA, prior).kernel([x], t)), truth) <= 8
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("t", [1, 2, 3])
+@pytest.mark.parametrize("x0", BITS)
+def test_marginal_is_the_composition_of_kernels(prior, t, x0):
+    law = oracles.BinaryChain({(x0,): 1.0}, BETA, [prior]).given((x0,), t)
+    assert oracles.worst_ulp(pairs(BinomialDiffusion(BETA, prior).marginal([x0], t)), [law[(1,)], law[(0,)]]) <= 8
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("t", [2, 3])
+@pytest.mark.parametrize("x0", BITS)
+@pytest.mark.parametrize("xt", BITS)
+def test_posterior_equals_bayes_by_enumeration(prior, t, x0, xt):
+    chain = oracles.BinaryChain({(x0,): 1.0}, BETA, [prior])
+    truth = [chain.given((x0,), t - 1)[(x,)] * chain.step((x,), (xt,), t) / chain.given((x0,), t)[(xt,)] for x in (1, 0)]
+    assert oracles.worst_ulp(pairs(BinomialDiffusion(BETA, prior).posterior([x0], [xt], t)), truth) <= 8
+
+
+def test_posterior_of_data_twice_seen_keeps_a_tiny_complement():
+    beta, tables = [1e-12, 1e-12], oracles.Tables([1e-12, 1e-12])
+    law = BinomialDiffusion(beta).posterior([1], [1], 2)
+    assert oracles.worst_ulp(pairs(law), oracles.binomial_posterior(1, 1, tables, 2, 0.5)) <= 8
+    assert law.prob0[0] < 1e-24
+
+
+def test_posterior_after_everything_was_forgotten_does_not_see_x0():
+    diffusion = BinomialDiffusion([0.2, 1.0, 0.3], 0.2)
+    np.testing.assert_array_equal(diffusion.posterior([0], [1], 3).prob1, diffusion.posterior([1], [1], 3).prob1)
+    assert diffusion.posterior([0], [1], 3).prob1[0] == pytest.approx(0.7 + 0.2 * 0.3, rel=8 * EPS)
+
+
+def test_posterior_of_a_step_that_forgets_everything_does_not_see_xt():
+    diffusion = BinomialDiffusion([0.3, 1.0], 0.2)
+    for xt in BITS:
+        assert diffusion.posterior([1], [xt], 2).prob1[0] == pytest.approx(0.7 + 0.2 * 0.3, rel=8 * EPS)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("t", [1, 2, 3])
+def test_kernel_is_reversible_with_respect_to_the_prior(prior, t):
+    diffusion = BinomialDiffusion(BETA, prior)
+    pi = diffusion.prior(1)
+    there = pi.prob1[0] * diffusion.kernel([1], t).prob0[0]
+    back = pi.prob0[0] * diffusion.kernel([0], t).prob1[0]
+    assert there == pytest.approx(back, rel=8 * EPS)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("t", [1, 2, 3])
+def test_prior_is_stationary_under_the_kernel(prior, t):
+    diffusion = BinomialDiffusion(BETA, prior)
+    after = prior * diffusion.kernel([1], t).prob1[0] + (1 - prior) * diffusion.kernel([0], t).prob1[0]
+    assert after == pytest.approx(prior, rel=8 * EPS)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("x1", BITS)
+def test_edge_is_the_first_kernel_turned_round_by_the_prior(prior, x1):
+    pi = oracles.bit(prior)
+    bayes = [oracles.binomial_kernel(x0, BETA[0], prior)[1 - x1] * pi[1 - x0] / pi[1 - x1] for x0 in (1, 0)]
+    assert oracles.worst_ulp(pairs(BinomialDiffusion(BETA, prior).edge([x1])), bayes) <= 8
+
+
+def test_each_bit_has_its_own_prior():
+    diffusion = BinomialDiffusion(BETA, [0.2, 0.9])
+    together = diffusion.posterior([[0, 1]], [[1, 1]], 2).prob1[0]
+    apart = [BinomialDiffusion(BETA, p).posterior([x], [1], 2).prob1[0] for p, x in ((0.2, 0), (0.9, 1))]
+    np.testing.assert_array_equal(together, apart)
+
+
+def test_times_broadcast_against_the_leading_axes():
+    diffusion = BinomialDiffusion(BETA, 0.2)
+    x0, xt = np.eye(4)[:, None, :2], np.tile(np.eye(2), (4, 1, 1))
+    together = diffusion.posterior(x0, xt, np.array([2, 3]))
+    for column, t in enumerate([2, 3]):
+        alone = diffusion.posterior(x0[:, 0], xt[:, column], t)
+        np.testing.assert_array_equal(together.prob1[:, column], alone.prob1)
+        np.testing.assert_array_equal(together.prob0[:, column], alone.prob0)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("t", [1, 2, 3])
+@pytest.mark.parametrize("x0", BITS)
+def test_kernel_entropy_given_x0_is_that_of_the_joint_law(prior, t, x0):
+    truth = oracles.BinaryChain({(x0,): 1.0}, BETA, [prior]).step_entropy(t)
+    assert oracles.ulp_error(BinomialDiffusion(BETA, prior).kernel_entropy([x0], t), truth) <= 16  # two entropies, weighed and added
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("t", [2, 3])
+@pytest.mark.parametrize("x0", BITS)
+def test_posterior_entropy_is_that_of_the_joint_law(prior, t, x0):
+    truth = oracles.BinaryChain({(x0,): 1.0}, BETA, [prior]).posterior_entropy(t)
+    assert oracles.ulp_error(BinomialDiffusion(BETA, prior).posterior_entropy([x0], t), truth) <= 16  # as above
+
+
+def test_entropies_sum_over_bits_and_keep_the_batch():
+    diffusion = BinomialDiffusion(BETA, 0.2)
+    x0 = np.array([[[0, 1, 1]], [[0, 0, 0]]])
+    for entropy in (diffusion.kernel_entropy, diffusion.posterior_entropy):
+        got = entropy(x0, 2)
+        assert got.shape == (2, 1)
+        zero, one = entropy([0], 2), entropy([1], 2)
+        np.testing.assert_allclose(got, [[zero + 2 * one], [3 * zero]], rtol=8 * EPS)
+
+
+def test_posterior_entropy_of_the_first_step_is_zero():
+    assert BinomialDiffusion(BETA).posterior_entropy(np.zeros((4, 2)), 1).tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize(("prior", "x0", "holds"), [
+    (0.2, [[0], [1]], False),  # logit(.2) < 0, m = .5 > .2
+    (0.2, [[0], [0]], True),
+    (0.2, [[0], [0], [0], [0], [1]], True),  # m = pi
+    (0.8, [[0], [1]], False),
+    (0.8, [[1], [1]], True),
+    (0.5, [[1], [1]], True),
+    ([0.2, 0.8], [[1, 1]], False),
+    ([0.2, 0.1], [[1, 0]], False),
+    ([0.4, 0.01], [[1, 0], [0, 0]], True),  # the sum over bits counts: -.0405 + .0460
+])
+def test_entropy_is_promised_not_to_fall_where_the_mean_activity_is_on_the_likely_side(prior, x0, holds):
+    assert BinomialDiffusion(BETA, prior).entropy_never_falls(x0).holds is holds
+
+
+def test_equality_of_mean_activity_and_prior_counts_in_many_dimensions():
+    half = np.ones(10_000)
+    x0 = np.array([np.concatenate([(k < 2) * half, (k < 4) * half]) for k in range(10)])  # m = .2 and .4 around pi = .3
+    assert BinomialDiffusion(BETA, 0.3).entropy_never_falls(x0).holds
