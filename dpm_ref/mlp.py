@@ -188,7 +188,7 @@ class MLP:
         weights = self._rows(self.basis, t, params)
         by_readout = activations[-1].reshape(S, n, -1).transpose(0, 2, 1) @ dout
         np.matmul(weights.T, by_readout.reshape(S, -1), out=into["R"].reshape(len(into["R"]), -1))
-        np.matmul(weights.T, dout.sum(1), out=into["c"])
+        np.matmul(weights.T, np.einsum("sno->so", dout), out=into["c"])
         dh = scratch[activations[-1].shape[1]]
         np.matmul(dout, readout.transpose(0, 2, 1), out=dh.reshape(S, n, -1))
         ones = np.ones(S * n, params.dtype)  # a product with them is the sum over states, faster than a sum

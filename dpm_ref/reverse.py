@@ -159,7 +159,7 @@ class GaussianReverse:
         grad = np.empty_like(out)
         np.divide(kappa * error, v, out=grad[..., :d])
         np.divide(-0.5 * kappa_u * excess, v, out=grad[..., d:])
-        return 0.5 * (np.log1p(kappa_u) + excess).sum(-1), grad
+        return 0.5 * np.einsum("snd->sn", np.log1p(kappa_u) + excess), grad
 
     def law(self, params: Values, xt: npt.ArrayLike, t: npt.ArrayLike) -> Gaussian:
         """p(x^{t-1} | x^t) over xt's shape (..., d), t in 2..T, dimensionless; ValueError for states or times out of range. Table App.1."""

@@ -233,7 +233,7 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *, rng: 
         noise = model.noise((n_times, batch, model.d), rng, dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # K tells
             kl, grad, _, _, tape = _divergences(model, state.params, rows[chosen], t, noise, tape)
-        estimates.append(float(fixed[chosen].mean()) - (T - 1) * float(kl.mean()))
+        estimates.append(float(fixed[chosen].sum()) / batch - (T - 1) * float(kl.sum()) / kl.size)
         if not math.isfinite(estimates[-1]):
             raise FloatingPointError(f"K is {estimates[-1]} after {state.step} steps; try a smaller learning rate")
         adam_step(state, grad * ((T - 1) / kl.size), learning_rate(state.step))
