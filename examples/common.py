@@ -1,11 +1,18 @@
-"""What the examples share: their options, their progress line, and where they leave their results."""
+"""What the examples share: their options, their progress line, and where they leave their results.
+
+To be imported before NumPy: the matrices here are small, and on a machine that is busy with anything else a second thread of the
+linear algebra library makes them up to ten times slower, each waiting for the other. OMP_NUM_THREADS, if set, is respected.
+"""
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from matplotlib.figure import Figure
 

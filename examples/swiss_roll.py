@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import common
+import common  # before NumPy
 import numpy as np
 
 from dpm_ref import GaussianDiffusion, bounds, data, exact, plots, schedules, training
@@ -21,7 +21,7 @@ from dpm_ref.bounds import to_bits
 from dpm_ref.mlp import time_polynomials
 from dpm_ref.reverse import GaussianReverse, sample_trajectory
 
-TRAINING_POINTS, HELD_OUT_POINTS = 100_000, 40_000
+TRAINING_POINTS, HELD_OUT_POINTS = 100_000, 25_000
 
 
 def options(argv: Sequence[str] | None) -> argparse.Namespace:
