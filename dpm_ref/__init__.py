@@ -3,6 +3,7 @@
 Laws and diffusions are here; everything else is in the modules, which load when first used:
 
     information  entropies and divergences of one component, with their derivatives
+    logarithms   logits, and means of weights, that never leave the logarithm
     schedules    beta_1..T and the tables that follow from it
     gaussian     binomial     the two columns of Table App.1
     bounds       K, L_null, the entropy bounds of section 2.6
@@ -21,7 +22,7 @@ from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 
 __version__ = "0.1.0"
 
-_MODULES = ("binomial", "bounds", "data", "exact", "gaussian", "information", "laws", "likelihood", "mlp", "plots", "reverse", "schedules",
+_MODULES = ("binomial", "bounds", "data", "exact", "gaussian", "information", "laws", "likelihood", "logarithms", "mlp", "plots", "reverse", "schedules",
             "training")
 
 __all__ = ["Bernoulli", "BinomialDiffusion", "Gaussian", "GaussianDiffusion"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "IntArray", "real", "finite", "positive", "probability", "binary", "vectors", "data", "components",
+__all__ = ["Array", "IntArray", "real", "finite", "below_infinity", "positive", "probability", "binary", "vectors", "data", "components",
            "times", "times_over", "one_time", "count", "positive_number", "fraction", "generator", "rounding", "broadcast"]
 
 Array = npt.NDArray[np.float64]
@@ -40,6 +40,13 @@ def finite(name: str, value: npt.ArrayLike) -> Array:
     """Real numbers, none of them nan or infinite."""
     array = real(name, value)
     _refuse(name, "be finite", array, ~np.isfinite(array))
+    return array
+
+
+def below_infinity(name: str, value: npt.ArrayLike) -> Array:
+    """Real numbers or -inf: logarithms of something >= 0 and finite."""
+    array = real(name, value)
+    _refuse(name, "be real or -inf", array, ~(array < np.inf))
     return array
 
 

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import oracles
-from scipy.special import rel_entr
+from scipy.special import expit, logsumexp, rel_entr
 
-from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, schedules
+from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, logarithms, schedules
 
 ULP, TERMS = "ulp", "eps sum abs(terms)"
 
@@ -97,6 +97,35 @@ def pairs(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:
     flip = rng.integers(2, size=n) == 1
     other = np.where((rng.integers(8, size=n) == 0) | middle, ~flip, flip)
     return (np.where(flip, 1 - a, a), np.where(other, 1 - b, b), np.where(flip, a, 1 - a), np.where(other, b, 1 - b))
+
+
+def logits(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logits up to 630: far apart, and near down to a unit in the last place, on either side of zero."""
+    a = rng.choice([-1, 1], n) * log_uniform(rng, -6, 2.8, n)
+    near = a + log_uniform(rng, -15, 1, n) * rng.choice([-1, 1], n) * np.maximum(np.abs(a), 1e-3)
+    far = rng.choice([-1, 1], n) * log_uniform(rng, -6, 2.8, n)
+    return a, np.where((rng.random(n) < 0.7) & (np.abs(near) < 630), near, far)
+
+
+def logarithm_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
+    """Logits and means of weights."""
+    a, b = logits(rng, n)
+    q1, _, q0, _ = pairs(rng, n)
+    with np.errstate(over="ignore", divide="ignore"):
+        plain_sigmoid, plain_logit = np.log(1 / (1 + np.exp(-a))), np.log(q1 / (1 - q1))
+    yield row("logarithms.log_sigmoid", 4, [-oracles.mp.log1p(oracles.mp.exp(-oracles.exact(x))) for x in a], logarithms.log_sigmoid(a),
+              plain_sigmoid)
+    yield row("logarithms.logit of pairs", 4, [law.log1 - law.log0 for law in map(oracles.bit, q1, q0)], logarithms.logit(q1, q0),
+              plain_logit)
+    plain = expit(a) * (a - b) - np.logaddexp(0, a) + np.logaddexp(0, b)
+    few = slice(0, max(1, n // 10))  # the truth takes 900 digits
+    yield row("logarithms.bernoulli_kl_from_logits", 16, truth_of(oracles.bernoulli_kl_from_logits, a[few], b[few]),
+              logarithms.bernoulli_kl_from_logits(a, b)[few], plain[few])
+    width, shift = 10.0 ** rng.uniform(-9, 2.5, (n, 1)), rng.choice([0.0, 1.0], (n, 1)) * rng.normal(0, 300, (n, 1))
+    values = rng.normal(0, width, (n, 10)) + shift
+    truth = [oracles.mp.log(oracles.mp.fsum(oracles.mp.exp(oracles.exact(v)) for v in line) / 10) for line in values]
+    scale = [max(abs(oracles.exact(peak)), abs(result)) for peak, result in zip(values.max(1), truth, strict=True)]
+    yield row("logarithms.log_mean_exp", 2, truth, logarithms.log_mean_exp(values), logsumexp(values, 1) - np.log(10), scale)
 
 
 def truth_of(function: Callable[..., Any], *columns: Any) -> list[Any]:
@@ -434,7 +463,7 @@ def binomial_terms(x0: float, states: dict[int, float], tables: oracles.Tables, 
     return exact, plain, oracles.mp.mpf(0)
 
 
-FAMILIES = (schedule_rows, information_rows, gaussian_rows, binomial_rows, entropy_bound_rows, bound_rows)
+FAMILIES = (schedule_rows, information_rows, logarithm_rows, gaussian_rows, binomial_rows, entropy_bound_rows, bound_rows)
 
 
 def main() -> None:

@@ -154,6 +154,13 @@ def bernoulli_kl(q: Bit, p: Bit) -> Any:
     return sum((mp.mpf(0) if not weight else weight * (a - b)) for weight, a, b in ((q.prob1, q.log1, p.log1), (q.prob0, q.log0, p.log0)))
 
 
+def bernoulli_kl_from_logits(a_q: Any, a_p: Any) -> Any:
+    """The sum over both states, at enough digits for what is left of two terms of size exp(-640)."""
+    with mp.workdps(900):
+        q1, q0, p1, p0 = (1 / (1 + mp.exp(-sign * exact(a))) for a in (a_q, a_p) for sign in (1, -1))
+        return q1 * mp.log(q1 / p1) + q0 * mp.log(q0 / p0)
+
+
 def bernoulli_entropy(p: Bit) -> Any:
     """Minus the sum over both states of p log p, with 0 log 0 = 0."""
     return -sum((mp.mpf(0) if not weight else weight * log) for weight, log in ((p.prob1, p.log1), (p.prob0, p.log0)))

@@ -17,6 +17,7 @@ PROMISES = {
     "bounds.to_bits": 2, "bounds.gaussian_kl": 8, "bounds.gaussian_entropy": 4, "bounds.gaussian_entropy_difference": 4,
     "bounds.bernoulli_kl of pairs": 8, "bounds.bernoulli_entropy of pairs": 4, "bounds.bernoulli_kl of p alone": 8,
     "bounds.bernoulli_entropy of p alone": 4,
+    "logarithms.log_sigmoid": 4, "logarithms.logit of pairs": 4, "logarithms.bernoulli_kl_from_logits": 16, "logarithms.log_mean_exp": 2,
     "GaussianDiffusion.kernel: sqrt(1 - beta_t)": 1, "GaussianDiffusion.kernel: mean": 2, "GaussianDiffusion.marginal: mean": 2,
     "GaussianDiffusion.posterior: mean": 2, "GaussianDiffusion.edge: mean": 2, "Gaussian.log_prob": 8,
     "bounds.null_log_likelihood, Gaussian": 8, "Gaussian.kl of vectors": 8,
