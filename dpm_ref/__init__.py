@@ -10,7 +10,7 @@ Laws and diffusions are here; everything else is in the modules, which load when
     likelihood   log p(x^0) by importance sampling, between two stochastic bounds
     exact        models whose answers are known
     mlp          reverse      the network, and the reverse kernels f_mu, f_Sigma and f_b that it feeds
-    training     the gradient of K, Adam, checkpoints
+    training     the gradient of K, Adam; checkpoints that resume bit for bit
     data         plots        the paper's toy data, and its figures
 """
 
@@ -22,8 +22,8 @@ from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 
 __version__ = "0.1.0"
 
-_MODULES = ("binomial", "bounds", "data", "exact", "gaussian", "information", "laws", "likelihood", "logarithms", "mlp", "plots", "reverse", "schedules",
-            "training")
+_MODULES = ("binomial", "bounds", "checkpoints", "data", "exact", "gaussian", "information", "laws", "likelihood", "logarithms", "mlp",
+            "plots", "reverse", "schedules", "training")
 
 __all__ = ["Bernoulli", "BinomialDiffusion", "Gaussian", "GaussianDiffusion"]
 

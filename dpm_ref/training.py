@@ -1,4 +1,4 @@
-"""Maximising K: its gradient, Adam, and a training state that can be stopped and resumed bit for bit.
+"""Maximising K: its gradient, Adam, and a training state that can be stopped and resumed bit for bit (`checkpoints`).
 
 For states x^t drawn from q(x^t | x^0) with fixed noise, at the times t of a minibatch,
 
@@ -12,14 +12,10 @@ the state (`mlp`).
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.4; Kingma and Ba 2015, arXiv:1412.6980 (Adam).
 """
 
-import json
 import math
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,10 +26,7 @@ from dpm_ref.bounds import fixed_terms
 from dpm_ref.mlp import Tape, Values, stack
 from dpm_ref.reverse import ReverseModel
 
-__all__ = ["Objective", "TrainingState", "objective", "start", "train", "cosine_decay", "adam_step", "save", "load"]
-
-_FORMAT = "dpm_ref training state 1"
-_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+__all__ = ["Objective", "TrainingState", "objective", "start", "train", "cosine_decay", "adam_step", "check_state"]
 
 
 class Objective(NamedTuple):
@@ -222,7 +215,7 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *, rng: 
     n_times = T - 1 if n_times is None else _doors.count("n_times", n_times, 1)
     if n_times > T - 1:
         raise ValueError(f"n_times must lie in 1..{T - 1}, got {n_times}")
-    _check(model, state)
+    check_state(model, state)
     dtype, all_times = state.params.dtype, np.arange(2, T + 1)
     fixed, rows = fixed_terms(model.diffusion, data), data.astype(dtype)
     estimates: list[float] = []
@@ -280,96 +273,30 @@ def adam_step(state: TrainingState, grad: Values, rate: float, *, decay1: float 
     state.params -= step
 
 
-def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState, *, rng: np.random.Generator | None = None) -> None:
-    """Write a training state, and the generator's if given, as one npz file that appears whole or not at all.
+def check_state(model: ReverseModel, state: TrainingState) -> None:
+    """Refuse a state whose three vectors are not this model's, in one dtype that can be trained in.
 
     Parameters
     ----------
-    path : path-like
-        Overwritten if it exists; no suffix is added.
     model : GaussianReverse or BinomialReverse
     state : TrainingState, dimensionless vectors of shape (size,)
-    rng : numpy.random.Generator, optional
 
     Raises
     ------
     ValueError
-        If the state does not belong to the model.
-    OSError
-        If the file cannot be written; what stood at the path before still stands there.
+        If a vector has another shape or dtype, or is not finite.
 
     Notes
     -----
-    Parameters are stored by name (`MLP.shapes`, App. D.1) beside the schedule, the prior and the network's tables of time.
+    For the training of section 2.4.
     """
-    _check(model, state)
-    arrays: dict[str, Any] = {f"{prefix}.{name}": view for prefix in ("params", "mean", "square")
-                              for name, view in model.network.unpack(getattr(state, prefix)).items()}
-    arrays |= _tables(model) | {"format": np.array(_FORMAT), "step": np.array(state.step),
-               "rng": np.array("" if rng is None else json.dumps(_doors.generator(rng).bit_generator.state, default=np.ndarray.tolist))}
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name + ".")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def load(path: str | os.PathLike[str], model: ReverseModel) -> tuple[TrainingState, np.random.Generator | None]:
-    """Read a training state written by `save`, for the same model.
-
-    Parameters
-    ----------
-    path : path-like
-    model : GaussianReverse or BinomialReverse
-        Of the same shapes, schedule, prior and tables of time as the one saved.
-
-    Returns
-    -------
-    (TrainingState, Generator or None)
-        Vectors of shape (size,), dimensionless, and the generator as it was when saved.
-
-    Raises
-    ------
-    ValueError
-        If the file is not such a state, or its names, shapes, dtypes, schedule, prior or tables of time are not this model's:
-        going on from it would train something else.
-    OSError
-        If the file cannot be read.
-
-    Notes
-    -----
-    Nothing in the file is executed (allow_pickle=False). For the training of section 2.4.
-    """
-    arrays = _read(path)
-    expected = {f"{prefix}.{name}": shape for prefix in ("params", "mean", "square") for name, shape in model.network.shapes.items()}
-    tables = _tables(model)
-    names = {*expected, *tables, "format", "step", "rng"}
-    if str(arrays.get("format", "")) != _FORMAT:
-        raise ValueError(f"{path} must be a {_FORMAT!r}, got {str(arrays.get('format', ''))!r}")
-    if set(arrays) != names:
-        raise ValueError(f"{path} must hold exactly this model's arrays: missing {sorted(names - set(arrays))}, "
-                         f"unexpected {sorted(set(arrays) - names)}")
-    for name, table in tables.items():
-        if not np.array_equal(arrays[name], table):
-            raise ValueError(f"{path} must have this model's {name}, got another of shape {arrays[name].shape}")
-    dtype = arrays["params.c"].dtype
-    for name, shape in expected.items():
-        if arrays[name].shape != shape or arrays[name].dtype != dtype or dtype not in (np.float32, np.float64):
-            raise ValueError(f"{path}: {name} must be {shape} in one dtype, float32 or float64, got "
-                             f"{arrays[name].dtype} {arrays[name].shape}")
-        _doors.finite(f"{path}: {name}", arrays[name])
-        if name.startswith("square") and (arrays[name] < 0).any():
-            raise ValueError(f"{path}: {name} must not be negative, got {arrays[name].min()}")
-    params, mean, square = (np.concatenate([arrays[f"{prefix}.{name}"].ravel() for name in model.network.shapes])
-                            for prefix in ("params", "mean", "square"))
-    step = _doors.count("step", arrays["step"][()], 0)
-    return TrainingState(params, mean, square, step), _generator(path, str(arrays["rng"]))
+    for name in ("params", "mean", "square"):
+        try:
+            vector = model.network.check(getattr(state, name))
+        except ValueError as error:
+            raise ValueError(f"state.{name}: {error}") from error
+        if vector.dtype != state.params.dtype or vector.dtype not in (np.float32, np.float64):
+            raise ValueError(f"state.{name} must have the dtype of all three vectors, float32 or float64, got {vector.dtype}")
 
 
 class _Divergences(NamedTuple):
@@ -392,60 +319,8 @@ def _divergences(model: ReverseModel, params: Values, x0: Values, t: IntArray, n
     return _Divergences(kl, grad, dout, dz, tape)
 
 
-def _check(model: ReverseModel, state: TrainingState) -> None:
-    """Whether the three vectors are this model's, in one dtype that can be trained in."""
-    for name in ("params", "mean", "square"):
-        try:
-            vector = model.network.check(getattr(state, name))
-        except ValueError as error:
-            raise ValueError(f"state.{name}: {error}") from error
-        if vector.dtype != state.params.dtype or vector.dtype not in (np.float32, np.float64):
-            raise ValueError(f"state.{name} must have the dtype of all three vectors, float32 or float64, got {vector.dtype}")
-
-
-def _tables(model: ReverseModel) -> dict[str, Any]:
-    """What the parameters mean nothing without: the schedule, the binomial's prior, and the network's tables of time."""
-    return {"beta": model.diffusion.beta, "prior": np.asarray(getattr(model.diffusion, "pi1", ())),
-            "time_features": model.network.time_features, "basis": model.network.basis}
-
-
 def _sum_to(array: Values, shape: tuple[int, ...]) -> Values:
     """The derivative by an array that was broadcast: the sum over the axes along which it was repeated."""
     extra = array.ndim - len(shape)
     array = array.sum(tuple(range(extra)))
     return np.asarray(array.sum(tuple(axis for axis, size in enumerate(shape) if size == 1), keepdims=True))
-
-
-def _read(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of an npz file, none of them pickled."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except OSError:
-        raise
-    except Exception as error:  # numpy and zipfile raise a dozen kinds for a file that is not what it says
-        raise ValueError(f"{path} must be an npz file of a training state, got one that cannot be read: {error}") from error
-
-
-def _generator(path: str | os.PathLike[str], text: str) -> np.random.Generator | None:
-    """The generator whose state was saved as JSON."""
-    if not text:
-        return None
-    try:
-        state = json.loads(text)
-        if state["bit_generator"] not in _GENERATORS:
-            raise ValueError(f"unknown bit generator {state['bit_generator']!r}")
-        bits = getattr(np.random, state["bit_generator"])()
-        if not (0 <= state["state"].get("pos", 0) <= 624 and 0 <= state.get("buffer_pos", 0) <= 4):
-            raise ValueError("its position lies outside its buffer")  # which numpy does not check, and would read
-        bits.state = {key: _arrays(value) for key, value in state.items()}
-        return np.random.Generator(bits)
-    except Exception as error:  # numpy and json raise half a dozen kinds for a state that is none
-        raise ValueError(f"{path}: rng must be the state of a numpy bit generator, got one that cannot be set: {error}") from error
-
-
-def _arrays(value: Any) -> Any:
-    """JSON lists, at any depth, as the unsigned arrays they were."""
-    if isinstance(value, dict):
-        return {key: _arrays(inner) for key, inner in value.items()}
-    return np.array(value, dtype=np.uint64) if isinstance(value, list) else value

@@ -17,9 +17,10 @@ from numpy.random import default_rng
 from scipy import stats
 
 from dpm_ref import BinomialDiffusion, GaussianDiffusion, bounds, schedules, training
+from dpm_ref.checkpoints import load, save
 from dpm_ref.mlp import time_polynomials
 from dpm_ref.reverse import BinomialReverse, GaussianReverse
-from dpm_ref.training import TrainingState, adam_step, cosine_decay, load, objective, save, start, train
+from dpm_ref.training import TrainingState, adam_step, cosine_decay, objective, start, train
 
 EPS = 2.0**-52
 ROUNDING = 256 * EPS  # a few hundred terms of order one
