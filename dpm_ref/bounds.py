@@ -96,15 +96,15 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
     ----------
     diffusion : GaussianDiffusion or BinomialDiffusion
     reverse : callable (xt, t) -> law
-        p(x^{t-1} | x^t): called with an array (n, ..., d) and one int t in 2..T; returns a law over that shape. It is not
-        called if T = 1.
+        p(x^{t-1} | x^t): called with a batch of states (m, d), whatever the shape of x0, and one int t in 2..T; returns a law
+        over that shape. It is not called if T = 1.
     x0 : array_like, shape (..., d)
         Data vectors.
     rng : numpy.random.Generator
     n_samples : int >= 1
         Draws per data vector and t. The noise is independent between data vectors and between t.
     edge : callable x1 -> law, optional
-        p(x^0 | x^1), a learned last step (DDPM's L_0). By default the diffusion's own, T_pi (App. B.2).
+        p(x^0 | x^1), a learned last step (DDPM's L_0), called with states (m, d). By default the diffusion's own, T_pi (App. B.2).
 
     Returns
     -------
@@ -299,15 +299,20 @@ def _blocks(x0: Array, n_samples: int) -> Iterator[Array]:
 
 
 def _kl_term(diffusion: Diffusion, reverse: ReverseKernel, x0: Array, t: int, rng: np.random.Generator) -> Array:
-    """KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) at one draw of x^t for every vector of x0."""
-    xt = diffusion.marginal(x0, t).sample(rng=rng)
-    return diffusion.posterior(x0, xt, t).kl(law_over(diffusion.law, reverse(xt, t), xt, "reverse"))
+    """KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) at one draw of x^t for every vector of x0; the kernel sees a plain batch."""
+    xt = _rows(diffusion.marginal(x0, t).sample(rng=rng))
+    kl = diffusion.posterior(_rows(x0), xt, t).kl(law_over(diffusion.law, reverse(xt, t), xt, "reverse"))
+    return kl.reshape(x0.shape[:-1])
 
 
 def _log_edge(diffusion: Diffusion, edge: Edge, x0: Array, rng: np.random.Generator) -> Array:
-    """log p(x^0|x^1) at one draw of x^1 for every vector of x0."""
-    x1 = diffusion.marginal(x0, 1).sample(rng=rng)
-    return law_over(diffusion.law, edge(x1), x1, "edge").log_prob(x0)
+    """log p(x^0|x^1) at one draw of x^1 for every vector of x0; the edge sees a plain batch."""
+    x1 = _rows(diffusion.marginal(x0, 1).sample(rng=rng))
+    return law_over(diffusion.law, edge(x1), x1, "edge").log_prob(_rows(x0)).reshape(x0.shape[:-1])
+
+
+def _rows(x: Array) -> Array:
+    return x.reshape(-1, x.shape[-1])
 
 
 class _Sum:

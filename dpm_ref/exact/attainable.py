@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import numpy.typing as npt
 
+from dpm_ref.bounds import fixed_terms
 from dpm_ref.laws import Diffusion
 
 __all__ = ["AttainableBound", "attainable_bound"]
@@ -71,7 +72,6 @@ def attainable_bound(diffusion: Diffusion, x0: npt.ArrayLike) -> AttainableBound
     -1.386294 -0.973398 True
     """
     x0 = diffusion.check_data("x0", x0)
-    prior, first, last = diffusion.prior(x0.shape[-1]), diffusion.marginal(x0, 1), diffusion.marginal(x0, diffusion.T)
-    upper = float((prior.log_prob(x0) + first.kl(prior) - last.kl(prior)).mean())
-    width = float((last.entropy() - first.entropy()).mean())
+    upper = float(fixed_terms(diffusion, x0).mean())
+    width = float((diffusion.marginal(x0, diffusion.T).entropy() - diffusion.marginal(x0, 1).entropy()).mean())
     return AttainableBound(upper - width, upper, diffusion.entropy_never_falls(x0).holds)
