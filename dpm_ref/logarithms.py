@@ -8,6 +8,8 @@ cannot (1e-400), so nothing here leaves the logarithm before it must.
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, Table App.1 (f_b through a sigmoid), equations (9) and (14).
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
@@ -141,11 +143,27 @@ def log_mean_exp(values: npt.ArrayLike, axis: int = -1) -> Array:
     if not -array.ndim <= axis < array.ndim or array.shape[axis] == 0:
         raise ValueError(f"axis must be one of values' {array.ndim} axes, of length >= 1, got {axis} for shape {array.shape}")
     peak = array.max(axis, keepdims=True)
-    below = array - np.where(np.isfinite(peak), peak, 0.0)
+    peak = np.where(np.isfinite(peak), peak, 0.0)
+    below, lost = _difference(array, peak)
     with np.errstate(divide="ignore"):
-        close = np.expm1(below).mean(axis)
-        tail = np.where(close > -0.5, np.log1p(np.maximum(close, -0.5)), np.log(np.exp(below).mean(axis)))
-    return np.asarray(np.squeeze(np.where(np.isfinite(peak), peak, 0.0), axis) + tail)
+        close = _exact_mean(axis, np.expm1(below), lost)
+        tail = np.where(close > -0.5, np.log1p(np.maximum(close, -0.5)), np.log(_exact_mean(axis, np.exp(below))))
+    return np.asarray(np.squeeze(peak, axis) + tail)
+
+
+def _difference(a: Array, b: Array) -> tuple[Array, Array]:
+    """a - b, and what rounding took from it (0 where a is -inf)."""
+    result = a - b
+    with np.errstate(invalid="ignore"):
+        back = result - a
+        lost = (a - (result - back)) - (b + back)
+    return result, np.where(np.isfinite(result), lost, 0.0)
+
+
+def _exact_mean(axis: int, values: Array, *corrections: Array) -> Array:
+    """The mean along an axis, of which only the sum, as a whole, and the division round."""
+    total = np.apply_along_axis(math.fsum, axis, np.concatenate([values, *corrections], axis))
+    return np.asarray(total / values.shape[axis])
 
 
 def _log_sigmoid_difference(a: Array, b: Array) -> Array:

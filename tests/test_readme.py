@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-CODE = sorted(set(re.findall(r"\| `((?:[a-z_]+\.)+[A-Za-z_]+)` \|", README)))
+CODE = sorted(set(re.findall(r"\| `((?:[a-z]+\.)(?:\w+\.)*\w+)` \|", README)))
 TESTS = sorted(set(re.findall(r"`(tests/\w+\.py)::(\w+)`", README)))
 
 
