@@ -16,12 +16,17 @@ __all__ = ["pieces", "blocks", "in_order"]
 Result = TypeVar("Result")
 
 _STREAM = 1024  # samples; another number means other draws
-_TASK = 2**19  # samples times steps in one piece of work, a stream at the least
+_TASK = 2**17, 2**19  # least and most samples times steps in a piece; in between, a share of the whole
+_SHARES = 16
 _AHEAD = 256  # calls handed out before the result of the first is awaited
 
 
 def pieces(n_rows: int, n_samples: int, T: int) -> Iterator[list[tuple[int, int]]]:
-    """Lists of streams, each a pair of scalars (row, samples), of about 2^19 samples times steps a list; dimensionless. Equation (9)."""
+    """Lists of streams, each a pair of scalars (row, samples), in the order of rows; dimensionless. Equation (9).
+
+    A list holds 2^17 to 2^19 samples times steps, or one stream: small jobs are cut finer, so that there is work for all.
+    """
+    task = min(max(n_rows * n_samples * T // _SHARES, _TASK[0]), _TASK[1])
     piece: list[tuple[int, int]] = []
     held = 0
     for row in range(n_rows):
@@ -29,7 +34,7 @@ def pieces(n_rows: int, n_samples: int, T: int) -> Iterator[list[tuple[int, int]
             size = min(_STREAM, n_samples - start)
             piece.append((row, size))
             held += size * T
-            if held >= _TASK:
+            if held >= task:
                 yield piece
                 piece, held = [], 0
     if piece:

@@ -122,6 +122,7 @@ def pareto_shape(tail: npt.ArrayLike) -> float:
         return float("inf")
     grid = int(30 + np.sqrt(m))
     theta = 1.0 + (1.0 - np.sqrt(grid / (np.arange(1, grid + 1) - 0.5))) / (3.0 * quartile)
+    theta = theta[theta != 0]  # where the law is exponential, as it can be to the bit among equal exceedances
     shapes = np.log1p(-theta[:, None] * x).mean(1)
     profile = m * (np.log(-theta / shapes) - shapes - 1.0)  # the log likelihood at each theta, k at its best
     weight = np.exp(profile - profile.max())

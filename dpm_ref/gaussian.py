@@ -107,7 +107,7 @@ class Gaussian:
     def at_grad(self, noise: npt.ArrayLike) -> GaussianSampleGrad:
         """Derivatives of `at` at fixed noise: by the mean 1, by the variance noise / (2 sqrt(var)); (..., d), per unit. Section 2.4.1."""
         noise = self._over("noise", noise)
-        return GaussianSampleGrad(np.ones(np.broadcast_shapes(self.shape, noise.shape)), 0.5 * noise / np.sqrt(self.var))
+        return GaussianSampleGrad(np.ones(noise.shape), 0.5 * noise / np.sqrt(self.var))
 
     def sample(self, *, rng: np.random.Generator) -> Array:
         """One sample of each law, shape (..., d), the mean's unit; ValueError unless rng is a Generator. Section 2.1."""

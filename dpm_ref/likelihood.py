@@ -18,10 +18,9 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.3, 4 and Ap
 arXiv:1511.02543; Burda, Grosse and Salakhutdinov 2016, arXiv:1509.00519; Vehtari et al. 2024, arXiv:1507.02646 (Pareto shape).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
-from functools import reduce
-from itertools import groupby
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -211,25 +210,29 @@ def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.Ar
     states = diffusion.check_data("trajectory", trajectory)
     if states.ndim < 2 or states.shape[0] != diffusion.T + 1:
         raise ValueError(f"trajectory must hold x^0..x^T, {diffusion.T + 1} states, got shape {states.shape}")
-    return _along(diffusion, reverse, edge, iter(states))
+    steps = ((diffusion.kernel(before, t), after) for t, (before, after) in enumerate(pairwise(states), start=1))
+    return _along(diffusion, reverse, edge, states[0], steps)
 
 
-def _along(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, states: Iterator[Array]) -> Array:
-    """log w along x^0, x^1, ..., x^T, of which two are held at a time."""
-    before = next(states)
-    log_w = np.zeros(before.shape[:-1])
-    for t, after in enumerate(states, start=1):
-        log_w = log_w + _log_ratio(diffusion, reverse, edge, before, after, t)
+def _along(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, x0: Array, steps: Iterable[tuple[Law, Array]]) -> Array:
+    """log w along x^0 and the steps q(x^t|x^{t-1}), x^t for t = 1..T, of which two are held at a time."""
+    before, log_w = x0, np.zeros(x0.shape[:-1])
+    for t, (forward, after) in enumerate(steps, start=1):
+        log_w = log_w + _log_ratio(diffusion, reverse, edge, forward, before, after, t)
         before = after
-    return log_w + diffusion.prior(before.shape[-1]).log_prob(before)
+    log_w = log_w + diffusion.prior(before.shape[-1]).log_prob(before)
+    if np.isnan(log_w).any():
+        raise ValueError("log w must be a number, got nan: the states' log densities lie beyond floating point")
+    return log_w
 
 
-def _log_ratio(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, before: Array, after: Array, t: int) -> Array:
-    """log p(x^{t-1}|x^t) - log q(x^t|x^{t-1})."""
+def _log_ratio(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, forward: Law, before: Array, after: Array, t: int) -> Array:
+    """log p(x^{t-1}|x^t) - log q(x^t|x^{t-1}), the latter law given."""
     if t == 1 and edge is None:
         prior = diffusion.prior(before.shape[-1])
-        return prior.log_prob(before) - prior.log_prob(after)
-    return _reverse_law(diffusion, reverse, edge, after, t).log_prob(before) - diffusion.kernel(before, t).log_prob(after)
+        with np.errstate(invalid="ignore"):  # -inf - (-inf) is refused where the sum is complete
+            return prior.log_prob(before) - prior.log_prob(after)
+    return _reverse_law(diffusion, reverse, edge, after, t).log_prob(before) - forward.log_prob(after)
 
 
 def _reverse_law(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, after: Array, t: int) -> Law:
@@ -247,20 +250,18 @@ def _draw(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, n: in
     for t in range(diffusion.T, 0, -1):
         law = _reverse_law(diffusion, reverse, edge, after, t)
         before = law.at(law.noise(after.shape, rng=rng))
-        log_w = log_w + _log_ratio(diffusion, reverse, edge, before, after, t)
+        log_w = log_w + _log_ratio(diffusion, reverse, edge, diffusion.kernel(before, t), before, after, t)
         after = before
     return after, log_w
 
 
-def _forward(diffusion: Diffusion, x0: Array, streams: list[np.random.Generator], sizes: list[int]) -> Iterator[Array]:
-    """x^0, x^1, ..., x^T for rows of which each stream draws its own, so that nothing depends on how they are grouped."""
-    yield x0
+def _forward(diffusion: Diffusion, x0: Array, streams: list[np.random.Generator], sizes: list[int]) -> Iterator[tuple[Law, Array]]:
+    """q(x^t|x^{t-1}) and x^t, t = 1..T, for rows of which each stream draws its own, so that nothing depends on their grouping."""
     x = x0
     for t in range(1, diffusion.T + 1):
         law = diffusion.kernel(x, t)
-        noise = [law.noise((size, x0.shape[-1]), rng=stream) for stream, size in zip(streams, sizes, strict=True)]
-        x = law.at(np.concatenate(noise))
-        yield x
+        x = law.at(np.concatenate([law.noise((size, x0.shape[-1]), rng=stream) for stream, size in zip(streams, sizes, strict=True)]))
+        yield law, x
 
 
 def _estimate(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, rows: Array, n_samples: int, rng: np.random.Generator,
@@ -285,14 +286,21 @@ def _estimate(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, r
 def _work(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, keep: int, x0: Array, piece: list[tuple[int, int]],
           seeds: list[np.random.SeedSequence]) -> list[WeightSums]:
     """The sums of each row in a piece; its entries are drawn together as far as a block reaches."""
-    sums: list[WeightSums] = []
+    results: list[WeightSums] = []
+    known = -1
     for block in blocks([size for _, size in piece], _BLOCK // max(_NARROW, x0.shape[-1])):
         sizes = [size for _, size in piece[block]]
         streams = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds[block]]
-        log_w = _along(diffusion, reverse, edge, _forward(diffusion, np.repeat(x0[block], sizes, axis=0), streams, sizes))
-        sums += [fold(part, keep) for part in np.split(log_w, np.cumsum(sizes)[:-1])]
-    of_rows = groupby(zip(piece, sums, strict=True), key=lambda entry: entry[0][0])
-    return [reduce(merge, (part for _, part in entries)) for _, entries in of_rows]
+        rows = np.repeat(x0[block], sizes, axis=0)
+        log_w = _along(diffusion, reverse, edge, rows, _forward(diffusion, rows, streams, sizes))
+        for (row, _), part in zip(piece[block], np.split(log_w, np.cumsum(sizes)[:-1]), strict=True):
+            sums = fold(part, keep)
+            if row == known:
+                results[-1] = merge(results[-1], sums)
+            else:
+                results.append(sums)
+            known = row
+    return results
 
 
 def _standard_error(values: Array) -> float:

@@ -3,24 +3,24 @@
     python tests/benchmarks/likelihood.py [--threads N] [--rounds N] [--samples N] [--T N] [--width N] [--memory-samples N] [--seed N]
 
     --threads N         threads for every contestant (default 1)
-    --rounds N          rounds; each times every contestant once, in an order that turns from round to round (default 9)
-    --samples N         trajectories of each of 4 data vectors in one round (default 8192)
+    --rounds N          rounds; each times every contestant once, in an order that turns from round to round (default 7)
+    --samples N         trajectories of each of 4 data vectors in one round (default 32768)
     --T N               time steps (default 40)
     --width N           units in each of the three hidden layers (default 64)
     --memory-samples N  trajectories of each of 10 data vectors in the memory run; 0 leaves it out (default 1000000)
     --seed N            of the parameters, the data and the noise (default 0)
 
 The model is the swiss roll's: d = 2, a network of 3 x 64 tanh units told of time, a readout of its own for each t, in float32 and in
-float64. The PyTorch loop is what one would write by hand: no gradients, fused `addmm`, log densities as formulas and not through
-`torch.distributions`, everything in the parameters' dtype (the states and log densities of dpm_ref are float64 always), and the
-rows of a block chosen as what is fastest for it. Before anything is timed, its log weights are held against `log_weights` on the
-same trajectories.
+float64. PyTorch comes in three forms, all without gradients, with fused `addmm`, and with everything in the parameters' dtype (the
+states and log densities of dpm_ref are float64 always): written for speed, with log densities as formulas and the rows of a block
+chosen as what is fastest; the same with all samples in one block; and with its laws as laws, `torch.distributions.Normal`, as dpm_ref
+has them, in the fastest block. Before anything is timed, the log weights are held against `log_weights` on the same trajectories.
 
 What is compared is the processor time of this process, which other work on the machine disturbs less than the clock.
 
 The last line is one JSON object: for `float32` and `float64` the throughput in samples times steps per second, and `vs_torch_eager`,
-the median over rounds of theirs / ours (at its best block) and `vs_torch_all_at_once` (all samples in one block); `memory_MB`, what the
-process grew by in the memory run, and `memory_seconds`.
+`vs_torch_all_at_once` and `vs_torch_distributions`, the medians over rounds of theirs / ours; `memory_MB`, what the process grew by in
+the memory run, and `memory_seconds`.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from pathlib import Path
 
 def options():
     parser = argparse.ArgumentParser(description="Time log p(x^0).", epilog="See the module's docstring.")
-    defaults = {"threads": 1, "rounds": 9, "samples": 8192, "T": 40, "width": 64, "memory-samples": 1_000_000, "seed": 0}
+    defaults = {"threads": 1, "rounds": 7, "samples": 32768, "T": 40, "width": 64, "memory-samples": 1_000_000, "seed": 0}
     for name, default in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--memory-run", action="store_true", help=argparse.SUPPRESS)  # a process of its own, for a peak of its own
@@ -109,15 +109,18 @@ class Torch:
             h = torch.tanh(torch.addmm(p[f"b{k}"], h, p[f"W{k}"]))
         return torch.addmm(p["c"][t - 2], h, p["R"][t - 2])
 
+    def reverse(self, xt, t):
+        """Mean and variance of p(x^{t-1} | x^t)."""
+        out, i = self.network(xt, t), t - 2
+        return self.keep[t - 1] * xt + self.of_F[i] * out[:, :D], self.var[i] * (1 + self.kappa[i] * self.torch.exp(out[:, D:]))
+
     def log_weights(self, x0, states):
         """log w along x^1..x^T, which `states` yields."""
         torch, before = self.torch, next(states)
         total = 0.5 * (before.square() - x0.square()).sum(-1)
         for t, after in enumerate(states, start=2):
-            out, i = self.network(after, t), t - 2
-            var = self.var[i] * (1 + self.kappa[i] * torch.exp(out[:, D:]))
-            error = before - (self.keep[t - 1] * after + self.of_F[i] * out[:, :D])
-            residual = after - self.keep[t - 1] * before
+            mean, var = self.reverse(after, t)
+            error, residual = before - mean, after - self.keep[t - 1] * before
             total = total + 0.5 * (self.log_rate[t - 1] - torch.log(var) - error.square() / var
                                    + residual.square() / self.rate[t - 1]).sum(-1)
             before = after
@@ -149,23 +152,47 @@ class Torch:
         return float(np.abs(got - likelihood.log_weights(p.diffusion, p.kernel, np.stack(states))).max())
 
 
+class TorchDistributions(Torch):
+    """The same loop with `torch.distributions.Normal`."""
+
+    def normal(self, mean, std):
+        return self.torch.distributions.Normal(mean, std)
+
+    def log_weights(self, x0, states):
+        torch, before, prior = self.torch, next(states), self.normal(*self.torch.tensor([0.0, 1.0], dtype=self.dtype))
+        total = (prior.log_prob(x0) - prior.log_prob(before)).sum(-1)
+        for t, after in enumerate(states, start=2):
+            mean, var = self.reverse(after, t)
+            forward = self.normal(self.keep[t - 1] * before, torch.tensor(self.root[t - 1], dtype=self.dtype))
+            total = total + (self.normal(mean, var.sqrt()).log_prob(before) - forward.log_prob(after)).sum(-1)
+            before = after
+        return total + prior.log_prob(before).sum(-1)
+
+    def trajectory(self, x0):
+        x = x0
+        for keep, root in zip(self.keep, self.root, strict=True):
+            x = self.normal(keep * x, self.torch.tensor(root, dtype=self.dtype)).sample()
+            yield x
+
+
 def assemble(problem):
-    """Ours, and PyTorch at its fastest block and at all samples at once."""
+    """Ours, and PyTorch in its three forms."""
     standing = {"ours": Ours(problem)}
     try:
-        contestants = {block: Torch(problem, block) for block in (*BLOCKS, N_DATA * OPTIONS.samples)}
+        eager = {block: Torch(problem, block) for block in BLOCKS}
+        gap = max(eager[BLOCKS[0]].verify(), TorchDistributions(problem, BLOCKS[0]).verify())
     except ImportError as error:
-        print(f"torch_eager: {error}", file=sys.stderr)
+        print(f"torch: {error}", file=sys.stderr)
         return standing
-    gap = contestants[BLOCKS[0]].verify()
     print(f"  log w of PyTorch deviates by {gap:.1e} nats")
     if not gap < TOLERANCE[problem.dtype.name]:
-        print("torch_eager: it computes something else", file=sys.stderr)
+        print("torch: it computes something else", file=sys.stderr)
         return standing
-    seconds = {block: min(clock(contestants[block]) for _ in range(3)) for block in BLOCKS}
+    seconds = {block: min(clock(eager[block]) for _ in range(3)) for block in BLOCKS}
     best = min(seconds, key=seconds.get)
-    print("  PyTorch, ms by rows in a block: " + ", ".join(f"{block}: {1e3 * s:.0f}" for block, s in seconds.items()))
-    return standing | {"torch_eager": contestants[best], "torch_all_at_once": contestants[N_DATA * OPTIONS.samples]}
+    print("  PyTorch, ms by rows in a block: " + ", ".join(f"{block}: {1e3 * s:.0f}" for block, s in seconds.items()), flush=True)
+    return standing | {"torch_eager": eager[best], "torch_all_at_once": Torch(problem, N_DATA * OPTIONS.samples),
+                       "torch_distributions": TorchDistributions(problem, best)}
 
 
 def clock(contestant, seed=0):
