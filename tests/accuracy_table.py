@@ -398,14 +398,14 @@ def add_bounds(column: str, beta: np.ndarray, rng: np.random.Generator, n: int, 
         x0 = rng.normal(size=(n, 2))
 
         def reverse(xt: np.ndarray, t: int) -> Gaussian:
-            states[t] = xt[0].copy()
+            states[t] = xt.copy()
             return Gaussian(np.sqrt(1 - beta[t - 1]) * xt, 1.1 * beta[t - 1])
     else:
         prior = rng.uniform(0.05, 0.95, 2)
         diffusion, x0 = BinomialDiffusion(beta, prior), rng.integers(2, size=(n, 2))
 
         def reverse(xt: np.ndarray, t: int) -> Bernoulli:
-            states[t] = xt[0].copy()
+            states[t] = xt.copy()
             return Bernoulli(*(m for m in (0.125 + 0.75 * xt, 0.125 + 0.75 * (1 - xt))))
 
     got = bounds.lower_bound(diffusion, reverse, x0, rng=rng).value
