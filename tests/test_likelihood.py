@@ -518,24 +518,21 @@ def test_log_densities_beyond_floating_point_are_refused():
 
 
 def narrow(shape):
-    """T = 1: q(x^1|x^0) = N(0, .2), narrower than the posterior N(0, v); then w ~ exp( (1/.2 - 1/v) x^2 / 2 ), of Pareto shape 1 - .2/v."""
-    v = 0.2 / (1 - shape)
-    a, s = math.sqrt((1 - v) / v), 1.0  # 1/v = 1 + a^2/s
-    return GaussianDiffusion([0.2]), lambda x1: Gaussian(a * np.asarray(x1), s)
+    """T = 1: q(x^1|x^0) = N(0, b), b = .05, narrower than the posterior N(0, v); then w ~ exp( (1/b - 1/v) x^2 / 2 ), of shape 1 - b/v."""
+    v = 0.05 / (1 - shape)  # 1/v = 1 + a^2
+    return GaussianDiffusion([0.05]), lambda x1: Gaussian(math.sqrt((1 - v) / v) * np.asarray(x1), 1.0)
 
 
-@pytest.mark.parametrize(("shape", "share"), [(0.1, 1.0), (0.3, 1.0), (0.795, 0.35)])
-def test_weights_of_heavy_tails_are_flagged(shape, share):
-    """20,000 samples, 40 runs at a fixed seed."""
+@pytest.mark.parametrize("shape", [0.1, 0.3])
+def test_weights_of_finite_variance_are_reliable(shape):
     diffusion, edge = narrow(shape)
-    got = estimate(diffusion, None, np.zeros((40, 1)), 20_000, 15, edge=edge)
-    assert got.reliable.mean() == share if share == 1 else got.reliable.mean() <= share
+    assert estimate(diffusion, None, np.zeros((40, 1)), 20_000, 15, edge=edge).reliable.all()
 
 
-def test_weights_of_infinite_variance_and_shape_nine_tenths_are_flagged_nearly_always():
-    log_w = 0.9 * rng(16).standard_normal((200, 100_000)) ** 2 / 2
-    flags = [_weights.is_reliable(_weights.fold(row, _weights.tail_length(row.size))) for row in log_w]
-    assert np.mean(flags) < 0.1
+def test_weights_of_a_proposal_much_narrower_than_the_posterior_are_flagged():
+    """Of shape .93, without a variance: the flag can miss, in a few runs of a hundred."""
+    diffusion, edge = narrow(0.93)
+    assert estimate(diffusion, None, np.zeros((100, 1)), 20_000, 16, edge=edge).reliable.mean() < 0.15
 
 
 @pytest.mark.parametrize("scale", [3.0, 50.0, 500.0, 5e4])
@@ -559,6 +556,16 @@ def test_too_few_samples_are_never_reliable(n):
 def test_a_few_huge_weights_among_equal_ones_are_flagged():
     log_w = np.zeros(10_000)
     log_w[:3] = 12.0
+    assert not _weights.is_reliable(_weights.fold(log_w, _weights.tail_length(10_000)))
+
+
+def test_weights_that_differ_by_rounding_only_are_reliable():
+    log_w = 1e-13 * rng(30).standard_cauchy(10_000).clip(-1000, 1000)
+    assert _weights.is_reliable(_weights.fold(log_w, _weights.tail_length(10_000)))
+
+
+def test_a_few_weights_beyond_floating_point_above_all_others_are_flagged():
+    log_w = np.concatenate([np.zeros(30), -1000.0 - np.arange(9970) / 9970])
     assert not _weights.is_reliable(_weights.fold(log_w, _weights.tail_length(10_000)))
 
 
