@@ -146,8 +146,9 @@ def log_mean_exp(values: npt.ArrayLike, axis: int = -1) -> Array:
     peak = np.where(np.isfinite(peak), peak, 0.0)
     below, lost = _difference(array, peak)
     with np.errstate(divide="ignore"):
-        close = _exact_mean(axis, np.expm1(below), lost)
-        tail = np.where(close > -0.5, np.log1p(np.maximum(close, -0.5)), np.log(_exact_mean(axis, np.exp(below))))
+        close, missed = _exact_mean(axis, np.expm1(below), lost)
+        near = np.log1p(np.maximum(close, -0.5)) + missed / (1.0 + np.maximum(close, -0.5))
+        tail = np.where(close > -0.5, near, np.log(_exact_mean(axis, np.exp(below))[0]))
     return np.asarray(np.squeeze(peak, axis) + tail)
 
 
@@ -160,10 +161,13 @@ def _difference(a: Array, b: Array) -> tuple[Array, Array]:
     return result, np.where(np.isfinite(result), lost, 0.0)
 
 
-def _exact_mean(axis: int, values: Array, *corrections: Array) -> Array:
-    """The mean along an axis, of which only the sum, as a whole, and the division round."""
-    total = np.apply_along_axis(math.fsum, axis, np.concatenate([values, *corrections], axis))
-    return np.asarray(total / values.shape[axis])
+def _exact_mean(axis: int, values: Array, *corrections: Array) -> tuple[Array, Array]:
+    """The mean along an axis, as the nearest float and what that misses."""
+    terms = [values, *corrections]
+    n = values.shape[axis]
+    mean = np.apply_along_axis(math.fsum, axis, np.concatenate(terms, axis)) / n
+    again = np.broadcast_to(np.expand_dims(-mean, axis), values.shape)
+    return np.asarray(mean), np.asarray(np.apply_along_axis(math.fsum, axis, np.concatenate([*terms, again], axis)) / n)
 
 
 def _log_sigmoid_difference(a: Array, b: Array) -> Array:
