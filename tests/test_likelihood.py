@@ -473,6 +473,7 @@ def test_sums_of_parts_are_those_of_the_whole(offset, spread):
     assert _weights.effective_sample_size(sums) == pytest.approx(float(w.sum() ** 2 / (w**2).sum()), rel=1e-12)
     assert _weights.standard_error(sums) == pytest.approx(float(w.std(ddof=1) / w.mean() / np.sqrt(np.longdouble(1000))), rel=1e-12)
     np.testing.assert_array_equal(sums.tail, np.sort(log_w)[::-1][:20])
+    np.testing.assert_array_equal(_weights.fold(log_w, 20).tail, sums.tail)
 
 
 def test_nearly_equal_weights_keep_the_digits_of_their_spread():
@@ -485,6 +486,12 @@ def test_zero_weights_count_in_the_mean():
     sums = _weights.merge(_weights.fold(np.array([-np.inf, -np.inf])), _weights.fold(np.array([0.0, -np.inf])))
     assert _weights.log_mean(sums) == pytest.approx(math.log(0.25), rel=1e-15)
     assert _weights.effective_sample_size(sums) == 1.0
+
+
+def test_zero_weights_alone_have_the_mean_zero():
+    sums = _weights.merge(*[_weights.fold(np.array([-np.inf, -np.inf]), 2)] * 2)
+    assert _weights.log_mean(sums) == -np.inf
+    assert sums.n == 4
 
 
 def never_one():
@@ -545,6 +552,11 @@ def test_lognormal_weights_that_are_too_wide_are_flagged(scale):
 def test_the_estimates_of_the_solvable_models_are_reliable(name):
     _, got, _ = repeated(name, 16, seed=18, n_samples=2048)
     assert got.reliable.mean() > 0.8
+
+
+@pytest.mark.parametrize(("n", "tail"), [(1, 0), (25, 5), (200, 40), (1000, 95), (10**4, 300), (10**6, 512), (10**9, 512)])
+def test_the_tail_is_a_fifth_of_few_samples_and_three_roots_of_many_up_to_a_limit(n, tail):
+    assert _weights.tail_length(n) == tail + 1
 
 
 @pytest.mark.parametrize("n", [5, 24])
@@ -620,20 +632,20 @@ def same(a, b):
     (likelihood, "_BLOCK", 1), (likelihood, "_BLOCK", 2**14), (likelihood, "_BLOCK", 2**24), (likelihood, "_NARROW", 64),
     (_pieces, "_TASK", (1, 1)), (_pieces, "_TASK", (20_000, 20_000)), (_pieces, "_TASK", (2**30, 2**30)), (_pieces, "_SHARES", 10**9)])
 def test_results_do_not_depend_on_how_the_work_is_cut(monkeypatch, module, name, value):
-    whole = estimate(*network_case(), 5000)
+    whole = estimate(*network_case(), 4097)
     monkeypatch.setattr(module, name, value)
-    cut = estimate(*network_case(), 5000)
+    cut = estimate(*network_case(), 4097)
     for left, right in zip(whole, cut, strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("ahead", [1, 3, 7])
 def test_an_executor_s_results_do_not_depend_on_how_many_calls_are_ahead(monkeypatch, ahead):
-    whole = estimate(*network_case(), 5000)
+    whole = estimate(*network_case(), 4097)
     monkeypatch.setattr(_pieces, "_TASK", (1, 1))
     monkeypatch.setattr(_pieces, "_AHEAD", ahead)
     with ThreadPoolExecutor(3) as pool:
-        cut = estimate(*network_case(), 5000, executor=pool)
+        cut = estimate(*network_case(), 4097, executor=pool)
     np.testing.assert_allclose(whole.value, cut.value, rtol=1e-12)
 
 
@@ -658,11 +670,15 @@ def test_blocks_hold_every_entry_once_and_no_more_than_they_may(most):
     assert all(sum(sizes[block]) <= most or len(sizes[block]) == 1 for block in slices)
 
 
+def test_a_block_that_is_just_full_is_not_cut():
+    assert list(_pieces.blocks([5, 5, 5], 10)) == [slice(0, 2), slice(2, 3)]
+
+
 class Shuffled(Executor):
     """Collects calls, and makes them in a random order when the first result is asked for."""
 
     def __init__(self, seed):
-        self.waiting, self.rng, self.order = [], rng(seed), []
+        self.waiting, self.rng, self.order, self.most = [], rng(seed), [], 0
 
     def submit(self, fn, /, *args, **kwargs):
         executor, number = self, len(self.order) + len(self.waiting)
@@ -673,6 +689,7 @@ class Shuffled(Executor):
                 return super().result(0)
         future = Asked()
         self.waiting.append((number, future, fn, args))
+        self.most = max(self.most, len(self.waiting))
         return future
 
     def run(self):
@@ -716,6 +733,7 @@ def test_pieces_that_finish_in_any_order_count_in_theirs(monkeypatch):
     assert same(alone, estimate(*network_case(), 9000, executor=shuffled))
     assert shuffled.order != sorted(shuffled.order)
     assert sorted(shuffled.order) == list(range(27))
+    assert shuffled.most == 5
 
 
 def test_a_result_depends_on_the_seed_alone():
@@ -806,6 +824,17 @@ def test_a_reverse_kernel_is_called_with_rows_and_one_integer():
 
 
 # Memory
+
+
+def test_the_wider_the_data_the_fewer_are_drawn_at_once():
+    seen, diffusion = [], GaussianDiffusion([0.1, 0.2])
+
+    def reverse(xt, t):
+        seen.append(len(xt))
+        return diffusion.kernel(xt, t)
+    for d in (1, 64, 1024):
+        estimate(diffusion, reverse, np.zeros((1, d)), 5000)
+    assert seen == [5000, *[2048] * 2, 904, *[1024] * 4, 904]
 
 
 def peak(n_samples, T, n_rows=1):
