@@ -27,7 +27,7 @@ from dpm_ref.information import (
     gaussian_kl,
     gaussian_kl_grad,
 )
-from dpm_ref.laws import Condition
+from dpm_ref.laws import Condition, total
 from dpm_ref.schedules import Schedule
 
 __all__ = ["Gaussian", "GaussianDiffusion", "GaussianSampleGrad", "GaussianLogProbGrad"]
@@ -77,7 +77,8 @@ class Gaussian:
     """
 
     def __init__(self, mean: npt.ArrayLike, var: npt.ArrayLike) -> None:
-        self.mean, self.var = _doors.broadcast(mean=_doors.finite("mean", mean), var=_doors.positive("var", var))
+        self._var = _doors.positive("var", var)  # as given: one number's root or logarithm is taken once
+        self.mean, self.var = _doors.broadcast(mean=_doors.finite("mean", mean), var=self._var)
         _doors.vectors("mean and var together", self.mean)
 
     @classmethod
@@ -102,7 +103,7 @@ class Gaussian:
 
     def at(self, noise: npt.ArrayLike) -> Array:
         """The sample that standard normal noise stands for: mean + sqrt(var) noise, shape (..., d), the mean's unit. Section 2.4.1."""
-        return self.mean + np.sqrt(self.var) * self._over("noise", noise)
+        return self.mean + np.sqrt(self._var) * self._over("noise", noise)
 
     def at_grad(self, noise: npt.ArrayLike) -> GaussianSampleGrad:
         """Derivatives of `at` at fixed noise: by the mean 1, by the variance noise / (2 sqrt(var)); (..., d), per unit. Section 2.4.1."""
@@ -120,7 +121,7 @@ class Gaussian:
         """
         with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
             difference = self._over("x", x) - self.mean
-            return np.asarray(-0.5 * (_LOG_2PI + np.log(self.var) + difference / self.var * difference).sum(-1))
+            return -0.5 * total(_LOG_2PI + np.log(self._var) + difference / self._var * difference)
 
     def log_prob_grad(self, x: npt.ArrayLike) -> GaussianLogProbGrad:
         """Derivatives of `log_prob`, elementwise, shape (..., d), nats per unit.

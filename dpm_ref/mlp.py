@@ -215,10 +215,11 @@ class MLP:
         S, n, _ = stacked.shape
         out = np.empty((S, n, self.d_out), params.dtype)
         step = max(1, _BLOCK // n)
+        tape: Tape | None = None
         for s in range(0, S, step):
             for i in range(0, n, _BLOCK):
                 states = stacked[s:s + step, i:i + _BLOCK].astype(params.dtype, copy=False)
-                out[s:s + step, i:i + _BLOCK] = self.forward(params, states, times[s:s + step])[0]
+                out[s:s + step, i:i + _BLOCK], tape = self.forward(params, states, times[s:s + step], tape)
         return out.reshape(*x.shape[:-1], self.d_out)
 
     @staticmethod
