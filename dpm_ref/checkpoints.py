@@ -32,7 +32,7 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
     ----------
     path : path-like
         Overwritten if it exists; no suffix is added.
-    model : GaussianReverse or BinomialReverse
+    model : GaussianReverse, BinomialReverse or SigmoidReverse
     state : TrainingState, dimensionless vectors of shape (size,)
     rng : numpy.random.Generator, optional
 
@@ -71,7 +71,7 @@ def load(path: str | os.PathLike[str], model: ReverseModel) -> tuple[TrainingSta
     Parameters
     ----------
     path : path-like
-    model : GaussianReverse or BinomialReverse
+    model : GaussianReverse, BinomialReverse or SigmoidReverse
         Of the same shapes, schedule, prior and tables of time as the one saved.
 
     Returns

@@ -5,8 +5,9 @@ For S time steps with n states each, x of shape (S, n, d_in) and times t of shap
     h_0 = x
     h_1 = tanh( h_0 W_1 + b_1 + features_t U )       a time step shifts the first layer, if there are time features
     h_k = tanh( h_{k-1} W_k + b_k )
-    out = h_L R_t + c_t,    R_t = sum_b basis_tb R_b,   c_t = sum_b basis_tb c_b
+    out = h_L R_t + c_t + x S,    R_t = sum_b basis_tb R_b,   c_t = sum_b basis_tb c_b
 
+The path x S past the trunk is an option, for inputs of which the outputs are linear functions but for a correction.
 With the identity for a basis there is one readout per time step, as in App. D.1 of the paper; a narrower basis shares
 readouts between neighbouring times, as the paper's temporal bumps do for images (App. D.2).
 
@@ -64,6 +65,8 @@ class MLP:
     input_gain : float > 0
         Scale of the first layer at the start. A tanh unit bends over a length 1 / gain of its input, and the thresholds are
         spread evenly over [-gain, gain] times a weight, so a larger gain starts with a finer tiling of the data.
+    skip : bool
+        Whether there is a linear path S from the input to the output, the same at every time; none by default.
 
     Attributes
     ----------
@@ -87,12 +90,16 @@ class MLP:
     """
 
     def __init__(self, d_in: int, d_out: int, T: int, *, hidden: Sequence[int] = (64, 64, 64),
-                 time_features: npt.ArrayLike | None = None, basis: npt.ArrayLike | None = None, input_gain: float = 1.0) -> None:
+                 time_features: npt.ArrayLike | None = None, basis: npt.ArrayLike | None = None, input_gain: float = 1.0,
+                 skip: bool = False) -> None:
         self.d_in, self.d_out, self.T = _doors.count("d_in", d_in, 1), _doors.count("d_out", d_out, 1), _doors.count("T", T, 2)
         widths = [_doors.count("hidden", width, 1) for width in hidden]
         if not widths:
             raise ValueError("hidden must name at least one layer, got none")
         self.input_gain = _doors.positive_number("input_gain", input_gain)
+        if not isinstance(skip, bool):
+            raise ValueError(f"skip must be True or False, got {skip!r}")
+        self.skip = skip
         self.time_features = self._table("time_features", np.zeros((T - 1, 0)) if time_features is None else time_features)
         self.basis = self._table("basis", np.eye(T - 1) if basis is None else basis)
         self.depth = len(widths)
@@ -100,7 +107,7 @@ class MLP:
         for k, (fan_in, fan_out) in enumerate(zip([d_in, *widths], widths, strict=False), start=1):
             self.shapes |= {f"W{k}": (fan_in, fan_out), f"b{k}": (fan_out,)}
         bases = self.basis.shape[1]
-        self.shapes |= {"R": (bases, widths[-1], d_out), "c": (bases, d_out)}
+        self.shapes |= {"R": (bases, widths[-1], d_out), "c": (bases, d_out)} | ({"S": (d_in, d_out)} if skip else {})
         stops = np.cumsum([int(np.prod(shape)) for shape in self.shapes.values()]).tolist()
         self.size = stops[-1]
         self._slices = [slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
@@ -125,7 +132,7 @@ class MLP:
         return vector
 
     def init(self, *, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64) -> Values:
-        """Parameters to start from, shape (size,), dimensionless: random trunk, zero readout, so the output is 0 at every t.
+        """Parameters to start from, shape (size,), dimensionless: random trunk, zero readout and path, so the output is 0 at every t.
 
         Weights are normal with variance 1 / fan_in (times the gain squared in the first layer), which keeps activations of
         order one. ValueError unless rng is a Generator. App. D.1.
@@ -159,6 +166,8 @@ class MLP:
         readout = (weights @ views["R"].reshape(len(views["R"]), -1)).reshape(S, -1, self.d_out)
         out = activations[-1].reshape(S, n, -1) @ readout
         out += (weights @ views["c"])[:, None]
+        if self.skip:
+            out += (activations[0] @ views["S"]).reshape(out.shape)
         return out, Tape(t, activations, readout, tape.scratch)
 
     def _tape(self, rows: int, dtype: npt.DTypeLike) -> Tape:
@@ -171,11 +180,11 @@ class MLP:
     def backward(self, params: Values, tape: Tape, dout: Values) -> tuple[Values, Values]:
         """The derivatives of a scalar by the parameters (size,) and by z_1 (S n, width_1), given those by the outputs; per unit.
 
-        What the state needs beyond that is one product, `backward_x`, which training can do without. The tape is spent: each
+        What the state needs beyond that is a product or two, `backward_x`, which training can do without. The tape is spent: each
         dz_k takes the place of h_k as soon as h_k has been used.
 
         With d. for the derivative of the scalar by ., sums over the n states left to the matrix products:
-            out = h_L R_t + c_t          dR_t = h_L^T dout,  dc_t = sum_n dout,  dh_L = dout R_t^T
+            out = h_L R_t + c_t + x S    dR_t = h_L^T dout,  dc_t = sum_n dout,  dh_L = dout R_t^T,  dS = x^T dout
             R_t = sum_b basis_tb R_b     dR_b = sum_t basis_tb dR_t,  and so for c
             h_k = tanh(z_k)              dz_k = (1 - h_k^2) dh_k
             z_k = h_{k-1} W_k + b_k      dW_k = h_{k-1}^T dz_k,  db_k = sum dz_k,  dh_{k-1} = dz_k W_k^T
@@ -189,6 +198,8 @@ class MLP:
         by_readout = activations[-1].reshape(S, n, -1).transpose(0, 2, 1) @ dout
         np.matmul(weights.T, by_readout.reshape(S, -1), out=into["R"].reshape(len(into["R"]), -1))
         np.matmul(weights.T, np.einsum("sno->so", dout), out=into["c"])
+        if self.skip:
+            np.matmul(activations[0].T, dout.reshape(S * n, -1), out=into["S"])
         dh = scratch[activations[-1].shape[1]]
         np.matmul(dout, readout.transpose(0, 2, 1), out=dh.reshape(S, n, -1))
         ones = np.ones(S * n, params.dtype)  # a product with them is the sum over states, faster than a sum
@@ -202,9 +213,14 @@ class MLP:
             np.matmul(self._rows(self.time_features, t, params).T, dz.reshape(S, n, -1).sum(1), out=into["U"])
         return grad, dz
 
-    def backward_x(self, params: Values, tape: Tape, dz: Values) -> Values:
-        """The derivative by x (S, n, d_in) from that by z_1, which `backward` returns: dx = dz_1 W_1^T; per unit. App. D.1."""
-        return (dz @ self.unpack(params)["W1"].T).reshape(len(tape.t), -1, self.d_in)
+    def backward_x(self, params: Values, tape: Tape, dz: Values, dout: Values) -> Values:
+        """The derivative by x (S, n, d_in) from those by z_1, which `backward` returns, and by the outputs; per unit. App. D.1.
+
+        dx = dz_1 W_1^T + dout S^T
+        """
+        views = self.unpack(params)
+        dx = (dz @ views["W1"].T).reshape(len(tape.t), -1, self.d_in)
+        return dx + dout @ views["S"].T if self.skip else dx
 
     def apply(self, params: Values, x: Array, t: IntArray) -> Values:
         """The outputs (..., d_out) for states x (..., d_in) at integer times t that broadcast against x's leading axes.

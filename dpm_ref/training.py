@@ -53,7 +53,7 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
 
     Parameters
     ----------
-    model : GaussianReverse or BinomialReverse
+    model : GaussianReverse, BinomialReverse or SigmoidReverse
     params : array_like, shape (size,)
         Flat parameters; the computation runs in their dtype (float64 for an oracle).
     x0 : array_like, broadcasting against noise, last axis d
@@ -88,7 +88,7 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     states = np.broadcast_to(data, frozen.shape).reshape(noises.shape)
     dtype = vector.real.dtype
     kl, grad, dout, dz, tape = _divergences(model, vector, states.astype(dtype), flat_times, noises.astype(dtype))
-    inner = model.draw_grad(model.network.backward_x(vector, tape, dz), dout, flat_times[:, None])
+    inner = model.draw_grad(model.network.backward_x(vector, tape, dz, dout), dout, flat_times[:, None])
     scale = -(model.diffusion.T - 1) / kl.size
     value = fixed_terms(model.diffusion, data).mean() + scale * kl.sum()
     if inner is None:
@@ -103,7 +103,7 @@ def start(model: ReverseModel, *, rng: np.random.Generator, dtype: npt.DTypeLike
 
     Parameters
     ----------
-    model : GaussianReverse or BinomialReverse
+    model : GaussianReverse, BinomialReverse or SigmoidReverse
     rng : numpy.random.Generator
     dtype : float32 or float64
         The precision to train in.
@@ -170,7 +170,7 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *, rng: 
 
     Parameters
     ----------
-    model : GaussianReverse or BinomialReverse
+    model : GaussianReverse, BinomialReverse or SigmoidReverse
     x0 : array_like, shape (N, d)
         The data; a minibatch is drawn from it with replacement.
     state : TrainingState
@@ -182,7 +182,7 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *, rng: 
     learning_rate : callable, from the number of steps taken to the rate
         For instance `cosine_decay`.
     batch : int >= 1
-        Data vectors per time step of a minibatch, drawn once and used at each of its times.
+        Data vectors per time step of a minibatch, each drawn for itself: a minibatch holds n_times batch of them.
     n_times : int in 1..T-1, optional
         Distinct times per minibatch, drawn without replacement; all of 2..T by default.
     callback : callable (state, K), optional
@@ -221,12 +221,12 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *, rng: 
     estimates: list[float] = []
     tape: Tape | None = None
     for _ in range(steps):
-        chosen = rng.integers(len(rows), size=batch)
+        chosen = rng.integers(len(rows), size=(n_times, batch))
         t = all_times if n_times == T - 1 else np.sort(rng.choice(all_times, n_times, replace=False))
         noise = model.noise((n_times, batch, model.d), rng, dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # K tells
             kl, grad, _, _, tape = _divergences(model, state.params, rows[chosen], t, noise, tape)
-        estimates.append(float(fixed[chosen].sum()) / batch - (T - 1) * float(kl.sum()) / kl.size)
+        estimates.append(float(fixed[chosen].mean()) - (T - 1) * float(kl.mean()))
         if not math.isfinite(estimates[-1]):
             raise FloatingPointError(f"K is {estimates[-1]} after {state.step} steps; try a smaller learning rate")
         adam_step(state, grad * ((T - 1) / kl.size), learning_rate(state.step))
@@ -278,7 +278,7 @@ def check_state(model: ReverseModel, state: TrainingState) -> None:
 
     Parameters
     ----------
-    model : GaussianReverse or BinomialReverse
+    model : GaussianReverse, BinomialReverse or SigmoidReverse
     state : TrainingState, dimensionless vectors of shape (size,)
 
     Raises
@@ -310,10 +310,10 @@ class _Divergences(NamedTuple):
 
 
 def _divergences(model: ReverseModel, params: Values, x0: Values, t: IntArray, noise: Values, spent: Tape | None = None) -> _Divergences:
-    """The divergences at times t (S,) for data x0 (n, d) or (S, n, d) and noise (S, n, d), forward and backward."""
+    """The divergences at times t (S,) for data x0 (S, n, d) and noise (S, n, d), forward and backward."""
     times = t[:, None]
     draw = model.draw(x0, times, noise)
-    out, tape = model.network.forward(params, draw.xt, t, spent)
+    out, tape = model.network.forward(params, draw.inputs, t, spent)
     kl, dout = model.kl_and_grad(out, draw, times)
     grad, dz = model.network.backward(params, tape, dout)
     return _Divergences(kl, grad, dout, dz, tape)

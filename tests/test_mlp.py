@@ -21,6 +21,8 @@ NETWORKS = {
     "narrow basis": {"hidden": (2, 3), "basis": [[1.0, 0.0], [0.5, 0.25], [-0.25, 1.0]]},
     "wide basis": {"hidden": (2,), "basis": [[1.0, 0.5, 0.0, 2.0], [0.0, 1.0, -0.5, 0.5], [0.25, 0.0, 1.0, -1.0]]},
     "features and basis": {"hidden": (3, 3, 2), "time_features": [[-1.0], [0.5], [1.0]], "basis": [[1.0], [0.5], [2.0]]},
+    "skip": {"hidden": (3, 2), "skip": True},
+    "skip, features and basis": {"hidden": (2, 3), "time_features": [[-1.0], [0.5], [1.0]], "basis": [[1.0], [0.5], [2.0]], "skip": True},
 }
 networks = pytest.mark.parametrize("name", NETWORKS)
 
@@ -142,7 +144,7 @@ def test_backward_by_the_state_agrees_with_complex_step_entry_by_entry(name):
     x, t = stacked()
     weights = np.random.default_rng(6).standard_normal((4, 4, 3))
     _, tape = network.forward(params, x, t)
-    got = network.backward_x(params, tape, network.backward(params, tape, weights)[1])
+    got = network.backward_x(params, tape, network.backward(params, tape, weights)[1], weights)
     step = textbook.gradient(lambda moved: (weights * truth.everywhere(params, moved, t[:, None])).sum(), x)
     np.testing.assert_allclose(got, step, rtol=0, atol=1e-12 * np.abs(step).min())
 
@@ -172,7 +174,7 @@ def test_inputs_are_not_written_to():
     for array in (params, x, t, weights):
         array.flags.writeable = False
     _, tape = network.forward(params, x, t)
-    network.backward_x(params, tape, network.backward(params, tape, weights)[1])
+    network.backward_x(params, tape, network.backward(params, tape, weights)[1], weights)
     assert network.apply(params, x, t[:, None]).shape == (4, 4, 3)
 
 
@@ -187,7 +189,7 @@ def test_outputs_are_zero_at_the_start(name):
 
 
 def start(gain=1.0):
-    network = MLP(30, 2, 3, hidden=(300, 200), input_gain=gain, time_features=np.ones((2, 10)))
+    network = MLP(30, 2, 3, hidden=(300, 200), input_gain=gain, time_features=np.ones((2, 10)), skip=True)
     return network.unpack(network.init(rng=np.random.default_rng(8)))
 
 
@@ -212,7 +214,7 @@ def test_thresholds_start_uniform_over_the_gain():
     assert stats.kstest(thresholds / 2, "uniform", args=(-3, 6)).pvalue < oracles.FALSE_ALARM  # power
 
 
-@pytest.mark.parametrize("name", ["b2", "R", "c"])
+@pytest.mark.parametrize("name", ["b2", "R", "c", "S"])
 def test_other_parameters_start_at_zero(name):
     assert not start()[name].any()
 
@@ -260,6 +262,7 @@ def test_time_polynomials_have_one_row_for_each_time_that_is_learned():
     ((2, 1, 4), {"input_gain": 0.0}, "input_gain must be one number > 0, got 0.0"),
     ((2, 1, 4), {"input_gain": float("nan")}, "input_gain must be finite, got nan"),
     ((2, 1, 4), {"input_gain": [1.0, 2.0]}, "input_gain must be one number > 0"),
+    ((2, 1, 4), {"skip": 1}, "skip must be True or False, got 1"),
     ((2, 1, 4), {"time_features": np.zeros((4, 1))}, "time_features must have shape (T-1, .), one row for every t in 2..4, got (4, 1)"),
     ((2, 1, 4), {"time_features": np.zeros(3)}, "time_features must have shape (T-1, .), one row for every t in 2..4, got (3,)"),
     ((2, 1, 4), {"time_features": [[np.inf]] * 3}, "time_features must be finite, got inf"),

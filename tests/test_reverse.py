@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from functools import partial
 
 import numpy as np
 import oracles
@@ -10,7 +11,8 @@ import textbook
 from scipy import stats
 
 from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, schedules
-from dpm_ref.reverse import BinomialReverse, GaussianReverse, sample_trajectory
+from dpm_ref.exact import BinaryData
+from dpm_ref.reverse import BinomialReverse, GaussianReverse, SigmoidReverse, sample_trajectory
 from dpm_ref.training import objective
 
 EPS = 2.0**-52
@@ -30,6 +32,12 @@ def gaussian_pair(beta=BETA, d=3, seed=1):
 
 def binomial_pair(beta=BETA, prior=PRIOR, d=3, seed=2):
     model, column = BinomialReverse(BinomialDiffusion(beta, prior), d, **TINY), textbook.Binomial(beta, prior)
+    network = textbook.Network(d, d, len(beta), **TINY)
+    return model, column, network, np.random.default_rng(seed).standard_normal(network.size)
+
+
+def sigmoid_pair(beta=BETA, prior=PRIOR, d=3, seed=2, **keywords):
+    model, column = SigmoidReverse(BinomialDiffusion(beta, prior), d, **keywords, **TINY), textbook.Sigmoid(beta, prior, **keywords)
     network = textbook.Network(d, d, len(beta), **TINY)
     return model, column, network, np.random.default_rng(seed).standard_normal(network.size)
 
@@ -143,7 +151,7 @@ def test_binomial_kernel_is_the_posterior_averaged_over_the_predicted_bits(beta,
     xt = bits(shape, 8)
     law = model.kernel(params)(xt, np.array(t))
     for index, state, time in each_state(xt, t):
-        out = network(params, state, time)
+        out = network(params, column.inputs(state, time), time)
         np.testing.assert_allclose(law.prob1[index], column.kernel(out, 1, state, time), rtol=ROUNDING)
         np.testing.assert_allclose(law.prob0[index], column.kernel(out, 0, state, time), rtol=ROUNDING)
 
@@ -181,7 +189,8 @@ def test_the_known_prediction_gives_the_marginals_of_the_exact_reversal(t):
     given = {x0: chain.given(x0, t) for x0 in data}
 
     def best(xt, t):
-        joint = {x0: weight * given[x0][tuple(xt.astype(int))] for x0, weight in data.items()}
+        xt = (xt > 0).astype(int)  # the network is given each bit's evidence
+        joint = {x0: weight * given[x0][tuple(xt)] for x0, weight in data.items()}
         r = np.array([float(sum(j for x0, j in joint.items() if x0[i]) / sum(joint.values())) for i in range(3)])
         start = column.predicted(0.0, xt, t)  # the output corrects this prediction's logit
         return np.log(r / (1 - r)) - np.log(start / (1 - start))
@@ -190,6 +199,77 @@ def test_the_known_prediction_gives_the_marginals_of_the_exact_reversal(t):
     for xt in oracles.binary_states(3):
         truth = [float(sum(reversal(x, xt) for x in oracles.binary_states(3) if x[i])) for i in range(3)]
         np.testing.assert_allclose(answering(model, best)(np.array(xt), t).prob1, truth, rtol=ROUNDING)
+
+
+@pytest.mark.parametrize("t", [2, 3, 4])
+def test_the_path_past_the_trunk_alone_is_the_ideal_kernel_of_two_opposite_strings(t):
+    """The logit of either string is the sum of all bits' evidence, so each bit's correction is the sum of the others'."""
+    diffusion, pmf = BinomialDiffusion(BETA), np.zeros(8)
+    pmf[[0b010, 0b101]] = 0.5
+    model, sign = BinomialReverse(diffusion, 3, hidden=(2,), skip=True), np.array([1, -1, 1])
+    params = model.network.init(rng=np.random.default_rng(30))
+    model.network.unpack(params)["S"][...] = np.outer(sign, sign) - np.eye(3)
+    states = np.array(oracles.binary_states(3), dtype=float)
+    got, truth = model.kernel(params)(states, t), BinaryData(diffusion, pmf).reverse(states, t)
+    np.testing.assert_allclose([got.prob1, got.prob0], [truth.prob1, truth.prob0], rtol=ROUNDING)
+
+
+def test_a_state_that_tells_nothing_is_not_told_to_the_network():
+    """After a step that forgets all, every state's prediction is the same, and the kernel has nothing to do with x^t."""
+    model, *_, params = binomial_pair([0.25, 1 / 3, 0.5, 1.0])
+    law = model.kernel(params)(np.array(oracles.binary_states(3), dtype=float), 4)
+    np.testing.assert_allclose(law.prob1, np.broadcast_to(law.prob1[0], law.prob1.shape), rtol=4 * EPS)
+
+
+@pytest.mark.parametrize(("shape", "t"), LAYOUTS)
+@pytest.mark.parametrize("from_forward", [False, True])
+@pytest.mark.parametrize("beta", [BETA, [0.25, 1 / 3, 0.5, 1.0]], ids=["rising", "constant erasure"])
+def test_sigmoid_kernel_is_the_sigmoid_of_the_network_s_output(beta, from_forward, shape, t):
+    model, column, network, params = sigmoid_pair(beta, from_forward=from_forward)
+    xt = bits(shape, 8)
+    law = model.kernel(params)(xt, np.array(t))
+    for index, state, time in each_state(xt, t):
+        out = network(params, state, time)
+        np.testing.assert_allclose(law.prob1[index], column.kernel(out, 1, state, time), rtol=ROUNDING)
+        np.testing.assert_allclose(law.prob0[index], column.kernel(out, 0, state, time), rtol=ROUNDING)
+
+
+@pytest.mark.parametrize("t", [2, 3, 4])
+def test_sigmoid_kernel_counted_from_the_forward_kernel_starts_there(t):
+    model = SigmoidReverse(BinomialDiffusion(BETA, PRIOR), 3, from_forward=True, hidden=(4,))
+    xt = bits((6, 3), 9)
+    got, truth = model.kernel(model.network.init(rng=np.random.default_rng(10)))(xt, t), model.diffusion.kernel(xt, t)
+    np.testing.assert_allclose([got.prob1, got.prob0], [truth.prob1, truth.prob0], rtol=16 * EPS)  # a logit there and back
+
+
+def test_sigmoid_kernel_has_a_readout_of_its_own_at_each_time():
+    model = SigmoidReverse(BinomialDiffusion(BETA, PRIOR), 3, hidden=(4,))
+    assert model.network.shapes["R"] == (3, 4, 3)
+    np.testing.assert_array_equal(model.network.basis, np.eye(3))
+
+
+@pytest.mark.parametrize("a", [-700.0, -30.0, 30.0, 700.0])
+def test_sigmoid_kernel_keeps_both_members_where_it_is_certain(a):
+    model, *_ = sigmoid_pair()
+    law = answering(model, lambda xt, t: np.full(xt.shape, a))(bits((1, 3), 12), 3)
+    np.testing.assert_allclose(np.minimum(law.prob1, law.prob0), float(oracles.mp.exp(-abs(a)) / (1 + oracles.mp.exp(-abs(a)))),
+                               rtol=ROUNDING)
+
+
+@pytest.mark.parametrize("a", [-1e-9, 0.0, 1e-3, 0.5, 3.0, -40.0])
+@pytest.mark.parametrize("xt", [0, 1])
+@pytest.mark.parametrize("x0", [0, 1])
+def test_divergence_of_a_nearly_certain_sigmoid_keeps_its_digits(x0, xt, a):
+    """a is counted from the posterior's own logit: the divergence and its derivative vanish with it."""
+    model, mp = SigmoidReverse(BinomialDiffusion([0.5, 1e-9]), 1, hidden=(1,)), oracles.mp
+    t, (q1, q0) = np.array([[2]]), oracles.binomial_posterior(x0, xt, oracles.Tables([0.5, 1e-9]), 2, 0.5)
+    draw = model.draw(np.full((1, 1, 1), float(x0)), t, np.full((1, 1, 1), 0.0 if xt else 1.0))
+    out = float(mp.log(q1 / q0)) + a
+    kl, grad = (float(value.item()) for value in model.kl_and_grad(np.full((1, 1, 1), out), draw, t))
+    p1, p0 = 1 / (1 + mp.exp(-mp.mpf(out))), 1 / (1 + mp.exp(mp.mpf(out)))
+    known, least = 8 * EPS * abs(out), float(min(q1, q0))  # how well the two logits' difference is known
+    assert kl == pytest.approx(float(q1 * mp.log(q1 / p1) + q0 * mp.log(q0 / p0)), rel=ROUNDING, abs=known * (abs(a) + known) * least)
+    assert grad == pytest.approx(float(p1 - q1 if q1 < 0.5 else q0 - p0), rel=ROUNDING, abs=known * least)
 
 
 @pytest.mark.parametrize("a", [-800.0, 800.0])
@@ -241,7 +321,7 @@ def test_gradient_of_a_nearly_certain_bit_keeps_its_digits(x0, xt, a):
 # Both columns
 
 
-MODELS = {"gaussian": gaussian_pair, "binomial": binomial_pair}
+MODELS = {"gaussian": gaussian_pair, "binomial": binomial_pair, "sigmoid": sigmoid_pair}
 columns = pytest.mark.parametrize("column", MODELS)
 
 
@@ -252,7 +332,8 @@ def test_outputs_of_zero_make_k_equal_l_null(column):
         model, noise = gaussian_pair()[0], np.broadcast_to([[[-1.0] * 3], [[1.0] * 3]], (2, 3, 3))
         x0 = np.array([0.5, -1.5, 3.0])
     else:
-        model = BinomialReverse(BinomialDiffusion([0.5] * 4), 3, hidden=(3,))
+        kernel = {"binomial": BinomialReverse, "sigmoid": partial(SigmoidReverse, from_forward=True)}[column]
+        model = kernel(BinomialDiffusion([0.5] * 4), 3, hidden=(3,))
         noise = np.broadcast_to((np.arange(32)[:, None, None] + 0.5) / 32, (32, 3, 3))
         x0 = np.array([1.0, 0.0, 1.0])
     got = objective(model, model.network.init(rng=np.random.default_rng(15)), x0, [2, 3, 4], noise).value
@@ -278,7 +359,8 @@ def test_law_is_float64_whatever_the_parameters(column):
 def test_law_is_computed_in_float64_from_a_network_in_float32(column):
     model, truth, _, params = MODELS[column]()
     params, xt = params.astype(np.float32), bits((1, 3), 17)
-    out, law = model.network.apply(params, xt, np.array(3)).astype(float), model.kernel(params)(xt, 3)
+    inputs = truth.inputs(xt, 3)
+    out, law = model.network.apply(params, inputs, np.array(3)).astype(float), model.kernel(params)(xt, 3)
     got = (law.mean, law.var) if column == "gaussian" else (law.prob1,)
     by_hand = truth.kernel(out[0], xt[0], 3) if column == "gaussian" else [truth.kernel(out[0], 1, xt[0], 3)]
     np.testing.assert_allclose(np.concatenate(got), by_hand, rtol=0, atol=ROUNDING)

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import zipfile
+from functools import partial
 
 import numpy as np
 import oracles
@@ -19,7 +20,7 @@ from scipy import stats
 from dpm_ref import BinomialDiffusion, GaussianDiffusion, bounds, schedules, training
 from dpm_ref.checkpoints import load, save
 from dpm_ref.mlp import time_polynomials
-from dpm_ref.reverse import BinomialReverse, GaussianReverse
+from dpm_ref.reverse import BinomialReverse, GaussianReverse, SigmoidReverse
 from dpm_ref.training import TrainingState, adam_step, cosine_decay, objective, start, train
 
 EPS = 2.0**-52
@@ -32,6 +33,8 @@ NETWORKS = {
     "time features": {"hidden": (3, 2), "time_features": [[-1.0, 0.5], [0.25, -0.5], [1.0, 0.75]]},
     "narrow basis": {"hidden": (3,), "basis": [[1.0, 0.0], [0.5, 0.25], [-0.25, 1.0]]},
     "features and basis": {"hidden": (2, 3, 2), "time_features": [[-1.0], [0.5], [1.0]], "basis": [[1.0], [0.5], [2.0]]},
+    "skip": {"hidden": (3, 2), "skip": True},
+    "skip and one readout": {"hidden": (3,), "basis": [[1.0], [1.0], [1.0]], "skip": True},
 }
 LAYOUTS = {  # shapes of x0 and of the noise, and t
     "one state": ((2,), (2,), 3),
@@ -46,7 +49,12 @@ LAYOUTS = {  # shapes of x0 and of the noise, and t
     "one x0 for all, with axes": ((1, 1, 2), (2, 3, 2), [2, 3, 4]),
 }
 networks, layouts = pytest.mark.parametrize("name", NETWORKS), pytest.mark.parametrize("layout", LAYOUTS)
-columns = pytest.mark.parametrize("column", ["gaussian", "binomial"])
+BITS = {  # the binomial kernels, and their textbook columns
+    "binomial": (BinomialReverse, textbook.Binomial),
+    "sigmoid": (SigmoidReverse, textbook.Sigmoid),
+    "sigmoid from forward": (partial(SigmoidReverse, from_forward=True), partial(textbook.Sigmoid, from_forward=True)),
+}
+columns = pytest.mark.parametrize("column", ["gaussian", *BITS])
 
 
 def tiny(column, name="one readout per time", beta=BETA, seed=1):
@@ -54,7 +62,8 @@ def tiny(column, name="one readout per time", beta=BETA, seed=1):
     if column == "gaussian":
         model, truth = GaussianReverse(GaussianDiffusion(beta), 2, **NETWORKS[name]), textbook.Gaussian(beta)
     else:
-        model, truth = BinomialReverse(BinomialDiffusion(beta, PRIOR), 2, **NETWORKS[name]), textbook.Binomial(beta, PRIOR)
+        kernel, column = BITS[column]
+        model, truth = kernel(BinomialDiffusion(beta, PRIOR), 2, **NETWORKS[name]), column(beta, PRIOR)
     network = textbook.Network(2, model.network.d_out, len(beta), **NETWORKS[name])
     return model, truth, network, default_rng(seed).standard_normal(network.size)
 
@@ -137,9 +146,10 @@ def test_gradients_by_x0_and_noise_agree_with_complex_step_for_every_network(nam
     assert_gradient(got.noise, textbook.gradient(lambda moved: textbook.objective(truth, network, params, x0, t, moved), noise))
 
 
-def test_bits_have_no_gradient():
-    model, _, _, params = tiny("binomial")
-    got = objective(model, params, *inputs("binomial"))
+@pytest.mark.parametrize("column", BITS)
+def test_bits_have_no_gradient(column):
+    model, _, _, params = tiny(column)
+    got = objective(model, params, *inputs(column))
     assert (got.x0, got.noise) == (None, None)
 
 
@@ -156,7 +166,8 @@ def large(column):
         x0, noise = rng.standard_normal((2, 2)), rng.standard_normal((39, 2, 2))
     else:
         beta = schedules.constant_erasure(40)
-        model, truth = BinomialReverse(BinomialDiffusion(beta, PRIOR), 2, **keywords), textbook.Binomial(beta, PRIOR)
+        kernel, column = BITS[column]
+        model, truth = kernel(BinomialDiffusion(beta, PRIOR), 2, **keywords), column(beta, PRIOR)
         x0, noise = np.array([[1.0, 0.0], [1.0, 1.0]]), rng.random((39, 2, 2))
     network = textbook.Network(2, model.network.d_out, 40, **keywords)
     scale = {"R": 1 / 8, "W2": 1 / 8, "W3": 1 / 8}  # 1 / sqrt(64): activations of order one
@@ -481,6 +492,16 @@ def test_minibatches_are_drawn_uniformly_with_replacement():
     counts, tilted = np.bincount(drawn, minlength=8), np.array([0.9, 1.1] * 4)
     assert stats.chisquare(counts).pvalue > oracles.FALSE_ALARM
     assert stats.chisquare(counts, tilted * counts.mean()).pvalue < oracles.FALSE_ALARM  # power: one in ten off
+
+
+def test_each_time_of_a_minibatch_has_data_of_its_own():
+    """Of 400 pairs of draws from 1000 vectors, the same index at two times: one in a thousand, where one draw for all makes it each."""
+    model = Recorder(GaussianReverse(GaussianDiffusion(BETA), 1, hidden=(1,)))
+    train(model, np.arange(1000.0)[:, None], start(model, rng=default_rng(18)), rng=default_rng(18), steps=1, batch=400,
+          learning_rate=lambda _: 0.0)
+    x0 = model.drawn[0][0]
+    assert x0.shape == (3, 400, 1)
+    assert all((x0[s] == x0[r]).mean() < 0.05 for s, r in itertools.combinations(range(3), 2))
 
 
 def test_times_of_a_minibatch_are_distinct_and_every_subset_is_as_likely():

@@ -19,15 +19,17 @@ STEP = 1e-40  # a complex step has no cancellation, so it can be as small as thi
 
 
 class Network:
-    """A tanh trunk with a readout of its own for each time; the flat parameters are U, W1, b1, W2, b2, ..., R, c, row by row."""
+    """A tanh trunk with a readout of its own for each time; the flat parameters are U, W1, b1, W2, b2, ..., R, c, S, row by row."""
 
-    def __init__(self, d_in, d_out, T, *, hidden, time_features=None, basis=None):
+    def __init__(self, d_in, d_out, T, *, hidden, time_features=None, basis=None, skip=False):
         self.features = np.zeros((T - 1, 0)) if time_features is None else np.asarray(time_features)
         self.basis = np.eye(T - 1) if basis is None else np.asarray(basis)
         self.shapes = {"U": (self.features.shape[1], hidden[0])}
         for k, (fan_in, fan_out) in enumerate(pairwise([d_in, *hidden]), start=1):
             self.shapes[f"W{k}"], self.shapes[f"b{k}"] = (fan_in, fan_out), (fan_out,)
         self.shapes["R"], self.shapes["c"] = (self.basis.shape[1], hidden[-1], d_out), (self.basis.shape[1], d_out)
+        if skip:
+            self.shapes["S"] = (d_in, d_out)
         self.depth = len(hidden)
         self.size = sum(int(np.prod(shape)) for shape in self.shapes.values())
 
@@ -49,7 +51,8 @@ class Network:
             h = np.tanh(np.einsum("i,ij->j", h, p[f"W{k}"]) + p[f"b{k}"])
         readout = sum(weight * R for weight, R in zip(self.basis[t - 2], p["R"], strict=True))
         offset = sum(weight * c for weight, c in zip(self.basis[t - 2], p["c"], strict=True))
-        return np.einsum("i,ij->j", h, readout) + offset
+        past = np.einsum("i,ij->j", x, p["S"]) if "S" in p else 0
+        return np.einsum("i,ij->j", h, readout) + offset + past
 
     def everywhere(self, params, x, t):
         """The outputs (..., d_out) for states (..., d_in) at times that broadcast against the leading axes, one by one."""
@@ -73,6 +76,10 @@ class Gaussian:
     def state(self, x0, noise, t):
         """x^t."""
         return np.sqrt(self.abar[t]) * x0 + np.sqrt(self.lost[t]) * noise
+
+    def inputs(self, xt, t):
+        """What the network is given."""
+        return xt
 
     def posterior(self, x0, xt, t):
         """Mean and variance of q(x^{t-1} | x^t, x^0), section 2.1."""
@@ -131,10 +138,13 @@ class Binomial:
             return self.prob(xt, value, 1 - self.beta[t]) * self.prob(value, x0, self.abar[t - 1])
         return joint(x) / (joint(0) + joint(1))
 
+    def inputs(self, xt, t):
+        """What the network is given: log q(x^t|1) - log q(x^t|0), bit by bit."""
+        return np.log(self.prob(xt, 1, self.abar[t])) - np.log(self.prob(xt, 0, self.abar[t]))
+
     def predicted(self, out, xt, t):
         """P(x^0 = 1) = 1 / (1 + exp(-logit)), logit = logit pi + log q(x^t|1) - log q(x^t|0) + a."""
-        evidence = np.log(self.prob(xt, 1, self.abar[t])) - np.log(self.prob(xt, 0, self.abar[t]))
-        return 1 / (1 + np.exp(-(np.log(self.prior) - np.log(1 - self.prior) + evidence + out)))
+        return 1 / (1 + np.exp(-(np.log(self.prior) - np.log(1 - self.prior) + self.inputs(xt, t) + out)))
 
     def kernel(self, out, x, xt, t):
         """p(x^{t-1} = x | x^t), the posterior averaged over the predicted x^0."""
@@ -160,6 +170,22 @@ class Binomial:
         return log_prior(x0).sum() + expected(self.T) - expected(1)
 
 
+class Sigmoid(Binomial):
+    """The paper's f_b: the logit of p(x^{t-1} = 1 | x^t) is the network's output, or that and T_pi's own."""
+
+    def __init__(self, beta, prior, from_forward=False):
+        super().__init__(beta, prior)
+        self.from_forward = from_forward
+
+    def inputs(self, xt, t):
+        return xt
+
+    def kernel(self, out, x, xt, t):
+        forward = [self.prob(value, xt, 1 - self.beta[t]) if self.from_forward else 1.0 for value in (x, 1 - x)]
+        sign = 1 if x == 1 else -1
+        return forward[0] / (forward[0] + forward[1] * np.exp(-sign * out))
+
+
 # The objective, and its derivatives
 
 
@@ -169,7 +195,7 @@ def objective(column, network, params, x0, t, noise):
     total = 0
     for index in np.ndindex(noise.shape[:-1]):
         xt = column.state(x0[index], noise[index], times[index])
-        out = network(params, xt, times[index])
+        out = network(params, column.inputs(xt, times[index]), times[index])
         total = total + column.fixed(x0[index]) - (column.T - 1) * column.divergence(out, x0[index], noise[index], times[index])
     return total / times.size
 

@@ -17,6 +17,7 @@ T, D = 10, 2
 NETWORKS = {
     "one readout per time": {"hidden": (16, 16)},
     "features and basis": {"hidden": (16, 16, 16), "time_features": time_polynomials(T, 2), "basis": time_polynomials(T, 3)},
+    "skip": {"hidden": (16,), "skip": True},
 }
 networks = pytest.mark.parametrize("name", NETWORKS)
 
@@ -38,7 +39,7 @@ class Network(torch.nn.Module):
         for k in range(2, self.depth + 1):
             h = torch.tanh(h @ p[f"W{k}"] + p[f"b{k}"])
         readout = torch.einsum("sb,bio->sio", self.basis[t - 2], p["R"])
-        return h @ readout + (self.basis[t - 2] @ p["c"])[:, None]
+        return h @ readout + (self.basis[t - 2] @ p["c"])[:, None] + (x @ p["S"] if "S" in p else 0.0)
 
 
 class GaussianKernel:
@@ -100,7 +101,8 @@ class BinomialKernel:
         abar = self.abar[t - 1][:, None, None]
         given = [self.mix(torch.full_like(xt, value), abar) for value in (1.0, 0.0)]
         likelihood = [torch.where(xt == 1, prob, 1 - prob) for prob in given]
-        r = torch.sigmoid(torch.logit(self.prior) + torch.log(likelihood[0] / likelihood[1]) + self.network(xt, t))
+        evidence = torch.log(likelihood[0] / likelihood[1])
+        r = torch.sigmoid(torch.logit(self.prior) + evidence + self.network(evidence, t))
         one, zero = (self.posterior(torch.full_like(xt, value), xt, t) for value in (1.0, 0.0))
         return r * one + (1 - r) * zero
 
