@@ -24,18 +24,19 @@ from dpm_ref import _doors
 from dpm_ref._doors import IntArray
 from dpm_ref.bounds import fixed_terms
 from dpm_ref.mlp import Tape, Values, stack
-from dpm_ref.reverse import ReverseModel
+from dpm_ref.reverse import Draw, ReverseModel
 
 __all__ = ["Objective", "TrainingState", "objective", "start", "train", "cosine_decay", "adam_step", "check_state"]
 
 
 class Objective(NamedTuple):
-    """The bound at fixed noise in nats, and its derivatives; those by x0 and noise are None for bits."""
+    """The bound at fixed noise in nats, and its derivatives; those by x0, noise and beta_2..T are None for bits."""
 
     value: float
     params: Values
     x0: Values | None
     noise: Values | None
+    beta: Values | None
 
 
 @dataclass
@@ -67,7 +68,8 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     -------
     Objective
         value, an unbiased estimate of K in nats averaged over the states; its derivatives by params (size,), by x0 (of x0's
-        own shape) and by noise (...,  d), in nats per unit. It is K itself at this noise when every t in 2..T occurs equally often.
+        own shape), by noise (..., d) and by beta_2..T (T-1,), in nats per unit, the last None where a beta is 1, which has none.
+        It is K itself at this noise when every t in 2..T occurs equally often.
 
     Raises
     ------
@@ -87,15 +89,18 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     noises, flat_times = stack(frozen, times)
     states = np.broadcast_to(data, frozen.shape).reshape(noises.shape)
     dtype = vector.real.dtype
-    kl, grad, dout, dz, tape = _divergences(model, vector, states.astype(dtype), flat_times, noises.astype(dtype))
-    inner = model.draw_grad(model.network.backward_x(vector, tape, dz, dout), dout, flat_times[:, None])
+    kl, grad, draw, out, dout, dz, tape = _divergences(model, vector, states.astype(dtype), flat_times, noises.astype(dtype))
+    dinputs = model.network.backward_x(vector, tape, dz, dout)
+    inner = model.draw_grad(dinputs, dout, flat_times[:, None])
     scale = -(model.diffusion.T - 1) / kl.size
     value = fixed_terms(model.diffusion, data).mean() + scale * kl.sum()
     if inner is None:
-        return Objective(value, scale * grad, None, None)
+        return Objective(value, scale * grad, None, None, None)
     by_x0, by_noise = (scale * part.reshape(frozen.shape) for part in inner)
-    fixed = model.fixed_grad(data) / data[..., 0].size
-    return Objective(value, scale * grad, _sum_to(by_x0, data.shape) + fixed, by_noise)
+    n_data, by_beta = data[..., 0].size, model.beta_grad(out, draw, dinputs, dout, flat_times[:, None])
+    if by_beta is not None:
+        by_beta = scale * by_beta + model.fixed_beta_grad(data) / n_data
+    return Objective(value, scale * grad, _sum_to(by_x0, data.shape) + model.fixed_grad(data) / n_data, by_noise, by_beta)
 
 
 def start(model: ReverseModel, *, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64) -> TrainingState:
@@ -225,7 +230,7 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *, rng: 
         t = all_times if n_times == T - 1 else np.sort(rng.choice(all_times, n_times, replace=False))
         noise = model.noise((n_times, batch, model.d), rng, dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # K tells
-            kl, grad, _, _, tape = _divergences(model, state.params, rows[chosen], t, noise, tape)
+            kl, grad, *_, tape = _divergences(model, state.params, rows[chosen], t, noise, tape)
         estimates.append(float(fixed[chosen].mean()) - (T - 1) * float(kl.mean()))
         if not math.isfinite(estimates[-1]):
             raise FloatingPointError(f"K is {estimates[-1]} after {state.step} steps; try a smaller learning rate")
@@ -300,11 +305,13 @@ def check_state(model: ReverseModel, state: TrainingState) -> None:
 
 
 class _Divergences(NamedTuple):
-    """KL_t (S, n), and the derivatives of its sum by the parameters, by the outputs and by the first layer's z; the spent tape."""
+    """KL_t (S, n), and its sum's derivatives by the parameters; states and outputs; derivatives by these and by z_1; the spent tape."""
 
     kl: Values
     params: Values
+    draw: Draw
     outputs: Values
+    doutputs: Values
     dz: Values
     tape: Tape
 
@@ -316,7 +323,7 @@ def _divergences(model: ReverseModel, params: Values, x0: Values, t: IntArray, n
     out, tape = model.network.forward(params, draw.inputs, t, spent)
     kl, dout = model.kl_and_grad(out, draw, times)
     grad, dz = model.network.backward(params, tape, dout)
-    return _Divergences(kl, grad, dout, dz, tape)
+    return _Divergences(kl, grad, draw, out, dout, dz, tape)
 
 
 def _sum_to(array: Values, shape: tuple[int, ...]) -> Values:

@@ -64,6 +64,13 @@ class _Bits:
     def draw_grad(self, dinputs: Values, dout: Values, t: IntArray) -> None:
         """None: bits have no derivative, in nats per unit or of any shape, and so no frozen noise. Section 2.4.1."""
 
+    def beta_grad(self, out: Values, draw: Draw, dinputs: Values, dout: Values, t: IntArray) -> None:
+        """None: without frozen noise there is no derivative by beta, in nats or of any shape. Section 2.4.1."""
+
+    def fixed_beta_grad(self, x0: Array) -> Array:
+        """Zero, shape (T-1,), nats: not a derivative, as `beta_grad` is none. Section 2.4.1."""
+        return np.zeros(self.diffusion.T - 1)
+
     def fixed_grad(self, x0: Array) -> Array:
         """Zero: bits have no derivative; shape of x0 (..., d), nats per unit. Section 2.4."""
         return np.zeros_like(x0)

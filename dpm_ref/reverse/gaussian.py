@@ -5,6 +5,7 @@
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.2, Table App.1 and App. D.1.
 """
 
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -53,12 +54,28 @@ class GaussianReverse:
     def __init__(self, diffusion: GaussianDiffusion, d: int, **network: Any) -> None:
         if not isinstance(diffusion, GaussianDiffusion):
             raise ValueError(f"diffusion must be a GaussianDiffusion, got {type(diffusion).__name__}")
-        self.diffusion, self.d = diffusion, _doors.count("d", d, 1)
+        self.d = _doors.count("d", d, 1)
         self.network = MLP(d, 2 * d, diffusion.T, **network)
-        t = np.arange(2, diffusion.T + 1)
+        self._follow(diffusion)
+
+    def _follow(self, diffusion: GaussianDiffusion) -> None:
+        """The tables of a diffusion."""
+        self.diffusion, t = diffusion, np.arange(2, diffusion.T + 1)
         self._kept, self._lost = diffusion.sqrt_abar(t), diffusion.sqrt_one_minus_abar(t)
         self._kappa = diffusion.beta[t - 1] * diffusion.abar(t - 1) / diffusion.one_minus_abar(t - 1)
         self._of_xt, self._of_F = np.sqrt(1.0 - diffusion.beta[t - 1]), diffusion.posterior_coefficients(t)[0] * self._lost
+
+    def over(self, diffusion: GaussianDiffusion) -> "GaussianReverse":
+        """The same network as the kernel of another diffusion of as many steps; dimensionless, parameters of the same shape (size,).
+
+        ValueError for another T. Section 2.4.1: what the network predicts, F and g, is of order one whatever the rates.
+        """
+        if not isinstance(diffusion, GaussianDiffusion) or diffusion.T != self.diffusion.T:
+            raise ValueError(f"diffusion must be a GaussianDiffusion of T = {self.diffusion.T} steps, got "
+                             f"{getattr(diffusion, 'T', type(diffusion).__name__)}")
+        other = copy(self)
+        other._follow(diffusion)
+        return other
 
     def noise(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: npt.DTypeLike) -> Values:
         """Standard normal numbers of the given shape, in float32 or float64; dimensionless. Section 2.4.1."""
@@ -97,6 +114,42 @@ class GaussianReverse:
         """
         return np.asarray(-(self.diffusion.beta[0] + self.diffusion.abar(self.diffusion.T)) * x0)
 
+    def beta_grad(self, out: Values, draw: Draw, dinputs: Values, dout: Values, t: IntArray) -> Values | None:
+        """Derivative by beta_2..T, shape (T-1,), of the divergences' sum at fixed x0 and noise; nats, float64. beta_1 is fixed.
+
+        With L_t = log abar_t, abar_t = cos^2 theta_t, and e, u, v as in `kl_and_grad`, one path a line:
+            d xt / d theta_t      = -target             through the network, dinputs
+            d target / d theta_t  = xt                  the divergence depends on F - target: -dF
+            d theta_t / d L_t     = -sqrt(abar_t / (1 - abar_t)) / 2
+            d KL / d kappa_t      = sum_i (e^2 + kappa_t u^2) / (2 v^2)    both variances, and the distance of the means
+            d kappa_t / d beta_t  = abar_{t-1} / (1 - abar_{t-1})
+            d kappa_t / d L_{t-1} = kappa_t / (1 - abar_{t-1})
+            d L_t / d beta_s      = -1 / (1 - beta_s)   for every s <= t
+        None where a beta is 1: the root of abar has no derivative at 0. Section 2.4.1, frozen noise.
+        """
+        diffusion, T, d, of = self.diffusion, self.diffusion.T, self.d, t[:, 0] - 2
+        if (diffusion.beta[1:] == 1).any():
+            return None
+        kappa, error, u = rows(self._kappa, t, out), out[..., :d] - draw.target, np.exp(out[..., d:])
+        by_theta, by_kappa = np.zeros((2, T - 1), np.result_type(out, np.float64))
+        np.add.at(by_theta, of, -(dinputs * draw.target + dout[..., :d] * draw.xt).sum((1, 2)))
+        np.add.at(by_kappa, of, 0.5 * ((error * error + kappa * u * u) / (1.0 + kappa * u) ** 2).sum((1, 2)))
+        before = np.arange(1, T)
+        by_log_abar = -0.5 * by_theta * self._kept / self._lost
+        by_log_abar[:-1] += (by_kappa * self._kappa / diffusion.one_minus_abar(before))[1:]
+        direct = by_kappa * diffusion.abar(before) / diffusion.one_minus_abar(before)
+        return np.asarray(direct - _tail_sums(by_log_abar) / (1.0 - diffusion.beta[1:]))
+
+    def fixed_beta_grad(self, x0: Array) -> Array:
+        """Derivative by beta_2..T, shape (T-1,), of `bounds.fixed_terms` summed over data x0 (..., d): that of -KL(q(x^T|x^0) || pi); nats.
+
+        KL = sum_i [ abar_T (x0_i^2 - 1) - log(1 - abar_T) ] / 2,   d KL / d log abar_T = abar_T sum_i [ x0_i^2 + abar_T / (1 - abar_T) ] / 2
+        Section 2.4.1.
+        """
+        T = self.diffusion.T
+        abar, lost = self.diffusion.abar(T), self.diffusion.one_minus_abar(T)
+        return np.asarray(0.5 * abar * (x0 * x0 + abar / lost).sum() / (1.0 - self.diffusion.beta[1:]))
+
     def kl_and_grad(self, out: Values, draw: Draw, t: IntArray) -> tuple[Values, Values]:
         """KL(posterior || kernel) in nats (S, n), summed over components, and its derivative by the outputs (S, n, 2d).
 
@@ -128,3 +181,8 @@ class GaussianReverse:
     def kernel(self, params: npt.ArrayLike) -> ReverseKernel:
         """The reverse kernel (xt, t) -> law with these parameters (size,), dimensionless; it can be pickled. Table App.1."""
         return partial(self.law, self.network.check(params))
+
+
+def _tail_sums(terms: Values) -> Values:
+    """The sums from each entry to the last."""
+    return np.asarray(np.cumsum(terms[::-1])[::-1])
