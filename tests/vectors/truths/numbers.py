@@ -8,7 +8,6 @@ neither the platform nor mpmath's version has a say in it.
 import decimal
 import hashlib
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from typing import Any
 
 from mpmath import MPContext
@@ -62,12 +61,13 @@ def mapped(function: Callable[..., Any], *trees: Any) -> Any:
     return function(*trees)
 
 
-def _fraction(x: Any) -> Fraction:
-    """Exactly the number that x is; nothing here may round to a working precision."""
-    if not isinstance(x, mp.mpf):
-        return Fraction(x)
+def _ratio(x: Any) -> tuple[int, int]:
+    """Numerator and denominator of exactly the number that x is; nothing here may round to a working precision."""
+    if isinstance(x, int):
+        return x, 1
     sign, man, exp, _ = x._mpf_
-    return (-1) ** int(sign) * Fraction(int(man)) * Fraction(2) ** int(exp)
+    man = -int(man) if sign else int(man)
+    return (man << exp, 1) if exp >= 0 else (man, 1 << -exp)
 
 
 def nearest(x: Any) -> Any:
@@ -76,8 +76,8 @@ def nearest(x: Any) -> Any:
         return x
     if mp.isinf(x):
         return "inf" if x > 0 else "-inf"
-    fraction = _fraction(x)
-    return fraction.numerator / fraction.denominator  # true division of integers rounds correctly
+    numerator, denominator = _ratio(x)
+    return numerator / denominator  # true division of integers rounds correctly
 
 
 def forty(x: Any) -> Any:
@@ -99,8 +99,7 @@ def short(x: Any, digits: int) -> Any:
 
 def _rounded(x: Any, context: decimal.Context, digits: int = 40) -> decimal.Decimal:
     context.prec = digits
-    fraction = _fraction(x)
-    return context.divide(decimal.Decimal(fraction.numerator), decimal.Decimal(fraction.denominator))
+    return context.divide(*map(decimal.Decimal, _ratio(x)))
 
 
 class Draw:
