@@ -148,8 +148,10 @@ def lint_output(vector: dict[str, Any], header: dict[str, Any]) -> Iterator[str]
                 yield f"{value!r} is not {text}, or has a tolerance"
         elif not isinstance(value, float) or value != float(text) or math.copysign(1, value) != math.copysign(1, float(text)):
             yield f"{value!r} is not the float64 nearest to {text}"
-        elif not isinstance(allowed, float) or not 0 <= allowed < math.inf or (allowed == 0) != (value == 0 and allowed == 0):
+        elif not isinstance(allowed, float) or not 0 <= allowed < math.inf or (value and not allowed):
             yield f"a tolerance of {allowed!r} for {value!r}"
+        elif value and allowed > 1e-6 * abs(value) and "cancellation" not in vector["flags"]:
+            yield f"a tolerance of {allowed!r} for {value!r}, whose terms do not cancel"
 
 
 def caught(wrong: dict[str, Any], vector: dict[str, Any]) -> bool:

@@ -4,6 +4,7 @@ Gaussian: p(x^{t-1}|x^t) = N(slope_t x^t + shift_t, var_t I), so that every dive
 Gaussian. Bits: a table of probabilities for every state of x^t, so that everything is a sum over states. p(x^0|x^1) = T_pi in both.
 """
 
+import math
 from collections.abc import Callable
 from itertools import pairwise, product
 from typing import Any
@@ -20,7 +21,8 @@ LINEAR_INPUTS = {
 TABLE_INPUTS = {
     "beta": "beta_1, ..., beta_T, each in (0, 1]", "prior": "pi_1 of every bit, strictly between 0 and 1",
     "table": "p(x_i^{t-1} = 1 | x^t) at [t - 2][state][i], for t = 2..T; states of x^t are numbered by their bits, the first bit most significant"}
-TERMS = "(64 + 4 T) eps times the sum of the absolute values of all terms, a square counting as the square of the sum of its parts"
+TERMS = ("(64 + 4 T) eps times the sum of the absolute values of all terms, a square (a - b)^2 / v counting as |a - b| (|a| + |b|) / v, "
+         "with |a - b| the sum of its mean and its standard deviation where it is averaged")
 K_DEFINITION = ("K(x^0) = -sum_{t=2}^T E_{q(x^t|x^0)} KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) + H_q(X^T|x^0) - H_q(X^1|x^0) + E log pi(x^T) + "
                 "log pi(x^0) - E log pi(x^1), exactly; eq14 = mean over the vectors of x0 of [ -sum E KL + H_q(X^T|x^0) - H_q(X^1|x^0) ] - H(pi). ")
 K_OUTPUTS = {"K": "K(x^0) of each vector of x0", "eq14": "equation (14) averaged over the vectors of x0, whether its precondition holds or not"}
@@ -164,7 +166,9 @@ def linear_bound_scale(x: dict[str, Any], truth: dict[str, Any]) -> dict[str, An
             for v, shift in zip(row, exact(x["shift"][t - 2]), strict=True):
                 reach = mp.sqrt(q.abar[t]) * abs(v) + mp.sqrt(1 - q.abar[t])
                 whole = abs(of_x0 * v) + (of_xt + abs(slope)) * reach + abs(shift)
-                size += one + abs(mp.log(var_p / var_q)) + (var_q + whole**2) / var_p
+                distance = (abs(of_x0 * v + (of_xt - slope) * mp.sqrt(q.abar[t]) * v - shift)
+                            + abs(of_xt - slope) * mp.sqrt(1 - q.abar[t]))
+                size += one + abs(mp.log(var_p / var_q)) + (var_q + distance * whole) / var_p
         sizes.append(size)
     return {"K": sizes, "eq14": max(sizes)}
 
@@ -261,9 +265,9 @@ def linear_log_likelihood(x: dict[str, Any], last: int = 0) -> dict[str, Any]:
 
 
 def linear_log_likelihood_scale(x: dict[str, Any], truth: dict[str, Any]) -> dict[str, Any]:
-    _, size, var = linear_law(x, len(x["x0"][0]))
-    return {"log_likelihood": [mp.fsum(mp.log(2 * mp.pi * mp.e) + abs(mp.log(var)) + (abs(v) + s) ** 2 / var for v, s in zip(row, size, strict=True))
-                               for row in exact(x["x0"])]}
+    mean, size, var = linear_law(x, len(x["x0"][0]))
+    return {"log_likelihood": [mp.fsum(mp.log(2 * mp.pi * mp.e) + abs(mp.log(var)) + abs(v - m) * (abs(v) + s) / var
+                                       for v, m, s in zip(row, mean, size, strict=True)) for row in exact(x["x0"])]}
 
 
 def slopes_not_squared(x: dict[str, Any]) -> dict[str, Any]:
@@ -356,7 +360,6 @@ def weight_mistakes(prior: Terms, reverse: Terms, forward: Terms) -> dict[str, M
 
 
 def linear_weight_scale(x: dict[str, Any], truth: dict[str, Any]) -> dict[str, Any]:
-    """Terms, with the squares of the sums of their parts."""
     q, constant = tables(x), mp.log(2 * mp.pi * mp.e)
     total = mp.fsum(constant + v**2 for v in exact(x["trajectory"][-1]))
     for t, before, after in along(x):
@@ -364,7 +367,9 @@ def linear_weight_scale(x: dict[str, Any], truth: dict[str, Any]) -> dict[str, A
         slope, var = (mp.sqrt(1 - rate), rate) if t == 1 else (exact(x["slope"][t - 2]), exact(x["var"][t - 2]))
         shift = [mp.mpf(0)] * len(before) if t == 1 else exact(x["shift"][t - 2])
         for a, b, s in zip(before, after, shift, strict=True):
-            total += 2 * constant + abs(mp.log(rate)) + abs(mp.log(var)) + (abs(a) + abs(b)) ** 2 / rate + (abs(a) + abs(slope * b) + abs(s)) ** 2 / var
+            kept = mp.sqrt(1 - rate) * a
+            total += 2 * constant + abs(mp.log(rate)) + abs(mp.log(var)) + abs(b - kept) * (abs(b) + abs(kept)) / rate
+            total += abs(a - slope * b - s) * (abs(a) + abs(slope * b) + abs(s)) / var
     return {"log_weight": total}
 
 
@@ -376,7 +381,11 @@ def linear_trajectories() -> list[Case]:
     draw, cases = Draw("gaussian_log_weight"), []
     for x in [*hard_chains(draw)[:-1], *(drawn_chain(draw, drawn_schedule(draw, 16, 5), draw.integer(1, 3), 1) for _ in range(28))]:
         d = len(x["x0"][0])
-        cases.append(Case({**without_data(x), "trajectory": [[draw.part(16, -32, 32) for _ in range(d)] for _ in range(len(x["beta"]) + 1)]}))
+        path = [[draw.part(16, -32, 32) for _ in range(d)]]
+        for rate in x["beta"]:
+            step = 2.0 ** round(math.log2(rate) / 2)  # about the kernel's standard deviation, and exact in float32
+            path.append([v + step * draw.part(4, -8, 8) for v in path[-1]])
+        cases.append(Case({**without_data(x), "trajectory": path}))
     good = {**without_data(GOOD_CHAIN), "trajectory": [[0.5], [0.25], [-0.5], [1.0]]}
     return cases + bad_chains(good) + [Case({**good, "trajectory": path}, why) for path, why in (
         ([[0.5], [0.25], [1.0]], "bad_length"), ([[0.5]] * 5, "bad_length"), ([[0.5, 1.0]] * 4, "bad_length"), ([], "empty"),
@@ -493,9 +502,10 @@ def table_models(name: str, drawn: int) -> list[dict[str, Any]]:
              {"beta": [2.0**-40, 2.0**-30], "prior": [0.5], "table": [[[2.0**-24], [1 - 2.0**-24]]], "x0": [[1]]},
              {"beta": [0.25, 1.0], "prior": [0.25], "table": [[[0.125], [0.875]]], "x0": [[1], [0]]},
              {"beta": [1 - 2.0**-24, 0.5], "prior": [0.25], "table": [[[0.125], [0.25]]], "x0": [[1], [0]]},
-             table_model(draw, [1 / 2**k for k in (5, 4, 3, 2, 1)], [0.25, 0.5], 2), table_model(draw, [0.0625] * 12, [0.1875], 2)]
+             table_model(draw, [1 / 2**k for k in (5, 4, 3, 2, 1)], [0.25, 0.5], 2), table_model(draw, [0.0625] * 12, [0.1875], 2),
+             table_model(draw, [0.25, 0.5], [0.25, 0.5, 0.8125], 2)]
     for _ in range(drawn):
-        d = draw.choice([1, 1, 2, 2, 3])
+        d = draw.choice([1, 1, 2, 2])
         cases.append(table_model(draw, drawn_schedule(draw, 16, 4), [draw.part(16) for _ in range(d)], draw.integer(1, 2)))
     return cases
 

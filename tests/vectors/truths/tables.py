@@ -158,6 +158,11 @@ def beta_linear(x: dict[str, Any], steps: int = 1) -> dict[str, Any]:
     return {"beta": first + (last - first) * (x["t"] - 1) / (x["T"] - steps) if x["T"] > 1 else first}
 
 
+def linear_scale(x: dict[str, Any], truth: dict[str, Any]) -> dict[str, Any]:
+    first, last = numbers(x, "first", "last")
+    return {"beta": first + (abs(last - first) * (x["t"] - 1) / (x["T"] - 1) if x["T"] > 1 else 0)}
+
+
 def beta_scaled_linear(x: dict[str, Any]) -> dict[str, Any]:
     roots = beta_linear({**x, "first": mp.sqrt(exact(x["first"])), "last": mp.sqrt(exact(x["last"]))})
     return {"beta": roots["beta"] ** 2}
@@ -172,7 +177,7 @@ LINEAR = Function(
     name="schedule_linear", code="dpm_ref.schedules.linear", equation="2.4.1, a fixed choice of beta", units="dimensionless",
     definition="beta_t = first + (last - first) (t - 1) / (T - 1); first where T = 1",
     inputs=schedule_inputs(first="beta_1, in (0, 1)", last="beta_T, in (0, 1)"), outputs={"beta": "beta_t"},
-    tolerance="64 eps max(first, last)", truth=beta_linear, scale=lambda x, truth: {"beta": exact(max(x["first"], x["last"]))},
+    tolerance="64 eps (first + |last - first| (t - 1) / (T - 1))", truth=beta_linear, scale=linear_scale, terms=linear_scale,
     cases=in_schedules(LINEAR_DRAW, [
         (5, {"first": 0.125, "last": 0.5}), (4, {"first": 0.0625, "last": 0.75}), (1, {"first": 0.25, "last": 0.5}), (2, {"first": 0.25, "last": 0.5}),
         (1000, {"first": 0.0001, "last": 0.02}), (1000, {"first": 2.0**-13, "last": 5 / 256}), (40, {"first": 2.0**-10, "last": 0.25}),
@@ -309,7 +314,6 @@ ERASURE = Function(
     cases=[case for T in (5, 1, 2, 3, 4, 7, 10, 20, 40, 100, 1000, 2000, 10000, 12, 16, 33)
            for case in in_schedules(ERASURE_DRAW, [(T, {})])] + bad_schedules({}),
     mistakes=mistakes_in_time(beta_erasure) | {
-        "one_step_short": Mistake("1 / (T - t)", lambda x: {"beta": mp.mpf(1) / (x["T"] - x["t"])}),
         "share_of_the_whole": Mistake("1 / T at every t", lambda x: {"beta": mp.mpf(1) / x["T"]}),
         "abar_for_beta": Mistake("(T - t) / T", lambda x: {"beta": mp.mpf(x["T"] - x["t"]) / x["T"]}),
     })
