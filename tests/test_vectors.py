@@ -12,6 +12,7 @@ import random
 import re
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import generate
@@ -37,9 +38,10 @@ def vectors(name, folder=FOLDER):
 
 
 def parametrized(result):
-    return [pytest.param(name, id=name, marks=pytest.mark.skipif(name in PRODUCTS and importlib.util.find_spec("dpm_ref.posteriors") is None,
-                                                                reason="the package has no posteriors"))
-            for name in NAMES if any(vector["result"] == result for vector in vectors(name))]
+    """The functions with vectors of this result; those of section 2.5 are skipped where the package does not have it."""
+    absent = importlib.util.find_spec("dpm_ref.posteriors") is None
+    marks = {name: pytest.mark.skipif(absent and name in PRODUCTS, reason="the package has no posteriors") for name in NAMES}
+    return [pytest.param(name, id=name, marks=marks[name]) for name in NAMES if any(vector["result"] == result for vector in vectors(name))]
 
 
 # The package, under the names of the files: inputs of a vector in, its outputs out
@@ -74,7 +76,8 @@ def linear_model(x, d):
 
 def linear_lower_bound(x):
     model = linear_model(x, len(x["shift"][0]) if x["shift"] else len(x["x0"][0]))
-    K = bounds.lower_bound(model.diffusion, model.reverse, np.asarray(model.diffusion.check_data("x0", x["x0"])), rng=oracles.Scripted(), n_samples=2)
+    K = bounds.lower_bound(model.diffusion, model.reverse, np.asarray(model.diffusion.check_data("x0", x["x0"])), rng=oracles.Scripted(),
+                           n_samples=2)
     return {"K": K.value.tolist(), "eq14": K.eq14}
 
 
@@ -140,7 +143,8 @@ def product(name):
             law = posteriors.GaussianFactor([x["r_mean"]], [x["r_var"]]).multiply(Gaussian([x["mean"]], [x["var"]])).law
             return {"mean": float(law.mean[0]), "var": float(law.var[0])}
         slope = np.array([x["grad_log_r"]], dtype=float)
-        law = posteriors.LogFactor(lambda v: np.zeros(v.shape[:-1]), lambda v: np.broadcast_to(slope, v.shape)).multiply(Gaussian([x["mean"]], [x["var"]])).law
+        law = posteriors.LogFactor(lambda v: np.zeros(v.shape[:-1]),
+                                   lambda v: np.broadcast_to(slope, v.shape)).multiply(Gaussian([x["mean"]], [x["var"]])).law
         return {"mean": float(law.mean[0])}
     return multiply
 
@@ -167,7 +171,8 @@ PACKAGE = {
     "binomial_marginal": lambda x: bernoulli_law(binomial(x).marginal(x["x0"], x["t"])),
     "binomial_posterior": lambda x: bernoulli_law(binomial(x).posterior(x["x0"], x["xt"], x["t"])),
     "binomial_edge": lambda x: bernoulli_law(binomial(x).edge(x["x1"])),
-    "binomial_null_log_likelihood": lambda x: {"log_prior": float(bounds.null_log_likelihood(BinomialDiffusion([0.5], x["prior"]), x["x0"]))},
+    "binomial_null_log_likelihood": lambda x: {"log_prior": float(bounds.null_log_likelihood(BinomialDiffusion([0.5], x["prior"]),
+                                                                                             x["x0"]))},
     "binomial_reverse_entropy_bounds": lambda x: entropy_bounds(binomial(x), x),
     "gaussian_lower_bound": linear_lower_bound,
     "gaussian_log_likelihood": linear_log_likelihood,
@@ -201,7 +206,8 @@ def misses(got, vector):
     """The outputs that lie beyond the tolerance, and by how many tolerances the worst of them is off."""
     worst = 0.0
     for name, value in got.items():
-        for a, b, allowed in zip(lint.leaves(value), lint.leaves(vector["output"][name]), lint.leaves(vector["tolerance"][name]), strict=True):
+        for a, b, allowed in zip(lint.leaves(value), lint.leaves(vector["output"][name]), lint.leaves(vector["tolerance"][name]),
+                                 strict=True):
             gap = 0.0 if float(a) == float(b) else abs(float(a) - float(b))
             worst = max(worst, 0.0 if gap == 0 else gap / allowed if allowed else math.inf)
     return worst
@@ -277,9 +283,11 @@ ORACLES = {
     "one_minus_abar": lambda x: {"one_minus_abar": oracles.Tables(x["beta"]).one_minus_abar(x["t"])},
     "gaussian_posterior": lambda x: {"var": oracles.Tables(x["beta"]).posterior_var(x["t"])},
     "binomial_posterior": lambda x: dict(zip(("prob1", "prob0"), map(list, zip(*(
-        oracles.binomial_posterior(a, b, oracles.Tables(x["beta"]), x["t"], p) for a, b, p in zip(x["x0"], x["xt"], x["prior"], strict=True)),
+        oracles.binomial_posterior(a, b, oracles.Tables(x["beta"]), x["t"], p) for a, b,
+        p in zip(x["x0"], x["xt"], x["prior"], strict=True)),
         strict=True)), strict=True)),
-    "gaussian_lower_bound": lambda x: one_component(x, lambda chain, v, kernels: {"K": [chain.bound(v, kernels)], "eq14": chain.eq14([v], kernels)}),
+    "gaussian_lower_bound": lambda x: one_component(x, lambda chain, v,
+                                                    kernels: {"K": [chain.bound(v, kernels)], "eq14": chain.eq14([v], kernels)}),
     "gaussian_log_likelihood": lambda x: one_component(x, lambda chain, v, kernels: {"log_likelihood": [chain.log_prob(v, kernels)]}),
 }
 
@@ -300,7 +308,8 @@ def test_forty_digits_are_those_of_another_derivation(name):
             truth = ORACLES[name](vector["input"])
             for key, value in truth.items():
                 for right, text in zip(lint.leaves(value), lint.leaves(vector["output_40"][key]), strict=True):
-                    assert oracles.mp.isinf(right) or abs(oracles.mp.mpf(text) - right) <= abs(right) * oracles.mp.mpf(10) ** -39, vector["id"]
+                    allowed = abs(right) * oracles.mp.mpf(10) ** -39
+                    assert oracles.mp.isinf(right) or abs(oracles.mp.mpf(text) - right) <= allowed, vector["id"]
                     compared += 1
     assert compared >= 5
 
@@ -320,8 +329,7 @@ def test_every_two_mistakes_differ_on_some_vector(name):
 def places(line):
     """Where a digit of a number stands in the text of a vector, by the part of the vector that it is in: (start, end) of each part."""
     keys = ["input", "output", "output_40", "tolerance", "flags"]
-    starts = [line.index(f'"{key}":') for key in keys if f'"{key}":' in line]
-    return dict(zip(keys, zip(starts, starts[1:], strict=False), strict=False))
+    return dict(zip(keys, pairwise(line.index(f'"{key}":') for key in keys), strict=False))
 
 
 def tampered(line, part, rng):
@@ -537,3 +545,20 @@ def test_a_consumer_that_refuses_nothing_fails(tmp_path):
     result = subprocess.run([NODE, str(tmp_path / "consume.mjs"), str(FOLDER)], capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert "not refused, bad_variance" in result.stdout
+
+
+@NEEDS_NODE
+def test_the_readme_s_example_prints_what_the_readme_says(tmp_path):
+    section = (ROOT / "README.md").read_text().partition("## Use the vectors from another language")[2]
+    code, printed = re.search(r"```js\n(.*?)```\n\n```\n(.*?)```", section, re.DOTALL).groups()
+    (tmp_path / "example.mjs").write_text(code)
+    result = subprocess.run([NODE, str(tmp_path / "example.mjs")], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout == printed
+
+
+def test_the_numbers_that_are_told_of_the_vectors_are_theirs():
+    assert f"{len(NAMES)} functions" in (ROOT / "README.md").read_text()
+    assert f"{len(NAMES)} functions" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"run these {len(NAMES)} first" in (FOLDER / "README.md").read_text()
+    counts = [len(vectors(name)) for name in NAMES]
+    assert np.mean(counts) == pytest.approx(60, abs=5)

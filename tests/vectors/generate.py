@@ -30,7 +30,8 @@ def write(folder: Path = FOLDER, functions: Iterable[Function] = FUNCTIONS) -> N
 
 def differences(folder: Path = FOLDER, functions: Iterable[Function] = FUNCTIONS) -> list[str]:
     """What of a folder differs from what is generated: files and lines."""
-    found = [f"{path.name}: no function of this name" for path in sorted(folder.glob("*.jsonl")) if path.stem not in {f.name for f in FUNCTIONS}]
+    found = [f"{path.name}: no function of this name"
+             for path in sorted(folder.glob("*.jsonl")) if path.stem not in {f.name for f in FUNCTIONS}]
     for function in functions:
         path = folder / f"{function.name}.jsonl"
         if not path.is_file():

@@ -18,7 +18,8 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 LARGEST = 2_000_000
-HEADER = ["schema", "function", "dpm_ref", "equation", "definition", "units", "input", "output", "tolerance", "precision", "generator", "flags",
+HEADER = ["schema", "function", "dpm_ref", "equation", "definition", "units", "input", "output", "tolerance", "precision", "generator",
+          "flags",
           "count", "retired"]
 VALID = ["id", "input", "result", "output", "output_40", "tolerance", "flags", "wrong"]
 INVALID = ["id", "input", "result", "flags"]
@@ -91,14 +92,16 @@ def lint_header(header: dict[str, Any], vectors: list[dict[str, Any]], name: str
     if list(header) != HEADER or header["schema"] != 1 or header["function"] != name:
         yield f"the header must have {HEADER}, schema 1 and the file's name"
         return
-    if not all(isinstance(header[key], str) and header[key] for key in HEADER if key not in ("schema", "input", "output", "flags", "count", "retired")):
+    if not all(isinstance(header[key], str) and header[key]
+               for key in HEADER if key not in ("schema", "input", "output", "flags", "count", "retired")):
         yield "a text of the header is empty"
     if not all(isinstance(text, str) and text for key in ("input", "output", "flags", "retired") for text in header[key].values()):
         yield "something is not explained in the header"
     if header["count"] != len(vectors):
         yield f"{len(vectors)} vectors, {header['count']} declared"
     ids = [vector.get("id") for vector in vectors]
-    if sorted([*ids, *header["retired"]]) != [f"{name}-{k:04d}" for k in range(1, len(ids) + len(header["retired"]) + 1)] or ids != sorted(ids):
+    if sorted([*ids, *header["retired"]]) != [f"{name}-{k:04d}"
+                                              for k in range(1, len(ids) + len(header["retired"]) + 1)] or ids != sorted(ids):
         yield "ids are not 1, 2, 3, ... with the retired ones left out"
     used = {flag for vector in vectors for flag in vector.get("flags", [])}
     if used != set(header["flags"]):
@@ -124,7 +127,8 @@ def lint_vector(vector: dict[str, Any], header: dict[str, Any]) -> Iterator[str]
         return
     yield from lint_output(vector, header)
     x, outputs = vector["input"], [number(leaf) for leaf in leaves(vector["output"]) if not isinstance(leaf, bool)]
-    for flag, holds in (("tiny", tiny(x)), ("limit", at_limit(x, outputs)), ("long", len(x.get("beta", [])) >= 1000 or x.get("T", 0) >= 1000)):
+    for flag, holds in (("tiny", tiny(x)), ("limit", at_limit(x, outputs)),
+                        ("long", len(x.get("beta", [])) >= 1000 or x.get("T", 0) >= 1000)):
         if (flag in vector["flags"]) != holds:
             yield f"{flag} is not true"
     if {flag for flag, kind in zip(vector["flags"], kinds, strict=True) if kind == "mistake"} != set(vector["wrong"]):
@@ -143,7 +147,7 @@ def lint_output(vector: dict[str, Any], header: dict[str, Any]) -> Iterator[str]
     for value, text, allowed in zip(leaves(output), leaves(digits), leaves(tolerance), strict=True):
         if not isinstance(text, str) or not FORTY.fullmatch(text):
             yield f"{text!r} is not a number of 40 digits"
-        elif isinstance(value, bool) or isinstance(value, str):
+        elif isinstance(value, (bool, str)):
             if text != (str(value).lower() if isinstance(value, bool) else value) or allowed != 0:
                 yield f"{value!r} is not {text}, or has a tolerance"
         elif not isinstance(value, float) or value != float(text) or math.copysign(1, value) != math.copysign(1, float(text)):
@@ -159,7 +163,8 @@ def caught(wrong: dict[str, Any], vector: dict[str, Any]) -> bool:
     if not set(wrong) <= set(vector["output"]) or any(shape(wrong[name]) != shape(vector["output"][name]) for name in wrong):
         return False
     return any(differs(number(a), number(b), allowed) for name in wrong
-               for a, b, allowed in zip(leaves(wrong[name]), leaves(vector["output"][name]), leaves(vector["tolerance"][name]), strict=True))
+               for a, b, allowed in zip(leaves(wrong[name]), leaves(vector["output"][name]), leaves(vector["tolerance"][name]),
+                                        strict=True))
 
 
 def differs(wrong: float, right: float, allowed: float) -> bool:

@@ -3,6 +3,7 @@
 from truths import binomial, elementwise, gaussian, models, products, tables
 from truths.functions import Function
 
-FUNCTIONS: list[Function] = [*elementwise.FUNCTIONS, *tables.FUNCTIONS, *gaussian.FUNCTIONS, *binomial.FUNCTIONS, *models.FUNCTIONS, *products.FUNCTIONS]
+FUNCTIONS: list[Function] = [*elementwise.FUNCTIONS, *tables.FUNCTIONS, *gaussian.FUNCTIONS, *binomial.FUNCTIONS, *models.FUNCTIONS,
+                             *products.FUNCTIONS]
 
 __all__ = ["FUNCTIONS", "Function"]

@@ -62,7 +62,8 @@ def not_mixed(truth: Formula, kept: Callable[[Tables, int], Any], state: str) ->
     return {
         "prior_left_out": Mistake("x kept, with no pi_1 added", erased_to_zero),
         "flipped": Mistake("the erased bit flipped, not drawn anew", flipped),
-        "rate_for_complement": Mistake("kept where it is erased and erased where it is kept", kept_with(lambda q, t: 1 - kept(q, t), state)),
+        "rate_for_complement": Mistake("kept where it is erased and erased where it is kept",
+                                       kept_with(lambda q, t: 1 - kept(q, t), state)),
         "root_of_kept": Mistake("the root of what is kept, as in the Gaussian column", kept_with(lambda q, t: mp.sqrt(kept(q, t)), state)),
     }
 
@@ -112,7 +113,8 @@ def first_step(q: Tables, t: int) -> Any:
 kernel, edge = kept_with(step, "x_prev"), kept_with(first_step, "x1")
 KERNEL = Function(
     name="binomial_kernel", code="dpm_ref.BinomialDiffusion.kernel", equation="2.1, Table App.1", units="dimensionless",
-    definition="q(x^t | x^{t-1}): P(1) = x^{t-1} (1 - beta_t) + pi_1 beta_t, P(0) = (1 - x^{t-1}) (1 - beta_t) + (1 - pi_1) beta_t, bit by bit",
+    definition="q(x^t | x^{t-1}): P(1) = x^{t-1} (1 - beta_t) + pi_1 beta_t, P(0) = (1 - x^{t-1}) (1 - beta_t) + (1 - pi_1) beta_t, "
+               "bit by bit",
     inputs=BETA | {"t": "the time, an integer in 1..T", "x_prev": "x^{t-1}, bits"} | PRIOR, outputs=LAW, tolerance=TOLERANCE,
     truth=kernel, scale=of_law, terms=complement_terms,
     cases=states_at("binomial_kernel", [{"beta": [0.25, 0.5], "t": 2, "x_prev": [1, 0], "prior": [0.25, 0.25]},
@@ -151,7 +153,8 @@ MARGINAL = Function(
                                           {"beta": [0.1, 0.2], "t": 2, "x0": [1, 0], "prior": [0.2, 0.2]},
                                           {"beta": [0.25, 0.5], "t": 2, "x0": [1, 0], "prior": [1e-30, 1e-30]},
                                           {"beta": [2.0**-100, 2.0**-100], "t": 2, "x0": [1, 0], "prior": [0.25, 0.75]}], 10),
-    mistakes=mistakes_of_laws(marginal) | {"one_early": one_early(marginal), "one_late": one_late(marginal)} | not_mixed(marginal, still, "x0")
+    mistakes=mistakes_of_laws(marginal) | {"one_early": one_early(marginal), "one_late": one_late(marginal)} | not_mixed(marginal, still,
+                                                                                                                         "x0")
     | {"last_step_alone": Mistake("1 - beta_t for abar_t", kept_with(step, "x0"))})
 
 
@@ -202,7 +205,8 @@ def posterior_cases() -> list[Case]:
 
 POSTERIOR = Function(
     name="binomial_posterior", code="dpm_ref.BinomialDiffusion.posterior", equation="2.1, Table App.1 (Bayes' rule)", units="dimensionless",
-    definition="q(x^{t-1} | x^t, x^0) proportional to q(x^t | x^{t-1}) q(x^{t-1} | x^0), bit by bit: the kernel that keeps with 1 - beta_t, "
+    definition="q(x^{t-1} | x^t, x^0) proportional to q(x^t | x^{t-1}) q(x^{t-1} | x^0), bit by bit: the kernel that keeps with 1 - "
+               "beta_t, "
                "the marginal that keeps with abar_{t-1}, both of which else draw from B(pi_1)",
     inputs=BETA | {"t": "the time, an integer in 2..T", "x0": "x^0, bits", "xt": "x^t, bits"} | PRIOR, outputs=LAW,
     tolerance=TOLERANCE, truth=posterior, scale=of_law, terms=complement_terms, cases=posterior_cases(),
@@ -212,7 +216,8 @@ POSTERIOR = Function(
         "states_exchanged": Mistake("x^0 and x^t exchanged", changed(posterior, x0=lambda x: x["xt"], xt=lambda x: x["x0"])),
         "not_normalised": Mistake("the product of the two laws, not divided by their sum", posterior_mistake(unnormalised)),
         "data_left_out": Mistake("x^0 left out: the kernel at x^t", posterior_mistake(lambda x0, xt, p, q, t: mix(xt, step(q, t), p))),
-        "present_left_out": Mistake("x^t left out: the marginal at t-1", posterior_mistake(lambda x0, xt, p, q, t: mix(x0, q.abar[t - 1], p))),
+        "present_left_out": Mistake("x^t left out: the marginal at t-1",
+                                    posterior_mistake(lambda x0, xt, p, q, t: mix(x0, q.abar[t - 1], p))),
         "rate_for_complement": Mistake("beta_t for 1 - beta_t", lambda x: posterior(x, kept=lambda q, t: q.beta[t])),
     })
 
@@ -227,20 +232,23 @@ def null_log_likelihood(x: dict[str, Any]) -> dict[str, Any]:
 
 def null_cases() -> list[Case]:
     draw = Draw("binomial_null_log_likelihood")
-    x = [([1, 0, 0, 0], [0.25] * 4), ([1], [0.25]), ([0], [0.25]), ([1, 0], [0.5, 0.5]), ([1, 0], [0.2, 0.2]), ([0] * 4, [SMALL] * 4), ([1], [SMALL]),
+    x = [([1, 0, 0, 0], [0.25] * 4), ([1], [0.25]), ([0], [0.25]), ([1, 0], [0.5, 0.5]), ([1, 0], [0.2, 0.2]), ([0] * 4, [SMALL] * 4),
+         ([1], [SMALL]),
          ([0], [SMALL]), ([1], [LARGE]), ([0], [LARGE]), ([1, 0], [1e-30, 1e-300]), ([1, 0, 0, 0, 0] * 4, [0.2] * 20),
          ([1, 0, 0, 0, 0] * 4, [0.1875] * 20), ([1, 1], [0.75, 2.0**-24])]
     for _ in range(38):
         d = draw.integer(1, 6)
         x.append((bits_of(draw, d), priors(draw, d)))
-    bad = [([2], [0.5], "bad_state"), ([0.5], [0.5], "bad_state"), ([1], [0.0], "bad_prior"), ([1], [1.0], "bad_prior"), ([], [0.5], "empty"),
+    bad = [([2], [0.5], "bad_state"), ([0.5], [0.5], "bad_state"), ([1], [0.0], "bad_prior"), ([1], [1.0], "bad_prior"),
+           ([], [0.5], "empty"),
            ([1, 0], [0.5, 0.5, 0.5], "bad_length"), ([None], [0.5], "bad_number")]
     return [Case({"x0": a, "prior": b}) for a, b in x] + [Case({"x0": a, "prior": b}, why) for a, b, why in bad]
 
 
 NULL = Function(
     name="binomial_null_log_likelihood", code="dpm_ref.bounds.null_log_likelihood", equation="2.4, L_null of Table 1", units="nats",
-    definition="log pi(x^0) = sum_i x_i log pi_i + (1 - x_i) log(1 - pi_i)", inputs={"x0": "x^0, bits"} | PRIOR, outputs={"log_prior": "log pi(x^0)"},
+    definition="log pi(x^0) = sum_i x_i log pi_i + (1 - x_i) log(1 - pi_i)", inputs={"x0": "x^0, bits"} | PRIOR,
+    outputs={"log_prior": "log pi(x^0)"},
     tolerance="64 eps |log_prior|; all terms have one sign", truth=null_log_likelihood,
     terms=lambda x, truth: {"log_prior": max(mp.mpf(1), abs(truth["log_prior"]))},  # 1 - pi is known to eps
     scale=lambda x, truth: {"log_prior": abs(truth["log_prior"])}, cases=null_cases(),
@@ -250,7 +258,8 @@ NULL = Function(
         "half_for_prior": Mistake("1/2 for pi_1", changed(null_log_likelihood, prior=lambda x: [0.5] * len(x["prior"]))),
         "prior_turned": Mistake("1 - pi_1 for pi_1", changed(null_log_likelihood, prior=lambda x: [1 - p for p in exact(x["prior"])])),
         "ones_alone": Mistake("the terms of the ones alone",
-                              lambda x: {"log_prior": mp.fsum(mp.log(p) for bit, p in zip(x["x0"], exact(x["prior"]), strict=True) if bit)}),
+                              lambda x: {"log_prior": mp.fsum(mp.log(p) for bit,
+                                                              p in zip(x["x0"], exact(x["prior"]), strict=True) if bit)}),
     })
 
 
@@ -328,10 +337,13 @@ def entropy_bounds_scale(x: dict[str, Any], truth: dict[str, Any]) -> dict[str, 
 
 def entropy_bounds_cases() -> list[Case]:
     draw = Draw("binomial_reverse_entropy_bounds")
-    x = [{"beta": [0.25, 0.5], "t": 2, "x0": [[1, 0], [0, 0]], "prior": [0.25, 0.25]}, {"beta": [0.1], "t": 1, "x0": [[0], [1]], "prior": [0.2]},
+    x = [{"beta": [0.25, 0.5], "t": 2, "x0": [[1, 0], [0, 0]], "prior": [0.25, 0.25]},
+         {"beta": [0.1], "t": 1, "x0": [[0], [1]], "prior": [0.2]},
          {"beta": [0.25, 0.5], "t": 2, "x0": [[0], [1]], "prior": [0.25]}, {"beta": [0.25, 0.5], "t": 2, "x0": [[1]], "prior": [0.25]},
-         {"beta": [0.25, 0.5], "t": 2, "x0": [[1]], "prior": [0.75]}, {"beta": [0.25, 0.5], "t": 1, "x0": [[1], [0], [0], [0]], "prior": [0.1875]},
-         {"beta": [0.25, 0.5], "t": 2, "x0": [[1, 0], [0, 1]], "prior": [0.5, 0.5]}, {"beta": [0.25, 0.5], "t": 2, "x0": [[1, 1]], "prior": [0.5, 0.5]},
+         {"beta": [0.25, 0.5], "t": 2, "x0": [[1]], "prior": [0.75]},
+         {"beta": [0.25, 0.5], "t": 1, "x0": [[1], [0], [0], [0]], "prior": [0.1875]},
+         {"beta": [0.25, 0.5], "t": 2, "x0": [[1, 0], [0, 1]], "prior": [0.5, 0.5]},
+         {"beta": [0.25, 0.5], "t": 2, "x0": [[1, 1]], "prior": [0.5, 0.5]},
          {"beta": [0.2, 0.3, 0.4], "t": 3, "x0": [[1, 0, 0], [0, 1, 0]], "prior": [0.2] * 3}]
     cases = [Case(each) for each in x]
     for beta, t in times_of(1, draw, 5):
@@ -348,23 +360,29 @@ def entropy_bounds_cases() -> list[Case]:
 
 BOUNDS = Function(
     name="binomial_reverse_entropy_bounds", code="dpm_ref.bounds.reverse_entropy_bounds", equation="(24)", units="nats",
-    definition="lower = H_q(X^t|X^{t-1}) + H_q(X^{t-1}|X^0) - H_q(X^t|X^0) = H_q(X^{t-1}|X^t,X^0), upper = H_q(X^t|X^{t-1}), sums over bits, means "
+    definition="lower = H_q(X^t|X^{t-1}) + H_q(X^{t-1}|X^0) - H_q(X^t|X^0) = H_q(X^{t-1}|X^t,X^0), upper = H_q(X^t|X^{t-1}), sums over "
+               "bits, means "
                "over the data; upper_holds: sum_i logit(pi_i) (m_i - pi_i) >= 0, m the mean of the data",
     inputs=BETA | {"t": "the time, an integer in 1..T", "x0": "the data, a list of vectors of bits"} | PRIOR,
     outputs={"lower": "the lower side; 0 at t = 1", "upper": "the upper side", "upper_holds": "whether the upper side's condition holds"},
     tolerance="(64 + 4 T) eps of either side", truth=entropy_bounds, scale=entropy_bounds_scale,
     terms=lambda x, truth: {"lower": three_entropies(x, (1, 1, 1))["lower"]}, cases=entropy_bounds_cases(),
     mistakes={
-        "one_early": one_early(entropy_bounds), "one_late": one_late(entropy_bounds), "reversed_schedule": reversed_schedule(entropy_bounds),
+        "one_early": one_early(entropy_bounds), "one_late": one_late(entropy_bounds),
+        "reversed_schedule": reversed_schedule(entropy_bounds),
         "half_for_prior": Mistake("1/2 for pi_1", changed(entropy_bounds, prior=lambda x: [0.5] * len(x["prior"]))),
         "bits_for_nats": in_bits(entropy_bounds, "lower", "upper"), "sign": negative(entropy_bounds, "lower", "upper"),
-        "mean_for_sum": Mistake("the mean over bits, not the sum", multiplied(entropy_bounds, lambda x: mp.mpf(1) / len(x["x0"][0]), "lower", "upper")),
-        "sum_over_data": Mistake("the sum over the data, not the mean", multiplied(entropy_bounds, lambda x: mp.mpf(len(x["x0"])), "lower", "upper")),
-        "sides_exchanged": Mistake("lower and upper exchanged", lambda x: (lambda b: {"lower": b["upper"], "upper": b["lower"]})(entropy_bounds(x))),
+        "mean_for_sum": Mistake("the mean over bits, not the sum",
+                                multiplied(entropy_bounds, lambda x: mp.mpf(1) / len(x["x0"][0]), "lower", "upper")),
+        "sum_over_data": Mistake("the sum over the data, not the mean",
+                                 multiplied(entropy_bounds, lambda x: mp.mpf(len(x["x0"])), "lower", "upper")),
+        "sides_exchanged": Mistake("lower and upper exchanged",
+                                   lambda x: (lambda b: {"lower": b["upper"], "upper": b["lower"]})(entropy_bounds(x))),
         "abar_unshifted": Mistake("H_q(X^t|X^0) for H_q(X^{t-1}|X^0) in the lower side", lambda x: three_entropies(x, (1, 1, -1), x["t"])),
         "last_entropy_dropped": Mistake("H_q(X^t|X^0) left out of the lower side", lambda x: three_entropies(x, (1, 1, 0))),
         "last_entropy_sign": Mistake("H_q(X^t|X^0) added to the lower side", lambda x: three_entropies(x, (1, 1, 1))),
-        "given_the_data_exchanged": Mistake("H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged in the lower side", lambda x: three_entropies(x, (1, -1, 1))),
+        "given_the_data_exchanged": Mistake("H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged in the lower side",
+                                            lambda x: three_entropies(x, (1, -1, 1))),
         "reverse_entropy_inside": Mistake("H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0) in the lower side", reverse_entropy_inside),
         "condition_not_checked": Mistake("the upper side said to hold for all data", lambda x: {"upper_holds": True}),
         "condition_reversed": Mistake("the condition's sign", lambda x: {"upper_holds": bool(pull(x) <= 0)}),

@@ -93,7 +93,8 @@ def gaussian_entropy_terms(x: dict[str, Any], _: Any) -> dict[str, Any]:
 
 def gaussian_entropy_cases() -> list[Case]:
     draw = Draw("gaussian_entropy")
-    values = [2.0, 1.0, 0.5, 0.25, 4.0, 3.0, 100.0, 1.0 + 2.0**-23, 1.0 - 2.0**-24, 2.0**-126, 2.0**127, 2.0**-60, 2.0**60, 1e-12, 1e12, 0.1]
+    values = [2.0, 1.0, 0.5, 0.25, 4.0, 3.0, 100.0, 1.0 + 2.0**-23, 1.0 - 2.0**-24, 2.0**-126, 2.0**127, 2.0**-60, 2.0**60, 1e-12, 1e12,
+              0.1]
     values += [15345 / 2**18, 245520 / 2**22, 0.05854983, 0.0585498315243192, 982084 / 2**24]  # 1 / (2 pi e), where the entropy vanishes
     values += [draw.power(-6, 6) for _ in range(26)] + [draw.power(-60, 60) for _ in range(9)]
     return [Case({"var": value}) for value in values] + [Case({"var": 0.0}, "bad_variance"), Case({"var": -1.0}, "bad_variance"),
@@ -185,7 +186,8 @@ def bernoulli_kl_cases() -> list[Case]:
                   (1e-300, 1.0, 1e-290, 1.0), (2.0**-60, 1.0, 1.0, 2.0**-60), (2.0**-100, 1.0, 2.0**-80, 1.0), (0.0, 1.0, 2.0**-100, 1.0))
     x += small + [turned(each) for each in small]
     x += [bits(draw.part(256), draw.part(256)) for _ in range(19)]
-    bad = [(bits(1.5, 0.5), "bad_probability"), (bits(0.5, -0.25), "bad_probability"), ({"q1": 0.5, "q0": 0.25, "p1": 0.5, "p0": 0.5}, "bad_pair"),
+    bad = [(bits(1.5, 0.5), "bad_probability"), (bits(0.5, -0.25), "bad_probability"),
+           ({"q1": 0.5, "q0": 0.25, "p1": 0.5, "p0": 0.5}, "bad_pair"),
            ({"q1": 0.5, "q0": 0.5, "p1": 0.75, "p0": 0.75}, "bad_pair"), ({"q1": None, "q0": 1.0, "p1": 0.5, "p0": 0.5}, "bad_number")]
     return [Case(each) for each in x] + [Case(*each) for each in bad]
 
@@ -226,7 +228,8 @@ def logs_exchanged(x: dict[str, Any]) -> dict[str, Any]:
 
 def bernoulli_entropy_cases() -> list[Case]:
     draw = Draw("bernoulli_entropy")
-    singles = [0.25, 0.5, 0.75, 0.125, 0.875, 0.0, 1.0, 2.0**-10, 1 - 2.0**-10, 2.0**-24, 1 - 2.0**-24, 0.5 + 2.0**-20, 0.5 - 2.0**-24, 0.2, 0.8]
+    singles = [0.25, 0.5, 0.75, 0.125, 0.875, 0.0, 1.0, 2.0**-10, 1 - 2.0**-10, 2.0**-24, 1 - 2.0**-24, 0.5 + 2.0**-20, 0.5 - 2.0**-24,
+               0.2, 0.8]
     x = [(p, 1.0 - p) for p in singles]
     small = [(2.0**-k, 1.0) for k in (60, 80, 100, 120)] + [(1e-30, 1.0), (1e-300, 1.0), (3.0 * 2.0**-90, 1.0)]
     x += small + [(p0, p1) for p1, p0 in small] + [(p, 1.0 - p) for p in (draw.part(1024) for _ in range(26))]
@@ -272,7 +275,8 @@ def log_mean_exp_cases() -> list[Case]:
     x = [[0.0, 1.0], [0.0], [2.5], [-1000.0], [0.0, 0.0, 0.0], [1.0, 1.0], [0.0, -100.0], [1000.0, 1001.0], [-1000.0, -1001.0, -1002.0],
          [0.0, -10000.0], [100.0, -100.0], [-87.0, -88.0, -90.0], [0.0, 2.0**-30], [0.0, -2.0**-60], [2.0**-40, 2.0**-41, 0.0],
          [-1.0, -1.0 - 2.0**-23], [500.0, 500.0, 500.0 + 2.0**-15], [0.1, 0.2, 0.3], [0.0, 1e-12], [-0.5, 0.375, 0.0],
-         [-700.5, -745.25, 3.0], [-2.0] * 50, [k / 4 for k in range(40)], [-float(k) for k in range(30)], [-float(k * k) for k in range(20)]]
+         [-700.5, -745.25, 3.0], [-2.0] * 50, [k / 4 for k in range(40)], [-float(k) for k in range(30)],
+         [-float(k * k) for k in range(20)]]
     x += [[draw.part(16, -80, 80) for _ in range(draw.integer(2, 8))] for _ in range(25)]
     x += [[draw.part(4, -4000, 4000) for _ in range(5)] for _ in range(7)]
     return [Case({"values": each}) for each in x] + [Case({"values": []}, "empty"), Case({"values": [None, 0.0]}, "bad_number")]
@@ -280,7 +284,8 @@ def log_mean_exp_cases() -> list[Case]:
 
 LOG_MEAN_EXP = Function(
     name="log_mean_exp", code="dpm_ref.logarithms.log_mean_exp", equation="(9), the average of weights w = exp(l)", units="nats",
-    definition="log( mean_k exp(l_k) )", inputs={"values": "l_1, ..., l_n, logarithms of weights"}, outputs={"log_mean": "log of the mean weight"},
+    definition="log( mean_k exp(l_k) )", inputs={"values": "l_1, ..., l_n, logarithms of weights"},
+    outputs={"log_mean": "log of the mean weight"},
     tolerance="64 eps max(|largest l|, |log_mean|)", truth=log_mean_exp, terms=log_mean_exp_terms,
     scale=lambda x, truth: {"log_mean": max(abs(max(exact(x["values"]))), abs(truth["log_mean"]))}, cases=log_mean_exp_cases(),
     mistakes={

@@ -112,7 +112,8 @@ class Function:
         truth = settled(self.truth, x)
         with mp.workdps(80):
             unit = mp.ldexp(self.eps + 4 * len(x.get("beta", [])), -52)
-            scale = mapped(lambda s, value: mp.mpf(0) if isinstance(value, bool) or mp.isinf(value) else unit * s, self.scale(x, truth), truth)
+            scale = mapped(lambda s, value: mp.mpf(0) if isinstance(value, bool) or mp.isinf(value) else unit * s, self.scale(x, truth),
+                           truth)
             wrong = {name: outputs for name, outputs in self._mistaken(x, truth) if _caught(outputs, truth, scale)}
             flags = [*(["smoke"] if smoke else []), *self._circumstances(x, truth), *wrong]
         return {"input": x, "result": "valid", "output": mapped(nearest, truth), "output_40": mapped(forty, truth),

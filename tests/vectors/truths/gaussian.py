@@ -3,7 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
-from truths.functions import Case, Function, Mistake, changed, in_bits, multiplied, negative, numbers, one_early, one_late, reversed_schedule
+from truths.functions import (
+    Case,
+    Function,
+    Mistake,
+    changed,
+    in_bits,
+    multiplied,
+    negative,
+    one_early,
+    one_late,
+    reversed_schedule,
+)
 from truths.numbers import Draw, exact, mapped, mp
 from truths.tables import Tables, bad_rates, bad_times, tables, times_of
 
@@ -77,7 +88,8 @@ def kernel_cases() -> list[Case]:
 
 KERNEL = Function(
     name="gaussian_kernel", code="dpm_ref.GaussianDiffusion.kernel", equation="2.1, Table App.1", units="dimensionless",
-    definition="q(x^t | x^{t-1}) = N( sqrt(1 - beta_t) x^{t-1}, beta_t I )", inputs=BETA | {"t": "the time, an integer in 1..T", "x_prev": "x^{t-1}"},
+    definition="q(x^t | x^{t-1}) = N( sqrt(1 - beta_t) x^{t-1}, beta_t I )",
+    inputs=BETA | {"t": "the time, an integer in 1..T", "x_prev": "x^{t-1}"},
     outputs=outputs_of_law("mean", "var"), tolerance=MEAN_TOLERANCE, truth=kernel, scale=kernel_scale, cases=kernel_cases(),
     mistakes={"one_early": one_early(kernel), "one_late": one_late(kernel)} | kernel_mistakes(kernel, "x_prev"))
 
@@ -90,7 +102,8 @@ def edge_cases() -> list[Case]:
     draw = Draw("gaussian_edge")
     cases = [Case({"beta": [0.25, 0.5], "x1": [1.0, -0.5]})]
     cases += [Case({"beta": beta, "x1": vector(draw, draw.choice(SIZES))}) for beta, _ in times_of(1, draw, 20)]
-    return cases + bad_rates({"x1": [1.0]}) + [Case({"beta": [0.25], "x1": []}, "empty"), Case({"beta": [0.25], "x1": [None]}, "bad_number")]
+    return cases + bad_rates({"x1": [1.0]}) + [Case({"beta": [0.25], "x1": []}, "empty"),
+                                               Case({"beta": [0.25], "x1": [None]}, "bad_number")]
 
 
 def edge_by_bayes_alone(x: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +119,8 @@ EDGE = Function(
     mistakes={
         **kernel_mistakes(edge, "x1"),
         "one_late": Mistake("beta_2 for beta_1", lambda x: kernel({**x, "t": 2}, "x1") if len(x["beta"]) > 1 else None),
-        "prior_left_out": Mistake("q(x^1|x^0) read as a law of x^0: divided by sqrt(1 - beta), variance beta / (1 - beta)", edge_by_bayes_alone),
+        "prior_left_out": Mistake("q(x^1|x^0) read as a law of x^0: divided by sqrt(1 - beta), variance beta / (1 - beta)",
+                                  edge_by_bayes_alone),
     })
 
 
@@ -199,14 +213,16 @@ def posterior_cases() -> list[Case]:
     return ([Case({"beta": beta, "t": t, "x0": x0, "xt": xt}) for beta, t, x0, xt in posterior_states()] + bad_rates({"t": 2, **good})
             + bad_times([0.25, 0.5], good, first=2) + [
                 Case({"beta": [0.25, 0.5], "t": 2, "x0": x0, "xt": xt}, why) for x0, xt, why in (
-                    ([1.0, 2.0], [0.5], "bad_length"), ([1.0], [0.5, 0.5, 0.5], "bad_length"), ([], [], "empty"), ([1.0], [None], "bad_number"))])
+                    ([1.0, 2.0], [0.5], "bad_length"), ([1.0], [0.5, 0.5, 0.5], "bad_length"), ([], [], "empty"),
+                    ([1.0], [None], "bad_number"))])
 
 
 POSTERIOR = Function(
     name="gaussian_posterior", code="dpm_ref.GaussianDiffusion.posterior", equation="2.1, Table App.1", units="dimensionless",
     definition="q(x^{t-1} | x^t, x^0) = N(mean, var I), var = beta_t (1 - abar_{t-1}) / (1 - abar_t), "
                "mean = [ sqrt(abar_{t-1}) beta_t x^0 + sqrt(1 - beta_t) (1 - abar_{t-1}) x^t ] / (1 - abar_t)",
-    inputs=BETA | {"t": "the time, an integer in 2..T", "x0": "x^0", "xt": "x^t"}, outputs=outputs_of_law("mean", "var"), tolerance=MEAN_TOLERANCE,
+    inputs=BETA | {"t": "the time, an integer in 2..T", "x0": "x^0", "xt": "x^t"}, outputs=outputs_of_law("mean", "var"),
+    tolerance=MEAN_TOLERANCE,
     truth=posterior, scale=posterior_scale, terms=posterior_terms, cases=posterior_cases(),
     mistakes={
         "one_early": one_early(posterior, 2), "one_late": one_late(posterior), "reversed_schedule": reversed_schedule(posterior),
@@ -220,7 +236,8 @@ POSTERIOR = Function(
             posterior_coefficients(q, t)[0], (1 - q.beta[t]) * (1 - q.abar[t - 1]) / (1 - q.abar[t])))),
         "not_normalised": Mistake("the mean not divided by 1 - abar_t", posterior_mean(lambda q, t: (
             mp.sqrt(q.abar[t - 1]) * q.beta[t], mp.sqrt(1 - q.beta[t]) * (1 - q.abar[t - 1])))),
-        "mean_of_the_kernel": Mistake("sqrt(1 - beta_t) x^t, x^0 left out", posterior_mean(lambda q, t: (mp.mpf(0), mp.sqrt(1 - q.beta[t])))),
+        "mean_of_the_kernel": Mistake("sqrt(1 - beta_t) x^t, x^0 left out",
+                                      posterior_mean(lambda q, t: (mp.mpf(0), mp.sqrt(1 - q.beta[t])))),
     })
 
 
@@ -238,10 +255,12 @@ def null_size(x: dict[str, Any], truth: dict[str, Any]) -> dict[str, Any]:
 
 def null_cases() -> list[Case]:
     draw = Draw("gaussian_null_log_likelihood")
-    x = [[0.0, 1.0], [0.0], [1.0], [-1.0], [0.5, -0.25, 2.0], [10.0], [1000.0, 0.0], [2.0**-20], [2.0**-60, 0.0], [2.0**20], [0.1], [3.0] * 4,
+    x = [[0.0, 1.0], [0.0], [1.0], [-1.0], [0.5, -0.25, 2.0], [10.0], [1000.0, 0.0], [2.0**-20], [2.0**-60, 0.0], [2.0**20], [0.1],
+         [3.0] * 4,
          [2.0**40, 1.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], [0.0] * 20, [1e-3, 1e3]]
     x += [vector(draw, draw.integer(1, 6)) for _ in range(40)]
-    return [Case({"x0": each}) for each in x] + [Case({"x0": []}, "empty"), Case({"x0": [None]}, "bad_number"), Case({"x0": [1.0, None]}, "bad_number")]
+    return [Case({"x0": each}) for each in x] + [Case({"x0": []}, "empty"), Case({"x0": [None]}, "bad_number"),
+                                                 Case({"x0": [1.0, None]}, "bad_number")]
 
 
 NULL = Function(
@@ -250,7 +269,8 @@ NULL = Function(
     tolerance="64 eps |log_prior|; all terms have one sign", truth=null_log_likelihood, scale=null_size, cases=null_cases(),
     mistakes={
         "sign": negative(null_log_likelihood), "bits_for_nats": in_bits(null_log_likelihood),
-        "mean_for_sum": Mistake("the mean over components, not the sum", multiplied(null_log_likelihood, lambda x: mp.mpf(1) / len(x["x0"]))),
+        "mean_for_sum": Mistake("the mean over components, not the sum",
+                                multiplied(null_log_likelihood, lambda x: mp.mpf(1) / len(x["x0"]))),
         "half_dropped": Mistake("the factor 1/2 of the square left out", lambda x: null_log_likelihood(x, half=1)),
         "half_dropped_twice": Mistake("both factors 1/2 left out", multiplied(null_log_likelihood, lambda x: mp.mpf(2))),
         "two_pi_dropped": Mistake("log(2 pi) left out", lambda x: null_log_likelihood(x, constant=0)),
@@ -323,25 +343,30 @@ def entropy_bounds_cases() -> list[Case]:
 
 
 BOUNDS_MISTAKES = {
-    "sides_exchanged": Mistake("lower and upper exchanged", lambda x: (lambda b: {"lower": b["upper"], "upper": b["lower"]})(entropy_bounds(x))),
+    "sides_exchanged": Mistake("lower and upper exchanged",
+                               lambda x: (lambda b: {"lower": b["upper"], "upper": b["lower"]})(entropy_bounds(x))),
 }
 BOUNDS = Function(
     name="gaussian_reverse_entropy_bounds", code="dpm_ref.bounds.reverse_entropy_bounds", equation="(24)", units="nats",
-    definition="lower = H_q(X^t|X^{t-1}) + H_q(X^{t-1}|X^0) - H_q(X^t|X^0) = H_q(X^{t-1}|X^t,X^0), upper = H_q(X^t|X^{t-1}), for the whole vector; "
+    definition="lower = H_q(X^t|X^{t-1}) + H_q(X^{t-1}|X^0) - H_q(X^t|X^0) = H_q(X^{t-1}|X^t,X^0), upper = H_q(X^t|X^{t-1}), for the "
+               "whole vector; "
                "upper_holds: tr Cov(x^0) <= d, the covariance being the mean over the data of the squared distance from their mean",
     inputs=BETA | {"t": "the time, an integer in 1..T", "x0": "the data, a list of vectors"},
-    outputs={"lower": 'the lower side; "-inf" at t = 1', "upper": "the upper side", "upper_holds": "whether the upper side's condition holds"},
+    outputs={"lower": 'the lower side; "-inf" at t = 1', "upper": "the upper side",
+             "upper_holds": "whether the upper side's condition holds"},
     tolerance="(64 + 4 T) eps d [ log(2 pi e) + |log var| ] / 2, var = beta_t for upper and the posterior's variance for lower",
     truth=entropy_bounds, scale=entropy_bounds_size, terms=entropy_bounds_terms, cases=entropy_bounds_cases(),
     mistakes=BOUNDS_MISTAKES | {
-        "one_early": one_early(entropy_bounds), "one_late": one_late(entropy_bounds), "reversed_schedule": reversed_schedule(entropy_bounds),
+        "one_early": one_early(entropy_bounds), "one_late": one_late(entropy_bounds),
+        "reversed_schedule": reversed_schedule(entropy_bounds),
         "bits_for_nats": in_bits(entropy_bounds, "lower", "upper"), "sign": negative(entropy_bounds, "lower", "upper"),
         "mean_for_sum": Mistake("the mean over components, not the sum", multiplied(entropy_bounds, lambda x: mp.mpf(1) / len(x["x0"][0]),
                                                                                     "lower", "upper")),
         "abar_unshifted": Mistake("H_q(X^t|X^0) for H_q(X^{t-1}|X^0) in the lower side", lambda x: three_entropies(x, (1, 1, -1), x["t"])),
         "last_entropy_dropped": Mistake("H_q(X^t|X^0) left out of the lower side", lambda x: three_entropies(x, (1, 1, 0))),
         "last_entropy_sign": Mistake("H_q(X^t|X^0) added to the lower side", lambda x: three_entropies(x, (1, 1, 1))),
-        "given_the_data_exchanged": Mistake("H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged in the lower side", lambda x: three_entropies(x, (1, -1, 1))),
+        "given_the_data_exchanged": Mistake("H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged in the lower side",
+                                            lambda x: three_entropies(x, (1, -1, 1))),
         "reverse_entropy_inside": Mistake("H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0) in the lower side (here where the data are one vector)",
                                           lambda x: three_entropies(x, (1, 1, -1), inside=True) if len(x["x0"]) == 1 else None),
         "condition_not_checked": Mistake("the upper side said to hold for all data", lambda x: {"upper_holds": True}),

@@ -16,16 +16,21 @@ from truths.tables import SHORT, drawn_schedule, tables
 
 Formula = Callable[[dict[str, Any]], dict[str, Any]]
 LINEAR_INPUTS = {
-    "beta": "beta_1, ..., beta_T, each in (0, 1]", "slope": "of the reverse kernel, for t = 2..T: p(x^{t-1}|x^t) = N(slope x^t + shift, var I)",
+    "beta": "beta_1, ..., beta_T, each in (0, 1]",
+    "slope": "of the reverse kernel, for t = 2..T: p(x^{t-1}|x^t) = N(slope x^t + shift, var I)",
     "shift": "of the reverse kernel, for t = 2..T, a vector each", "var": "of the reverse kernel, for t = 2..T"}
 TABLE_INPUTS = {
     "beta": "beta_1, ..., beta_T, each in (0, 1]", "prior": "pi_1 of every bit, strictly between 0 and 1",
-    "table": "p(x_i^{t-1} = 1 | x^t) at [t - 2][state][i], for t = 2..T; states of x^t are numbered by their bits, the first bit most significant"}
+    "table": "p(x_i^{t-1} = 1 | x^t) at [t - 2][state][i], for t = 2..T; states of x^t are numbered by their bits, the first bit most "
+             "significant"}
 TERMS = ("(64 + 4 T) eps times the sum of the absolute values of all terms, a square (a - b)^2 / v counting as |a - b| (|a| + |b|) / v, "
          "with |a - b| the sum of its mean and its standard deviation where it is averaged")
-K_DEFINITION = ("K(x^0) = -sum_{t=2}^T E_{q(x^t|x^0)} KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) + H_q(X^T|x^0) - H_q(X^1|x^0) + E log pi(x^T) + "
-                "log pi(x^0) - E log pi(x^1), exactly; eq14 = mean over the vectors of x0 of [ -sum E KL + H_q(X^T|x^0) - H_q(X^1|x^0) ] - H(pi). ")
-K_OUTPUTS = {"K": "K(x^0) of each vector of x0", "eq14": "equation (14) averaged over the vectors of x0, whether its precondition holds or not"}
+K_DEFINITION = ("K(x^0) = -sum_{t=2}^T E_{q(x^t|x^0)} KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) + H_q(X^T|x^0) - H_q(X^1|x^0) + E log "
+                "pi(x^T) + "
+                "log pi(x^0) - E log pi(x^1), exactly; eq14 = mean over the vectors of x0 of [ -sum E KL + H_q(X^T|x^0) - H_q(X^1|x^0) "
+                "] - H(pi). ")
+K_OUTPUTS = {"K": "K(x^0) of each vector of x0",
+             "eq14": "equation (14) averaged over the vectors of x0, whether its precondition holds or not"}
 
 
 class Parts:
@@ -103,10 +108,12 @@ def bound_mistakes(parts: AllParts) -> dict[str, Mistake]:
         "divergence_sign": Mistake("+sum_t KL", off_by(parts, lambda p, x: 2 * mp.fsum(p.kl))),
         "kl_reversed": Mistake("KL(p || q)", bound(parts, reverse=True)),
         "abar_unshifted": Mistake("abar_t for abar_{t-1} in the posterior", bound(parts, unshifted=True)),
-        "entropies_at_every_step": Mistake("the entropies added once for each t = 2..T", off_by(parts, lambda p, x: (len(x["beta"]) - 2) * p.entropies())),
+        "entropies_at_every_step": Mistake("the entropies added once for each t = 2..T",
+                                           off_by(parts, lambda p, x: (len(x["beta"]) - 2) * p.entropies())),
         "entropies_dropped": Mistake("H_q(X^T|X^0) - H_q(X^1|X^0) left out", off_by(parts, lambda p, x: -p.entropies())),
         "entropies_sign": Mistake("H_q(X^1|X^0) - H_q(X^T|X^0)", off_by(parts, lambda p, x: -2 * p.entropies())),
-        "both_edge_terms": Mistake("log p(x^0|x^1) added, for which the entropy H_q(X^1|X^0) stands already", off_by(parts, lambda p, x: p.edge)),
+        "both_edge_terms": Mistake("log p(x^0|x^1) added, for which the entropy H_q(X^1|X^0) stands already",
+                                   off_by(parts, lambda p, x: p.edge)),
         "eq14_for_K": Mistake("(14) for each x^0, whatever its precondition", eq14_for_each(parts)),
         "first_vector_alone": Mistake("(14) of the first vector, not averaged over the data",
                                       lambda x: (lambda r: r and {"eq14": r["eq14"]})(data_first(x, right))),
@@ -174,11 +181,13 @@ def linear_bound_scale(x: dict[str, Any], truth: dict[str, Any]) -> dict[str, An
 
 
 def std_of_kernel(truth: Formula) -> Mistake:
-    return Mistake("the reverse kernel's variances taken for standard deviations", changed(truth, var=lambda x: [v**2 for v in exact(x["var"])]))
+    return Mistake("the reverse kernel's variances taken for standard deviations",
+                   changed(truth, var=lambda x: [v**2 for v in exact(x["var"])]))
 
 
 def kernels_backwards(truth: Formula) -> Mistake:
-    return Mistake("the reverse kernels in the order T..2", changed(truth, slope=lambda x: x["slope"][::-1], shift=lambda x: x["shift"][::-1],
+    return Mistake("the reverse kernels in the order T..2",
+                   changed(truth, slope=lambda x: x["slope"][::-1], shift=lambda x: x["shift"][::-1],
                                                                    var=lambda x: x["var"][::-1]))
 
 
@@ -214,7 +223,8 @@ def bad_chains(x: dict[str, Any]) -> list[Case]:
     """Changes that make no model, or no data."""
     first = x["var"][1:]
     return [Case({**x, **change}, why) for change, why in (
-        ({"beta": [0.0, *x["beta"][1:]]}, "bad_rate"), ({"beta": [1.5, *x["beta"][1:]]}, "bad_rate"), ({"var": [0.0, *first]}, "bad_variance"),
+        ({"beta": [0.0, *x["beta"][1:]]}, "bad_rate"), ({"beta": [1.5, *x["beta"][1:]]}, "bad_rate"),
+        ({"var": [0.0, *first]}, "bad_variance"),
         ({"var": [-0.5, *first]}, "bad_variance"), ({"slope": x["slope"][1:], "shift": x["shift"][1:], "var": first}, "bad_length"),
         ({"slope": [None, *x["slope"][1:]]}, "bad_number"))]
 
@@ -237,7 +247,8 @@ GAUSSIAN_BOUND = Function(
     inputs=LINEAR_INPUTS | {"x0": "the data, a list of vectors"}, outputs=K_OUTPUTS, tolerance=TERMS,
     truth=linear_bound, scale=linear_bound_scale, cases=chains("gaussian_lower_bound", 28),
     mistakes=bound_mistakes(linear_parts) | {
-        "reversed_schedule": reversed_schedule(linear_bound), "std_for_var": std_of_kernel(linear_bound), "kernels_backwards": kernels_backwards(linear_bound),
+        "reversed_schedule": reversed_schedule(linear_bound), "std_for_var": std_of_kernel(linear_bound),
+        "kernels_backwards": kernels_backwards(linear_bound),
         "end_given_the_step_before": Mistake("H_q(X^T|X^{T-1}) for H_q(X^T|X^0)", off_by(linear_parts, lambda p, x: len(x["x0"][0]) * (
             gaussian.entropy(tables(x).beta[-1]) - gaussian.entropy(1 - tables(x).abar[-1]))))})
 
@@ -283,7 +294,8 @@ def slopes_not_squared(x: dict[str, Any]) -> dict[str, Any]:
 
 GAUSSIAN_LIKELIHOOD = Function(
     name="gaussian_log_likelihood", code="dpm_ref.exact.LinearModel.log_likelihood", equation="2.2, (6)", units="nats",
-    definition="log p(x^0), p(x^{0..T}) = pi(x^T) prod_t p(x^{t-1}|x^t), linear reverse kernels and p(x^0|x^1) = T_pi: each component of x^0 is "
+    definition="log p(x^0), p(x^{0..T}) = pi(x^T) prod_t p(x^{t-1}|x^t), linear reverse kernels and p(x^0|x^1) = T_pi: each component "
+               "of x^0 is "
                "normal; from mean 0 and variance 1 at T, mean <- slope mean + shift and variance <- slope^2 variance + var at every step",
     inputs=LINEAR_INPUTS | {"x0": "the data, a list of vectors"}, outputs={"log_likelihood": "log p(x^0) of each vector of x0"},
     tolerance=TERMS, truth=linear_log_likelihood, scale=linear_log_likelihood_scale, cases=chains("gaussian_log_likelihood", 28),
@@ -291,11 +303,13 @@ GAUSSIAN_LIKELIHOOD = Function(
         "reversed_schedule": reversed_schedule(linear_log_likelihood), "std_for_var": std_of_kernel(linear_log_likelihood),
         "kernels_backwards": kernels_backwards(linear_log_likelihood), "bits_for_nats": in_bits(linear_log_likelihood),
         "sign": negative(linear_log_likelihood),
-        "mean_for_sum": Mistake("the mean over components, not the sum", multiplied(linear_log_likelihood, lambda x: mp.mpf(1) / len(x["x0"][0]))),
+        "mean_for_sum": Mistake("the mean over components, not the sum",
+                                multiplied(linear_log_likelihood, lambda x: mp.mpf(1) / len(x["x0"][0]))),
         "edge_left_out": Mistake("the law of x^1 for that of x^0: the last step left out", lambda x: linear_log_likelihood(x, 1)),
         "x0_not_in_the_integrand": Mistake("p(x^0) as the integral of p(x^{1..T}), which is 1",
                                            lambda x: {"log_likelihood": [mp.mpf(0)] * len(x["x0"])}),
-        "prior_for_model": Mistake("log pi(x^0)", lambda x: {"log_likelihood": [mp.fsum(log_normal(v, 0, 1) for v in row) for row in exact(x["x0"])]}),
+        "prior_for_model": Mistake("log pi(x^0)",
+                                   lambda x: {"log_likelihood": [mp.fsum(log_normal(v, 0, 1) for v in row) for row in exact(x["x0"])]}),
         "slopes_not_squared": Mistake("slope for slope^2 in the variance", slopes_not_squared),
         "bound_for_likelihood": Mistake("K(x^0) for log p(x^0)", lambda x: {"log_likelihood": linear_bound(x)["K"]}),
     })
@@ -401,8 +415,10 @@ GAUSSIAN_WEIGHT = Function(
     cases=linear_trajectories(),
     mistakes=weight_mistakes(*LINEAR_WEIGHT) | {
         "std_for_var": std_of_kernel(weight(*LINEAR_WEIGHT)), "kernels_backwards": kernels_backwards(weight(*LINEAR_WEIGHT)),
-        "forward_late": Mistake("beta_{t-1} in q(x^t|x^{t-1}) for t >= 2", weight(linear_prior, linear_reverse, lambda x, t, a, b: linear_forward(
-            x, t, a, b) if t == 1 else [log_normal(v, mp.sqrt(1 - tables(x).beta[t - 1]) * u, tables(x).beta[t - 1]) for u, v in zip(a, b, strict=True)]))})
+        "forward_late": Mistake("beta_{t-1} in q(x^t|x^{t-1}) for t >= 2",
+                                weight(linear_prior, linear_reverse, lambda x, t, a, b: linear_forward(
+            x, t, a, b) if t == 1 else [log_normal(v, mp.sqrt(1 - tables(x).beta[t - 1]) * u, tables(x).beta[t - 1]) for u,
+                                        v in zip(a, b, strict=True)]))})
 
 
 # Bits
@@ -438,14 +454,16 @@ def table_parts(x: dict[str, Any], reverse: bool = False, unshifted: bool = Fals
         return total
 
     def step(row: list[int], t: int) -> Any:
-        return mp.fsum(p * divergence(row, t, state) for p, state in zip(binomial.vector_law(row, prior, q.abar[t]), states, strict=True) if p)
+        return mp.fsum(p * divergence(row, t, state) for p,
+                       state in zip(binomial.vector_law(row, prior, q.abar[t]), states, strict=True) if p)
 
     def edge(row: list[int]) -> Any:
         keep = 1 - q.beta[1]
         return mp.fsum(w * mp.log(binomial.mix(after, keep, p)[1 - bit]) for bit, p in zip(row, prior, strict=True)
                        for after, w in zip((1, 0), binomial.mix(bit, q.abar[1], p), strict=True) if w)
 
-    each = [Parts([step(row, t) for t in range(2, T + 1)], known(row, 1), known(row, T), cross(row, 1), cross(row, T), cross(row, 0), edge(row))
+    each = [Parts([step(row, t) for t in range(2, T + 1)], known(row, 1), known(row, T), cross(row, 1), cross(row, T), cross(row, 0),
+                  edge(row))
             for row in x["x0"]]
     return each, mp.fsum(binomial.entropy(pair_of(p)) for p in prior)
 
@@ -453,7 +471,8 @@ def table_parts(x: dict[str, Any], reverse: bool = False, unshifted: bool = Fals
 def table_bound_scale(x: dict[str, Any], truth: dict[str, Any]) -> dict[str, Any]:
     """Each logarithm counts as itself or 1, whichever is larger: 1 less a probability is known to eps."""
     each, h_prior = table_parts(x)
-    sizes = [mp.fsum(p.kl) + p.h_first + p.h_last - p.cross_first - p.cross_last - p.log_prior + len(x["prior"]) * len(x["beta"]) for p in each]
+    sizes = [mp.fsum(p.kl) + p.h_first + p.h_last - p.cross_first - p.cross_last - p.log_prior + len(x["prior"]) * len(x["beta"])
+             for p in each]
     return {"K": sizes, "eq14": max(sizes) + h_prior}
 
 
@@ -467,7 +486,8 @@ def tables_backwards(truth: Formula) -> Mistake:
 
 
 def complement_of_table(truth: Formula) -> Mistake:
-    return Mistake("1 - p for the kernel's p", changed(truth, table=lambda x: [[[1 - exact(p) for p in row] for row in rows] for rows in x["table"]]))
+    return Mistake("1 - p for the kernel's p",
+                   changed(truth, table=lambda x: [[[1 - exact(p) for p in row] for row in rows] for rows in x["table"]]))
 
 
 def half_for_prior(truth: Formula) -> Mistake:
@@ -496,7 +516,8 @@ def table_models(name: str, drawn: int) -> list[dict[str, Any]]:
              {"beta": [0.25, 0.5, 0.25], "prior": [0.5], "table": [[[0.25], [0.75]], [[0.375], [0.5]]], "x0": [[1], [0]]},
              {"beta": [0.25, 0.5, 0.25], "prior": [0.25], "table": [[[0.25], [0.75]], [[0.375], [0.5]]], "x0": [[1], [0], [0], [0]]},
              {"beta": [0.2, 0.3], "prior": [0.2], "table": [[[0.1], [0.7]]], "x0": [[1]]},
-             {"beta": [0.375], "prior": [0.25, 0.75], "table": [], "x0": [[1, 0]]}, {"beta": [1.0], "prior": [0.25], "table": [], "x0": [[1], [0]]},
+             {"beta": [0.375], "prior": [0.25, 0.75], "table": [], "x0": [[1, 0]]},
+             {"beta": [1.0], "prior": [0.25], "table": [], "x0": [[1], [0]]},
              {"beta": [2.0**-30], "prior": [0.25], "table": [], "x0": [[1], [0]]},
              {"beta": [0.25, 0.5], "prior": [0.25], "table": [[[2.0**-24], [1 - 2.0**-24]]], "x0": [[1], [0]]},
              {"beta": [2.0**-40, 2.0**-30], "prior": [0.5], "table": [[[2.0**-24], [1 - 2.0**-24]]], "x0": [[1]]},
@@ -523,7 +544,8 @@ BINOMIAL_BOUND = Function(
     tolerance="(64 + 4 T) eps times the sum of the absolute values of all terms and of d T, the size of rounding in 1 - p",
     truth=table_bound, scale=table_bound_scale, cases=table_cases("binomial_lower_bound", 34),
     mistakes=bound_mistakes(table_parts) | {
-        "reversed_schedule": reversed_schedule(table_bound), "half_for_prior": half_for_prior(table_bound), "tables_backwards": tables_backwards(table_bound),
+        "reversed_schedule": reversed_schedule(table_bound), "half_for_prior": half_for_prior(table_bound),
+        "tables_backwards": tables_backwards(table_bound),
         "states_backwards": states_backwards(table_bound), "complement": complement_of_table(table_bound)})
 
 
@@ -554,17 +576,21 @@ BINOMIAL_LIKELIHOOD = Function(
     definition="log p(x^0), p(x^0) = sum over x^{1..T} of pi(x^T) prod_t p(x^{t-1}|x^t), all states enumerated; p(x^0|x^1) = T_pi",
     inputs=TABLE_INPUTS | {"x0": "the data, a list of vectors of bits"}, outputs={"log_likelihood": "log p(x^0) of each vector of x0"},
     tolerance="(64 + 4 T) eps (1 + |log_likelihood|); p(x^0) is a sum of positive terms", truth=table_log_likelihood,
-    scale=lambda x, truth: {"log_likelihood": [1 + abs(value) for value in truth["log_likelihood"]]}, cases=table_cases("binomial_log_likelihood", 34),
+    scale=lambda x, truth: {"log_likelihood": [1 + abs(value) for value in truth["log_likelihood"]]},
+    cases=table_cases("binomial_log_likelihood", 34),
     mistakes={
         "reversed_schedule": reversed_schedule(table_log_likelihood), "half_for_prior": half_for_prior(table_log_likelihood),
         "tables_backwards": tables_backwards(table_log_likelihood), "states_backwards": states_backwards(table_log_likelihood),
-        "complement": complement_of_table(table_log_likelihood), "bits_for_nats": in_bits(table_log_likelihood), "sign": negative(table_log_likelihood),
+        "complement": complement_of_table(table_log_likelihood), "bits_for_nats": in_bits(table_log_likelihood),
+        "sign": negative(table_log_likelihood),
         "mean_for_sum": Mistake("divided by the number of bits", multiplied(table_log_likelihood, lambda x: mp.mpf(1) / len(x["prior"]))),
         "edge_left_out": Mistake("the law of x^1 for that of x^0: the last step left out", lambda x: table_log_likelihood(x, 1)),
-        "x0_not_in_the_integrand": Mistake("p(x^0) as the sum of p(x^{1..T}), which is 1", lambda x: {"log_likelihood": [mp.mpf(0)] * len(x["x0"])}),
+        "x0_not_in_the_integrand": Mistake("p(x^0) as the sum of p(x^{1..T}), which is 1",
+                                           lambda x: {"log_likelihood": [mp.mpf(0)] * len(x["x0"])}),
         "prior_for_model": Mistake("log pi(x^0)", lambda x: (lambda law: {"log_likelihood": [mp.log(law[tuple(row)]) for row in x["x0"]]})(
             table_marginal(x, len(x["beta"])))),
-        "probability_for_log": Mistake("p(x^0), not its logarithm", lambda x: {"log_likelihood": [mp.exp(v) for v in table_log_likelihood(x)["log_likelihood"]]}),
+        "probability_for_log": Mistake("p(x^0), not its logarithm",
+                                       lambda x: {"log_likelihood": [mp.exp(v) for v in table_log_likelihood(x)["log_likelihood"]]}),
         "bound_for_likelihood": Mistake("K(x^0) for log p(x^0)", lambda x: {"log_likelihood": table_bound(x)["K"]}),
     })
 
@@ -589,7 +615,8 @@ def table_trajectories() -> list[Case]:
         cases.append(Case({**without_data(x), "trajectory": path}))
     good = {**without_data(GOOD_TABLE), "trajectory": [[1], [0], [0]]}
     return cases + bad_tables(good) + [Case({**good, "trajectory": path}, why) for path, why in (
-        ([[1], [0]], "bad_length"), ([[1]] * 4, "bad_length"), ([[1], [2], [0]], "bad_state"), ([], "empty"), ([[1], [None], [0]], "bad_number"))]
+        ([[1], [0]], "bad_length"), ([[1]] * 4, "bad_length"), ([[1], [2], [0]], "bad_state"), ([], "empty"),
+        ([[1], [None], [0]], "bad_number"))]
 
 
 TABLE_WEIGHT = (table_prior, table_reverse, table_forward)

@@ -42,11 +42,23 @@ def misprinted(bit: int) -> Any:
     return formula
 
 
+def not_normalised(x: dict[str, Any]) -> dict[str, Any]:
+    (c1, c0), (r1, r0) = pair(x), numbers(x, "r1", "r0")
+    return {"prob1": c1 * r1 / (r1 + r0), "prob0": c0 * r0 / (r1 + r0)}
+
+
+def mean_of_both(x: dict[str, Any]) -> dict[str, Any]:
+    (c1, c0), (r1, r0) = pair(x), numbers(x, "r1", "r0")
+    return {"prob1": (c1 + r1 / (r1 + r0)) / 2, "prob0": (c0 + r0 / (r1 + r0)) / 2}
+
+
 def bernoulli_cases() -> list[Case]:
     draw = Draw("perturbed_bernoulli")
-    rows = [(0.25, 0.75, 0.5, 1.0), (0.25, 0.75, 1.0, 1.0), (0.5, 0.5, 3.0, 1.0), (0.5, 0.5, 0.0, 1.0), (0.5, 0.5, 1.0, 0.0), (0.0, 1.0, 0.5, 0.25),
+    rows = [(0.25, 0.75, 0.5, 1.0), (0.25, 0.75, 1.0, 1.0), (0.5, 0.5, 3.0, 1.0), (0.5, 0.5, 0.0, 1.0), (0.5, 0.5, 1.0, 0.0),
+            (0.0, 1.0, 0.5, 0.25),
             (1.0, 0.0, 0.5, 0.25), (SMALL, 1.0, 0.5, 0.25), (1.0, SMALL, 0.5, 0.25), (SMALL, 1.0, 1.0, SMALL), (0.25, 0.75, SMALL, 1.0),
-            (0.25, 0.75, 1.0, SMALL), (0.1, 0.9, 0.2, 0.7), (1e-30, 1.0, 1.0, 1e-30), (0.75, 0.25, 2.0**60, 1.0), (0.75, 0.25, 1.0, 2.0**60),
+            (0.25, 0.75, 1.0, SMALL), (0.1, 0.9, 0.2, 0.7), (1e-30, 1.0, 1.0, 1e-30), (0.75, 0.25, 2.0**60, 1.0),
+            (0.75, 0.25, 1.0, 2.0**60),
             (2.0**-24, 1 - 2.0**-24, 0.75, 0.125), (1 - 2.0**-24, 2.0**-24, 0.125, 0.75)]
     rows += [(p, 1.0 - p, draw.power(-4, 4), draw.power(-4, 4)) for p in (draw.part(256) for _ in range(35))]
     bad = [((1.25, -0.25, 1.0, 1.0), "bad_probability"), ((-0.5, 0.5, 1.0, 1.0), "bad_probability"), ((0.5, 0.25, 1.0, 1.0), "bad_pair"),
@@ -57,23 +69,24 @@ def bernoulli_cases() -> list[Case]:
 
 PERTURBED_BERNOULLI = Function(
     name="perturbed_bernoulli", code="dpm_ref.posteriors.BernoulliFactor", equation="(22), Table App.1 (mended)", units="dimensionless",
-    definition="p~(1) = c1 r1 / (c1 r1 + c0 r0), one bit: c d / (c d + (1-c) (1-d)) with d = r1 / (r1 + r0). The pair (c1, c0) stands for a law of "
+    definition="p~(1) = c1 r1 / (c1 r1 + c0 r0), one bit: c d / (c d + (1-c) (1-d)) with d = r1 / (r1 + r0). The pair (c1, c0) stands "
+               "for a law of "
                "which the smaller member is exact and the larger its complement",
     inputs={"c1": "P(x = 1) of the kernel", "c0": "P(x = 0) of the kernel", "r1": "r at x = 1, >= 0", "r0": "r at x = 0, >= 0, not both 0"},
     outputs={"prob1": "P(x = 1) of the product", "prob0": "P(x = 0) of the product"},
-    tolerance="64 eps (1 + |log c1| + |log c0| + |log r1| + |log r0|) times either probability, so that logits will do; log 0 does not count",
-    truth=bernoulli, scale=bernoulli_scale, terms=lambda x, truth: {"prob1": 1 + truth["prob0"], "prob0": 1 + truth["prob1"]}, cases=bernoulli_cases(),
+    tolerance="64 eps (1 + |log c1| + |log c0| + |log r1| + |log r0|) times either probability, so that logits will do; log 0 does not "
+              "count",
+    truth=bernoulli, scale=bernoulli_scale, terms=lambda x, truth: {"prob1": 1 + truth["prob0"], "prob0": 1 + truth["prob1"]},
+    cases=bernoulli_cases(),
     mistakes={
         "misprinted_at_1": Mistake("Table App.1 as printed, x d for c d in the denominator, at x = 1", misprinted(1)),
         "misprinted_at_0": Mistake("Table App.1 as printed, x d for c d in the denominator, at x = 0", misprinted(0)),
-        "not_normalised": Mistake("c d alone", lambda x: mapped(lambda v: v / (numbers(x, "r1")[0] + numbers(x, "r0")[0]), dict(
-            zip(("prob1", "prob0"), (c * r for c, r in zip(pair(x), numbers(x, "r1", "r0"), strict=True)), strict=True)))),
+        "not_normalised": Mistake("c d alone", not_normalised),
         "r_exchanged": Mistake("r(0) for r(1)", changed(bernoulli, r1=lambda x: x["r0"], r0=lambda x: x["r1"])),
         "r_squared": Mistake("r taken twice", changed(bernoulli, r1=lambda x: mp.mpf(x["r1"]) ** 2, r0=lambda x: mp.mpf(x["r0"]) ** 2)),
         "r_ignored": Mistake("the kernel itself", lambda x: dict(zip(("prob1", "prob0"), pair(x), strict=True))),
         "complement": Mistake("P(0) for P(1)", lambda x: (lambda right: {"prob1": right["prob0"], "prob0": right["prob1"]})(bernoulli(x))),
-        "mean_of_both": Mistake("the mean of c and d", lambda x: (lambda c, r: {"prob1": (c[0] + r[0] / (r[0] + r[1])) / 2,
-                                                                               "prob0": (c[1] + r[1] / (r[0] + r[1])) / 2})(pair(x), numbers(x, "r1", "r0"))),
+        "mean_of_both": Mistake("the mean of c and d", mean_of_both),
     })
 
 
@@ -93,24 +106,30 @@ def gaussian_scale(x: dict[str, Any], truth: dict[str, Any]) -> dict[str, Any]:
 
 def gaussian_cases() -> list[Case]:
     draw = Draw("perturbed_gaussian")
-    rows = [(1.0, 0.5, 0.0, 1.0), (0.0, 1.0, 1.0, 1.0), (1.0, 1.0, 1.0, 3.0), (2.0, 0.25, -2.0, 0.75), (1.0, 2.0**-40, 3.0, 1.0), (1.0, 1.0, 3.0, 2.0**-40),
-            (1.0, 2.0**-60, 1.5, 2.0**-60), (0.5, 2.0**60, 0.25, 1.0), (0.5, 1.0, 0.25, 2.0**60), (3.0, 1.0, -1.0, 1 / 3), (0.1, 0.2, 0.3, 0.4),
+    rows = [(1.0, 0.5, 0.0, 1.0), (0.0, 1.0, 1.0, 1.0), (1.0, 1.0, 1.0, 3.0), (2.0, 0.25, -2.0, 0.75), (1.0, 2.0**-40, 3.0, 1.0),
+            (1.0, 1.0, 3.0, 2.0**-40),
+            (1.0, 2.0**-60, 1.5, 2.0**-60), (0.5, 2.0**60, 0.25, 1.0), (0.5, 1.0, 0.25, 2.0**60), (3.0, 1.0, -1.0, 1 / 3),
+            (0.1, 0.2, 0.3, 0.4),
             (1000.0, 2.0**-10, -1000.0, 2.0**-10), (1.0, 0.5, -0.5, 0.25), (0.0, 2.0, 0.0, 3.0)]
     rows += [(draw.part(16, -64, 64), draw.power(-4, 3), draw.part(16, -64, 64), draw.power(-4, 3)) for _ in range(39)]
     bad = [((0.0, 0.0, 0.0, 1.0), "bad_variance"), ((0.0, 1.0, 0.0, 0.0), "bad_variance"), ((0.0, -1.0, 0.0, 1.0), "bad_variance"),
            ((0.0, 1.0, 0.0, -0.5), "bad_variance"), ((None, 1.0, 0.0, 1.0), "bad_number"), ((0.0, 1.0, 0.0, None), "bad_number")]
-    return [Case(dict(zip(("mean", "var", "r_mean", "r_var"), row, strict=True)), why) for row, why in [*((row, None) for row in rows), *bad]]
+    return [Case(dict(zip(("mean", "var", "r_mean", "r_var"), row, strict=True)), why) for row,
+            why in [*((row, None) for row in rows), *bad]]
 
 
 PERTURBED_GAUSSIAN = Function(
-    name="perturbed_gaussian", code="dpm_ref.posteriors.GaussianFactor", equation="(22), a Gaussian factor (denoising)", units="dimensionless",
-    definition="N(mean, var) times r(x) = N(x; r_mean, r_var), normalised: variance var r_var / (var + r_var), mean (mean r_var + r_mean var) / (var + r_var)",
+    name="perturbed_gaussian", code="dpm_ref.posteriors.GaussianFactor", equation="(22), a Gaussian factor (denoising)",
+    units="dimensionless",
+    definition="N(mean, var) times r(x) = N(x; r_mean, r_var), normalised: variance var r_var / (var + r_var), mean (mean r_var + "
+               "r_mean var) / (var + r_var)",
     inputs={"mean": "mean of the kernel", "var": "variance of the kernel", "r_mean": "mean of r", "r_var": "variance of r"},
     outputs={"mean": "mean of the product", "var": "variance of the product"},
     tolerance="64 eps times the absolute values of the terms of the mean; 64 eps of the variance", truth=gaussian, scale=gaussian_scale,
     terms=gaussian_scale, cases=gaussian_cases(),
     mistakes={
-        "weights_exchanged": Mistake("each mean weighted by its own variance", lambda x: (lambda m, v, a, b: {"mean": (m * v + a * b) / (v + b)})(
+        "weights_exchanged": Mistake("each mean weighted by its own variance",
+                                     lambda x: (lambda m, v, a, b: {"mean": (m * v + a * b) / (v + b)})(
             *numbers(x, "mean", "var", "r_mean", "r_var"))),
         "variances_added": Mistake("var + r_var, the variance of a sum", lambda x: {"var": mp.fsum(numbers(x, "var", "r_var"))}),
         "means_added": Mistake("mean + r_mean, the mean of a sum", lambda x: {"mean": mp.fsum(numbers(x, "mean", "r_mean"))}),
@@ -140,17 +159,21 @@ def first_order_scale(x: dict[str, Any], truth: dict[str, Any]) -> dict[str, Any
 
 def first_order_cases() -> list[Case]:
     draw = Draw("perturbed_gaussian_first_order")
-    rows = [(1.0, 0.5, 0.75), (0.0, 1.0, 1.0), (0.0, 0.25, -2.0), (1.0, 0.5, 0.0), (1.0, 0.25, -4.0), (-1.5, 0.25, 6.0 + 2.0**-20), (0.5, 2.0**-40, 3.0),
+    rows = [(1.0, 0.5, 0.75), (0.0, 1.0, 1.0), (0.0, 0.25, -2.0), (1.0, 0.5, 0.0), (1.0, 0.25, -4.0), (-1.5, 0.25, 6.0 + 2.0**-20),
+            (0.5, 2.0**-40, 3.0),
             (0.5, 2.0**-40, 2.0**40), (0.1, 0.2, 0.3), (0.0, 2.0**-100, 1.0), (1000.0, 4.0, -250.0 + 2.0**-12), (2.0, 1e-6, 1e6)]
     rows += [(draw.part(16, -64, 64), draw.power(-4, 3), draw.part(16, -64, 64)) for _ in range(43)]
-    bad = [((0.0, 0.0, 1.0), "bad_variance"), ((0.0, -1.0, 1.0), "bad_variance"), ((None, 1.0, 1.0), "bad_number"), ((0.0, 1.0, None), "bad_number")]
+    bad = [((0.0, 0.0, 1.0), "bad_variance"), ((0.0, -1.0, 1.0), "bad_variance"), ((None, 1.0, 1.0), "bad_number"),
+           ((0.0, 1.0, None), "bad_number")]
     return [Case(dict(zip(("mean", "var", "grad_log_r"), row, strict=True)), why) for row, why in [*((row, None) for row in rows), *bad]]
 
 
 FIRST_ORDER = Function(
-    name="perturbed_gaussian_first_order", code="dpm_ref.posteriors.LogFactor", equation="(22), r smooth: Table App.1", units="dimensionless",
+    name="perturbed_gaussian_first_order", code="dpm_ref.posteriors.LogFactor", equation="(22), r smooth: Table App.1",
+    units="dimensionless",
     definition="mean + var grad log r(mean): the mean of N(mean, var) multiplied by r, to first order in var",
-    inputs={"mean": "f_mu, the mean of the kernel", "var": "f_Sigma, the variance of the kernel", "grad_log_r": "the gradient of log r at f_mu"},
+    inputs={"mean": "f_mu, the mean of the kernel", "var": "f_Sigma, the variance of the kernel",
+            "grad_log_r": "the gradient of log r at f_mu"},
     outputs={"mean": "the shifted mean"}, tolerance="64 eps (|mean| + |var grad_log_r|)", truth=first_order, scale=first_order_scale,
     terms=first_order_scale, cases=first_order_cases(),
     mistakes={

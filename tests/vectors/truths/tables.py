@@ -4,7 +4,20 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from truths.functions import Case, Function, Mistake, changed, in_bits, multiplied, negative, numbers, of_output, one_early, one_late, reversed_schedule
+from truths.functions import (
+    Case,
+    Function,
+    Mistake,
+    changed,
+    in_bits,
+    multiplied,
+    negative,
+    numbers,
+    of_output,
+    one_early,
+    one_late,
+    reversed_schedule,
+)
 from truths.numbers import Draw, exact, mp
 
 
@@ -100,8 +113,10 @@ LOG_ABAR = Function(
         "bits_for_nats": in_bits(log_abar), "sign": negative(log_abar),
         "root_for_abar": Mistake("log sqrt(abar_t)", multiplied(log_abar, lambda x: mp.mpf(1) / 2)),
         "last_step_alone": Mistake("log(1 - beta_t) alone", lambda x: {"log_abar": mp.log(1 - tables(x).beta[x["t"]])}),
-        "rates_multiplied": Mistake("the product of beta_s, not of 1 - beta_s", lambda x: {"log_abar": mp.fsum(map(mp.log, exact(x["beta"][:x["t"]])))}),
-        "first_order": Mistake("-sum beta_s, which is log abar_t for small beta only", lambda x: {"log_abar": -mp.fsum(exact(x["beta"][:x["t"]]))}),
+        "rates_multiplied": Mistake("the product of beta_s, not of 1 - beta_s",
+                                    lambda x: {"log_abar": mp.fsum(map(mp.log, exact(x["beta"][:x["t"]])))}),
+        "first_order": Mistake("-sum beta_s, which is log abar_t for small beta only",
+                               lambda x: {"log_abar": -mp.fsum(exact(x["beta"][:x["t"]]))}),
     })
 
 ONE_MINUS_ABAR = Function(
@@ -110,7 +125,8 @@ ONE_MINUS_ABAR = Function(
     outputs={"one_minus_abar": "1 - abar_t"}, tolerance="(64 + 4 T) eps |one_minus_abar|; nothing cancels in -expm1(sum of log1p(-beta))",
     truth=one_minus_abar, terms=lambda x, truth: {"one_minus_abar": 1 + tables(x).abar[x["t"]]}, scale=of_output, cases=TABLE_CASES,
     mistakes={
-        "one_early": one_early(one_minus_abar), "one_late": one_late(one_minus_abar), "reversed_schedule": reversed_schedule(one_minus_abar),
+        "one_early": one_early(one_minus_abar), "one_late": one_late(one_minus_abar),
+        "reversed_schedule": reversed_schedule(one_minus_abar),
         "abar_for_complement": Mistake("abar_t", lambda x: {"one_minus_abar": tables(x).abar[x["t"]]}),
         "std_for_var": Mistake("sqrt(1 - abar_t)", lambda x: {"one_minus_abar": mp.sqrt(1 - tables(x).abar[x["t"]])}),
         "root_of_abar": Mistake("1 - sqrt(abar_t)", lambda x: {"one_minus_abar": 1 - mp.sqrt(tables(x).abar[x["t"]])}),
@@ -179,10 +195,12 @@ LINEAR = Function(
     inputs=schedule_inputs(first="beta_1, in (0, 1)", last="beta_T, in (0, 1)"), outputs={"beta": "beta_t"},
     tolerance="64 eps (first + |last - first| (t - 1) / (T - 1))", truth=beta_linear, scale=linear_scale, terms=linear_scale,
     cases=in_schedules(LINEAR_DRAW, [
-        (5, {"first": 0.125, "last": 0.5}), (4, {"first": 0.0625, "last": 0.75}), (1, {"first": 0.25, "last": 0.5}), (2, {"first": 0.25, "last": 0.5}),
+        (5, {"first": 0.125, "last": 0.5}), (4, {"first": 0.0625, "last": 0.75}), (1, {"first": 0.25, "last": 0.5}),
+        (2, {"first": 0.25, "last": 0.5}),
         (1000, {"first": 0.0001, "last": 0.02}), (1000, {"first": 2.0**-13, "last": 5 / 256}), (40, {"first": 2.0**-10, "last": 0.25}),
         (10, {"first": 2.0**-60, "last": 0.5}), (10, {"first": 0.5, "last": 2.0**-60}), (3, {"first": 0.375, "last": 0.375}),
-        (7, {"first": 2.0**-40, "last": 2.0**-30}), (100, {"first": 2.0**-20, "last": 1 - 2.0**-20}), (1000, {"first": 0.75, "last": 0.0625})]
+        (7, {"first": 2.0**-40, "last": 2.0**-30}), (100, {"first": 2.0**-20, "last": 1 - 2.0**-20}),
+        (1000, {"first": 0.75, "last": 0.0625})]
         + [(LINEAR_DRAW.integer(3, 20), {"first": LINEAR_DRAW.part(64), "last": LINEAR_DRAW.part(64)}) for _ in range(5)])
     + bad_schedules({"first": 0.25, "last": 0.5}) + [
         Case({"T": 5, "t": 2, "first": first, "last": last}, why) for first, last, why in (
@@ -221,18 +239,22 @@ def abar_cosine(x: dict[str, Any]) -> dict[str, Any]:
 COSINE_DRAW = Draw("schedule_cosine")
 FLOAT32_OFFSET, FLOAT32_LARGEST = 0.00800000037997961, 0.9990000128746033
 COSINE = Function(
-    name="schedule_cosine", code="dpm_ref.schedules.cosine", equation="2.4.1, a fixed choice of beta (Nichol and Dhariwal 2021, equation 17)",
+    name="schedule_cosine", code="dpm_ref.schedules.cosine",
+    equation="2.4.1, a fixed choice of beta (Nichol and Dhariwal 2021, equation 17)",
     units="dimensionless",
     definition="beta_t = min( 1 - f(t/T) / f((t-1)/T), largest ), f(u) = cos^2( (pi/2) (u + offset) / (1 + offset) )",
-    inputs=schedule_inputs(offset="keeps beta_1 away from 0, in (0, 1)", largest="the cap on beta_t, in (0, 1)"), outputs={"beta": "beta_t"},
+    inputs=schedule_inputs(offset="keeps beta_1 away from 0, in (0, 1)", largest="the cap on beta_t, in (0, 1)"),
+    outputs={"beta": "beta_t"},
     tolerance="64 T eps |beta|: an angle between 0 and pi/2 is known to eps, a step of it to T eps, and its cosine near pi/2 no better",
     truth=beta_cosine, scale=lambda x, truth: {"beta": x["T"] * truth["beta"]},
     terms=lambda x, truth: {"beta": 2 - truth["beta"]},
     cases=in_schedules(COSINE_DRAW, [
-        (5, {"offset": 0.0078125, "largest": 0.9990234375}), (4, {"offset": 0.125, "largest": 0.5}), (1, {"offset": 0.0078125, "largest": 0.875}),
+        (5, {"offset": 0.0078125, "largest": 0.9990234375}), (4, {"offset": 0.125, "largest": 0.5}),
+        (1, {"offset": 0.0078125, "largest": 0.875}),
         (2, {"offset": 0.0078125, "largest": 0.9990234375}), (1000, {"offset": 0.008, "largest": 0.999}),
         (1000, {"offset": FLOAT32_OFFSET, "largest": FLOAT32_LARGEST}), (40, {"offset": FLOAT32_OFFSET, "largest": FLOAT32_LARGEST}),
-        (100, {"offset": 2.0**-20, "largest": 1 - 2.0**-20}), (50, {"offset": 0.75, "largest": 0.75}), (3, {"offset": 0.5, "largest": 0.25}),
+        (100, {"offset": 2.0**-20, "largest": 1 - 2.0**-20}), (50, {"offset": 0.75, "largest": 0.75}),
+        (3, {"offset": 0.5, "largest": 0.25}),
         (1000, {"offset": 2.0**-20, "largest": 0.5}), (4000, {"offset": 0.0078125, "largest": 0.9990234375})]
         + [(COSINE_DRAW.integer(3, 60), {"offset": COSINE_DRAW.part(64), "largest": COSINE_DRAW.part(64, 48)}) for _ in range(4)])
     + bad_schedules({"offset": 0.0078125, "largest": 0.875}) + [
@@ -276,19 +298,23 @@ def beta_abar(x: dict[str, Any]) -> dict[str, Any]:
 
 SNR_DRAW = Draw("schedule_log_snr_linear")
 LOG_SNR = Function(
-    name="schedule_log_snr_linear", code="dpm_ref.schedules.log_snr_linear", equation="2.4.1, a fixed choice of beta", units="dimensionless",
+    name="schedule_log_snr_linear", code="dpm_ref.schedules.log_snr_linear", equation="2.4.1, a fixed choice of beta",
+    units="dimensionless",
     definition="log( abar_t / (1 - abar_t) ) is linear in t = 1..T, from abar_1 = 1 - beta1 to abar_T; beta_1 = beta1, "
                "beta_t = 1 - abar_t / abar_{t-1}",
     inputs=schedule_inputs(beta1="beta_1, in (0, 1)", abar_T="abar_T, in (0, 1 - beta1)") | {"T": "the number of steps, >= 2"},
     outputs={"beta": "beta_t"},
-    tolerance="64 T eps (1 + |l_1| + |l_T|) |beta|, l_t the log ratio at t: l is known to eps of its largest value, and a step of it is 1/T of it or so",
+    tolerance="64 T eps (1 + |l_1| + |l_T|) |beta|, l_t the log ratio at t: l is known to eps of its largest value, and a step of it "
+              "is 1/T of it or so",
     truth=beta_log_snr,
     scale=lambda x, truth: {"beta": x["T"] * (1 + abs(logit(exact(x["beta1"]))) + abs(logit(exact(x["abar_T"])))) * truth["beta"]},
     terms=lambda x, truth: {"beta": 2 - truth["beta"]},
     cases=in_schedules(SNR_DRAW, [
         (5, {"beta1": 0.0625, "abar_T": 0.25}), (2, {"beta1": 0.25, "abar_T": 0.125}), (3, {"beta1": 0.125, "abar_T": 0.5}),
-        (40, {"beta1": 1e-5, "abar_T": 1e-3}), (40, {"beta1": 2.0**-17, "abar_T": 2.0**-10}), (1000, {"beta1": 2.0**-14, "abar_T": 2.0**-10}),
-        (1000, {"beta1": 2.0**-40, "abar_T": 2.0**-40}), (10, {"beta1": 2.0**-100, "abar_T": 2.0**-100}), (4, {"beta1": 0.5, "abar_T": 0.4375}),
+        (40, {"beta1": 1e-5, "abar_T": 1e-3}), (40, {"beta1": 2.0**-17, "abar_T": 2.0**-10}),
+        (1000, {"beta1": 2.0**-14, "abar_T": 2.0**-10}),
+        (1000, {"beta1": 2.0**-40, "abar_T": 2.0**-40}), (10, {"beta1": 2.0**-100, "abar_T": 2.0**-100}),
+        (4, {"beta1": 0.5, "abar_T": 0.4375}),
         (100, {"beta1": 2.0**-24, "abar_T": 0.875})]
         + [(SNR_DRAW.integer(3, 60), {"beta1": SNR_DRAW.part(64, 1, 24), "abar_T": SNR_DRAW.part(64, 1, 32)}) for _ in range(5)])
     + bad_schedules({"beta1": 0.0625, "abar_T": 0.25}, least=2) + [
