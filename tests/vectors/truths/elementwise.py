@@ -1,5 +1,6 @@
 """Divergences and entropies of one component, and the log of a mean of weights: the terms of equations (9), (14) and (24)."""
 
+from fractions import Fraction
 from typing import Any
 
 from truths.functions import Case, Function, Mistake, changed, in_bits, multiplied, negative, numbers, of_output
@@ -93,7 +94,7 @@ def gaussian_entropy_terms(x: dict[str, Any], _: Any) -> dict[str, Any]:
 
 def gaussian_entropy_cases() -> list[Case]:
     draw = Draw("gaussian_entropy")
-    values = [2.0, 1.0, 0.5, 0.25, 4.0, 3.0, 100.0, 1.0 + 2.0**-23, 1.0 - 2.0**-24, 2.0**-126, 2.0**127, 2.0**-60, 2.0**60, 1e-12, 1e12,
+    values = [2.0, 1.0, 0.5, 0.25, 4.0, 3.0, 100.0, 1.0 + 2.0**-23, 1.0 - 2.0**-24, 2.0**-120, 2.0**120, 2.0**-60, 2.0**60, 1e-12, 1e12,
               0.1]
     values += [15345 / 2**18, 245520 / 2**22, 0.05854983, 0.0585498315243192, 982084 / 2**24]  # 1 / (2 pi e), where the entropy vanishes
     values += [draw.power(-6, 6) for _ in range(26)] + [draw.power(-60, 60) for _ in range(9)]
@@ -129,6 +130,11 @@ def logs(x: dict[str, Any], name: str) -> tuple[Any, Any, Any, Any]:
     return (small, large, log_small, log_large) if first <= second else (large, small, log_large, log_small)
 
 
+def is_rounded(x: dict[str, Any], name: str) -> int:
+    """1 where the larger member of a pair is given rounded, as its logarithm then is known to eps of 1; else 0."""
+    return int(Fraction(x[name + "1"]) + Fraction(x[name + "0"]) != 1)
+
+
 def times(p: Any, log: Any) -> Any:
     """p log, 0 where p is 0."""
     return p * log if p else mp.mpf(0)
@@ -143,7 +149,7 @@ def bernoulli_kl_terms(x: dict[str, Any], truth: dict[str, Any]) -> dict[str, An
     if mp.isinf(truth["kl"]):
         return truth
     (q1, q0, lq1, lq0), (_, _, lp1, lp0) = logs(x, "q"), logs(x, "p")
-    return {"kl": abs(times(q1, lq1 - lp1)) + abs(times(q0, lq0 - lp0))}
+    return {"kl": abs(times(q1, lq1 - lp1)) + abs(times(q0, lq0 - lp0)) + is_rounded(x, "q") + is_rounded(x, "p")}
 
 
 def bernoulli_kl_first(x: dict[str, Any]) -> dict[str, Any]:
@@ -242,7 +248,8 @@ BERNOULLI_ENTROPY = Function(
     name="bernoulli_entropy", code="dpm_ref.bounds.bernoulli_entropy", equation="the entropies of (14) and (24), binomial column",
     units="nats", definition="H( B(p) ) = -p1 log p1 - p0 log p0, with 0 log 0 = 0. " + PAIRS,
     inputs={"p1": "P(x = 1)", "p0": "P(x = 0)"}, outputs={"entropy": "the entropy"}, tolerance="64 eps |entropy|",
-    truth=bernoulli_entropy, scale=of_output, cases=bernoulli_entropy_cases(),
+    truth=bernoulli_entropy, scale=of_output, terms=lambda x, truth: {"entropy": truth["entropy"] + is_rounded(x, "p")},
+    cases=bernoulli_entropy_cases(),
     mistakes={
         "bits_for_nats": in_bits(bernoulli_entropy),
         "first_term_alone": Mistake("-p1 log p1 alone", bernoulli_entropy_first),

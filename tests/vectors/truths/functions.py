@@ -20,7 +20,7 @@ FLAGS = {
     "smoke": "run these first: one vector of every function, without hard cases",
     "not_float32": "some input is no float32",
     "tiny": "a rate, a variance or a probability other than 0 lies below 1e-6",
-    "cancellation": "the terms of the textbook formula are more than 1000 times their sum, so that it loses digits in floating point",
+    "cancellation": "the terms of the textbook formula are more than 20 times their sum, so that it can lose digits in floating point",
     "limit": "an end of the range: a probability of 0 or 1, a rate of 1, a single step, or an output that is 0 or infinite",
     "long": "a thousand steps",
     "bad_variance": "invalid: a variance is not positive, so that the law has no density",
@@ -141,7 +141,7 @@ class Function:
             yield "tiny"
         if self.terms is not None:
             terms = self.terms(x, truth)
-            if any(mp.isfinite(right) and right and total > 1000 * abs(right)
+            if any(mp.isfinite(right) and right and total > 20 * abs(right)
                    for name in terms for total, right in zip(leaves(terms[name]), leaves(truth[name]), strict=True)):
                 yield "cancellation"
         if at_limit(x, [leaf for leaf in leaves(truth) if not isinstance(leaf, bool)]):
