@@ -29,7 +29,7 @@ ROOT = FOLDER.parent.parent
 NAMES = [function.name for function in generate.FUNCTIONS]
 NODE = shutil.which("node")
 NEEDS_NODE = pytest.mark.skipif(NODE is None, reason="node is not here")
-PRODUCTS = ("perturbed_bernoulli", "perturbed_gaussian", "perturbed_gaussian_first_order")
+PRODUCTS = ("perturbed_bernoulli", "perturbed_gaussian", "perturbed_gaussian_first_order", "tempered_factor")
 
 
 def vectors(name, folder=FOLDER):
@@ -118,7 +118,16 @@ def table_lower_bound(x):
 
 def table_log_likelihood(x):
     model = table_model(x)
-    return {"log_likelihood": model.log_likelihood()[rows_of(model.diffusion, x["x0"])].tolist()}
+    rows = rows_of(model.diffusion, x["x0"])
+    data = exact.BinaryData(model.diffusion, np.bincount(rows, minlength=2 ** len(x["prior"])) / len(rows))
+    return {"log_likelihood": model.log_likelihood()[rows].tolist(), "L": model.averages(data).log_likelihood}
+
+
+def perturbed_kernel(x):
+    """(21) from the package's enumerated model."""
+    model, (r, r_next) = table_model(x), (np.array(x[name]) for name in ("r", "r_next"))
+    z, z_next = model.marginal(x["t"]) @ r, model.marginal(x["t"] + 1) @ r_next
+    return {"kernel": (model.reverse_matrix(x["t"] + 1) * z_next * r / (z * r_next[:, None])).tolist()}
 
 
 def log_weight_of_bits(x):
@@ -142,6 +151,9 @@ def product(name):
         if name == "perturbed_gaussian":
             law = posteriors.GaussianFactor([x["r_mean"]], [x["r_var"]]).multiply(Gaussian([x["mean"]], [x["var"]])).law
             return {"mean": float(law.mean[0]), "var": float(law.var[0])}
+        if name == "tempered_factor":
+            r = posteriors.BernoulliFactor([x["r"]], [1.0])
+            return {"r_t": float(np.exp(posteriors.tempered(r, x["T"])(x["t"]).log_r([1.0])))}
         slope = np.array([x["grad_log_r"]], dtype=float)
         law = posteriors.LogFactor(lambda v: np.zeros(v.shape[:-1]),
                                    lambda v: np.broadcast_to(slope, v.shape)).multiply(Gaussian([x["mean"]], [x["var"]])).law
@@ -180,6 +192,7 @@ PACKAGE = {
     "binomial_lower_bound": table_lower_bound,
     "binomial_log_likelihood": table_log_likelihood,
     "binomial_log_weight": log_weight_of_bits,
+    "perturbed_kernel": perturbed_kernel,
     **{name: product(name) for name in PRODUCTS},
 }
 

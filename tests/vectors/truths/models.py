@@ -566,18 +566,29 @@ def table_marginal(x: dict[str, Any], last: int = 0) -> dict[tuple[int, ...], An
     return law
 
 
+def with_average(values: list[Any]) -> dict[str, Any]:
+    """log p(x^0) of each vector, and L."""
+    return {"log_likelihood": values, "L": mp.fsum(values) / len(values)}
+
+
 def table_log_likelihood(x: dict[str, Any], last: int = 0) -> dict[str, Any]:
     law = table_marginal(x, last)
-    return {"log_likelihood": [mp.log(law[tuple(row)]) for row in x["x0"]]}
+    return with_average([mp.log(law[tuple(row)]) for row in x["x0"]])
+
+
+def table_likelihood_scale(x: dict[str, Any], truth: dict[str, Any]) -> dict[str, Any]:
+    sizes = [1 + abs(value) for value in truth["log_likelihood"]]
+    return {"log_likelihood": sizes, "L": max(sizes)}
 
 
 BINOMIAL_LIKELIHOOD = Function(
-    name="binomial_log_likelihood", code="dpm_ref.exact.BinaryModel.log_likelihood", equation="2.2, (6)", units="nats",
-    definition="log p(x^0), p(x^0) = sum over x^{1..T} of pi(x^T) prod_t p(x^{t-1}|x^t), all states enumerated; p(x^0|x^1) = T_pi",
-    inputs=TABLE_INPUTS | {"x0": "the data, a list of vectors of bits"}, outputs={"log_likelihood": "log p(x^0) of each vector of x0"},
+    name="binomial_log_likelihood", code="dpm_ref.exact.BinaryModel.log_likelihood", equation="2.2, (6), (10)", units="nats",
+    definition="log p(x^0), p(x^0) = sum over x^{1..T} of pi(x^T) prod_t p(x^{t-1}|x^t), all states enumerated; p(x^0|x^1) = T_pi; "
+               "L = E_{q(x^0)} log p(x^0), the data being the vectors of x0",
+    inputs=TABLE_INPUTS | {"x0": "the data, a list of vectors of bits"},
+    outputs={"log_likelihood": "log p(x^0) of each vector of x0", "L": "their mean"},
     tolerance="(64 + 4 T) eps (1 + |log_likelihood|); p(x^0) is a sum of positive terms", truth=table_log_likelihood,
-    scale=lambda x, truth: {"log_likelihood": [1 + abs(value) for value in truth["log_likelihood"]]},
-    cases=table_cases("binomial_log_likelihood", 34),
+    scale=table_likelihood_scale, cases=table_cases("binomial_log_likelihood", 34),
     mistakes={
         "reversed_schedule": reversed_schedule(table_log_likelihood), "half_for_prior": half_for_prior(table_log_likelihood),
         "tables_backwards": tables_backwards(table_log_likelihood), "states_backwards": states_backwards(table_log_likelihood),
@@ -586,12 +597,13 @@ BINOMIAL_LIKELIHOOD = Function(
         "mean_for_sum": Mistake("divided by the number of bits", multiplied(table_log_likelihood, lambda x: mp.mpf(1) / len(x["prior"]))),
         "edge_left_out": Mistake("the law of x^1 for that of x^0: the last step left out", lambda x: table_log_likelihood(x, 1)),
         "x0_not_in_the_integrand": Mistake("p(x^0) as the sum of p(x^{1..T}), which is 1",
-                                           lambda x: {"log_likelihood": [mp.mpf(0)] * len(x["x0"])}),
-        "prior_for_model": Mistake("log pi(x^0)", lambda x: (lambda law: {"log_likelihood": [mp.log(law[tuple(row)]) for row in x["x0"]]})(
-            table_marginal(x, len(x["beta"])))),
+                                           lambda x: with_average([mp.mpf(0)] * len(x["x0"]))),
+        "prior_for_model": Mistake("log pi(x^0)", lambda x: table_log_likelihood(x, len(x["beta"]))),
         "probability_for_log": Mistake("p(x^0), not its logarithm",
-                                       lambda x: {"log_likelihood": [mp.exp(v) for v in table_log_likelihood(x)["log_likelihood"]]}),
-        "bound_for_likelihood": Mistake("K(x^0) for log p(x^0)", lambda x: {"log_likelihood": table_bound(x)["K"]}),
+                                       lambda x: with_average([mp.exp(v) for v in table_log_likelihood(x)["log_likelihood"]])),
+        "bound_for_likelihood": Mistake("K(x^0) for log p(x^0)", lambda x: with_average(table_bound(x)["K"])),
+        "not_weighted_by_the_data": Mistake("L as the sum of log p over all states, without q(x^0)",
+                                            lambda x: {"L": mp.fsum(map(mp.log, table_marginal(x).values()))}),
     })
 
 

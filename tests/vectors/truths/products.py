@@ -1,9 +1,11 @@
-"""Section 2.5: a reverse kernel multiplied by r and normalised, for bits, for a Gaussian factor, and to first order for a smooth r."""
+"""Section 2.5: a reverse kernel multiplied by r, for bits, for a Gaussian factor and to first order for a smooth r; r over time; (21)."""
 
 from typing import Any
 
+from truths import models
 from truths.functions import Case, Function, Mistake, changed, numbers
-from truths.numbers import Draw, mapped, mp
+from truths.numbers import Draw, exact, mapped, mp
+from truths.tables import drawn_schedule
 
 SMALL = 2.0**-100
 
@@ -187,4 +189,103 @@ FIRST_ORDER = Function(
         "mean_left_out": Mistake("the shift alone", lambda x: {"mean": numbers(x, "var")[0] * numbers(x, "grad_log_r")[0]}),
     })
 
-FUNCTIONS = [PERTURBED_BERNOULLI, PERTURBED_GAUSSIAN, FIRST_ORDER]
+# r at time t, and the exact kernel that goes with any choice of it
+
+
+def tempered(x: dict[str, Any]) -> dict[str, Any]:
+    (r,) = numbers(x, "r")
+    return {"r_t": r ** (mp.mpf(x["T"] - x["t"]) / x["T"])}
+
+
+def tempered_cases() -> list[Case]:
+    draw = Draw("tempered_factor")
+    rows = [(0.25, 4, 1), (0.25, 4, 0), (0.25, 4, 4), (1.0, 4, 2), (2.0, 1, 0), (2.0, 1, 1), (0.5, 2, 1), (1.0078125, 1000, 999),
+            (1.0078125, 1000, 1),
+            (2.0**-100, 5, 2), (2.0**100, 5, 3), (1 + 2.0**-20, 10, 3), (1e-30, 7, 5), (0.1, 40, 13)]
+    rows += [(draw.power(-6, 5), T, draw.integer(0, T)) for T in (draw.integer(2, 50) for _ in range(40))]
+    bad = [((-0.5, 4, 1), "bad_factor"), ((0.5, 0, 0), "bad_time"), ((0.5, 4, 5), "bad_time"), ((0.5, 4, -1), "bad_time"),
+           ((0.5, 4, 1.5), "bad_time"), ((None, 4, 1), "bad_number")]
+    return [Case(dict(zip(("r", "T", "t"), row, strict=True)), why) for row, why in [*((row, None) for row in rows), *bad]]
+
+
+TEMPERED = Function(
+    name="tempered_factor", code="dpm_ref.posteriors.tempered", equation="2.5", units="dimensionless",
+    definition="r(x^t) = r(x^0)^((T - t) / T), the same function of either state, so that p~(x^T) = pi",
+    inputs={"r": "r at the state, > 0", "T": "the number of steps, >= 1", "t": "the time, an integer in 0..T"}, outputs={"r_t": "r(x^t)"},
+    tolerance="64 eps (1 + |log r|) r_t", truth=tempered, cases=tempered_cases(),
+    scale=lambda x, truth: {"r_t": truth["r_t"] * (1 + abs(mp.log(numbers(x, "r")[0])))},
+    mistakes={
+        "factor_for_exponent": Mistake("r (T - t) / T", lambda x: {"r_t": numbers(x, "r")[0] * (x["T"] - x["t"]) / x["T"]}),
+        "time_turned": Mistake("r^(t / T)", changed(tempered, t=lambda x: x["T"] - x["t"])),
+        "one_early": Mistake("t - 1 for t", changed(tempered, t=lambda x: x["t"] - 1 if x["t"] else None)),
+        "one_late": Mistake("t + 1 for t", changed(tempered, t=lambda x: x["t"] + 1 if x["t"] < x["T"] else None)),
+        "constant": Mistake("r at every t", lambda x: {"r_t": numbers(x, "r")[0]}),
+        "not_divided": Mistake("r^(T - t)", lambda x: {"r_t": numbers(x, "r")[0] ** (x["T"] - x["t"])}),
+        "logarithm": Mistake("log r(x^t)", lambda x: {"r_t": mp.log(tempered(x)["r_t"])}),
+    })
+
+
+def perturbed_kernel(x: dict[str, Any], part: Any = lambda p, z, z_next, r, r_next, p_next: p * z_next * r / (z * r_next)) -> dict[str,
+                                                                                                                                   Any]:
+    """(21) for every x^{t+1} and x^t, or another combination of what it is made of."""
+    t = x["t"]
+    here, after = models.table_marginal(x, t), models.table_marginal(x, t + 1)
+    r, r_next = (dict(zip(law, exact(x[name]), strict=True)) for name, law in (("r", here), ("r_next", after)))
+    z, z_next = (mp.fsum(p * factor[state] for state, p in law.items()) for law, factor in ((here, r), (after, r_next)))
+    return {"kernel": [[part(models.table_step(x, t + 1, before, state), z, z_next, r[before], r_next[state], after[state])
+                        for before in here]
+                       for state in after]}
+
+
+def rows_normalised(x: dict[str, Any]) -> dict[str, Any]:
+    rows = perturbed_kernel(x, lambda p, z, z_next, r, r_next, p_next: p * r)["kernel"]
+    return {"kernel": [[p / mp.fsum(row) for p in row] for row in rows]}
+
+
+def with_r(x: dict[str, Any], t: int, draw: Draw) -> dict[str, Any]:
+    """A model, without data, and r at either time."""
+    n = 2 ** len(x["prior"])
+    return {**models.without_data(x), "t": t, "r": [draw.power(-2, 2) for _ in range(n)], "r_next": [draw.power(-2, 2) for _ in range(n)]}
+
+
+def perturbed_kernel_cases() -> list[Case]:
+    draw = Draw("perturbed_kernel")
+    cases = [Case(with_r(models.GOOD_TABLE, t, draw)) for t in (1, 0)]
+    for k in range(44):
+        d = 2 if k % 6 == 5 else 1
+        model = models.table_model(draw, drawn_schedule(draw, 16, 4), [draw.part(16) for _ in range(d)], 1)
+        cases.append(Case(with_r(model, draw.integer(0, len(model["beta"]) - 1), draw)))
+    good = with_r(models.GOOD_TABLE, 1, draw)
+    return cases + models.bad_tables(good) + [Case({**good, "t": t}, "bad_time") for t in (-1, 2, 0.5)]
+
+
+PERTURBED_KERNEL = Function(
+    name="perturbed_kernel", code="dpm_ref.exact.BinaryModel", equation="(21)", units="dimensionless",
+    definition="p~(x^t|x^{t+1}) = p(x^t|x^{t+1}) Z_{t+1} r(x^t) / ( Z_t r(x^{t+1}) ), Z_t = sum over x^t of p(x^t) r(x^t), a model of "
+               "bits with "
+               "all states enumerated, p(x^0|x^1) = T_pi; it carries p(x^{t+1}) r(x^{t+1}) / Z_{t+1} to p(x^t) r(x^t) / Z_t",
+    inputs=models.TABLE_INPUTS | {"t": "the time, an integer in 0..T-1", "r": "r(x^t) of every state, > 0",
+                                  "r_next": "r(x^{t+1}) of every state, > 0"},
+    outputs={"kernel": "p~ at [x^{t+1}][x^t], states in the order of their numbers"},
+    tolerance="(64 + 4 T) eps of each number; all sums are of positive terms", truth=perturbed_kernel,
+    scale=lambda x, truth: truth, cases=perturbed_kernel_cases(),
+    mistakes={
+        "r_exchanged": Mistake("r(x^t) and r(x^{t+1}) exchanged",
+                               lambda x: perturbed_kernel(x, lambda p, z, z_next, r, r_next, p_next: p * z_next * r_next / (z * r))),
+        "normalisers_exchanged": Mistake("Z_t and Z_{t+1} exchanged",
+                                         lambda x: perturbed_kernel(x, lambda p, z, z_next, r, r_next,
+                                                                    p_next: p * z * r / (z_next * r_next))),
+        "normalisers_left_out": Mistake("Z_t and Z_{t+1} left out",
+                                        lambda x: perturbed_kernel(x, lambda p, z, z_next, r, r_next, p_next: p * r / r_next)),
+        "multiplied_by_the_marginal": Mistake("multiplied by p(x^{t+1})", lambda x: perturbed_kernel(
+            x, lambda p, z, z_next, r, r_next, p_next: p_next * p * z_next * r / (z * r_next))),
+        "next_r_left_out": Mistake("not divided by r(x^{t+1})",
+                                   lambda x: perturbed_kernel(x, lambda p, z, z_next, r, r_next, p_next: p * z_next * r / z)),
+        "rows_normalised": Mistake("(22) for (21): each row made to sum to 1", rows_normalised),
+        "r_ignored": Mistake("the kernel itself", lambda x: perturbed_kernel(x, lambda p, z, z_next, r, r_next, p_next: p)),
+        "half_for_prior": models.half_for_prior(perturbed_kernel),
+        "one_late": Mistake("the model at t + 1 for t",
+                            changed(perturbed_kernel, t=lambda x: x["t"] + 1 if x["t"] + 1 < len(x["beta"]) else None)),
+    })
+
+FUNCTIONS = [PERTURBED_BERNOULLI, PERTURBED_GAUSSIAN, FIRST_ORDER, TEMPERED, PERTURBED_KERNEL]
