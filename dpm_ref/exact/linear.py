@@ -112,11 +112,10 @@ class LinearModel:
         """E_{q(x^{t-1},x^t|x^0)} log p(x^{t-1} | x^t), t in 1..T, at x0 (..., d): shape (...), nats. Section 2.4."""
         x0, t = self._data(x0), _doors.one_time("t", t, 1, self.diffusion.T)
         A, b, S = self.kernels[t - 1]
-        scale, var = _scale_and_var(self.diffusion, t)
+        rate = self.diffusion.beta[t - 1]
         scale_prev, var_prev = _scale_and_var(self.diffusion, t - 1)
-        cross = np.sqrt(1.0 - self.diffusion.beta[t - 1]) * var_prev * A
-        spread = var_prev * np.eye(self.d) + var * A @ A.T - cross - cross.T
-        return _log_normal(scale_prev * x0 - scale * x0 @ A.T - b, S, spread)
+        undone = np.eye(self.d) - np.sqrt(1.0 - rate) * A  # the residual is undone x^{t-1} - sqrt(beta) A noise - b: squares add up
+        return _log_normal(scale_prev * x0 @ undone.T - b, S, var_prev * undone @ undone.T + rate * A @ A.T)
 
     def lower_bound(self, x0: npt.ArrayLike) -> Array:
         """K(x^0) at x0 (..., d): shape (...), nats, without preconditions. Equation (10)."""
