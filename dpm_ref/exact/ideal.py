@@ -29,7 +29,7 @@ from dpm_ref.exact._lumping import lumped_states
 from dpm_ref.exact.finite import FiniteData
 
 __all__ = ["Estimate", "IdealBound", "ideal_bound", "ideal_bound_by_enumeration", "reversal_bound",
-           "reversal_bound_by_enumeration", "entropy", "entropy_by_enumeration", "SHIFTS"]
+           "reversal_bound_by_enumeration", "entropy", "entropy_by_enumeration", "SHIFTS", "lattice"]
 
 SHIFTS = 16  # independent shifts of the lattice behind one standard error
 
@@ -258,11 +258,11 @@ def _reversal(data: FiniteData, first_entropy: float, last_entropy: float) -> fl
 def _average(data: FiniteData, t: int, function: Callable[[Array, int], Array], n_points: int,
              rng: np.random.Generator) -> Array:
     """E function(x^t) under q(x^t), once for every shift: (SHIFTS,)."""
-    lattice = _lattice(n_points, 1 + data.atoms.shape[1])
-    return np.array([function(data.draw((lattice + rng.random(lattice.shape[1])) % 1.0, t), t).mean() for _ in range(SHIFTS)])
+    points = lattice(n_points, 1 + data.atoms.shape[1])
+    return np.array([function(data.draw((points + rng.random(points.shape[1])) % 1.0, t), t).mean() for _ in range(SHIFTS)])
 
 
-def _lattice(n: int, dimensions: int) -> Array:
+def lattice(n: int, dimensions: int) -> Array:
     """n points in the unit cube, i (g^-1, g^-2, ...) mod 1 with g^(dimensions+1) = g + 1; the first coordinate i / n."""
     g = 2.0
     for _ in range(64):
