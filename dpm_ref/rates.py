@@ -53,7 +53,7 @@ def log_steps(beta: npt.ArrayLike) -> Array:
     Section 2.4.1.
 
     >>> print(log_steps([0.5, 0.5, 0.5]).round(6))
-    [0.094048 0.166184]
+    [ 0.094048 -0.165703]
     """
     schedule = Schedule(beta)
     if schedule.T < 2 or (schedule.beta == 1).any():

@@ -83,7 +83,7 @@ class ScheduleSearch:
     >>> search = ScheduleSearch([[0.0]], spread=4.0, beta1=0.01, abar_T=0.01, grid=50, n_samples=16, rng=np.random.default_rng(0))
     >>> best = search.best(3)
     >>> print(best.beta.shape, "%.4f" % best.value)
-    (3,) -2.1226
+    (3,) -2.1235
     """
 
     def __init__(self, atoms: npt.ArrayLike, *, spread: npt.ArrayLike = 0.0, beta1: float, abar_T: float = 1e-3, grid: int = 400,

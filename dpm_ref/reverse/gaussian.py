@@ -133,7 +133,8 @@ class GaussianReverse:
         kappa, error, u = rows(self._kappa, t, out), out[..., :d] - draw.target, np.exp(out[..., d:])
         by_theta, by_kappa = np.zeros((2, T - 1), np.result_type(out, np.float64))
         np.add.at(by_theta, of, -(dinputs * draw.target + dout[..., :d] * draw.xt).sum((1, 2)))
-        np.add.at(by_kappa, of, 0.5 * ((error * error + kappa * u * u) / (1.0 + kappa * u) ** 2).sum((1, 2)))
+        v = 1.0 + kappa * u
+        np.add.at(by_kappa, of, 0.5 * ((error / v) ** 2 + kappa * u / v * (u / v)).sum((1, 2)))
         before = np.arange(1, T)
         by_log_abar = -0.5 * by_theta * self._kept / self._lost
         by_log_abar[:-1] += (by_kappa * self._kappa / diffusion.one_minus_abar(before))[1:]
