@@ -4,6 +4,8 @@
     ideal        K*, the K of the ideal kernel, max K, that of the exact reversal, and H_q(X^t), by lattices or by enumeration
     binary       all 2^d states of d bits: log p(x^0), K and (14) of any model, every entropy of any data
     linear       linear-Gaussian chains, full covariances: the same by algebra
+    gaps         what keeps K below -H(X^0), step by step
+    best         the schedule with the largest K*, by dynamic programming
     attainable   the bounds on the largest K that follow from (24)
 
 Three roads meet here: sums over states, integrals over a line or a lattice, and algebra. Where two of them apply they must agree, and
@@ -24,8 +26,10 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.4 an
 """
 
 from dpm_ref.exact.attainable import AttainableBound, attainable_bound
+from dpm_ref.exact.best import BestSchedule, ScheduleSearch
 from dpm_ref.exact.binary import Averages, BinaryData, BinaryModel, binary_states, state_probabilities
 from dpm_ref.exact.finite import FiniteData
+from dpm_ref.exact.gaps import Gap, gap, gap_by_enumeration
 from dpm_ref.exact.ideal import (
     Estimate,
     IdealBound,
@@ -39,6 +43,6 @@ from dpm_ref.exact.ideal import (
 from dpm_ref.exact.linear import GaussianData, LinearKernel, LinearModel
 
 __all__ = ["FiniteData", "ideal_bound", "ideal_bound_by_enumeration", "IdealBound", "reversal_bound", "reversal_bound_by_enumeration",
-           "entropy", "entropy_by_enumeration", "Estimate",
+           "entropy", "entropy_by_enumeration", "Estimate", "gap", "gap_by_enumeration", "Gap", "ScheduleSearch", "BestSchedule",
            "BinaryModel", "BinaryData", "Averages", "binary_states", "state_probabilities",
            "LinearModel", "GaussianData", "LinearKernel", "attainable_bound", "AttainableBound"]

@@ -189,3 +189,15 @@ def test_tensors_are_data_and_parameters():
     model, _, params, x0, t, noise = gaussian("one readout per time")
     got = objective(model, torch.tensor(params), torch.tensor(x0), torch.tensor(t[:, None]), torch.tensor(noise))
     assert got.value == objective(model, params, x0, t[:, None], noise).value
+
+
+def test_autograd_agrees_with_the_gradient_by_the_rates():
+    rng, beta = np.random.default_rng(5), schedules.log_snr_linear(T, beta1=1e-4, abar_T=0.05)
+    model, t = GaussianReverse(GaussianDiffusion(beta), D, hidden=(16, 16)), np.arange(2, T + 1)
+    params = rng.standard_normal(model.network.size) * 0.3
+    x0, noise = rng.standard_normal((6, D)), rng.standard_normal((T - 1, 6, D))
+    kernel, rates = GaussianKernel(Network(model.network.unpack(params), 2), beta), torch.tensor(beta, requires_grad=True)
+    kernel.beta, kernel.abar = rates, torch.cumprod(1 - rates, 0)
+    truth = torch.autograd.grad(kernel.bound(torch.tensor(x0), torch.tensor(t), torch.tensor(noise)), rates)[0].numpy()[1:]
+    got = objective(model, params, x0, t[:, None], noise).beta
+    np.testing.assert_allclose(got, truth, rtol=EXACT, atol=EXACT * np.abs(truth).max())

@@ -1,0 +1,149 @@
+"""The split gap against sums over states and telescopes; the best schedule against quadrature and against every path."""
+
+import itertools
+
+import numpy as np
+import pytest
+from numpy.random import default_rng
+from scipy.integrate import quad
+
+from dpm_ref import BinomialDiffusion, GaussianDiffusion, data, exact, schedules
+
+BETA, PRIOR = [0.1, 0.3, 0.5], [0.2, 0.6, 0.5]
+STATES = np.array(list(itertools.product([0.0, 1.0], repeat=3)))
+
+
+def bits(beta=BETA):
+    return exact.FiniteData(BinomialDiffusion(beta, PRIOR), [[0, 0, 1], [1, 1, 0], [1, 0, 0]], weights=[0.5, 0.3, 0.2])
+
+
+def clouds(beta=(0.01, 0.3, 0.4, 0.6)):
+    return exact.FiniteData(GaussianDiffusion(list(beta)), [[-1.0, 0.5], [1.0, 1.0], [0.5, -1.5]], weights=[0.5, 0.3, 0.2], spread=0.05)
+
+
+def expected_divergence(five, t, law):
+    """E KL( q(x^{t-1}|x^t) || law(x^t) ), by the sum over all pairs of states."""
+    total = 0.0
+    for before, after in itertools.product(STATES, STATES):
+        log_q = five.log_reverse(before, after, t)
+        if np.isfinite(log_q):
+            total += np.exp(five.log_prob(after, t) + log_q) * (log_q - law(after).log_prob(before))
+    return total
+
+
+def test_parts_of_the_gap_are_divergences_of_all_states():
+    three = bits()
+    parts = exact.gap_by_enumeration(three)
+    assert parts.edge == pytest.approx(expected_divergence(three, 1, three.diffusion.edge), rel=1e-12, abs=0)
+    for t in (2, 3):
+        truth = expected_divergence(three, t, lambda after, t=t: three.reverse(after, t))
+        assert parts.form[t - 2] == pytest.approx(truth, rel=1e-11, abs=0)
+    last = np.exp(three.log_prob(STATES, 3))
+    assert parts.end == pytest.approx(last @ (three.log_prob(STATES, 3) - three.diffusion.prior(3).log_prob(STATES)), rel=1e-11, abs=0)
+
+
+def test_parts_of_the_gap_of_bits_add_up_to_the_entropy():
+    weights = np.array([0.5, 0.3, 0.2])
+    assert exact.gap_by_enumeration(bits()).limit == pytest.approx(weights @ np.log(weights), rel=1e-12, abs=0)
+
+
+def test_parts_of_the_gap_of_the_roll_add_up_to_its_entropy():
+    atoms, spread = data.swiss_roll_atoms(180, noise=0.6)
+    diffusion = GaussianDiffusion(schedules.log_snr_linear(5, beta1=1e-2, abar_T=0.1))
+    parts = exact.gap(exact.FiniteData(diffusion, atoms, spread=spread), rng=default_rng(0), n_samples=2048)
+    assert abs(parts.limit + data.swiss_roll_entropy(0.6)) < 6 * parts.stderr < 0.2
+    assert min(parts.edge, parts.end, *parts.form) > -0.01
+
+
+def test_sampled_parts_agree_with_the_enumerated_ones():
+    sampled, truth = exact.gap(bits(), rng=default_rng(1), n_samples=2**14), exact.gap_by_enumeration(bits())
+    assert abs((sampled.edge + sampled.end + sampled.form.sum()) - (truth.edge + truth.end + truth.form.sum())) < 6 * sampled.stderr
+    np.testing.assert_allclose([sampled.edge, sampled.end, *sampled.form], [truth.edge, truth.end, *truth.form], atol=0.02)
+    assert truth.stderr == 0.0
+
+
+def test_an_exact_reversal_leaves_the_ends_alone():
+    one = exact.FiniteData(GaussianDiffusion([0.2, 0.3, 0.4]), [[0.0]], spread=4.0)
+    parts = exact.gap(one, rng=default_rng(0), n_samples=2**14)
+
+    def to_prior(var):
+        return 0.5 * (var - 1 - np.log(var))
+    assert abs(parts.form).max() < 1e-12
+    edge, end = to_prior(4.0) - to_prior(3.4), to_prior(3 * 0.336 + 1)
+    assert parts.edge + parts.end == pytest.approx(edge + end, abs=6 * parts.stderr)
+    np.testing.assert_allclose([parts.edge, parts.end], [edge, end], atol=0.03)
+    assert parts.ideal == pytest.approx(-2.4863, abs=1e-4)
+
+
+def test_learning_is_what_a_model_s_divergences_exceed_the_ideal_ones_by():
+    kl = exact.ideal_bound_by_enumeration(bits()).kl
+    parts = exact.gap_by_enumeration(bits(), kl + [0.25, 0.5])
+    np.testing.assert_allclose(parts.learning, [0.25, 0.5], rtol=1e-14)
+    assert parts.K == pytest.approx(parts.ideal - 0.75, rel=1e-14)
+    assert not exact.gap_by_enumeration(bits()).learning.any()
+
+
+@pytest.mark.parametrize("kl", [[0.1], [[0.1, 0.2]], 0.1])
+def test_divergences_of_another_shape_are_refused(kl):
+    with pytest.raises(ValueError, match="kl must have shape"):
+        exact.gap_by_enumeration(bits(), kl)
+
+
+# The best schedule
+
+
+def search(**change):
+    settings = {"beta1": 0.01, "abar_T": 0.05, "grid": 9, "n_samples": 4096, "rng": default_rng(0)} | change
+    return exact.ScheduleSearch([[-1.0], [1.0]], **settings)
+
+
+@pytest.mark.parametrize(("i", "j"), [(3, 4), (2, 5), (0, 8), (7, 8)])
+def test_a_step_s_cost_is_the_integral_of_the_ideal_kernel_s_divergence(i, j):
+    two = search()
+    before, after = 1 / (1 + np.exp(-two.log_snr[[i, j]]))
+    kappa = (1 - after / before) * before / (1 - before)
+
+    def integrand(x):
+        q = sum(np.exp(-((x - sign * np.sqrt(after)) ** 2) / (2 * (1 - after))) for sign in (-1, 1)) / np.sqrt(8 * np.pi * (1 - after))
+        u = (1 - np.tanh(np.sqrt(after) * x / (1 - after)) ** 2) / (1 - after)
+        return q * np.log1p(kappa * u) / 2
+    assert two.cost[i, j] == pytest.approx(quad(integrand, -8, 8, epsabs=1e-12, limit=200)[0], rel=2e-3)
+
+
+@pytest.mark.parametrize("T", [2, 3, 4, 9])
+def test_no_path_of_the_grid_is_cheaper(T):
+    two = search()
+    paths = [(0, *rest) for rest in itertools.combinations(range(1, 9), T - 1)]
+    cheapest = min(sum(two.cost[i, j] for i, j in itertools.pairwise(path)) + two.end[path[-1]] for path in paths)
+    best = two.best(T)
+    assert best.null + two.end[0] - cheapest == pytest.approx(best.value, rel=1e-12)
+    assert best.beta.shape == (T,)
+    assert best.beta[0] == 0.01
+
+
+def test_value_of_the_best_schedule_is_its_ideal_bound():
+    best = search(n_samples=2**14).best(4)
+    bound = exact.ideal_bound(exact.FiniteData(GaussianDiffusion(best.beta), [[-1.0], [1.0]]), rng=default_rng(1), n_samples=2**14)
+    assert best.value == pytest.approx(bound.value, abs=6 * bound.stderr + 2e-3)
+    assert best.null == pytest.approx(bound.null, rel=1e-12)
+
+
+def test_the_best_schedule_beats_the_one_that_is_linear_in_the_log_ratio():
+    atoms, spread = data.swiss_roll_atoms(120, noise=0.3)
+    best = exact.ScheduleSearch(atoms, spread=spread, beta1=1e-3, abar_T=0.01, grid=60, n_samples=256, rng=default_rng(0)).best(8)
+    K = [exact.ideal_bound(exact.FiniteData(GaussianDiffusion(beta), atoms, spread=spread), rng=default_rng(1), n_samples=2048)
+         for beta in (best.beta, schedules.log_snr_linear(8, beta1=1e-3, abar_T=0.05))]
+    assert K[0].value - K[1].value > 6 * (K[0].stderr + K[1].stderr)
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: search().best(1), "T must be an integer >= 2"),
+    (lambda: search().best(10), "T must be at most the grid's 9 values, got 10"),
+    (lambda: search(grid=2), "grid must be an integer >= 3"),
+    (lambda: search(beta1=0.0), "beta1 must be one number strictly between 0 and 1"),
+    (lambda: search(rng=1), "rng must be a numpy.random.Generator"),
+    (lambda: search(spread=-1.0), "spread is a variance"),
+])
+def test_the_search_refuses_bad_input_by_name(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
