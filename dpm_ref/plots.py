@@ -99,6 +99,8 @@ def heartbeat_figure(forward: Mapping[int, Array], reverse: Mapping[int, Array],
     left, right = bottom.subplots(1, 2)
     _steps_panel(left, kl_bits, ideal_kl_bits)
     training_curve(right, steps, K_bits, limits, "K")
+    low, high = right.get_ylim()
+    right.set_ylim(low - 0.4 * (high - low), high)  # room for the legend
     return figure
 
 
@@ -112,7 +114,7 @@ def _steps_panel(axes: Axes, kl_bits: Array, ideal_kl_bits: Array) -> None:
     axes.set_xlabel("t")
     axes.set_ylabel("E KL$_t$, bits per sequence and step")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="upper left", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
 
 
