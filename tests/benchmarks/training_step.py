@@ -82,7 +82,8 @@ class Problem:
 
     def minibatch(self, rng):
         """x0 and noise, (T-1, batch, d) each."""
-        return self.x0[rng.integers(N_DATA, size=(self.T - 1, self.batch))], rng.standard_normal((self.T - 1, self.batch, D), dtype=self.dtype)
+        shape = (self.T - 1, self.batch)
+        return self.x0[rng.integers(N_DATA, size=shape)], rng.standard_normal((*shape, D), dtype=self.dtype)
 
 
 # Contestants: `steps(n, rng)` takes n training steps; `check(x0, noise)` is the loss and the named gradient; `parameters()` are named.
