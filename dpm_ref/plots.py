@@ -98,7 +98,9 @@ def heartbeat_figure(forward: Mapping[int, Array], reverse: Mapping[int, Array],
         row[0].set_ylabel(label)
     left, right = bottom.subplots(1, 2)
     _steps_panel(left, kl_bits, ideal_kl_bits)
-    training_curve(right, steps, K_bits, limits)
+    training_curve(right, steps, K_bits, limits, "K")
+    low, high = right.get_ylim()
+    right.set_ylim(low - 0.4 * (high - low), high)  # room for the legend
     return figure
 
 
@@ -112,18 +114,19 @@ def _steps_panel(axes: Axes, kl_bits: Array, ideal_kl_bits: Array) -> None:
     axes.set_xlabel("t")
     axes.set_ylabel("E KL$_t$, bits per sequence and step")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="upper left", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def training_curve(axes: Axes, steps: Sequence[int], K_bits: Sequence[float], limits: Mapping[str, float]) -> None:
+def training_curve(axes: Axes, steps: Sequence[int], K_bits: Sequence[float], limits: Mapping[str, float],
+                   label: str = "K, minibatches") -> None:
     """Draw K in bits against training steps, with labelled lines for what it can be compared with; no shape, no return.
 
     Section 2.4. The view starts at the lowest line, since the first steps can be far below everything.
     """
-    axes.plot(steps, K_bits, color=_MODEL, linewidth=1.2, label=f"K, minibatches (last {K_bits[-1]:.3f} bits)")
-    for (label, value), style in zip(limits.items(), ("--", ":", "-."), strict=False):
-        axes.axhline(value, color=_DATA, linestyle=style, linewidth=1.0, label=f"{label} {value:.3f} bits")
+    axes.plot(steps, K_bits, color=_MODEL, linewidth=1.2, label=f"{label} (last {K_bits[-1]:.3f} bits)")
+    for (name, value), style in zip(limits.items(), ("--", ":", "-."), strict=False):
+        axes.axhline(value, color=_DATA, linestyle=style, linewidth=1.0, label=f"{name} {value:.3f} bits")
     heights = [*limits.values(), *K_bits[len(K_bits) // 10:]]
     margin = 0.08 * (max(heights) - min(heights) + 1e-9)
     axes.set_ylim(min(heights) - margin, max(heights) + margin)

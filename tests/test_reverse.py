@@ -242,6 +242,12 @@ def test_sigmoid_kernel_counted_from_the_forward_kernel_starts_there(t):
     np.testing.assert_allclose([got.prob1, got.prob0], [truth.prob1, truth.prob0], rtol=16 * EPS)  # a logit there and back
 
 
+def test_sigmoid_kernel_counted_from_the_forward_kernel_keeps_both_members_of_a_bit_that_hardly_moves():
+    model = SigmoidReverse(BinomialDiffusion([0.5, 1e-12]), 1, from_forward=True, hidden=(1,))
+    law = model.kernel(model.network.init(rng=np.random.default_rng(10)))([[1.0], [0.0]], 2)
+    np.testing.assert_allclose([law.prob0[0], law.prob1[1]], [[5e-13], [5e-13]], rtol=ROUNDING)  # half of 1e-12
+
+
 def test_sigmoid_kernel_has_a_readout_of_its_own_at_each_time():
     model = SigmoidReverse(BinomialDiffusion(BETA, PRIOR), 3, hidden=(4,))
     assert model.network.shapes["R"] == (3, 4, 3)

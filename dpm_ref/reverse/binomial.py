@@ -140,8 +140,9 @@ class BinomialReverse(_Bits):
         Equation (14).
         """
         r1, r0 = self._prediction(out, draw.inputs)
-        (given0_1, given1_1), (given0_0, given1_0) = ((_pick(table, draw.xt, t, out) for table in q) for q in (self._q1, self._q0))
-        lift, one = _pick(self._lift, draw.xt, t, out), draw.target == 1
+        at, one = _places(draw.xt, t), draw.target == 1
+        (given0_1, given1_1), (given0_0, given1_0) = ((_pick(table, at, out) for table in q) for q in (self._q1, self._q0))
+        lift = _pick(self._lift, at, out)
         q1, q0 = np.where(one, given1_1, given0_1), np.where(one, given1_0, given0_0)
         shift = np.where(one, -r0, r1) * lift
         e1, e0 = shift / q1, -shift / q0
@@ -149,11 +150,12 @@ class BinomialReverse(_Bits):
         return (q1 * (e1 - np.log1p(e1)) + q0 * (e0 - np.log1p(e0))).sum(-1), shift * lift * r1 * r0 / (p1 * p0)
 
     def _inputs(self, xt: Values, t: IntArray) -> Values:
-        return _pick(self._evidence, xt, t, xt)
+        return _pick(self._evidence, _places(xt, t), xt)
 
     def _law(self, out: Array, xt: Array, inputs: Array, t: IntArray) -> Bernoulli:
         r1, r0 = self._prediction(out, inputs)
-        members = [[_pick(table, xt, t, out) for table in q] for q in (self._q1, self._q0)]
+        at = _places(xt, t)
+        members = [[_pick(table, at, out) for table in q] for q in (self._q1, self._q0)]
         return Bernoulli(*(r1 * given1 + r0 * given0 for given0, given1 in members))
 
     def _prediction(self, out: Values, evidence: Values) -> tuple[Values, Values]:
@@ -207,8 +209,9 @@ class SigmoidReverse(_Bits):
             d/d a = p1 - q1                                  vanishes where the kernel is the posterior
         Equation (14).
         """
-        ours = out + _pick(self._start, draw.xt, t, out)
-        given0, given1 = (_pick(table, draw.xt, t, out) for table in self._logit)
+        at = _places(draw.xt, t)
+        ours = out + _pick(self._start, at, out)
+        given0, given1 = (_pick(table, at, out) for table in self._logit)
         target = np.where(draw.target == 1, given1, given0)
         grad = np.where(target < 0, expit(ours) - expit(target), expit(-target) - expit(-ours))
         return bernoulli_kl_from_logits(target, ours).sum(-1), grad
@@ -217,11 +220,16 @@ class SigmoidReverse(_Bits):
         return xt
 
     def _law(self, out: Array, xt: Array, inputs: Array, t: IntArray) -> Bernoulli:
-        ours = out + _pick(self._start, xt, t, out)
+        ours = out + _pick(self._start, _places(xt, t), out)
         return Bernoulli(expit(ours), expit(-ours))
 
 
-def _pick(table: Array, xt: Values, t: IntArray, like: Values) -> Values:
-    """A table's entries for the times t and the bits xt, component by component, in the precision of `like`."""
-    rows = table[t - 2].astype(like.dtype, copy=False)
-    return np.where(xt == 1, rows[..., 1, :], rows[..., 0, :])
+def _places(xt: Values, t: IntArray) -> IntArray:
+    """Where a table over time, xt and component, read as one row, has the entries for times t and bits xt: shape of xt."""
+    d = xt.shape[-1]
+    return np.asarray((2 * d * (t - 2))[..., None] + np.arange(d) + d * xt.astype(np.intp))
+
+
+def _pick(table: Array, places: IntArray, like: Values) -> Values:
+    """A table's entries at these places, in the precision of `like`."""
+    return table.take(places, mode="clip").astype(like.dtype, copy=False)  # none lies outside: clip is the fast mode

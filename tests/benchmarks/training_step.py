@@ -81,8 +81,9 @@ class Problem:
         return {name: value.copy() for name, value in self.model.network.unpack(self.params).items() if value.size}
 
     def minibatch(self, rng):
-        """x0 (batch, d) and noise (T-1, batch, d)."""
-        return self.x0[rng.integers(N_DATA, size=self.batch)], rng.standard_normal((self.T - 1, self.batch, D), dtype=self.dtype)
+        """x0 and noise, (T-1, batch, d) each."""
+        shape = (self.T - 1, self.batch)
+        return self.x0[rng.integers(N_DATA, size=shape)], rng.standard_normal((*shape, D), dtype=self.dtype)
 
 
 # Contestants: `steps(n, rng)` takes n training steps; `check(x0, noise)` is the loss and the named gradient; `parameters()` are named.
