@@ -163,7 +163,7 @@ def start(beta: npt.ArrayLike) -> TrainingState:
 
 def learn(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState, rates: TrainingState, *, rng: np.random.Generator,
           steps: int, learning_rate: Callable[[int], float], rate_learning_rate: Callable[[int], float], batch: int = 32,
-          rate_batch: int = 64, turn: int = 8, callback: Callable[[TrainingState, float], None] | None = None,
+          rate_batch: int = 64, turn: int = 16, callback: Callable[[TrainingState, float], None] | None = None,
           every: int = 100) -> GaussianReverse:
     """Gradient ascent on K by the network's parameters and the diffusion rates, by turns.
 

@@ -2,6 +2,8 @@
 
     python examples/swiss_roll.py                  the default roll, noise 0.1
     python examples/swiss_roll.py --noise 0.01     a thin roll, nearer to the paper's headline figure
+    python examples/swiss_roll.py --schedule linear --learn-schedule
+                                                   beta_2..T learned beside the network (section 2.4.1), from a poor start
 
 Reported in bits per data vector: K, the lower bound on the log likelihood, on held-out points with its standard error; K less
 L_null, the log likelihood of the prior; K*, what the best kernel of this form would reach with this schedule; the limit, minus
@@ -16,7 +18,7 @@ from typing import Any
 import common  # before NumPy
 import numpy as np
 
-from dpm_ref import GaussianDiffusion, bounds, data, exact, likelihood, plots, schedules, training
+from dpm_ref import GaussianDiffusion, bounds, data, exact, likelihood, plots, rates, schedules, training
 from dpm_ref.bounds import to_bits
 from dpm_ref.mlp import time_polynomials
 from dpm_ref.reverse import GaussianReverse, sample_trajectory
@@ -31,6 +33,9 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--beta1", type=float, help="the fixed first diffusion rate (default: a twentieth of the noise's scaled variance)")
     parser.add_argument("--steps", type=int, default=16_000, help="training steps (default 16000)")
     parser.add_argument("--T", type=int, default=40, help="diffusion steps (default 40)")
+    parser.add_argument("--schedule", choices=["log-snr", "linear"], default="log-snr",
+                        help="beta_2..T: linear in the log signal-to-noise ratio (default), or itself linear")
+    parser.add_argument("--learn-schedule", action="store_true", help="climb by beta_2..T too, from that schedule on")
     chosen = parser.parse_args(argv)
     if not 0.001 <= chosen.noise <= 10:
         parser.error(f"--noise must lie in [0.001, 10], got {chosen.noise}")
@@ -46,14 +51,18 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def build(chosen: argparse.Namespace) -> GaussianReverse:
-    """The diffusion, log-SNR linear in t, and a network whose width follows the noise: a thin roll takes a finer drift."""
-    diffusion = GaussianDiffusion(schedules.log_snr_linear(chosen.T, beta1=chosen.beta1, abar_T=0.05))
+    """The diffusion, and a network whose width follows the noise: a thin roll takes a finer drift."""
+    beta = schedules.log_snr_linear(chosen.T, beta1=chosen.beta1, abar_T=0.05)
+    if chosen.schedule == "linear":
+        beta = np.concatenate([[chosen.beta1], schedules.linear(chosen.T - 1, first=0.1 / chosen.T, last=min(0.9, 6.0 / chosen.T))])
+    diffusion = GaussianDiffusion(beta)
     width = 64 if chosen.noise >= 0.05 else 128
     return GaussianReverse(diffusion, 2, hidden=(width,) * 3, time_features=time_polynomials(chosen.T, 2), input_gain=4.0)
 
 
-def fit(model: GaussianReverse, chosen: argparse.Namespace, rng: np.random.Generator) -> tuple[Any, list[int], list[float]]:
-    """Train in float32; return the parameters and the history of K in bits."""
+def fit(model: GaussianReverse, chosen: argparse.Namespace,
+        rng: np.random.Generator) -> tuple[GaussianReverse, Any, list[int], list[float]]:
+    """Train in float32; return the model, whose schedule may have moved, its parameters and the history of K in bits."""
     steps, history = [], []
     progress = common.Progress(chosen.steps)
 
@@ -64,9 +73,13 @@ def fit(model: GaussianReverse, chosen: argparse.Namespace, rng: np.random.Gener
 
     x0 = data.swiss_roll(TRAINING_POINTS, noise=chosen.noise, rng=rng)
     state = training.start(model, rng=rng, dtype=np.float32)
-    training.train(model, x0, state, rng=rng, steps=chosen.steps, learning_rate=training.cosine_decay(0.012, chosen.steps),
-                   batch=32, callback=callback, every=max(1, chosen.steps // 200))
-    return state.params, steps, history
+    peak, every = training.cosine_decay(0.012, chosen.steps), max(1, chosen.steps // 200)
+    if chosen.learn_schedule:
+        model = rates.learn(model, x0, state, rates.start(model.diffusion.beta), rng=rng, steps=chosen.steps, learning_rate=peak,
+                            rate_learning_rate=training.cosine_decay(0.05, chosen.steps), batch=32, callback=callback, every=every)
+    else:
+        training.train(model, x0, state, rng=rng, steps=chosen.steps, learning_rate=peak, batch=32, callback=callback, every=every)
+    return model, state.params, steps, history
 
 
 def ideal(model: GaussianReverse, chosen: argparse.Namespace, rng: np.random.Generator) -> dict[str, float]:
@@ -125,13 +138,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     chosen, began = options(argv), time.monotonic()
     rng = np.random.default_rng(chosen.seed)
     model = build(chosen)
-    params, steps, history = fit(model, chosen, rng)
+    model, params, steps, history = fit(model, chosen, rng)
     numbers = evaluate(model, params, chosen, rng) | ideal(model, chosen, rng) | likelihood_of_points(model, params, chosen, rng)
     limits = {"limit, minus the data's entropy:": numbers["limit_bits"], "K*, the best kernel of this form:": numbers["ideal_K_bits"],
               "L_null, the prior:": float(to_bits(-np.log(2 * np.pi) - 1))}
     figure = draw(model, params, chosen, rng, steps, history, limits)
     numbers |= {"seconds": time.monotonic() - began, "noise": chosen.noise, "beta1": chosen.beta1, "T": chosen.T,
-                "steps": chosen.steps, "seed": chosen.seed}
+                "steps": chosen.steps, "seed": chosen.seed, "schedule": chosen.schedule, "learn_schedule": chosen.learn_schedule,
+                "beta": model.diffusion.beta.tolist()}
     print(f"K = {numbers['K_bits']:.3f} +- {numbers['K_stderr_bits']:.3f} bits on {numbers['held_out_points']} held-out points; "
           f"K - L_null = {numbers['K_minus_null_bits']:.3f} +- {numbers['K_minus_null_stderr_bits']:.3f}; "
           f"K* {numbers['ideal_K_bits']:.3f} +- {numbers['ideal_K_stderr_bits']:.3f}; limit {numbers['limit_bits']:.3f}; "
