@@ -7,7 +7,17 @@ import pytest
 from scipy import stats
 
 from dpm_ref import Bernoulli, BinomialDiffusion, GaussianDiffusion, schedules
-from dpm_ref.exact import BinaryData, BinaryModel, BinaryTwist, FiniteData, FiniteTwist, GaussianData, LinearModel, LinearTwist, binary_states
+from dpm_ref.exact import (
+    BinaryData,
+    BinaryModel,
+    BinaryTwist,
+    FiniteData,
+    FiniteTwist,
+    GaussianData,
+    LinearModel,
+    LinearTwist,
+    binary_states,
+)
 from dpm_ref.exact.linear_twist import LinearObservation
 from dpm_ref.posteriors import BernoulliFactor, Clamp, GaussianFactor, LogFactor, noisy_bits
 
@@ -302,7 +312,7 @@ TWIST = LinearTwist(LINEAR, Clamp([1.0, 0.0], [True, False]))
     (lambda: TWIST.log_r([0.0, 0.0], 0), "density"),
     (lambda: FiniteTwist(FiniteData(BITS, ATOMS), noisy_bits([0, 1, 1], 0.0)), "positive somewhere"),
     (lambda: FiniteTwist(FiniteData(GaussianDiffusion([0.1]), [[0.0]], spread=1.0), LogFactor(lambda x: x[..., 0])), "closed form"),
-    (lambda: FiniteTwist(FiniteData(GaussianDiffusion([0.1]), [[0.0], [1.0]], spread=[0.0, 1.0]), GaussianFactor([0.0], 1.0)), "every atom"),
+    (lambda: FiniteTwist(FiniteData(GaussianDiffusion([0.1]), [[0], [1]], spread=[0, 1]), GaussianFactor([0], 1)), "every atom"),
 ])
 def test_what_has_no_answer_is_refused(call, words):
     with pytest.raises(ValueError, match=words):
