@@ -65,14 +65,16 @@ def test_perturbed_binomial_kernel_equals_enumeration_for_1000_factorised_r():
 
 def test_the_misprinted_perturbed_binomial_kernel_fails_the_enumeration():
     # x_i d_i in the denominator where Table App.1 must have c_i d_i
-    states = binary_states(3)
+    states, worst = binary_states(3), []
     for c, r1, r0 in zip(*(part[400:] for part in random_cases()), strict=True):
         d, truth = r1 / (r1 + r0), enumerated(c, r1, r0)[0]
         gaps = []
         for x in states:
             misprint = c * d / (x * d + (1 - c) * (1 - d))
             gaps.append(np.abs(np.prod(np.where(states == 1, misprint, 1 - misprint), axis=1) - truth).max())
-        assert max(gaps) > 1e-3
+        worst.append(max(gaps))
+    assert min(worst) > 1e6 * ROUNDING  # for every r
+    assert np.median(worst) > 0.5
 
 
 def test_perturbed_binomial_kernel_keeps_the_digits_of_a_tiny_rate():
