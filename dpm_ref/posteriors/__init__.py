@@ -4,6 +4,7 @@
     observations r that multiplies a kernel in closed form: a noisy observation, known, flipped or missing bits
     conditions   components that are known exactly (inpainting); any r by its logarithm and slope
     over_time    r(x^t): constant, r(x^0)^((T-t)/T), diffused, or any function of x and t
+    predicted    r(x^t) from the model's own prediction of x^0: the proposal to take for a learned model
     perturbed    the start p~(x^T), the kernels (22), and draws from them, unweighted
     particles    the particle filter that turns such draws into weighted samples of p r / Z, with an estimate of Z
 
@@ -35,7 +36,8 @@ from dpm_ref.posteriors.observations import BernoulliFactor, GaussianFactor, noi
 from dpm_ref.posteriors.over_time import OverTime, constant, diffused, of_time, tempered
 from dpm_ref.posteriors.particles import ContradictionWarning, Particles, particle_filter
 from dpm_ref.posteriors.perturbed import Perturbed, sample
+from dpm_ref.posteriors.predicted import predicted, predicted_data
 
 __all__ = ["Factor", "Product", "GaussianFactor", "BernoulliFactor", "noisy_bits", "Clamp", "LogFactor",
-           "OverTime", "constant", "tempered", "diffused", "of_time", "Perturbed", "sample",
+           "OverTime", "constant", "tempered", "diffused", "of_time", "predicted", "predicted_data", "Perturbed", "sample",
            "particle_filter", "Particles", "ContradictionWarning"]
