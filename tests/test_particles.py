@@ -1,4 +1,4 @@
-"""The particle filter against models whose posterior and normaliser are known: sums, algebra, quadrature; and what it says of bad evidence."""
+"""The particle filter against models with a known posterior and normaliser: sums, algebra, quadrature; and what it says of bad evidence."""
 
 import re
 import warnings
@@ -9,7 +9,17 @@ import pytest
 from scipy import stats
 
 from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, data, schedules, training
-from dpm_ref.exact import BinaryModel, BinaryTwist, FiniteData, FiniteTwist, GaussianData, LinearModel, LinearTwist, state_probabilities
+from dpm_ref.exact import (
+    BinaryData,
+    BinaryModel,
+    BinaryTwist,
+    FiniteData,
+    FiniteTwist,
+    GaussianData,
+    LinearModel,
+    LinearTwist,
+    state_probabilities,
+)
 from dpm_ref.mlp import time_polynomials
 from dpm_ref.posteriors import (
     BernoulliFactor,
@@ -23,6 +33,8 @@ from dpm_ref.posteriors import (
     noisy_bits,
     of_time,
     particle_filter,
+    predicted,
+    predicted_data,
     sample,
     tempered,
 )
@@ -57,7 +69,7 @@ def linear_case():
     diffusion = GaussianDiffusion(schedules.constant(6, 0.3))
     rotate = np.array([[0.9, 0.4], [-0.3, 0.8]])
     chain = LinearModel(diffusion, [(0.8 * rotate, [0.1, -0.2], np.diag([0.3, 0.4])) for _ in range(5)])
-    factor = GaussianFactor([1.0, -0.5], [0.5, 1.5])
+    factor = GaussianFactor([1.0, -0.5], [2.0, 4.0])
     mean, cov = chain.marginal(0)
     after = np.linalg.inv(np.linalg.inv(cov) + np.diag(1 / factor.var))
     post = after @ (np.linalg.solve(cov, mean) + factor.mean / factor.var)
@@ -79,7 +91,7 @@ def binary_case():
     def reverse(xt, t):
         return Bernoulli(table[t][np.asarray(xt, dtype=int) @ [4, 2, 1]])
 
-    factor = BernoulliFactor([1.0, 0.2, 0.7], [0.1, 0.9, 0.7])
+    factor = BernoulliFactor([1.0, 0.5, 0.7], [0.4, 0.9, 0.7])
     model = BinaryModel(diffusion, 3, reverse)
     product = model.marginal(0) * np.exp(factor.log_r(model.states))
 
@@ -100,7 +112,7 @@ def mixture_case():
     for t in range(5, 0, -1):
         law = kernel.reverse(GRID[:, None], t) if t > 1 else diffusion.edge(GRID[:, None])
         density = 0.01 * density @ stats.norm.pdf(GRID, law.mean, np.sqrt(law.var))
-    factor = GaussianFactor([0.3], 0.3)
+    factor = GaussianFactor([0.3], 1.5)
     product = density * np.exp(factor.log_r(GRID[:, None]))
     cells = np.linspace(-3, 3, 13)
 
@@ -146,18 +158,21 @@ def z_score(Z, truth):
 def test_the_normaliser_s_estimate_is_unbiased(name, resample_below):
     case = CASES[name]
     for kind in ("constant", "tempered", "weights alone"):
-        result = run(case, over_time(case, kind), 16, 6000, seed=len(kind), resample_below=resample_below)
+        result = run(case, over_time(case, kind), 32, 3000, seed=len(kind), resample_below=resample_below)
         ratio = np.exp(result.log_z_runs - case.log_z)
         assert abs(z_score(ratio, 1.0)) < SIGMAS, kind
-        if kind == "constant":
+        if kind == "tempered":
             assert abs(z_score(ratio, 1.05)) > SIGMAS  # what is 5 % off is noticed
         assert abs(result.log_z - np.log(ratio.mean()) - case.log_z) < ROUNDING
 
 
-def test_the_standard_error_of_log_z_is_honest():
+def test_the_standard_error_of_log_z_is_that_of_the_runs_mean_and_honest():
     case = CASES["bits"]
-    z = [(result.log_z - case.log_z) / result.log_z_stderr
-         for result in (run(case, constant(case.factor), 50, 40, seed=seed) for seed in range(200))]
+    few = run(case, constant(case.factor), 50, 5)
+    Z = np.exp(few.log_z_runs)
+    assert abs(few.log_z_stderr - Z.std(ddof=1) / Z.mean() / np.sqrt(5)) < ROUNDING
+    groups = np.exp(run(case, constant(case.factor), 50, 8000).log_z_runs - case.log_z).reshape(200, 40)
+    z = np.log(groups.mean(1)) / (groups.std(1, ddof=1) / groups.mean(1) / np.sqrt(40))
     # Student's t with 39 degrees of freedom, nearly; its variance is 39 / 37
     assert abs(np.var(z) / (39 / 37) - 1.0) < SIGMAS * np.sqrt(2.2 / 200)
     assert abs(np.mean(z)) < SIGMAS * np.sqrt(39 / 37 / 200) + 0.1
@@ -172,7 +187,9 @@ def test_a_filter_that_forgets_r_of_the_state_before_is_caught():
             return np.zeros(x.shape[:-1])
 
     wrong = Forgetful(case.factor.mean, case.factor.var)
-    result = run(case, constant(wrong), 16, 2000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ContradictionWarning)
+        result = run(case, constant(wrong), 16, 2000)
     assert abs(z_score(np.exp(result.log_z_runs - case.log_z), 1.0)) > SIGMAS
 
 
@@ -183,11 +200,10 @@ def test_a_filter_that_forgets_r_of_the_state_before_is_caught():
 @pytest.mark.parametrize("name", CASES)
 def test_the_posterior_converges_as_one_over_the_root_of_the_particles(name, kind):
     case = CASES[name]
-    numbers = np.array([32, 128, 512, 2048])
+    numbers = np.array([32, 128, 512])
     rms = [np.sqrt((errors(case, run(case, over_time(case, kind), n, 200, seed=int(n))) ** 2).sum(1).mean()) for n in numbers]
     slope = np.polyfit(np.log(numbers), np.log(rms), 1)[0]
-    assert abs(slope + 0.5) < 0.08  # each of the four is known to 5 % or so
-    assert rms[-1] < rms[0] / 6  # a factor of 8 but for chance: no bias is left
+    assert abs(slope + 0.5) < 0.1  # each of the three is known to 5 % or so; a bias that is left would flatten it
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -207,7 +223,7 @@ def test_the_unweighted_recipe_stays_off_the_truth_that_the_filter_finds():
     drawn = sample(case.diffusion, case.reverse, constant(case.factor), 40_000, 2, rng=rng(0)).x0
     off = np.abs(case.features(drawn).mean(0) - case.truth).max()
     filtered = run(case, constant(case.factor), 2000, 20)
-    assert off > 0.1
+    assert off > 0.08
     assert np.abs(filtered.expectation(case.features(filtered.x0)) - case.truth).max() < 0.03
 
 
@@ -254,16 +270,53 @@ def test_inpainting_with_correlation_gets_the_answer_that_clamping_misses():
         assert abs(result.log_z - twist.log_z) < SIGMAS * result.log_z_stderr
 
 
-def test_a_better_twist_keeps_more_of_the_particles():
-    roll = FiniteData(GaussianDiffusion(schedules.constant(20, 0.2)), [[-1.0, 0.0], [1.0, 0.5], [0.0, -1.0]], spread=0.05)
-    clamp = Clamp([0.9, 0.0], [True, False])
-    twist = FiniteTwist(roll, clamp)
-    least = []
-    for r in (of_time(twist.log_r, twist.slope, at_0=clamp), diffused(clamp, roll.diffusion)):
-        result = particle_filter(roll.diffusion, roll.reverse, r, 500, 2, rng=rng(8), runs=4, edge=roll.edge)
-        least.append(result.ess.min())
-        assert abs(result.log_z - twist.log_z) < 0.15  # the ideal kernel's model is not the data, but near
-    assert least[0] > 1.5 * least[1]
+def test_the_prediction_of_one_spread_atom_is_the_exact_twist():
+    diffusion = GaussianDiffusion([0.1, 0.3, 0.4])
+    data_law = FiniteData(diffusion, [[0.5, -0.2]], spread=0.3)
+    x = rng(3).normal(size=(5, 2))
+    for factor in (GaussianFactor([1.0, 0.0], [0.3, np.inf], 0.2), Clamp([0.6, 5.0], [True, False])):
+        twist = FiniteTwist(data_law, factor)
+        r = predicted(factor, diffusion, data_law.reverse, data_law.edge)
+        for t in (2, 3):
+            assert np.abs(r(t).log_r(x) - twist.log_r(x, t)).max() < 1e-10
+            assert np.abs(r(t).slope(x) - twist.slope(x, t)).max() < 1e-10
+    assert r(0) is factor
+
+
+def test_the_prediction_of_independent_bits_is_the_exact_twist():
+    diffusion = BinomialDiffusion([0.1, 0.3, 0.4], [0.3, 0.5, 0.6])
+    pmf = state_probabilities(Bernoulli([[0.2, 0.7, 0.4]]))[0]
+    beats = BinaryData(diffusion, pmf)
+    for factor in (noisy_bits([1, 0, 1], 0.2), Clamp([1, 0, 1], [True, False, True])):
+        twist = BinaryTwist(beats, factor)
+        r = predicted(factor, diffusion, beats.reverse, lambda x1: beats.reverse(x1, 1))
+        for t in (2, 3):
+            assert np.abs(r(t).log_r(beats.states) - twist.log_r(beats.states, t)).max() < 1e-10
+            assert np.abs(r(t).slope(beats.states) - twist.slope(beats.states, t)).max() < 1e-10
+
+
+def test_a_prediction_is_never_narrower_than_it_may_be():
+    diffusion = GaussianDiffusion([0.1, 0.3, 0.4])
+    narrow = predicted_data(diffusion, lambda x, t: Gaussian(x, 1e-6), np.zeros((1, 1)), 3)
+    assert abs(narrow.var[0, 0] - 1e-3 * diffusion.one_minus_abar(3)) < ROUNDING
+    sure = predicted_data(BITS, lambda x, t: Bernoulli(np.ones(x.shape)), np.zeros((1, 1)), 3)
+    assert sure.prob1[0, 0] == 1.0 - 1e-4
+    erased = predicted_data(GaussianDiffusion([0.1, 1.0, 0.5]), lambda x, t: Gaussian(x, 1.0), np.ones((1, 1)), 3)
+    assert erased.mean[0, 0] == 0.0
+    with pytest.raises(ValueError, match="closed form"):
+        predicted(LogFactor(lambda x: x[..., 0]), DIFFUSION, DIFFUSION.kernel)(2).log_r(np.zeros((1, 1)))
+
+
+def test_a_model_s_prediction_is_a_better_proposal_than_none():
+    beats = FiniteData(BinomialDiffusion(schedules.log_snr_linear(40, beta1=1e-3, abar_T=0.01), 0.2), data.heartbeat_atoms(10))
+    factor = noisy_bits([0, 1, 0, 0, 0, 0, 0, 0, 0, 0], 0.1, [True] * 7 + [False] * 3)
+    log_z = FiniteTwist(beats, factor).log_z
+    spread = []
+    for r in (predicted(factor, beats.diffusion, beats.reverse), diffused(factor, beats.diffusion)):
+        result = particle_filter(beats.diffusion, beats.reverse, r, 100, 10, rng=rng(8), runs=20)
+        spread.append(result.log_z_runs.std(ddof=1))
+        assert abs(result.log_z - log_z) < 0.3  # the ideal kernel's model is near the data
+    assert spread[0] < spread[1] / 1.5
 
 
 # Resampling
@@ -303,14 +356,14 @@ def test_draws_from_the_particles_follow_their_weights():
 
 @pytest.fixture(scope="module")
 def learned():
-    """Ten bits, a 1 every 5th, learned in a few seconds: the kernel, and the five sequences."""
-    diffusion = BinomialDiffusion(schedules.constant_erasure(400), 0.2)
-    basis = np.polynomial.legendre.legvander(np.linspace(-1, 1, 399), 3)
-    model = BinomialReverse(diffusion, 10, hidden=(40, 40), time_features=time_polynomials(400, 3), basis=basis)
+    """Ten bits, a 1 every 5th, learned in a few seconds: the diffusion, the kernel, and the five sequences."""
+    T, atoms = 60, data.heartbeat_atoms(10)
+    diffusion = BinomialDiffusion(schedules.log_snr_linear(T, beta1=1e-4, abar_T=0.01), 0.2)
+    basis = np.polynomial.legendre.legvander(np.linspace(-1, 1, T - 1), 5)
+    model = BinomialReverse(diffusion, 10, hidden=(50, 50), time_features=time_polynomials(T, 3), basis=basis)
     state = training.start(model, rng=rng(0), dtype=np.float32)
-    training.train(model, data.heartbeat(5000, rng=rng(1), length=10), state, rng=rng(2), steps=2500, batch=32, n_times=16,
-                   learning_rate=training.cosine_decay(0.01, 2500))
-    return diffusion, model.kernel(state.params), data.heartbeat_atoms(10)
+    training.train(model, atoms, state, rng=rng(2), steps=2500, batch=32, n_times=32, learning_rate=training.cosine_decay(0.01, 2500))
+    return diffusion, model.kernel(state.params), atoms
 
 
 def phases(result, atoms):
@@ -324,16 +377,17 @@ def phases(result, atoms):
 ], ids=["missing", "flipped"])
 def test_the_posterior_over_heartbeats_is_the_exact_one_though_the_model_is_learned(learned, factor):
     diffusion, kernel, atoms = learned
-    result = particle_filter(diffusion, kernel, diffused(factor, diffusion), 1000, 10, rng=rng(3), runs=4)
+    result = particle_filter(diffusion, kernel, predicted(factor, diffusion, kernel), 800, 10, rng=rng(1), runs=8)
     truth = np.exp(factor.log_r(atoms))
     truth /= truth.sum()
     probabilities = phases(result, atoms)
-    assert 0.5 * (np.abs(probabilities - truth).sum() + 1.0 - probabilities.sum()) < 0.05
+    off = 1.0 - probabilities.sum()  # the model's own: sequences that are no heartbeat
+    assert 0.5 * (np.abs(probabilities - truth).sum() + off) <= 0.02
     assert not result.contradictory
 
 
 def test_contradictory_heartbeats_are_said_to_be_and_give_no_nan(learned):
-    diffusion, kernel, atoms = learned
+    diffusion, kernel, _ = learned
     two_in_a_row = Clamp([1, 1, 0, 0, 0, 0, 0, 0, 0, 0], np.ones(10, dtype=bool))
     with pytest.warns(ContradictionWarning, match="contradicts the model"):
         result = particle_filter(diffusion, kernel, diffused(two_in_a_row, diffusion), 200, 10, rng=rng(4), runs=2)
@@ -433,11 +487,6 @@ def test_clamping_bits_at_every_t_would_have_lost_paths():
     diffusion = BinomialDiffusion([0.3, 0.3], 0.5)
     agree = diffusion.kernel([[1.0]], 1).prob1[0, 0]
     assert 0.5 * agree**2 < 0.5 - 0.1
-    assert abs(state_probabilities(Gaussianless(agree))[0].sum() - 1.0) < ROUNDING
-
-
-def Gaussianless(p):
-    return Bernoulli([[p]])
 
 
 def test_the_filter_takes_any_law_with_the_attributes():

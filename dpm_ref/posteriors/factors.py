@@ -51,11 +51,14 @@ class Product:
     before: Any
     factor: Factor
 
-    def log_weight(self, x: Array) -> Array:
-        """log of p r / p~ at draws x (..., d) of p~: shape (...), nats; log Z~ wherever that is known. Section 2.5."""
+    def log_weight(self, x: Array, log_r: Array | None = None) -> Array:
+        """log of p r / p~ at draws x (..., d) of p~: shape (...), nats; log Z~ wherever that is known. Section 2.5.
+
+        log r(x) may be handed in where it is known already.
+        """
         if self.log_z is not None:
             return np.broadcast_to(self.log_z, x.shape[:-1])
-        return np.asarray(self.before.log_prob(x) + self.factor.log_r(x) - self.law.log_prob(x))
+        return np.asarray(self.before.log_prob(x) + (self.factor.log_r(x) if log_r is None else log_r) - self.law.log_prob(x))
 
 
 def exponent_of_r(value: float) -> float:

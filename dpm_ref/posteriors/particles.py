@@ -126,40 +126,41 @@ def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n
         raise ValueError(f"resample_below must lie in [0, 1], got {resample_below!r}")
     kernels, T = Perturbed(diffusion, reverse, r, edge), diffusion.T
     log_z_null = _null(diffusion, kernels.factor(0), d, rng)
-    log_w, ess, before = np.zeros((runs, n)), np.empty((T + 1, runs)), np.zeros(runs * n)
+    log_w, ess, log_r = np.zeros((runs, n)), np.empty((T + 1, runs)), np.zeros(runs * n)
     x = np.empty((runs * n, d))
     for t in range(T, -1, -1):
         if t > 0:
             _require_positive(kernels.factor(t), t)
         if t < T:
-            x, log_w = _resample(x, log_w, ess[t + 1] < resample_below * n, rng)
-            before = kernels.factor(t + 1).log_r(x)
+            log_w, ancestors = _resample(log_w, ess[t + 1] < resample_below * n, rng)
+            x, log_r = x[ancestors], log_r[ancestors]
         product = kernels.start(d) if t == T else kernels.step(x, t + 1)
         x = product.law.at(product.law.noise(x.shape, rng=rng))
-        log_w = _plus(log_w, product.log_weight(x), before)
+        after = product.factor.log_r(x) if t > 0 else None
+        log_w = _plus(log_w, product.log_weight(x, after), log_r)
         ess[t] = _effective(log_w)
+        log_r = log_r if after is None else after
     return _result(x.reshape(runs, n, d), log_w, ess, log_z_null)
 
 
-def _plus(log_w: Array, gain: Array, before: Array) -> Array:
+def _plus(log_w: Array, gain: Array, log_r: Array) -> Array:
     """log w + log Z~ - log r(x^t), in which a weight of 0 stays 0 and a particle that should not be there gets none."""
     with np.errstate(invalid="ignore"):
-        total = log_w + (gain - before).reshape(log_w.shape)
+        total = log_w + (gain - log_r).reshape(log_w.shape)
     return np.where(np.isnan(total) | (log_w == -np.inf), -np.inf, total)
 
 
-def _resample(x: Array, log_w: Array, poor: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """The runs that are poor drawn anew by their weights, which become the run's mean; a run without weight stays as it is."""
-    poor = poor & np.isfinite(log_w.max(1))
-    if not poor.any():
-        return x, log_w
-    rows, (runs, n) = np.flatnonzero(poor), log_w.shape
-    ancestors = systematic(np.exp(log_w[rows] - log_w[rows].max(1, keepdims=True)), rng.random(rows.size))
-    states = x.reshape(runs, n, -1).copy()
-    states[rows] = np.take_along_axis(states[rows], ancestors[..., None], axis=1)
-    log_w = log_w.copy()
-    log_w[rows] = _log_means(log_w[rows])[:, None]
-    return states.reshape(x.shape), log_w
+def _resample(log_w: Array, poor: Array, rng: np.random.Generator) -> tuple[Array, IntArray]:
+    """The weights, a poor run's set to their mean, and who is drawn anew by them, (runs * n,); a run without weight stays as it is."""
+    runs, n = log_w.shape
+    ancestors = np.arange(runs * n).reshape(runs, n)
+    rows = np.flatnonzero(poor & np.isfinite(log_w.max(1)))
+    if rows.size:
+        drawn = systematic(np.exp(log_w[rows] - log_w[rows].max(1, keepdims=True)), rng.random(rows.size))
+        ancestors[rows] = rows[:, None] * n + drawn
+        log_w = log_w.copy()
+        log_w[rows] = _log_means(log_w[rows])[:, None]
+    return log_w, ancestors.ravel()
 
 
 def systematic(weights: Array, uniform: Array) -> IntArray:

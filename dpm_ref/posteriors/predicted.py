@@ -110,10 +110,11 @@ def _predicted_bits(diffusion: BinomialDiffusion, law: Bernoulli, xt: Array, t: 
     if t == 1:
         rho = np.array(law.prob1)
     else:
-        given1, given0 = (diffusion.posterior(np.full_like(xt, bit), xt, t).prob1 for bit in (1.0, 0.0))
-        lift = given1 - given0
-        pi1 = np.broadcast_to(diffusion.pi1, xt.shape)
-        rho = np.where(lift > 0, (law.prob1 - given0) / np.where(lift > 0, lift, 1.0), pi1)
+        given0, given1 = diffusion.posterior(_bits(xt)[:, None], _bits(xt), t).prob1  # q(1 | x^t, x^0), each by the value of x^t
+        known = given1 > given0  # else x^{t-1} and x^0 have nothing to do with each other
+        lift = np.where(known, given1 - given0, 1.0)
+        gain, offset = np.where(known, 1.0 / lift, 0.0), np.where(known, -given0 / lift, diffusion.pi1)
+        rho = law.prob1 * _at(gain, xt) + _at(offset, xt)
     return Bernoulli(np.minimum(np.maximum(rho, _LEAST), 1.0 - _LEAST))
 
 
@@ -132,7 +133,17 @@ def _gradient(diffusion: GaussianDiffusion, product: Product, x: Array, t: int) 
 
 def _log_ratio(diffusion: BinomialDiffusion, product: Product, x: Array, t: int) -> Array:
     """log r_t(x_i = 1) - log r_t(x_i = 0), from the ratio of the other value to this one."""
-    at1, at0 = (diffusion.marginal(np.full_like(x, bit), t) for bit in (1.0, 0.0))
-    ratio1, ratio0 = (np.where(x == 1, q.prob0 / q.prob1, q.prob1 / q.prob0) for q in (at1, at0))
+    at0, at1 = (diffusion.marginal(bit, t) for bit in _bits(x))
+    ratio1, ratio0 = (_at(np.stack([q.prob1 / q.prob0, q.prob0 / q.prob1]), x) for q in (at1, at0))
     with_r, without = (law.prob1 * ratio1 + law.prob0 * ratio0 for law in (product.law, product.before))
     return np.asarray(np.where(x == 1, -1.0, 1.0) * np.log(with_r / without))
+
+
+def _bits(x: Array) -> Array:
+    """A vector of zeros and one of ones, (2, d)."""
+    return np.broadcast_to(np.array([0.0, 1.0])[:, None], (2, x.shape[-1]))
+
+
+def _at(table: Array, x: Array) -> Array:
+    """The entries of a table (2, d), by the value of each bit."""
+    return np.asarray(np.where(x == 1, table[1], table[0]))
