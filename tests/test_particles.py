@@ -342,6 +342,8 @@ def test_a_particle_without_weight_has_no_children():
     weights = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1e-300]])
     for u in (0.0, 0.5, np.nextafter(1.0, 0.0)):
         assert systematic(weights, np.full(3, u)).tolist() == [[1, 1, 1], [0, 0, 0], [2, 2, 2]]
+    trailing = np.concatenate([rng(0).random((500, 40)), np.zeros((500, 1))], axis=1)  # whose sums are rounded
+    assert systematic(trailing, np.full(500, np.nextafter(1.0, 0.0))).max() == 39
 
 
 def test_draws_from_the_particles_follow_their_weights():

@@ -170,8 +170,7 @@ def systematic(weights: Array, uniform: Array) -> IntArray:
     """
     runs, n = weights.shape
     total = np.cumsum(weights, axis=1)
-    total *= n / total[:, -1:]
-    total[:, -1] = n
+    total = np.where(total == total[:, -1:], n, total * (n / total[:, -1:]))  # exactly n from the last particle with a weight on
     points = np.minimum(np.arange(n) + uniform[:, None], np.nextafter(n, 0.0))
     return np.stack([np.searchsorted(total[i], points[i], side="right") for i in range(runs)])
 
