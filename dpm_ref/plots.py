@@ -148,7 +148,7 @@ def _square(axes: Axes, title: str) -> Axes:
 
 
 def posterior_figure(edges: Array, inpainted: Mapping[str, Array], seen: float, denoised: Mapping[str, Array], observed: Array,
-                     spread: float, bits: Mapping[str, Mapping[str, Array]]) -> Figure:
+                     spread: float, data: Array, bits: Mapping[str, Mapping[str, Array]]) -> Figure:
     """Posteriors p(x) r(x) / Z in rows, and in columns the truth and what two samplers make of it.
 
     Parameters
@@ -163,6 +163,8 @@ def posterior_figure(edges: Array, inpainted: Mapping[str, Array], seen: float, 
         Samples, likewise.
     observed : ndarray, shape (2,)
         The noisy observation, and `spread`, the standard deviation of its noise.
+    data : ndarray, shape (m, 2)
+        Samples of p, to be seen behind those of the posterior.
     bits : dict from a row's name to dict from title to (k,)
         Probabilities of k sequences, the last being all others, likewise.
 
@@ -183,19 +185,20 @@ def posterior_figure(edges: Array, inpainted: Mapping[str, Array], seen: float, 
         axes = figure.add_subplot(grid[0, column], title=title, ylim=(0, top), xlabel=f"$x_2$, given $x_1 = {seen:g}$")
         axes.stairs(p / width, edges, fill=True, color=colors[column], alpha=0.4)
         axes.stairs(truth / width, edges, color=_DATA, linewidth=1.2)
+        axes.set_ylabel("density")
     for column, (title, x) in enumerate(denoised.items()):
         axes = _square(figure.add_subplot(grid[1, column]), title)
-        axes.scatter(x[:, 0], x[:, 1], s=1.5, color=colors[column], alpha=0.4, linewidths=0)
+        axes.scatter(data[:, 0], data[:, 1], s=1.5, color="#bbbbbb", linewidths=0)
+        axes.scatter(x[:, 0], x[:, 1], s=2.0, color=colors[column], alpha=0.5, linewidths=0)
         axes.plot(*observed, marker="+", color="black", markersize=10)
         around = np.linspace(0, 2 * np.pi, 100)
         axes.plot(observed[0] + spread * np.cos(around), observed[1] + spread * np.sin(around), color="black", linewidth=0.8)
-        reach = 3.2 * spread
-        axes.set(xlim=(observed[0] - reach, observed[0] + reach), ylim=(observed[1] - reach, observed[1] + reach), xticks=[], yticks=[])
+        axes.set_xlabel("+ observed, circle: one standard deviation")
     for row, (name, columns) in enumerate(bits.items(), start=2):
         exact = next(iter(columns.values()))
         labels = [*(f"phase {i + 1}" for i in range(len(exact) - 1)), "other"]
         for column, (title, p) in enumerate(columns.items()):
-            axes = figure.add_subplot(grid[row, column], title=title, ylim=(0, 1), xlabel=name)
+            axes = figure.add_subplot(grid[row, column], title=title, ylim=(0, 1), xlabel=name, ylabel="probability")
             axes.bar(labels, p, color=colors[column], alpha=0.4)
             axes.bar(labels, exact, facecolor="none", edgecolor=_DATA, linewidth=1.2)
     for axes in figure.axes:

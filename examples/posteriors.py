@@ -50,7 +50,7 @@ class Fitted(NamedTuple):
 def options(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = common.parser(__doc__)
-    parser.add_argument("--particles", type=int, default=2000, help=f"particles of each of the {RUNS} runs of a filter (default 2000)")
+    parser.add_argument("--particles", type=int, default=1000, help=f"particles of each of the {RUNS} runs of a filter (default 1000)")
     parser.add_argument("--steps", type=int, default=5000, help="training steps of each model (default 5000)")
     chosen = parser.parse_args(argv)
     if chosen.particles < 50 or chosen.steps < 1 or chosen.seed < 0:
@@ -150,8 +150,8 @@ def ask_heartbeat(fitted: Fitted, factor: Factor, chosen: argparse.Namespace, rn
 
 def titles(what: str, recipe: str, numbers: dict[str, float], unit: str) -> tuple[str, str, str]:
     """Those of a row: the truth, the paper's recipe, the particle filter."""
-    return (f"{what}\ntruth", f"{recipe}: {unit} {numbers['recipe_distance']:.3f}\nthe paper's recipe",
-            f"predicted twist, weighted: {unit} {numbers['filter_distance']:.3f}\nparticle filter")
+    return (f"{what}: the truth", f"the paper's recipe, {recipe}\n{unit} to the truth {numbers['recipe_distance']:.3f}",
+            f"particle filter\n{unit} to the truth {numbers['filter_distance']:.3f}")
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -168,16 +168,16 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     missing, of_missing = ask_heartbeat(beats, Clamp(np.zeros(BITS), seen), chosen, rng)
     flips, of_flips = ask_heartbeat(beats, noisy_bits(flipped, FLIP_RATE), chosen, rng)
     shown = ("truth", "recipe", "filter")
-    rows = [titles("inpainting", "clamped at every t", of_inpainting, "distance"),
-            titles("denoising: observation, and its noise", "r at every t", of_denoising, "distance"),
-            titles("three bits seen", "clamped at every t", of_missing, "TV"),
-            titles("bits flipped with probability 0.3", "r at every t", of_flips, "TV")]
+    rows = [titles("inpainting the roll", "clamped at every t", of_inpainting, "distance"),
+            titles("denoising a point of the roll", "r at every t", of_denoising, "distance"),
+            titles("heartbeat, missing bits", "clamped at every t", of_missing, "total variation"),
+            titles("heartbeat, flipped bits", "r at every t", of_flips, "total variation")]
     histograms = [np.histogram(inpainted[way][0][:, 0], EDGES, weights=inpainted[way][1])[0] for way in shown]
     points = [denoised[way][0][rng.choice(len(denoised[way][0]), 3000, p=denoised[way][1] / denoised[way][1].sum())] for way in shown]
+    bits = {"bits 1, 7 and 10 seen, all 0": dict(zip(rows[2], (missing[way] for way in shown), strict=True)),
+            "20 bits seen, each flipped with probability 0.3, in fact 3": dict(zip(rows[3], (flips[way] for way in shown), strict=True))}
     figure = plots.posterior_figure(EDGES, dict(zip(rows[0], histograms, strict=True)), SEEN, dict(zip(rows[1], points, strict=True)),
-                                    np.array(OBSERVED), SPREAD,
-                                    {"bits 1, 7 and 10 seen, all 0": dict(zip(rows[2], (missing[way] for way in shown), strict=True)),
-                                     "20 bits seen, 3 of them wrong": dict(zip(rows[3], (flips[way] for way in shown), strict=True))})
+                                    np.array(OBSERVED), SPREAD, roll.law.sample(3000, rng=rng), bits)
     for name, part in (("inpainting", of_inpainting), ("denoising", of_denoising), ("missing", of_missing), ("flipped", of_flips)):
         numbers |= {f"{name}_{key}": value for key, value in part.items()}
         print(f"{name:<11} distance to the truth: recipe {part['recipe_distance']:.3f}, tempered {part['tempered_distance']:.3f}, particle "
