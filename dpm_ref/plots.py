@@ -196,9 +196,9 @@ def posterior_figure(edges: Array, inpainted: Mapping[str, Array], seen: float, 
         axes.set_xlabel("+ observed, circle: one standard deviation")
     for row, (name, columns) in enumerate(bits.items(), start=2):
         exact = next(iter(columns.values()))
-        labels = [*(f"phase {i + 1}" for i in range(len(exact) - 1)), "other"]
+        labels = [*(str(i + 1) for i in range(len(exact) - 1)), "none"]
         for column, (title, p) in enumerate(columns.items()):
-            axes = figure.add_subplot(grid[row, column], title=title, ylim=(0, 1), xlabel=name, ylabel="probability")
+            axes = figure.add_subplot(grid[row, column], title=title, ylim=(0, 1), xlabel=f"phase ({name})", ylabel="probability")
             axes.bar(labels, p, color=colors[column], alpha=0.4)
             axes.bar(labels, exact, facecolor="none", edgecolor=_DATA, linewidth=1.2)
     for axes in figure.axes:

@@ -175,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     histograms = [np.histogram(inpainted[way][0][:, 0], EDGES, weights=inpainted[way][1])[0] for way in shown]
     points = [denoised[way][0][rng.choice(len(denoised[way][0]), 3000, p=denoised[way][1] / denoised[way][1].sum())] for way in shown]
     bits = {"bits 1, 7 and 10 seen, all 0": dict(zip(rows[2], (missing[way] for way in shown), strict=True)),
-            "20 bits seen, each flipped with probability 0.3, in fact 3": dict(zip(rows[3], (flips[way] for way in shown), strict=True))}
+            "3 of 20 bits flipped": dict(zip(rows[3], (flips[way] for way in shown), strict=True))}
     figure = plots.posterior_figure(EDGES, dict(zip(rows[0], histograms, strict=True)), SEEN, dict(zip(rows[1], points, strict=True)),
                                     np.array(OBSERVED), SPREAD, roll.law.sample(3000, rng=rng), bits)
     for name, part in (("inpainting", of_inpainting), ("denoising", of_denoising), ("missing", of_missing), ("flipped", of_flips)):
