@@ -28,6 +28,7 @@ from dpm_ref.posteriors import (
     GaussianFactor,
     LogFactor,
     Particles,
+    Product,
     constant,
     diffused,
     noisy_bits,
@@ -489,6 +490,25 @@ def test_clamping_bits_at_every_t_would_have_lost_paths():
     diffusion = BinomialDiffusion([0.3, 0.3], 0.5)
     agree = diffusion.kernel([[1.0]], 1).prob1[0, 0]
     assert 0.5 * agree**2 < 0.5 - 0.1
+
+
+def test_a_factor_of_one_s_own_needs_no_closed_form():
+    class Heavy:
+        """r(x) = 1 / (1 + (x - 1)^2), towards which the kernel is not bent at all."""
+
+        positive = True
+
+        def log_r(self, x):
+            return -np.log1p((x[..., 0] - 1.0) ** 2)
+
+        def multiply(self, law):
+            return Product(law, None, law, self)
+
+    result = particle_filter(DIFFUSION, DIFFUSION.kernel, constant(Heavy()), 2000, 1, rng=rng(9), runs=20)
+    x = np.linspace(-9, 9, 20001)
+    Z = (stats.norm.pdf(x) / (1 + (x - 1) ** 2)).sum() * (x[1] - x[0])
+    assert abs(result.log_z - np.log(Z)) < SIGMAS * result.log_z_stderr
+    assert result.log_z_stderr < 0.02
 
 
 def test_the_filter_takes_any_law_with_the_attributes():

@@ -28,7 +28,7 @@ from dpm_ref.posteriors.factors import Factor
 from dpm_ref.posteriors.over_time import OverTime
 from dpm_ref.posteriors.perturbed import Perturbed
 
-__all__ = ["Particles", "ContradictionWarning", "particle_filter"]
+__all__ = ["Particles", "ContradictionWarning", "particle_filter", "systematic"]
 
 _SURPRISE = float(np.log(20.0))
 _NULL_DRAWS = 4096
