@@ -288,6 +288,22 @@ def test_draws_of_the_posterior_have_its_mean():
     assert np.abs(counts - posterior.weights).max() < 5.5 * 0.5 / 200
 
 
+def test_draws_around_an_atom_are_its_mean_and_its_spread_times_normal_numbers():
+    posterior = FiniteTwist(FiniteData(GaussianDiffusion([0.1]), [[2.0, -1.0]], spread=0.5), Clamp([0.0, 3.0], [False, True])).posterior()
+    same = rng(7)
+    same.choice(1, 4, p=[1.0])
+    expected = np.array([2.0, 3.0]) + np.sqrt([0.5, 0.0]) * same.standard_normal((4, 2))
+    assert np.abs(posterior.sample(4, rng=rng(7)) - expected).max() < ROUNDING
+    assert posterior.sample(1, rng=rng(7)).shape == (1, 2)
+
+
+def test_an_observation_may_be_singular_without_being_refused():
+    linear = GaussianData(GaussianDiffusion([0.1, 0.2]), [0.0, 0.0], np.eye(2))
+    for R in (np.ones((2, 2)), np.zeros((2, 2))):
+        twist = LinearTwist(linear, LinearObservation(np.array([1.0, 0.5]), np.eye(2), np.zeros(2), R, 0.0))
+        assert abs(twist.log_z - stats.multivariate_normal([0.0, 0.0], np.eye(2) + R).logpdf([1.0, 0.5])) < ROUNDING
+
+
 # What is refused
 
 
@@ -306,7 +322,13 @@ TWIST = LinearTwist(LINEAR, Clamp([1.0, 0.0], [True, False]))
     (lambda: BinaryTwist(MODEL, [1.0, 1.0]).kernel(0), "1..2"),
     (lambda: LinearTwist(LINEAR, BernoulliFactor([1.0], [1.0])), "GaussianFactor"),
     (lambda: LinearTwist(LINEAR, GaussianFactor([1.0], 1.0)), "2 components"),
-    (lambda: LinearTwist(LINEAR, LinearObservation([1.0], [[1.0]], [0.0], [[1.0]], 0.0)), "shapes"),
+    (lambda: LinearTwist(LINEAR, LinearObservation([1.0], [[1.0]], [0.0], [[1.0]], 0.0)), r"got \(1,\), \(1, 1\), \(1,\), \(1, 1\)"),
+    (lambda: LinearTwist(LINEAR, LinearObservation([1.0], [[1.0, 0.0]], [0.0, 0.0], [[1.0]], 0.0)), "shapes"),
+    (lambda: LinearTwist(LINEAR, LinearObservation([1.0], [[1.0, 0.0]], [0.0], [[1.0, 0.0], [0.0, 1.0]], 0.0)), "shapes"),
+    (lambda: LinearTwist(LINEAR, LinearObservation([1.0], [[np.nan, 0.0]], [0.0], [[1.0]], 0.0)), "H must be finite"),
+    (lambda: LinearTwist(LINEAR, LinearObservation([np.nan], [[1.0, 0.0]], [0.0], [[1.0]], 0.0)), "y must be finite"),
+    (lambda: LinearTwist(LINEAR, LinearObservation([1.0], [[1.0, 0.0]], [np.inf], [[1.0]], 0.0)), "g must be finite"),
+    (lambda: LinearTwist(LINEAR, LinearObservation([1.0], [[1.0, 0.0]], [0.0], [[np.nan]], 0.0)), "R must be finite"),
     (lambda: LinearTwist(LINEAR, LinearObservation([1.0], [[1.0, 0.0]], [0.0], [[-1.0]], 0.0)), "semidefinite"),
     (lambda: LinearTwist(LINEAR, LinearObservation([1.0, 1.0], [[1.0, 0.0]] * 2, [0.0, 0.0], np.zeros((2, 2)), 0.0)), "repeat"),
     (lambda: TWIST.log_r([0.0, 0.0], 0), "density"),

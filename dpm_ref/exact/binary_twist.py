@@ -100,7 +100,8 @@ class BinaryTwist:
         """
         matrix = self._matrix(_doors.one_time("t", t, 1, self.T))
         norm = self.values[t][:, None]
-        return np.where(norm > 0, matrix * self.values[t - 1] / np.where(norm > 0, norm, 1.0), matrix)
+        with np.errstate(invalid="ignore"):  # 0 / 0 in rows that are not taken
+            return np.where(norm > 0, matrix * self.values[t - 1] / norm, matrix)
 
     def posterior(self) -> Array:
         """p(x^0) r(x^0) / Z of every state, without the twist: shape (2^d,), dimensionless. Section 2.5."""

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import logsumexp, softmax
 
 from dpm_ref import _doors
 from dpm_ref._doors import Array
@@ -43,7 +44,7 @@ class FinitePosterior(NamedTuple):
     def sample(self, n: int, *, rng: np.random.Generator) -> Array:
         """n independent draws of x^0, (n, d), dimensionless; ValueError for n < 1 or no Generator. Section 2.5."""
         n, rng = _doors.count("n", n, 1), _doors.generator(rng)
-        index = rng.choice(len(self.weights), n, p=self.weights / self.weights.sum())
+        index = rng.choice(len(self.weights), n, p=self.weights)
         return np.asarray(self.mean[index] + np.sqrt(self.var[index]) * rng.standard_normal((n, self.mean.shape[1])))
 
 
@@ -85,7 +86,7 @@ class FiniteTwist:
             joint = np.log(data.weights) + log_z
         if not np.isfinite(joint.max()):
             raise ValueError("r must be positive somewhere on the data's support, got r = 0 at all atoms")
-        self.log_z = float(_log_sum(joint))
+        self.log_z = float(logsumexp(joint))
         mean, var = (data.atoms, np.zeros(data.atoms.shape)) if at_atoms is None else (part[:, 0] for part in at_atoms[1:])
         self._posterior = FinitePosterior(np.exp(joint - self.log_z), mean, var, self.log_z)
 
@@ -101,7 +102,7 @@ class FiniteTwist:
 
         def block(rows: Array, time: int) -> Array:
             joint = self.data._log_joint(rows, time)
-            return _log_sum(joint + self._log_expected(rows, time)) - _log_sum(joint)
+            return np.asarray(logsumexp(joint + self._log_expected(rows, time), axis=1) - logsumexp(joint, axis=1))
 
         return self.data._map(block, x, np.asarray(t))
 
@@ -115,7 +116,7 @@ class FiniteTwist:
 
     def _gradient(self, rows: Array, t: int) -> Array:
         diffusion, joint = self.data.diffusion, self.data._log_joint(rows, t)
-        plain, twisted = _normalised(joint), _normalised(joint + self._log_expected(rows, t))
+        plain, twisted = softmax(joint, axis=1), softmax(joint + self._log_expected(rows, t), axis=1)
         if not self._spread:
             difference = (twisted - plain) @ self.data.atoms
         else:
@@ -128,8 +129,8 @@ class FiniteTwist:
         law = Bernoulli.like(self.data.diffusion.marginal(self.data.atoms, t))
         log1, log0 = np.log(law.prob1), np.log(law.prob0)
         without = self.data._log_joint(rows, t)[..., None] - np.where(rows[:, None, :] == 1, log1, log0)
-        gain = self._log_expected(rows, t)[..., None]
-        parts = [_log_sum(without + log + gain, 1) - _log_sum(without + log, 1) for log in (log1, log0)]
+        gain = self.r.log_r(self.data.atoms)[:, None]
+        parts = [logsumexp(without + log + gain, axis=1) - logsumexp(without + log, axis=1) for log in (log1, log0)]
         return np.asarray(parts[0] - parts[1])
 
     def _log_expected(self, rows: Array, t: int) -> Array:
@@ -159,17 +160,3 @@ class FiniteTwist:
     def _state(self, xt: npt.ArrayLike, t: int, first: int) -> tuple[Array, int]:
         x = _doors.components("xt", self.data.diffusion.check_data("xt", xt), self.data.atoms.shape[1])
         return x, _doors.one_time("t", t, first, self.data.diffusion.T)
-
-
-def _log_sum(values: Array, axis: int = -1) -> Array:
-    """log sum exp along an axis; -inf where all are."""
-    peak = values.max(axis, keepdims=True)
-    shift = np.where(np.isfinite(peak), peak, 0.0)
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(np.exp(values - shift).sum(axis)) + np.squeeze(shift, axis))
-
-
-def _normalised(log_weights: Array) -> Array:
-    """exp of the arguments (n, m), scaled to sum to 1."""
-    weights = np.exp(log_weights - log_weights.max(1, keepdims=True))
-    return np.asarray(weights / weights.sum(1, keepdims=True))

@@ -91,7 +91,7 @@ class LinearTwist:
         """The gradient of log r_t, H' R^{-1} (y - H x - g), at xt (..., d): (..., d), nats per unit; ValueError as `log_r`. Section 2.5."""
         y, H, g, R, _ = self.observation(t)
         residual = y - self._data(xt) @ H.T - g
-        return np.asarray(np.linalg.solve(_regular(R), residual.reshape(-1, y.size).T).T.reshape(residual.shape) @ H)
+        return np.asarray(np.linalg.solve(_regular(R), residual[..., None])[..., 0] @ H)
 
     def start(self) -> tuple[Array, Array]:
         """Mean (d,) and covariance (d, d) of p~(x^T), dimensionless. Section 2.5."""
@@ -136,11 +136,11 @@ def _observation(r: GaussianFactor | Clamp | LinearObservation, d: int) -> Linea
         return LinearObservation(r.values[r.seen], np.eye(d)[r.seen], np.zeros(k), np.zeros((k, k)), 0.0)
     if not isinstance(r, LinearObservation):
         raise ValueError(f"r must be a GaussianFactor, a Clamp or a LinearObservation, got {type(r).__name__}")
-    y, H, g, R = (_doors.finite(name, value) for name, value in zip("yHgR", r[:4], strict=True))
+    y, H, g, R = _doors.finite("y", r.y), _doors.finite("H", r.H), _doors.finite("g", r.g), _doors.finite("R", r.R)
     if y.ndim != 1 or H.shape != (y.size, d) or g.shape != y.shape or R.shape != (y.size, y.size):
         shapes = ", ".join(str(part.shape) for part in (y, H, g, R))
         raise ValueError(f"y, H, g and R must have shapes (k,), (k, {d}), (k,) and (k, k), got {shapes}")
-    if (R != R.T).any() or (y.size and np.linalg.eigvalsh(R)[0] < -8 * np.finfo(np.float64).eps * np.abs(R).max()):
+    if (R != R.T).any() or (y.size and np.linalg.eigvalsh(R)[0] + 1e-12 * np.abs(R).max() < 0):
         raise ValueError(f"R must be symmetric and positive semidefinite, got {R}")
     return LinearObservation(y, H, g, R, float(_doors.finite("log_scale", r.log_scale)))
 
@@ -156,9 +156,8 @@ def _regular(cov: Array) -> Array:
 def _log_density(residual: Array, cov: Array) -> Array:
     """log N(residual; 0, cov) of residuals (..., k)."""
     root = np.linalg.cholesky(_regular(cov))
-    whitened = np.linalg.solve(root, residual.reshape(-1, len(cov)).T)
-    square = (whitened**2).sum(0).reshape(residual.shape[:-1])
-    return np.asarray(-0.5 * (len(cov) * _LOG_2PI + square) - np.log(np.diag(root)).sum())
+    whitened = np.linalg.solve(root, residual[..., None])[..., 0]
+    return np.asarray(-0.5 * (len(cov) * _LOG_2PI + (whitened**2).sum(-1)) - np.log(np.diag(root)).sum())
 
 
 def _gain(S: Array, H: Array, R: Array) -> Array:
