@@ -24,7 +24,7 @@ from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 __version__ = "0.1.0"
 
 _MODULES = ("binomial", "bounds", "checkpoints", "data", "exact", "gaussian", "information", "laws", "likelihood", "logarithms", "mlp",
-            "plots", "posteriors", "reverse", "schedules", "training")
+            "plots", "posteriors", "rates", "reverse", "schedules", "training")
 
 __all__ = ["Bernoulli", "BinomialDiffusion", "Gaussian", "GaussianDiffusion"]
 

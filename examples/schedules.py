@@ -86,7 +86,8 @@ def evaluate(model: GaussianReverse, params: Any, chosen: argparse.Namespace) ->
 
 def compare(chosen: argparse.Namespace) -> tuple[dict[str, Array], dict[str, dict[int, tuple[float, float]]]]:
     """beta at T = 40 by schedule, and K* - L_null with its standard error by schedule and T."""
-    n_samples, shown, values = 64 if chosen.quick else 512, {}, {}
+    n_samples, shown = 64 if chosen.quick else 512, {}
+    values: dict[str, dict[int, tuple[float, float]]] = {}
     search = exact.ScheduleSearch(ATOMS, spread=SPREAD, beta1=BETA1, grid=110 if chosen.quick else 300,
                                   n_samples=n_samples, rng=np.random.default_rng([chosen.seed, 2]))
     for T in LENGTHS:
@@ -112,9 +113,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     null = numbers["K_bits"] - numbers["K_minus_null_bits"]
     limit = float(to_bits(-data.swiss_roll_entropy(NOISE)))
     lines = {name: np.array([value for value, _ in by_T.values()]) for name, by_T in values.items()}
-    schedule_curves = {name: _log_snr(beta) for name, beta in shown.items()}
-    figure = plots.schedules_figure(LENGTHS, lines, limit - null, schedule_curves, {name: to_bits(part.form) for name, part in gaps.items()},
-                                    to_bits(gaps[LEARNED].learning), (SHOWN, numbers["K_minus_null_bits"], numbers["K_minus_null_stderr_bits"]))
+    figure = plots.schedules_figure(
+        LENGTHS, lines, limit - null, {name: _log_snr(beta) for name, beta in shown.items()},
+        {name: to_bits(part.form) for name, part in gaps.items()}, to_bits(gaps[LEARNED].learning),
+        (SHOWN, numbers["K_minus_null_bits"], numbers["K_minus_null_stderr_bits"]))
     report: dict[str, Any] = numbers | {
         "ideal_K_bits": ideal + null, "ideal_K_stderr_bits": ideal_stderr, "ideal_K_minus_null_bits": ideal, "limit_bits": limit,
         "ideal_K_minus_null_by_schedule": {name: {str(T): value for T, value in by_T.items()} for name, by_T in values.items()},

@@ -79,7 +79,7 @@ def test_learning_is_what_a_model_s_divergences_exceed_the_ideal_ones_by():
     kl = exact.ideal_bound_by_enumeration(bits()).kl
     parts = exact.gap_by_enumeration(bits(), kl + [0.25, 0.5])
     np.testing.assert_allclose(parts.learning, [0.25, 0.5], rtol=1e-14)
-    assert parts.K == pytest.approx(parts.ideal - 0.75, rel=1e-14)
+    assert pytest.approx(parts.ideal - 0.75, rel=1e-14) == parts.K
     assert not exact.gap_by_enumeration(bits()).learning.any()
 
 

@@ -270,4 +270,5 @@ def test_the_roll_climbs_at_its_default_settings():
     model = rates.learn(model, x0, state, moving, rng=rng, steps=160, turn=16, learning_rate=training.cosine_decay(0.012, 160),
                         rate_learning_rate=training.cosine_decay(0.05, 160, warmup=20))
     assert moving.step == 10
-    assert np.isfinite(state.params).all() and state.params.dtype == np.float32
+    assert np.isfinite(state.params).all()
+    assert state.params.dtype == np.float32

@@ -108,7 +108,7 @@ class ScheduleSearch:
     def best(self, T: int) -> BestSchedule:
         """The schedule of T steps, 2 <= T <= grid, with the largest K*: (T,), dimensionless; ValueError for another T. Section 2.4.1."""
         T = _doors.count("T", T, 2)
-        if T > len(self.log_snr):
+        if len(self.log_snr) < T:
             raise ValueError(f"T must be at most the grid's {len(self.log_snr)} values, got {T}")
         total, came_from = np.where(np.arange(len(self.log_snr)) == 0, 0.0, np.inf), []
         for _ in range(2, T + 1):

@@ -102,9 +102,9 @@ def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *, rng: np.random.Gen
     learned = _learned(kl, bound.kl)
     prior, edge, points = data.diffusion.prior(data.atoms.shape[1]), data.diffusion.edge, lattice(n_points, 1 + 2 * data.atoms.shape[1])
     parts = np.empty((SHIFTS, T + 1))  # edge, form at t = 2..T, end
-    for shift, part in zip(rng.random((SHIFTS, points.shape[1])), parts, strict=True):
+    for shifts, part in zip(rng.random((SHIFTS, T, points.shape[1])), parts, strict=True):
         for t in range(1, T + 1):
-            before, after = _pair(data, (points + shift) % 1.0, t)
+            before, after = _pair(data, (points + shifts[t - 1]) % 1.0, t)
             law = edge(after) if t == 1 else data.reverse(after, t)
             part[t - 1] = (data.log_reverse(before, after, t) - law.log_prob(before)).mean()
         part[T] = (data.log_prob(after, T) - prior.log_prob(after)).mean()

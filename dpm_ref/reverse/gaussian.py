@@ -144,7 +144,8 @@ class GaussianReverse:
     def fixed_beta_grad(self, x0: Array) -> Array:
         """Derivative by beta_2..T, shape (T-1,), of `bounds.fixed_terms` summed over data x0 (..., d): that of -KL(q(x^T|x^0) || pi); nats.
 
-        KL = sum_i [ abar_T (x0_i^2 - 1) - log(1 - abar_T) ] / 2,   d KL / d log abar_T = abar_T sum_i [ x0_i^2 + abar_T / (1 - abar_T) ] / 2
+            KL                 = sum_i [ abar_T (x0_i^2 - 1) - log(1 - abar_T) ] / 2
+            d KL / d log abar_T = abar_T sum_i [ x0_i^2 + abar_T / (1 - abar_T) ] / 2
         Section 2.4.1.
         """
         T = self.diffusion.T
