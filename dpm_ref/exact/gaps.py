@@ -94,8 +94,8 @@ def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *, rng: np.random.Gen
     >>> from dpm_ref import GaussianDiffusion
     >>> wide = FiniteData(GaussianDiffusion([0.2, 0.3, 0.4]), [[0.0]], spread=4.0)
     >>> parts = gap(wide, rng=np.random.default_rng(0))
-    >>> print("%.1f %.1f %.4f" % (parts.edge, parts.end, parts.ideal))
-    0.2 0.2 -2.4863
+    >>> print("%.1f %.4f" % (parts.edge + parts.end, parts.ideal))
+    0.4 -2.4863
     """
     n_points, T = -(-_doors.count("n_samples", n_samples, 1) // SHIFTS), data.diffusion.T
     bound = ideal_bound(data, rng=rng, n_samples=n_samples)

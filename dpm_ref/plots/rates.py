@@ -54,10 +54,9 @@ def schedules_figure(lengths: Sequence[int], above_null: Mapping[str, Array], li
     top.minorticks_off()
     for style, (name, values) in zip(_styles(len(log_snr)), log_snr.items(), strict=True):
         curves.plot(np.arange(1, len(values) + 1), values, label=name, **style)
-        costs.plot(np.arange(2, len(values) + 1), form[name], label=f"{name}, sum {form[name].sum():.3f}", **style)
+        costs.plot(np.arange(2, len(values) + 1), np.cumsum(form[name]), label=f"{name}, in all {form[name].sum():.2f}", **style)
     curves.set(xlabel="t", ylabel=r"log $\bar\alpha_t / (1 - \bar\alpha_t)$", title=f"The schedules at T = {len(learning) + 1}")
-    costs.set(xlabel="t", ylabel="bits per step", title="What independent components cost, step by step", yscale="log")
-    costs.set_ylim(1e-4, 1.0)
+    costs.set(xlabel="t", ylabel="bits, in steps 2 to t", title="What independent components cost, added up")
     t, last = np.arange(2, len(learning) + 2), list(form)[-1]
     bars.bar(t, form[last], color=DATA, width=0.9, label=f"independent components, sum {form[last].sum():.3f}")
     bars.bar(t, learning, bottom=form[last], color=MODEL, width=0.9, label=f"not learned, sum {learning.sum():.3f}")
