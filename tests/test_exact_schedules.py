@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 from scipy.integrate import quad
+from scipy.special import ndtri
 
 from dpm_ref import BinomialDiffusion, GaussianDiffusion, data, exact, schedules
 
@@ -79,6 +80,33 @@ def test_learning_is_what_a_model_s_divergences_exceed_the_ideal_ones_by():
     np.testing.assert_allclose(parts.learning, [0.25, 0.5], rtol=1e-14)
     assert pytest.approx(parts.ideal - 0.75, rel=1e-14) == parts.K
     assert not exact.gap_by_enumeration(bits()).learning.any()
+
+
+def test_sampled_parts_are_means_over_sixteen_lattices_of_log_ratios():
+    two, source = exact.FiniteData(GaussianDiffusion([0.2, 0.3]), [[-1.0], [1.5]], [0.25, 0.75], spread=0.1), default_rng(3)
+    ideal = exact.ideal_bound(two, rng=source, n_samples=33)
+    g = 1.3247179572447460  # g^3 = g + 1, for three dimensions
+    points, rows = np.stack([np.arange(3) / 3, np.arange(3) / g, np.arange(3) / g**2], 1), []
+    for _ in range(16):
+        row = []
+        for t, shift in enumerate(source.random((2, 3)), start=1):
+            uniform = (points + shift) % 1.0
+            before = two.draw(uniform[:, :2], t - 1)
+            after = two.diffusion.kernel(before, t).at(ndtri(uniform[:, 2:]))
+            law = two.diffusion.edge(after) if t == 1 else two.reverse(after, t)
+            row.append((two.log_reverse(before, after, t) - law.log_prob(before)).mean())
+        rows.append([*row, (two.log_prob(after, 2) + 0.5 * (after[:, 0] ** 2 + np.log(2 * np.pi))).mean()])
+    parts = exact.gap(two, ideal.kl + 0.5, rng=default_rng(3), n_samples=33)
+    np.testing.assert_allclose([parts.edge, *parts.form, parts.end], np.mean(rows, 0), rtol=1e-11)
+    assert parts.stderr == pytest.approx(np.std(np.sum(rows, 1), ddof=1) / 4, rel=1e-11)
+    assert parts.ideal == ideal.value
+    np.testing.assert_allclose(parts.learning, [0.5], rtol=1e-14)
+
+
+def test_a_lattice_has_4096_points_in_all_by_default():
+    assert exact.gap(bits(), rng=default_rng(0)).edge == exact.gap(bits(), rng=default_rng(0), n_samples=4096).edge
+    assert exact.gap(bits(), rng=default_rng(0)).edge != exact.gap(bits(), rng=default_rng(0), n_samples=4097).edge
+    assert exact.gap(bits(), rng=default_rng(0), n_samples=1).edge == exact.gap(bits(), rng=default_rng(0), n_samples=16).edge
 
 
 @pytest.mark.parametrize("kl", [[0.1], [[0.1, 0.2]], 0.1])

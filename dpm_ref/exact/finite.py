@@ -27,7 +27,7 @@ from dpm_ref.binomial import BinomialDiffusion
 from dpm_ref.exact._atoms import Atoms, BinaryAtoms, GaussianAtoms
 from dpm_ref.gaussian import GaussianDiffusion
 
-__all__ = ["FiniteData"]
+__all__ = ["FiniteData", "off_the_ends"]
 
 _BLOCK = 2**16  # pairs (state, atom) held at once: what a processor's cache holds
 
@@ -146,8 +146,7 @@ class FiniteData:
         uniform = _doors.components("uniform", _doors.probability("uniform", uniform), 1 + self.atoms.shape[1])
         total = np.cumsum(self.weights)
         index = np.searchsorted(total, uniform[:, 0] * total[-1], side="right").clip(max=len(total) - 1)
-        inside = uniform[:, 1:] * (1.0 - 2.0**-52) + 2.0**-53  # off 0 and 1, where a normal number would be infinite
-        return self._column.draw(index, inside, _doors.one_time("t", t, 0, self.diffusion.T))
+        return self._column.draw(index, off_the_ends(uniform[:, 1:]), _doors.one_time("t", t, 0, self.diffusion.T))
 
     def mean(self) -> Array:
         """E x^0, shape (d,), dimensionless. App. B.1."""
@@ -221,6 +220,11 @@ class FiniteData:
         out = np.empty_like(parts)
         out[np.concatenate(blocks)] = parts
         return out.reshape((*leading, *parts.shape[1:]))
+
+
+def off_the_ends(uniform: Array) -> Array:
+    """Numbers in [0, 1] off 0 and 1, where a normal number would be infinite; of the same shape, dimensionless. Section 2.1."""
+    return uniform * (1.0 - 2.0**-52) + 2.0**-53
 
 
 def _frozen(array: Array) -> Array:

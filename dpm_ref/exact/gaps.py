@@ -26,7 +26,7 @@ from scipy.special import ndtri
 
 from dpm_ref import _doors
 from dpm_ref._doors import Array
-from dpm_ref.exact.finite import FiniteData
+from dpm_ref.exact.finite import FiniteData, off_the_ends
 from dpm_ref.exact.ideal import SHIFTS, entropy_by_enumeration, ideal_bound, ideal_bound_by_enumeration, lattice
 from dpm_ref.gaussian import GaussianDiffusion
 
@@ -102,7 +102,8 @@ def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *, rng: np.random.Gen
     learned = _learned(kl, bound.kl)
     prior, edge, points = data.diffusion.prior(data.atoms.shape[1]), data.diffusion.edge, lattice(n_points, 1 + 2 * data.atoms.shape[1])
     parts = np.empty((SHIFTS, T + 1))  # edge, form at t = 2..T, end
-    for shifts, part in zip(rng.random((SHIFTS, T, points.shape[1])), parts, strict=True):
+    for part in parts:
+        shifts = rng.random((T, points.shape[1]))
         for t in range(1, T + 1):
             before, after = _pair(data, (points + shifts[t - 1]) % 1.0, t)
             law = edge(after) if t == 1 else data.reverse(after, t)
@@ -163,6 +164,6 @@ def _pair(data: FiniteData, uniform: Array, t: int) -> tuple[Array, Array]:
     """x^{t-1} and x^t, (n, d) each, from uniform numbers (n, 1 + 2d)."""
     d = data.atoms.shape[1]
     before = data.draw(uniform[:, :1 + d], t - 1)
-    inside = uniform[:, 1 + d:] * (1.0 - 2.0**-52) + 2.0**-53
+    inside = off_the_ends(uniform[:, 1 + d:])
     noise = ndtri(inside) if isinstance(data.diffusion, GaussianDiffusion) else inside
     return before, data.diffusion.kernel(before, t).at(noise)

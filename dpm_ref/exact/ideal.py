@@ -263,7 +263,7 @@ def _average(data: FiniteData, t: int, function: Callable[[Array, int], Array], 
 
 
 def lattice(n: int, dimensions: int) -> Array:
-    """n points in the unit cube, i (g^-1, g^-2, ...) mod 1 with g^(dimensions+1) = g + 1; the first coordinate i / n."""
+    """n points in the unit cube, i (g^-1, g^-2, ...) mod 1 with g^dimensions = g + 1; the first coordinate i / n."""
     g = 2.0
     for _ in range(64):
         g = (1.0 + g) ** (1.0 / dimensions)
