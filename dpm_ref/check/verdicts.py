@@ -1,0 +1,227 @@
+"""From numbers to a verdict: PASS, PRECISION, WRONG or UNDEFINED, and what it looks like.
+
+    PASS        every value within 1e-9 (float64) or 1e-5 (float32) of the truth, relative to the terms it is summed from
+    PRECISION   every error within what tables and arithmetic in a lower precision explain, or reproduced by a habit
+    WRONG       anything else; diagnosed with every known mistake that reproduces every value, and with none that does not
+    UNDEFINED   nothing is defined at any input: a precondition fails, or there is no such t
+
+A mistake is looked for before precision is blamed, but only one that differs from the truth by more than precision explains.
+
+References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, Table App.1.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dpm_ref._doors import Array
+from dpm_ref.check.calls import Answer
+from dpm_ref.check.habits import explained, habits
+from dpm_ref.check.mistakes import Mistake, mistakes
+from dpm_ref.check.problems import Problem
+
+__all__ = ["Comparison", "Verdict", "judged", "RELATIVE"]
+
+RELATIVE = {"float64": 1e-9, "float32": 1e-5}
+_SLACK = 8.0  # a mistake's own rounding errors may be larger than the truth's
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The answer to one call, beside the truth."""
+
+    problem: Problem
+    answer: Answer
+
+    @property
+    def defined(self) -> Any:
+        return np.isfinite(self.problem.wanted)
+
+    @property
+    def error(self) -> Array:
+        """|got - wanted|, 0 where nothing is defined; the user's unit. Table App.1."""
+        return np.where(self.defined, np.abs(self.answer.values - self.problem.wanted), 0.0)
+
+    @property
+    def promised(self) -> Array:
+        """The largest error that passes; the user's unit, shape of the values. Table App.1."""
+        return RELATIVE[self.problem.conventions.dtype] * self.problem.size
+
+    @property
+    def eps(self) -> float:
+        """The precision that losses are blamed on: float32's, or that of the result if it is lower; dimensionless. Table App.1."""
+        return max(float(np.finfo(np.float32).eps), float(np.finfo(self.answer.dtype).eps))
+
+    def misses(self) -> Any:
+        return self.error > self.promised
+
+    def reproduced_by(self, values: Array, tolerance: Array) -> bool:
+        off = np.abs(np.where(self.defined, self.answer.values - values, 0.0))
+        return bool((off <= tolerance).all())
+
+
+class Verdict(NamedTuple):
+    """A status, what it looks like, where it is worst, and how many digits are right there."""
+
+    status: str
+    diagnoses: tuple[str, ...]
+    message: str
+    worst: tuple[Comparison, tuple[int, ...]] | None
+    digits: float
+
+
+def judged(comparisons: list[Comparison]) -> Verdict:
+    """The verdict over all calls; no unit. Table App.1."""
+    known = [c for c in comparisons if c.defined.any()]
+    if not known:
+        return Verdict("UNDEFINED", (), "", None, np.nan)
+    worst, digits = _worst(known)
+    coarse = [c for c in known if np.finfo(c.answer.dtype).eps > 2 * np.finfo(c.problem.conventions.float).eps]
+    missing = [c for c in known if c.misses().any()]
+    if not missing and not coarse:
+        return Verdict("PASS", (), "", worst, digits)
+    if missing:
+        found = _diagnosed(missing, known, tight=True)
+        if found:
+            return Verdict("WRONG", found, "", worst, digits)
+    lost = _habits(known)
+    if lost.exact or all((c.error <= explained(c.problem, _right, c.eps)).all() for c in missing):
+        names = lost.exact or lost.likely
+        if coarse:
+            names = (f"the result comes in {coarse[0].answer.dtype}", *(name for name in names if name != "computed in float32"))
+        return Verdict("PRECISION", names, "" if names else "no known habit", worst, digits)
+    found = _diagnosed(missing, known, tight=False)
+    if found:
+        return Verdict("WRONG", found, "and digits are lost", worst, digits)
+    return Verdict("WRONG", (), "no single known mistake; " + _where(known) + _relation(known), worst, digits)
+
+
+def _right(p: Problem) -> Array:
+    return p.predict()
+
+
+def _worst(known: list[Comparison]) -> tuple[tuple[Comparison, tuple[int, ...]], float]:
+    """The value furthest beyond the promise, and its right decimal digits."""
+    ratios = [np.asarray(c.error / c.promised) for c in known]
+    k = int(np.argmax([ratio.max() for ratio in ratios]))
+    at = tuple(int(j) for j in np.unravel_index(int(np.argmax(ratios[k])), ratios[k].shape))
+    with np.errstate(divide="ignore"):
+        digits = -np.log10(float(max(np.asarray(c.error / c.problem.size).max() for c in known)))
+    return (known[k], at), min(float(digits), 15.9)
+
+
+def _diagnosed(missing: list[Comparison], known: list[Comparison], tight: bool) -> tuple[str, ...]:
+    """The mistakes that reproduce every value and can be told from the truth."""
+    return tuple(name for name, each in mistakes().items()
+                 if each.concerns(known[0].problem.subject) and _reproduces(each, missing, known, tight))
+
+
+def _reproduces(each: Mistake, missing: list[Comparison], known: list[Comparison], tight: bool) -> bool:
+    """Whether one variant of a mistake reproduces every value; those that are off come first, since they rule out most."""
+    ordered = sorted(missing, key=lambda c: c.problem.wanted.size) + [c for c in known if c not in missing]
+    for variant in range(_variants(each, ordered[0].problem)):
+        def wrong(p: Problem, variant: int = variant) -> Array:
+            return _variant(each.wrong, p, variant)
+        with np.errstate(all="ignore"):
+            if all(_explains(c, wrong, tight) for c in ordered) and any(_distinct(c, wrong) for c in missing):
+                return True
+    return False
+
+
+def _explains(c: Comparison, wrong: Callable[[Problem], Array], tight: bool) -> bool:
+    values = wrong(c.problem)
+    tolerance = _SLACK * RELATIVE[c.problem.conventions.dtype] * np.maximum(c.problem.size, np.abs(values))
+    if not c.reproduced_by(values, tolerance if tight else np.full_like(tolerance, np.inf)):
+        return False
+    return tight or c.reproduced_by(values, explained(c.problem, wrong, c.eps))
+
+
+def _distinct(c: Comparison, wrong: Callable[[Problem], Array]) -> bool:
+    """Whether the mistake differs from the truth by more than lost digits can."""
+    off = np.abs(np.where(c.defined, wrong(c.problem) - c.problem.wanted, 0.0))
+    return bool((off > np.maximum(explained(c.problem, _right, c.eps), 4 * c.promised)).any())
+
+
+def _variants(each: Mistake, p: Problem) -> int:
+    with np.errstate(all="ignore"):
+        return sum(1 for _ in each.wrong(p))
+
+
+def _variant(function: Callable[[Problem], Iterator[Array]], p: Problem, k: int) -> Array:
+    with np.errstate(all="ignore"):
+        return next(values for number, values in enumerate(function(p)) if number == k)
+
+
+class _Lost(NamedTuple):
+    exact: tuple[str, ...]  # clips that reproduce every value
+    likely: tuple[str, ...]  # roundings that explain most of the error
+
+
+def _habits(known: list[Comparison]) -> _Lost:
+    exact, likely = [], []
+    with np.errstate(all="ignore"):
+        total = _squares(known, [c.problem.wanted for c in known])
+        for name, each in habits().items():
+            if not each.concerns(known[0].problem.subject):
+                continue
+            best = np.inf
+            for variants in zip(*(each.lossy(c.problem) for c in known), strict=True):
+                best = min(best, _squares(known, list(variants)))
+                if each.clips and all(c.reproduced_by(values, c.promised) for c, values in zip(known, variants, strict=True)):
+                    exact.append(name)
+                    break
+            if not each.clips and best < 0.1 * total:
+                likely.append((best, name))
+    return _Lost(tuple(exact), tuple(name for best, name in sorted(likely) if best <= 4 * sorted(likely)[0][0] + 1e-12))
+
+
+def _squares(known: list[Comparison], values: list[Array]) -> float:
+    """The sum of squared differences to the answers, in units of the promise; inf where one is no number."""
+    offs = [np.where(c.defined, c.answer.values - each, 0.0) / c.promised for c, each in zip(known, values, strict=True)]
+    total = float(sum((off**2).sum() for off in offs))
+    return total if np.isfinite(total) else np.inf
+
+
+def _where(known: list[Comparison]) -> str:
+    """Which t, which component, or how many values are off."""
+    if all(c.problem.t is not None for c in known):
+        times = [(t, T) for c in known for t, T in _times(c, c.misses())]
+        clean = [(t, T) for c in known for t, T in _times(c, ~c.misses() & c.defined)]
+        for name, holds in _EDGES.items():
+            if times and all(holds(*each) for each in times):
+                return f"deviates at t = {name} only" if clean else f"deviates at t = {name}, the only one there is"
+            if times and clean and all(holds(*each) for each in clean) and not any(holds(*each) for each in times):
+                return f"deviates at every t but t = {name}"
+    rows = [c.misses() for c in known]
+    vectors = [row for row in rows if row.ndim == 2 and row.shape[1] > 1]
+    if vectors and len(vectors) == len(rows):
+        for k, name in ((0, "first"), (-1, "last")):
+            if all(not np.delete(row, k, 1).any() for row in vectors):
+                return f"deviates in the {name} component only"
+    off, total = sum(int(row.sum()) for row in rows), sum(int(c.defined.sum()) for c in known)
+    return "deviates everywhere" if off == total else f"deviates in {off} of {total} values"
+
+
+_EDGES: dict[str, Callable[[int, int], bool]] = {
+    "1": lambda t, T: t == 1, "2": lambda t, T: t == 2, "T": lambda t, T: t == T, "1 and 2": lambda t, T: t <= 2,
+    "1 and T": lambda t, T: t in (1, T), "2 and T": lambda t, T: t in (2, T)}
+
+
+def _times(c: Comparison, marked: Any) -> set[tuple[int, int]]:
+    rows = marked.reshape(len(marked), -1).any(1)
+    return {(int(t), c.problem.setting.T) for t in c.problem.t[rows]}
+
+
+def _relation(known: list[Comparison]) -> str:
+    """A constant factor or offset between what was got and what was wanted."""
+    got = np.concatenate([c.answer.values[c.defined] for c in known])
+    wanted = np.concatenate([c.problem.wanted[c.defined] for c in known])
+    tolerance = 10 * np.concatenate([(c.promised / np.abs(c.problem.size) + 0 * c.error)[c.defined] for c in known])
+    with np.errstate(all="ignore"):
+        for word, value in (("times", got / wanted), ("plus", got - wanted)):
+            middle = float(np.median(value))
+            if got.size > 3 and np.isfinite(value).all() and (np.abs(value - middle) <= tolerance * np.abs(middle)).all():
+                return f"; got is wanted {word} {middle:.6g}"
+    return ""
