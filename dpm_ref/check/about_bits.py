@@ -26,40 +26,72 @@ from dpm_ref.check.about_bound import (
     lower,
     meets_eq14,
 )
-from dpm_ref.check.about_information import bits_entropy, bits_kl
 from dpm_ref.check.subjects import ALIASES, Inputs, Setting, float32, subject
 from dpm_ref.information import bernoulli_entropy, bernoulli_kl
 
-__all__ = ["mixed", "kernel", "marginal", "posterior", "parts", "weight_parts", "entropy_parts"]
+__all__ = ["pair", "kernel", "marginal", "joint", "posterior", "posterior_pair", "kl_of_pairs", "entropy_of_pair", "parts", "weight_parts", "entropy_parts"]
+
+FORMS = 3
 
 
-def mixed(x: Any, kept: Any, pi1: Any) -> Any:
-    """The probability of 1 of a bit kept with probability `kept`, else drawn anew; dimensionless, x's shape. Table App.1."""
-    return x * kept + pi1 * (1.0 - kept)
+def pair(s: Any, x: Any, kept: Any, lost: Any, pi1: Any) -> tuple[Any, Any]:
+    """P(1) and P(0) of a bit kept with probability `kept`, else drawn anew; dimensionless, x's shape. Table App.1.
+
+    Written in one of three forms: with 1 - kept for the share that is lost, with that share itself, and with P(0) from its own terms.
+    """
+    share = 1.0 - kept if s.form == 0 else lost
+    prob1 = x * kept + pi1 * share
+    return prob1, ((1.0 - x) * kept + (1.0 - pi1) * share if s.form == 2 else 1.0 - prob1)
+
+
+def _kernel_pair(s: Any, x: Any, t: Any, pi1: Any) -> tuple[Any, Any]:
+    return pair(s, x, s.alpha[t], s.beta[t], pi1)
+
+
+def _marginal_pair(s: Any, x0: Any, t: Any, pi1: Any) -> tuple[Any, Any]:
+    return pair(s, x0, s.abar[t], s.lost[t], pi1)
 
 
 def kernel(s: Any, i: Any) -> Any:
     """q(x^t = 1 | x^{t-1}), dimensionless, (n, d). Table App.1."""
-    return mixed(i.x_prev, s.alpha[i.t], i.pi1)
+    return _kernel_pair(s, i.x_prev, i.t, i.pi1)[0]
 
 
 def marginal(s: Any, i: Any) -> Any:
     """q(x^t = 1 | x^0), dimensionless, (n, d). Table App.1."""
-    return i.x0 * s.abar[i.t] + i.pi1 * s.lost[i.t]
+    return _marginal_pair(s, i.x0, i.t, i.pi1)[0]
+
+
+def joint(s: Any, i: Any) -> tuple[Any, Any]:
+    """q(x^t | x^{t-1}) q(x^{t-1} | x^0) for x^{t-1} = 1 and 0, dimensionless, (n, d). Table App.1."""
+    before = pair(s, i.x0, s.before[i.t], s.lost_before[i.t], i.pi1)
+    (up1, up0), (down1, down0) = (_kernel_pair(s, value, i.t, i.pi1) for value in (1.0, 0.0))
+    return (i.xt * up1 + (1.0 - i.xt) * up0) * before[0], (i.xt * down1 + (1.0 - i.xt) * down0) * before[1]
+
+
+def posterior_pair(s: Any, i: Any) -> tuple[Any, Any]:
+    """Both probabilities of q(x^{t-1} | x^t, x^0) by Bayes' rule, dimensionless, (n, d). Table App.1."""
+    joint1, joint0 = joint(s, i)
+    return joint1 / (joint1 + joint0), (joint0 / (joint1 + joint0) if s.form == 2 else 1.0 - joint1 / (joint1 + joint0))
 
 
 def posterior(s: Any, i: Any) -> Any:
     """q(x^{t-1} = 1 | x^t, x^0) by Bayes' rule, dimensionless, (n, d). Table App.1."""
-    joint = []
-    for value in (1.0, 0.0):
-        reach = mixed(value, s.alpha[i.t], i.pi1)
-        before = i.x0 * s.before[i.t] + i.pi1 * s.lost_before[i.t]
-        joint.append((i.xt * reach + (1.0 - i.xt) * (1.0 - reach)) * (before if value else 1.0 - before))
-    return joint[0] / (joint[0] + joint[1])
+    return posterior_pair(s, i)[0]
 
 
-def _log_prob(x: Any, p1: Any) -> Any:
-    return x * np.log(p1) + (1.0 - x) * np.log(1.0 - p1)
+def kl_of_pairs(q1: Any, q0: Any, p1: Any) -> Any:
+    """KL(q || p) of single bits given by both probabilities of q; nats, (n, d). Equation (14)."""
+    return q1 * np.log(q1 / p1) + q0 * np.log(q0 / (1.0 - p1))
+
+
+def entropy_of_pair(p1: Any, p0: Any) -> Any:
+    """The entropy of single bits given by both probabilities; nats, (n, d). Equation (14)."""
+    return -p1 * np.log(p1) - p0 * np.log(p0)
+
+
+def _log_prob(x: Any, p1: Any, p0: Any) -> Any:
+    return np.log(np.where(x == 1, p1, p0))
 
 
 def _steps(T: int, first: int) -> Any:
@@ -81,28 +113,30 @@ def _bits(setting: Setting, rng: np.random.Generator, *leading: int) -> Array:
 def parts(s: Any, i: Any) -> Parts:
     """The textbook's terms of K; (n, d) each, nats. Equation (14)."""
     at = Inputs(x0=i.x0, xt=i.xs, t=_steps(s.T, 2), pi1=i.pi1)
-    first, last = (mixed(i.x0, abar, i.pi1) for abar in (s.abar[1], s.abar[s.T]))
+    first, last = (_marginal_pair(s, i.x0, t, i.pi1) for t in (1, s.T))
 
-    def cross(p1: Any) -> Any:
-        return p1 * np.log(i.pi1) + (1.0 - p1) * np.log(1.0 - i.pi1)
-    return Parts(bits_kl(posterior(s, at), i.probs).sum(0), bits_entropy(last), bits_entropy(first), cross(last), cross(first),
-                 _log_prob(i.x0, i.pi1), bits_entropy(np.asarray(i.pi1)) + 0.0 * i.x0)
+    def cross(p1: Any, p0: Any) -> Any:
+        return p1 * np.log(i.pi1) + p0 * np.log(1.0 - i.pi1)
+    prior = entropy_of_pair(np.asarray(i.pi1), 1.0 - i.pi1) + 0.0 * i.x0
+    return Parts(kl_of_pairs(*posterior_pair(s, at), i.probs).sum(0), entropy_of_pair(*last), entropy_of_pair(*first), cross(*last),
+                 cross(*first), _log_prob(i.x0, i.pi1, 1.0 - i.pi1), prior)
 
 
 def weight_parts(s: Any, i: Any) -> WeightParts:
     """The textbook's terms of log w, nats. Equation (9)."""
     t, x = _steps(s.T, 1), i.trajectory
-    return WeightParts(_log_prob(x[-1], i.pi1), _log_prob(x[:-1], i.probs), _log_prob(x[1:], mixed(x[:-1], s.alpha[t], i.pi1)),
-                       _log_prob(x[1:], mixed(x[0], s.abar[t], i.pi1)))
+    return WeightParts(_log_prob(x[-1], i.pi1, 1.0 - i.pi1), _log_prob(x[:-1], i.probs, 1.0 - i.probs),
+                       _log_prob(x[1:], *_kernel_pair(s, x[:-1], t, i.pi1)), _log_prob(x[1:], *_marginal_pair(s, x[0], t, i.pi1)))
 
 
 def entropy_parts(s: Any, i: Any) -> EntropyParts:
     """The textbook's terms of (24), averages over the data; (1, d) each, nats."""
     t = i.t[:1]
-    before = mixed(i.x0, s.before[t], i.pi1)
-    after = [bits_entropy(mixed(value, s.alpha[t], i.pi1)) for value in (1.0, 0.0)]
-    terms = (before * after[0] + (1.0 - before) * after[1], bits_entropy(before), bits_entropy(mixed(i.x0, s.abar[t], i.pi1)))
-    return EntropyParts(*(term.mean(0, keepdims=True) for term in terms))
+    before = pair(s, i.x0, s.before[t], s.lost_before[t], i.pi1)
+    after = [entropy_of_pair(*_kernel_pair(s, value, t, i.pi1)) for value in (1.0, 0.0)]
+    now = entropy_of_pair(*_marginal_pair(s, i.x0, t, i.pi1))
+    return EntropyParts(*(term.mean(0, keepdims=True) for term in (before[0] * after[0] + before[1] * after[1],
+                                                                   entropy_of_pair(*before), now)))
 
 
 def _kls(setting: Setting, i: Any) -> Array:
@@ -171,7 +205,7 @@ def _active(sizes: list[int], setting: Setting, rng: np.random.Generator) -> Arr
 def _weight_draw(setting: Setting, rng: np.random.Generator) -> Iterator[Inputs]:
     x = [setting.states(rng, bits=True)]
     for rate in setting.beta:
-        x.append((rng.random(x[0].shape) < mixed(x[-1], 1.0 - rate, setting.pi1)).astype(np.float64))
+        x.append((rng.random(x[0].shape) < x[-1] * (1.0 - rate) + setting.pi1 * rate).astype(np.float64))
     yield Inputs(trajectory=np.array(x), probs=float32(expit(rng.standard_normal((setting.T, *x[0].shape)))), pi1=setting.pi1)
 
 
@@ -183,8 +217,7 @@ def _flips(setting: Setting, rng: np.random.Generator) -> Iterator[Inputs]:
 
 def _bound_size(s: Any, i: Any) -> Any:
     at = Inputs(x0=i.x0, xt=i.xs, t=_steps(s.T, 2), pi1=i.pi1)
-    q = posterior(s, at)
-    logs = sum(np.abs(np.log(p)) for p in (i.probs, 1.0 - i.probs)) + 1.0 + bits_entropy(q)
+    logs = sum(np.abs(np.log(p)) for p in (i.probs, 1.0 - i.probs)) + 1.0 + entropy_of_pair(*posterior_pair(s, at))
     return sum(np.abs(term) for term in parts(s, i)[1:]) + 1.0 + logs.sum(0)
 
 
@@ -194,7 +227,7 @@ def _weights_size(s: Any, i: Any) -> Any:
 
 
 def _law(name: str, method: str, summary: str, arguments: str, formula: Any, draw: Any) -> None:
-    subject(name, "Table App.1", summary, arguments, "prob", draw=draw, formula=formula,
+    subject(name, "Table App.1", summary, arguments, "prob", draw=draw, formula=formula, forms=FORMS,
             truth=lambda s, i: getattr(s.binomial, method)(*(getattr(i, a) if a != "t" else i.t[:, 0] for a in arguments.split())).prob1)
 
 
@@ -202,21 +235,21 @@ _BATCH, _PATH = "x0 xs probs", "trajectory probs"
 _law("binomial_kernel", "kernel", "q(x^t = 1 | x^{t-1})", "x_prev t", kernel, _draw(1, "x_prev"))
 _law("binomial_marginal", "marginal", "q(x^t = 1 | x^0)", "x0 t", marginal, _draw(1, "x0"))
 _law("binomial_posterior", "posterior", "q(x^{t-1} = 1 | x^t, x^0), t >= 2", "x0 xt t", posterior, _draw(2, "x0", "xt"))
-_law("binomial_edge", "edge", "p(x^0 = 1 | x^1), App. B.2", "x1", lambda s, i: mixed(i.x1, s.alpha[1], i.pi1), _draw(1, "x1"))
+_law("binomial_edge", "edge", "p(x^0 = 1 | x^1), App. B.2", "x1", lambda s, i: _kernel_pair(s, i.x1, 1, i.pi1)[0], _draw(1, "x1"))
 subject("perturbed_bits", "section 2.5", "probability of 1, of a law multiplied by r", "prob log_r1 log_r0", "prob", draw=_flips,
         needs_schedule=False, truth=lambda s, i: expit(np.log(i.prob) - np.log1p(-i.prob) + i.log_r1 - i.log_r0),
         formula=lambda s, i: (up := i.prob * np.exp(i.log_r1)) / (up + (1.0 - i.prob) * np.exp(i.log_r0)))
 subject("binomial_lower_bound", "(13)", "K(x^0) at given x^2..x^T and reverse probabilities", _BATCH, "nats", draw=_bound_draw,
-        truth=_bound_truth, formula=lambda s, i: bound(parts(s, i)), size=_bound_size, aliases=("binomial_K",))
+        truth=_bound_truth, formula=lambda s, i: bound(parts(s, i)), size=_bound_size, aliases=("binomial_K",), forms=FORMS)
 subject("binomial_eq14", "(14)", "the same, for data of the prior's activity, averaged", _BATCH, "nats", draw=_eq14_draw, whole=True,
-        truth=_eq14_truth, formula=lambda s, i: eq14(parts(s, i)), size=lambda s, i: _bound_size(s, i).mean(0, keepdims=True))
+        truth=_eq14_truth, formula=lambda s, i: eq14(parts(s, i)), size=lambda s, i: _bound_size(s, i).mean(0, keepdims=True), forms=FORMS)
 subject("binomial_log_weights", "(9)", "log w of trajectories, with the reverse kernel's probabilities, t = 1..T", _PATH, "nats",
-        draw=_weight_draw, truth=_weights_truth, formula=lambda s, i: log_weight(weight_parts(s, i)), size=_weights_size)
+        draw=_weight_draw, truth=_weights_truth, formula=lambda s, i: log_weight(weight_parts(s, i)), size=_weights_size, forms=FORMS)
 for _name, _summary, _side, _formula in (
         ("lower", "lower side, of the whole vector, t >= 2", "posterior", lower),
         ("upper", "upper side, of the whole vector, where its condition holds, t >= 2", "kernel", lambda p: p.kernel)):
     subject(f"binomial_entropy_{_name}_bound", "(24)", _summary, "x0 t", "nats", whole=True, draw=entropy_draw(bits=True),
             truth=_entropies(_side), formula=lambda s, i, of=_formula: of(entropy_parts(s, i)),
-            size=lambda s, i: sum(np.abs(part) for part in entropy_parts(s, i)) + 1.0)
+            size=lambda s, i: sum(np.abs(part) for part in entropy_parts(s, i)) + 1.0, forms=FORMS)
 
 ALIASES["binomial_entropy_bounds"] = ("binomial_entropy_lower_bound", "binomial_entropy_upper_bound")

@@ -9,6 +9,7 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, Table App.1 and sectio
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,16 @@ def posterior_mean(s: Any, i: Any) -> Any:
 
 def x0_from_eps(s: Any, i: Any) -> Any:
     """x^0 where eps is the noise in x^t, shape (n, d), the data's unit. Table App.1."""
+    if s.form == 1:
+        return np.sqrt(1.0 / s.abar[i.t]) * i.xt - np.sqrt(1.0 / s.abar[i.t] - 1.0) * i.eps
     return (i.xt - np.sqrt(s.lost[i.t]) * i.eps) / np.sqrt(s.abar[i.t])
 
 
 def mean_from_eps(s: Any, i: Any) -> Any:
-    """(x^t - beta_t / sqrt(1 - abar_t) eps) / sqrt(1 - beta_t), shape (n, d), the data's unit. Table App.1."""
+    """(x^t - beta_t / sqrt(1 - abar_t) eps) / sqrt(1 - beta_t), or the posterior's mean at x^0 from eps; (n, d), data's unit. Table App.1."""
+    if s.form > 0:
+        at = replace(s, form=s.form - 1)
+        return posterior_mean(at, Inputs(x0=x0_from_eps(at, i), xt=i.xt, t=i.t))
     return (i.xt - s.beta[i.t] / np.sqrt(s.lost[i.t]) * i.eps) / np.sqrt(s.alpha[i.t])
 
 
@@ -90,9 +96,9 @@ subject("posterior_log_var", _LAWS, "log variance of q(x^{t-1} | x^t, x^0), t >=
         size=lambda s, i: np.ones(i.x0.shape))
 subject("x0_from_eps", _LAWS, "x^0 from x^t and its noise eps", "xt t eps", "state", draw=_drawn(1, "xt", "eps"),
         truth=lambda s, i: (i.xt - s.gaussian.sqrt_one_minus_abar(i.t) * i.eps) / s.gaussian.sqrt_abar(i.t), formula=x0_from_eps,
-        size=_eps_coefficient, aliases=("predict_xstart_from_eps", "predict_start_from_noise"))
+        size=_eps_coefficient, forms=2, aliases=("predict_xstart_from_eps", "predict_start_from_noise"))
 subject("mean_from_eps", _LAWS, "mean of p(x^{t-1} | x^t) from x^t and eps, t >= 2", "xt t eps", "state", draw=_drawn(2, "xt", "eps"),
-        truth=_mean_from_eps_truth, formula=mean_from_eps,
+        truth=_mean_from_eps_truth, formula=mean_from_eps, forms=3,
         size=lambda s, i: (np.abs(i.xt) + s.beta[i.t] / np.sqrt(s.lost[i.t]) * np.abs(i.eps)) / np.sqrt(s.alpha[i.t]))
 subject("sample_step", "(5)", "x^{t-1} from mean, variance and noise", "mean var noise", "state", draw=_sizes, needs_schedule=False,
         truth=lambda s, i: i.mean + np.sqrt(i.var) * i.noise, formula=lambda s, i: i.mean + np.sqrt(i.var) * i.noise,

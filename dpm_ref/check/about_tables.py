@@ -33,8 +33,9 @@ def _before(setting: Setting, i: Inputs) -> Array:
     return np.where(i.t == 1, 1.0, setting.gaussian.abar(np.maximum(i.t - 1, 1)))
 
 
-def _table(name: str, summary: str, truth: Any, formula: Any, *aliases: str) -> None:
-    subject(name, "Table App.1", summary, "t", "table", draw=_all_times, truth=truth, formula=formula, aliases=aliases, is_table=True)
+def _table(name: str, summary: str, truth: Any, formula: Any, *aliases: str, size: Any = None, forms: int = 1) -> None:
+    subject(name, "Table App.1", summary, "t", "table", draw=_all_times, truth=truth, formula=formula, size=size, aliases=aliases,
+            is_table=True, forms=forms)
 
 
 def posterior_var(s: Any, i: Any) -> Any:
@@ -64,11 +65,11 @@ _table("log_abar", "log abar_t", _of("log_abar"), lambda s, i: np.log(s.abar[i.t
 _table("log_one_minus_abar", "log(1 - abar_t)", _of("log_one_minus_abar"), lambda s, i: np.log(s.lost[i.t]),
        "log_one_minus_alphas_cumprod")
 _table("log_snr", "log abar_t - log(1 - abar_t)", lambda s, i: s.gaussian.log_abar(i.t) - s.gaussian.log_one_minus_abar(i.t),
-       lambda s, i: np.log(s.abar[i.t] / s.lost[i.t]))
+       lambda s, i: np.log(s.abar[i.t] / s.lost[i.t]), size=lambda s, i: np.abs(np.log(s.abar[i.t])) + np.abs(np.log(s.lost[i.t])))
 _table("sqrt_recip_abar", "1 / sqrt(abar_t)", lambda s, i: 1.0 / s.gaussian.sqrt_abar(i.t), lambda s, i: np.sqrt(1.0 / s.abar[i.t]),
        "sqrt_recip_alphas_cumprod")
 _table("sqrt_recipm1_abar", "sqrt(1 / abar_t - 1)", lambda s, i: s.gaussian.sqrt_one_minus_abar(i.t) / s.gaussian.sqrt_abar(i.t),
-       lambda s, i: np.sqrt(s.lost[i.t] / s.abar[i.t]), "sqrt_recipm1_alphas_cumprod")
+       lambda s, i: np.sqrt(1.0 / s.abar[i.t] - 1.0 if s.form else s.lost[i.t] / s.abar[i.t]), "sqrt_recipm1_alphas_cumprod", forms=2)
 _table("posterior_variance", "beta_t (1 - abar_{t-1}) / (1 - abar_t), t >= 2", _from_second(lambda g, t: g.posterior_var(t)), posterior_var)
 _table("posterior_log_variance", "its logarithm, t >= 2", _from_second(lambda g, t: np.log(g.posterior_var(t))),
        lambda s, i: np.log(posterior_var(s, i)), "posterior_log_variance_clipped")

@@ -11,6 +11,9 @@ import numpy as np
 from dpm_ref._doors import Array
 from dpm_ref.check import about_bits, about_bound
 from dpm_ref.check.about_bound import EntropyParts, Parts, WeightParts
+from dpm_ref.check.about_gaussian import posterior_mean
+from dpm_ref.check.about_information import bits_kl, kl
+from dpm_ref.check.about_tables import posterior_var
 from dpm_ref.check.formula_slips import slip
 from dpm_ref.check.mistakes import mistake
 from dpm_ref.check.problems import Problem
@@ -82,12 +85,8 @@ def _reversed_kl(p: Problem) -> Iterator[Array]:
         terms = column.parts(s, i)
         at = type(i)(x0=i.x0, xt=i.xs, t=np.arange(2, s.T + 1)[:, None, None], pi1=getattr(i, "pi1", None))
         if gaussian:
-            from dpm_ref.check.about_gaussian import posterior_mean
-            from dpm_ref.check.about_information import kl
-            from dpm_ref.check.about_tables import posterior_var
             terms = terms._replace(kls=kl(i.means, i.vars, posterior_mean(s, at), posterior_var(s, at)).sum(0))
         else:
-            from dpm_ref.check.about_information import bits_kl
             terms = terms._replace(kls=bits_kl(i.probs, about_bits.posterior(s, at)).sum(0))
         return (about_bound.eq14 if p.subject.whole else about_bound.bound)(terms)
     yield p.predict(formula=formula)
@@ -100,8 +99,6 @@ mistake("KL reversed: KL(p || q)", of=("lower_bound", "eq14", "binomial_lower_bo
 
 def _term(log: float = 1.0, one: float = 1.0, turned: bool = False) -> Callable[[Any, Any], Any]:
     def formula(s: Any, i: Any) -> Any:
-        from dpm_ref.check.about_gaussian import posterior_mean
-        from dpm_ref.check.about_tables import posterior_var
         q, p = (posterior_mean(s, i), posterior_var(s, i)), (i.mean, i.var)
         (mean_q, var_q), (mean_p, var_p) = (p, q) if turned else (q, p)
         return 0.5 * (log * np.log(var_p / var_q) + (var_q + (mean_q - mean_p) ** 2) / var_p - one)

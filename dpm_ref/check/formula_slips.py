@@ -10,7 +10,7 @@ import numpy as np
 
 from dpm_ref._doors import Array
 from dpm_ref.check import about_tables
-from dpm_ref.check.about_bits import mixed
+from dpm_ref.check.about_bits import joint
 from dpm_ref.check.about_information import entropy
 from dpm_ref.check.mistakes import mistake
 from dpm_ref.check.problems import Problem
@@ -130,8 +130,6 @@ slip("the largest weight taken out and not put back", "log_likelihood",
 slip("sum and not mean, the largest weight not put back", "log_likelihood",
      lambda s, i: np.log(np.exp(i.log_w - i.log_w.max(0)).sum(0))[:, None])
 slip("weights underflow: their largest is not taken out before exp", "log_likelihood", lambda s, i: np.log(np.exp(i.log_w).mean(0))[:, None])
-slip("mean over the wrong axis, broadcast", "log_likelihood", lambda s, i: np.full((i.log_w.shape[1], 1), np.logaddexp.reduce(
-    i.log_w.ravel()) - np.log(i.log_w.size)))
 
 # Perturbed kernels
 
@@ -193,20 +191,13 @@ def _half_prior(p: Problem) -> Iterator[Array]:
 
 
 slip("beta_t / 2 for beta_t: the chance to flip for the chance to be drawn anew", "binomial_kernel",
-     lambda s, i: mixed(i.x_prev, 1.0 - 0.5 * s.beta[i.t], i.pi1))
+     lambda s, i: i.x_prev + 0.5 * s.beta[i.t] * (i.pi1 - i.x_prev))
 slip("twice beta_t: the chance to be drawn anew for the chance to flip", "binomial_kernel",
-     lambda s, i: mixed(i.x_prev, 1.0 - 2.0 * s.beta[i.t], i.pi1))
+     lambda s, i: i.x_prev + 2.0 * s.beta[i.t] * (i.pi1 - i.x_prev))
 slip("root of the kept share, as in the Gaussian column", "binomial_kernel", lambda s, i: np.sqrt(s.alpha[i.t]) * i.x_prev + i.pi1 * s.beta[i.t])
 slip("root of the kept share, as in the Gaussian column", "binomial_marginal", lambda s, i: np.sqrt(s.abar[i.t]) * i.x0 + i.pi1 * s.lost[i.t])
 slip("the marginal of x^{t-1}, the likelihood of x^t left out", "binomial_posterior", lambda s, i: i.x0 * s.before[i.t] + i.pi1 * s.lost_before[i.t])
 slip("the likelihood of x^t, the marginal of x^{t-1} left out", "binomial_posterior",
-     lambda s, i: np.where(i.xt == 1, mixed(1.0, s.alpha[i.t], i.pi1), 1.0 - mixed(1.0, s.alpha[i.t], i.pi1)))
-
-
-def _joint(s: Any, i: Any, one: float) -> Any:
-    reach, before = mixed(one, s.alpha[i.t], i.pi1), i.x0 * s.before[i.t] + i.pi1 * s.lost_before[i.t]
-    return np.where(i.xt == 1, reach, 1.0 - reach) * (before if one else 1.0 - before)
-
-
-slip("not normalised over both states", "binomial_posterior", lambda s, i: _joint(s, i, 1.0))
-slip("odds for probability", "binomial_posterior", lambda s, i: _joint(s, i, 1.0) / _joint(s, i, 0.0))
+     lambda s, i: i.xt * s.alpha[i.t] + (i.xt * i.pi1 + (1.0 - i.xt) * (1.0 - i.pi1)) * s.beta[i.t])
+slip("not normalised over both states", "binomial_posterior", lambda s, i: joint(s, i)[0])
+slip("odds for probability", "binomial_posterior", lambda s, i: np.divide(*joint(s, i)))

@@ -23,7 +23,10 @@ __all__ = ["Rates", "exact", "from_beta", "built_in", "perturbed"]
 
 @dataclass(frozen=True, eq=False)
 class Rates:
-    """Tables over t = 0..T, each shape (T+1,), dimensionless; `before` is abar_{t-1}, `lost` 1 - abar_t. Table App.1."""
+    """Tables over t = 0..T, each shape (T+1,), dimensionless; `before` is abar_{t-1}, `lost` 1 - abar_t. Table App.1.
+
+    `form` says in which of several equal ways a formula is written: a bent table tells them apart.
+    """
 
     beta: Array
     alpha: Array
@@ -31,6 +34,7 @@ class Rates:
     lost: Array
     before: Array
     lost_before: Array
+    form: int = 0
 
     @cached_property
     def T(self) -> int:
@@ -39,11 +43,14 @@ class Rates:
     def read_at(self, index: npt.ArrayLike) -> "Rates":
         """Tables of which entry t is entry index[t] of these; shape (T+1,) each, dimensionless. Table App.1."""
         at = np.asarray(index)
-        return Rates(*(table[at] for table in (self.beta, self.alpha, self.abar, self.lost, self.before, self.lost_before)))
+        return Rates(*(table[at] for table in self._tables()), self.form)
 
     def astype(self, dtype: npt.DTypeLike) -> "Rates":
         """The same tables rounded to a dtype; shape (T+1,) each, dimensionless. Table App.1."""
-        return Rates(*(table.astype(dtype) for table in (self.beta, self.alpha, self.abar, self.lost, self.before, self.lost_before)))
+        return Rates(*(table.astype(dtype) for table in self._tables()), self.form)
+
+    def _tables(self) -> tuple[Array, ...]:
+        return self.beta, self.alpha, self.abar, self.lost, self.before, self.lost_before
 
 
 def exact(schedule: Schedule) -> Rates:

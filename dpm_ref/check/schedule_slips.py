@@ -17,11 +17,12 @@ __all__: list[str] = []
 
 
 def _bent(name: str, *bends: Callable[[Rates], Rates]) -> None:
-    """A mistake in the tables, in one way or several."""
+    """A mistake in the tables, in one way or several, in a formula written in any of its forms."""
     @mistake(name, schedule=True)
     def _wrong(p: Problem) -> Iterator[Array]:
-        for bend in bends:
-            yield p.predict(rates=bend(p.rates))
+        for form in range(p.subject.forms):
+            for bend in bends:
+                yield p.predict(rates=replace(bend(p.rates), form=form))
 
 
 def _with_abar(s: Rates, abar: Array) -> Rates:

@@ -101,6 +101,7 @@ class Subject:
     whole: bool = False  # one result for the whole batch
     is_table: bool = False
     needs_schedule: bool = True
+    forms: int = 1  # equal ways to write the formula, told apart by `Rates.form`
 
     @staticmethod
     def kind_of(argument: str) -> str:

@@ -10,8 +10,9 @@ A mistake is looked for before precision is blamed, but only one that differs fr
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, Table App.1.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,8 +42,13 @@ class Comparison:
 
     @property
     def error(self) -> Array:
-        """|got - wanted|, 0 where nothing is defined; the user's unit. Table App.1."""
-        return np.where(self.defined, np.abs(self.answer.values - self.problem.wanted), 0.0)
+        """|got - wanted|, 0 where nothing is defined, inf where the answer is no number; the user's unit. Table App.1."""
+        return np.where(self.defined, np.nan_to_num(np.abs(self.answer.values - self.problem.wanted), nan=np.inf, posinf=np.inf), 0.0)
+
+    @property
+    def broken(self) -> Any:
+        """Where the answer is no number though the truth is one; shape of the values, no unit. Table App.1."""
+        return self.defined & ~np.isfinite(self.answer.values)
 
     @property
     def promised(self) -> Array:
@@ -54,12 +60,20 @@ class Comparison:
         """The precision that losses are blamed on: float32's, or that of the result if it is lower; dimensionless. Table App.1."""
         return max(float(np.finfo(np.float32).eps), float(np.finfo(self.answer.dtype).eps))
 
+    @cached_property
+    def blurred(self) -> Array:
+        """The error that tables and arithmetic in a lower precision explain; the user's unit. Table App.1."""
+        return explained(self.problem, _right, self.eps)
+
     def misses(self) -> Any:
         return self.error > self.promised
 
     def reproduced_by(self, values: Array, tolerance: Array) -> bool:
-        off = np.abs(np.where(self.defined, self.answer.values - values, 0.0))
-        return bool((off <= tolerance).all())
+        """Whether every value that is defined is this within the tolerance, nan and infinity being themselves. Table App.1."""
+        got = self.answer.values
+        with np.errstate(invalid="ignore"):
+            near = (np.abs(got - values) <= tolerance) | (got == values) | (np.isnan(got) & np.isnan(values))
+        return bool((near | ~self.defined).all())
 
 
 class Verdict(NamedTuple):
@@ -82,12 +96,12 @@ def judged(comparisons: list[Comparison]) -> Verdict:
     missing = [c for c in known if c.misses().any()]
     if not missing and not coarse:
         return Verdict("PASS", (), "", worst, digits)
-    if missing:
-        found = _diagnosed(missing, known, tight=True)
-        if found:
-            return Verdict("WRONG", found, "", worst, digits)
+    broken = _broken(known)
+    found = _diagnosed(missing, known, tight=True) if missing else ()
+    if found or broken:
+        return Verdict("WRONG", found, broken, worst, digits)
     lost = _habits(known)
-    if lost.exact or all((c.error <= explained(c.problem, _right, c.eps)).all() for c in missing):
+    if lost.exact or all((c.error <= c.blurred).all() for c in missing):
         names = lost.exact or lost.likely
         if coarse:
             names = (f"the result comes in {coarse[0].answer.dtype}", *(name for name in names if name != "computed in float32"))
@@ -96,6 +110,17 @@ def judged(comparisons: list[Comparison]) -> Verdict:
     if found:
         return Verdict("WRONG", found, "and digits are lost", worst, digits)
     return Verdict("WRONG", (), "no single known mistake; " + _where(known) + _relation(known), worst, digits)
+
+
+def _broken(known: list[Comparison]) -> str:
+    """How many values are no numbers, and where they begin; empty if all are."""
+    first = next((c for c in known if c.broken.any()), None)
+    if first is None:
+        return ""
+    count, total = sum(int(c.broken.sum()) for c in known), sum(int(c.defined.sum()) for c in known)
+    times = sorted({t for c in known if c.problem.t is not None for t, _ in _times(c, c.broken)})
+    place = f", first at t = {times[0] - 1 + first.problem.conventions.first_t}" if times else ""
+    return f"returns {first.answer.values[first.broken][0]} in {count} of {total} values{place}"
 
 
 def _right(p: Problem) -> Array:
@@ -113,45 +138,41 @@ def _worst(known: list[Comparison]) -> tuple[tuple[Comparison, tuple[int, ...]],
 
 
 def _diagnosed(missing: list[Comparison], known: list[Comparison], tight: bool) -> tuple[str, ...]:
-    """The mistakes that reproduce every value and can be told from the truth."""
+    """The mistakes that reproduce every value and can be told from the truth; none where most values are no numbers."""
+    numbers, total = (sum(int(mark.sum()) for mark in marks) for marks in ([c.misses() & ~c.broken for c in missing], [c.misses() for c in missing]))
+    if numbers < 0.25 * total:
+        return ()
     return tuple(name for name, each in mistakes().items()
                  if each.concerns(known[0].problem.subject) and _reproduces(each, missing, known, tight))
 
 
 def _reproduces(each: Mistake, missing: list[Comparison], known: list[Comparison], tight: bool) -> bool:
-    """Whether one variant of a mistake reproduces every value; those that are off come first, since they rule out most."""
+    """Whether one variant of a mistake reproduces every value; the small calls that are off come first, since they rule out most."""
     ordered = sorted(missing, key=lambda c: c.problem.wanted.size) + [c for c in known if c not in missing]
-    for variant in range(_variants(each, ordered[0].problem)):
-        def wrong(p: Problem, variant: int = variant) -> Array:
-            return _variant(each.wrong, p, variant)
-        with np.errstate(all="ignore"):
-            if all(_explains(c, wrong, tight) for c in ordered) and any(_distinct(c, wrong) for c in missing):
-                return True
-    return False
+    left: set[int] | None = None
+    told: set[int] = set()
+    with np.errstate(all="ignore"):
+        for c in ordered:
+            variants = list(each.wrong(c.problem))
+            left = {k for k, values in enumerate(variants) if (left is None or k in left) and _explains(c, each, k, values, tight)}
+            told |= {k for k in left if _distinct(c, variants[k])}
+            if not left:
+                return False
+    return bool(left and left & told)
 
 
-def _explains(c: Comparison, wrong: Callable[[Problem], Array], tight: bool) -> bool:
-    values = wrong(c.problem)
-    tolerance = _SLACK * RELATIVE[c.problem.conventions.dtype] * np.maximum(c.problem.size, np.abs(values))
-    if not c.reproduced_by(values, tolerance if tight else np.full_like(tolerance, np.inf)):
-        return False
-    return tight or c.reproduced_by(values, explained(c.problem, wrong, c.eps))
+def _explains(c: Comparison, each: Mistake, k: int, values: Array, tight: bool) -> bool:
+    if tight:
+        tolerance = _SLACK * RELATIVE[c.problem.conventions.dtype] * np.maximum(c.problem.size, np.abs(values))
+    else:
+        tolerance = explained(c.problem, lambda p: list(each.wrong(p))[k], c.eps)
+    return c.reproduced_by(values, tolerance)
 
 
-def _distinct(c: Comparison, wrong: Callable[[Problem], Array]) -> bool:
+def _distinct(c: Comparison, values: Array) -> bool:
     """Whether the mistake differs from the truth by more than lost digits can."""
-    off = np.abs(np.where(c.defined, wrong(c.problem) - c.problem.wanted, 0.0))
-    return bool((off > np.maximum(explained(c.problem, _right, c.eps), 4 * c.promised)).any())
-
-
-def _variants(each: Mistake, p: Problem) -> int:
-    with np.errstate(all="ignore"):
-        return sum(1 for _ in each.wrong(p))
-
-
-def _variant(function: Callable[[Problem], Iterator[Array]], p: Problem, k: int) -> Array:
-    with np.errstate(all="ignore"):
-        return next(values for number, values in enumerate(function(p)) if number == k)
+    off = np.abs(np.where(c.defined, values - c.problem.wanted, 0.0))
+    return bool((off > np.maximum(c.blurred, 4 * c.promised)).any())
 
 
 class _Lost(NamedTuple):
