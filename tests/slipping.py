@@ -62,9 +62,11 @@ result("twice as large: a factor 1/2 is missing, or a 2 too many", EVERYTHING, l
 result("half as large: a factor 2 is missing, or a 1/2 too many", EVERYTHING, lambda y: y / 2)
 result("sign flipped", EVERYTHING, lambda y: -y)
 result("inverse: 1 / value", EVERYTHING, lambda y: 1 / y)
-result("square root taken once too often", (*TABLES, *SPREADS, *PROBS), lambda y: np.sqrt(np.where(y < 0, np.nan, y)))
+NEGATIVE = ("log_abar", "log_one_minus_abar", "log_snr", "posterior_log_variance")
+POSITIVE = [name for name in (*TABLES, *PROBS) if name not in NEGATIVE]
+result("square root taken once too often", POSITIVE, lambda y: np.sqrt(y))
 result("square root forgotten: the square is returned", (*TABLES, *SPREADS, *PROBS), lambda y: y * y)
-result("the logarithm is returned", (*TABLES, *PROBS), lambda y: np.log(y))
+result("the logarithm is returned", POSITIVE, lambda y: np.log(y))
 result("the exponential is returned, the logarithm forgotten", (*TABLES, *STATES, *NATS, "log_likelihood"), lambda y: np.exp(y))
 result("1 - p for p, or 1 - value", (*TABLES, *SPREADS, *PROBS), lambda y: 1 - y)
 result("the logit is returned, the sigmoid forgotten", PROBS, lambda y: np.log(y / (1 - y)))
@@ -101,10 +103,11 @@ def spread_mistakes(meant, done):
     def taken(subject, beta, options):
         if options["spread"] != meant:
             return None
-        function, at = right(subject, beta, **options), SPREAD_ARGUMENTS[subject]
-        to_var = {"var": lambda v: v, "std": lambda v: v**2, "logvar": np.exp}[done]
-        from_var = {"var": lambda v: v, "std": np.sqrt, "logvar": np.log}[meant]
-        return lambda *arguments: function(*[from_var(to_var(each)) if k in at else each for k, each in enumerate(arguments)])
+        person, other = Somebody(beta, **options), Somebody(beta, **{**options, "spread": done})
+        if subject == "gaussian_kl_grad_var":
+            return None  # its result has the convention too
+        person.var = other.var
+        return getattr(person, subject)
 
     def returned(subject, beta, options):
         if options["spread"] != meant:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, xlogy
 
 from dpm_ref._doors import Array
 from dpm_ref.check.about_bound import (
@@ -82,12 +82,12 @@ def posterior(s: Any, i: Any) -> Any:
 
 def kl_of_pairs(q1: Any, q0: Any, p1: Any) -> Any:
     """KL(q || p) of single bits given by both probabilities of q; nats, (n, d). Equation (14)."""
-    return q1 * np.log(q1 / p1) + q0 * np.log(q0 / (1.0 - p1))
+    return xlogy(q1, q1) - xlogy(q1, p1) + xlogy(q0, q0) - xlogy(q0, 1.0 - p1)
 
 
 def entropy_of_pair(p1: Any, p0: Any) -> Any:
     """The entropy of single bits given by both probabilities; nats, (n, d). Equation (14)."""
-    return -p1 * np.log(p1) - p0 * np.log(p0)
+    return -xlogy(p1, p1) - xlogy(p0, p0)
 
 
 def _log_prob(x: Any, p1: Any, p0: Any) -> Any:

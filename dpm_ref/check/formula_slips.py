@@ -52,7 +52,8 @@ slip("the marginal's standard deviation for beta_t / sqrt(1 - abar_t)", "mean_fr
 slip("variance where the standard deviation is meant", "sample_step", lambda s, i: i.mean + i.var * i.noise)
 slip("exp(var) where sqrt(var) is meant, or half of it in the exponent", "sample_step", lambda s, i: i.mean + np.exp(i.var) * i.noise,
      lambda s, i: i.mean + np.exp(0.5 * i.var) * i.noise)
-slip("mean left out", "sample_step perturbed_mean", lambda s, i: np.sqrt(i.var) * i.noise if hasattr(i, "noise") else i.var * i.grad_log_r)
+slip("mean left out", "sample_step", lambda s, i: np.sqrt(i.var) * i.noise)
+slip("mean left out", "perturbed_mean", lambda s, i: i.var * i.grad_log_r)
 
 # Divergences, entropies, densities
 

@@ -130,7 +130,7 @@ def explained(p: Problem, wrong: Callable[[Problem], Array], eps: float) -> Arra
     reach = min(eps, _LARGEST)
     with np.errstate(all="ignore"):
         moves = [np.abs(wrong(p.with_rates(perturbed(p.rates, reach, rng))) - centre) for _ in range(12)]
-    return np.asarray(size + 2.0 * np.nan_to_num(np.max(moves, 0), nan=np.inf))
+    return np.asarray(size + 2.0 * np.max(np.nan_to_num(moves, nan=0.0, posinf=0.0), 0))
 
 
 def _as(dtype: npt.DTypeLike, value: Any) -> Any:

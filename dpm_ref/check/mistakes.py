@@ -38,10 +38,11 @@ class Mistake:
     name: str
     wrong: Wrong
     concerns: Callable[[Subject], bool]
+    bends: bool = False  # a result goes through a curve, and rounding errors with it
 
 
 def mistake(name: str, *, of: Iterable[str] = (), kinds: Iterable[str] = (), arguments: Iterable[str] = (),
-            schedule: bool = False) -> Callable[[Wrong], Wrong]:
+            schedule: bool = False, bends: bool = False) -> Callable[[Wrong], Wrong]:
     """Register a mistake: of these subjects, kinds of results, subjects with these arguments, or those that read a schedule. Table App.1."""
     names, results, needed = frozenset(of), frozenset(kinds), frozenset(arguments)
 
@@ -52,7 +53,7 @@ def mistake(name: str, *, of: Iterable[str] = (), kinds: Iterable[str] = (), arg
     def register(wrong: Wrong) -> Wrong:
         known = _MISTAKES.get(name)
         if known is None:
-            _MISTAKES[name] = Mistake(name, wrong, concerns)
+            _MISTAKES[name] = Mistake(name, wrong, concerns, bends)
         else:
             _MISTAKES[name] = Mistake(name, lambda p: (wrong if concerns(p.subject) else known.wrong)(p),
                                       lambda subject: concerns(subject) or known.concerns(subject))
@@ -85,27 +86,27 @@ def _sign(p: Problem) -> Iterator[Array]:
     yield -p.predict()
 
 
-@mistake("inverse: 1 / value")
+@mistake("inverse: 1 / value", bends=True)
 def _inverse(p: Problem) -> Iterator[Array]:
     yield 1.0 / p.predict()
 
 
-@mistake("square root taken once too often", kinds=("table", "prob", "spread"))
+@mistake("square root taken once too often", kinds=("table", "prob", "spread"), bends=True)
 def _root(p: Problem) -> Iterator[Array]:
     yield np.sqrt(p.predict())
 
 
-@mistake("square root forgotten: the square is returned", kinds=("table", "prob", "spread"))
+@mistake("square root forgotten: the square is returned", kinds=("table", "prob", "spread"), bends=True)
 def _square(p: Problem) -> Iterator[Array]:
     yield p.predict() ** 2
 
 
-@mistake("the logarithm is returned", kinds=("table", "prob"))
+@mistake("the logarithm is returned", kinds=("table", "prob"), bends=True)
 def _log(p: Problem) -> Iterator[Array]:
     yield np.log(p.predict())
 
 
-@mistake("the exponential is returned, the logarithm forgotten", kinds=("table", "state", "nats", "nats_row"))
+@mistake("the exponential is returned, the logarithm forgotten", kinds=("table", "state", "nats", "nats_row"), bends=True)
 def _exp(p: Problem) -> Iterator[Array]:
     yield np.exp(p.predict())
 
@@ -115,7 +116,7 @@ def _complement(p: Problem) -> Iterator[Array]:
     yield 1.0 - p.predict()
 
 
-@mistake("the logit is returned, the sigmoid forgotten", kinds=("prob",))
+@mistake("the logit is returned, the sigmoid forgotten", kinds=("prob",), bends=True)
 def _logit(p: Problem) -> Iterator[Array]:
     value = p.predict()
     yield np.log(value) - np.log(1.0 - value)

@@ -39,6 +39,7 @@ class Problem:
     inputs: Inputs
     conventions: Conventions
     rates: Rates
+    nudge: float = 0.0  # what predictions are off by, in units of `size`: how far rounding errors go through a mistake
 
     @cached_property
     def wanted(self) -> Array:
@@ -65,7 +66,8 @@ class Problem:
         """What comes out with another formula, other tables, conventions or arguments; laid out as `wanted`, its unit. Table App.1."""
         inputs = Inputs(**{**vars(self.inputs), **changed})
         value = self.subject.value(formula or self.subject.formula, rates or self.rates, inputs)
-        return self._presented(value, conventions or self.conventions, inputs)
+        presented = self._presented(value, conventions or self.conventions, inputs)
+        return presented + self.nudge * self.size if self.nudge else presented
 
     def under(self, **conventions: Any) -> Conventions:
         """The user's conventions with some changed; no unit. Section 2.1."""
@@ -84,6 +86,10 @@ class Problem:
     def with_rates(self, rates: Rates) -> "Problem":
         """The same problem whose formulas read other tables; no unit. Table App.1."""
         return replace(self, rates=rates)
+
+    def nudged(self, by: float) -> "Problem":
+        """The same problem whose predictions are off by a multiple of `size`; no unit. Table App.1."""
+        return replace(self, nudge=by)
 
     def _presented(self, value: Array, conventions: Conventions, inputs: Inputs) -> Array:
         with np.errstate(all="ignore"):

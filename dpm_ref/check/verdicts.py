@@ -139,8 +139,8 @@ def _worst(known: list[Comparison]) -> tuple[tuple[Comparison, tuple[int, ...]],
 
 def _diagnosed(missing: list[Comparison], known: list[Comparison], tight: bool) -> tuple[str, ...]:
     """The mistakes that reproduce every value and can be told from the truth; none where most values are no numbers."""
-    numbers, total = (sum(int(mark.sum()) for mark in marks) for marks in ([c.misses() & ~c.broken for c in missing], [c.misses() for c in missing]))
-    if numbers < 0.25 * total:
+    numbers = sum(int((c.misses() & ~np.isnan(c.answer.values)).sum()) for c in missing)
+    if numbers < 0.25 * sum(int(c.misses().sum()) for c in missing):
         return ()
     return tuple(name for name, each in mistakes().items()
                  if each.concerns(known[0].problem.subject) and _reproduces(each, missing, known, tight))
@@ -163,7 +163,11 @@ def _reproduces(each: Mistake, missing: list[Comparison], known: list[Comparison
 
 def _explains(c: Comparison, each: Mistake, k: int, values: Array, tight: bool) -> bool:
     if tight:
-        tolerance = _SLACK * RELATIVE[c.problem.conventions.dtype] * np.maximum(c.problem.size, np.abs(values))
+        relative = _SLACK * RELATIVE[c.problem.conventions.dtype]
+        tolerance = relative * np.maximum(c.problem.size, np.abs(values))
+        if each.bends:
+            moved = [np.abs(list(each.wrong(c.problem.nudged(sign * relative)))[k] - values) for sign in (1.0, -1.0)]
+            tolerance = np.maximum(tolerance, np.nan_to_num(np.max(moved, 0), nan=0.0))
     else:
         tolerance = explained(c.problem, lambda p: list(each.wrong(p))[k], c.eps)
     return c.reproduced_by(values, tolerance)
