@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from dpm_ref import _doors
 from dpm_ref._doors import Array
+from dpm_ref.bounds import preconditions
 from dpm_ref.check.calls import Answer, Fault, answers
 from dpm_ref.check.conventions import NAMES, Conventions
 from dpm_ref.check.problems import Problem, posed
@@ -148,35 +149,30 @@ def _rows(name: str, functions: list[Any], settings: list[Setting], declared: Co
                 else:
                     faults[at].append(_placed(answer, problem))
     told = [at for at in range(len(parts)) if found[at] or faults[at]] or [*range(len(parts))]
-    return [_row(parts[at], found[at], faults[at]) for at in told]
+    return [_row(name if len(parts) == 1 else parts[at].name, parts[at], found[at], faults[at]) for at in told]
 
 
 def _placed(fault: Fault, problem: Problem) -> str:
     """What is wrong, and at which t if one only."""
     t = problem.inputs.t if "t" in problem.subject.arguments and not problem.subject.is_table else None
-    if t is None or t.min() != t.max() or "first at t" in str(fault):
+    if t is None or t.min() != t.max():
         return str(fault)
     return f"{fault}, at t = {int(t.max())} of {problem.setting.T}"
 
 
-def _row(subject: Subject, comparisons: list[Comparison], faults: list[str]) -> Row:
+def _row(name: str, subject: Subject, comparisons: list[Comparison], faults: list[str]) -> Row:
     if faults:
         verdict = judged(comparisons) if comparisons else None
         diagnoses = verdict.diagnoses if verdict is not None and verdict.status == "WRONG" else ()
         share = "" if not comparisons else f" (in {len(faults)} of {len(faults) + len(comparisons)} calls)"
-        return Row(subject.name, subject.equation, "WRONG", diagnoses, faults[0] + share)
+        return Row(name, subject.equation, "WRONG", diagnoses, faults[0] + share)
     verdict = judged(comparisons)
     if verdict.status == "UNDEFINED" or verdict.worst is None:
-        return Row(subject.name, subject.equation, "UNDEFINED", message=_why_undefined(subject, comparisons))
+        return Row(name, subject.equation, "UNDEFINED", message=_why_undefined(subject, comparisons))
     comparison, at = verdict.worst
     wanted, got = float(comparison.problem.wanted[at]), float(comparison.answer.values[at])
-    message = verdict.message or (f"{_name_loss(verdict.status)}" if verdict.status == "PRECISION" and not verdict.diagnoses else "")
-    return Row(subject.name, subject.equation, verdict.status, verdict.diagnoses, message, _described(comparison.problem, at), got, wanted,
+    return Row(name, subject.equation, verdict.status, verdict.diagnoses, verdict.message, _described(comparison.problem, at), got, wanted,
                round(verdict.digits, 2))
-
-
-def _name_loss(status: str) -> str:
-    return "digits lost" if status == "PRECISION" else ""
 
 
 def _why_undefined(subject: Subject, comparisons: list[Comparison]) -> str:
@@ -185,7 +181,6 @@ def _why_undefined(subject: Subject, comparisons: list[Comparison]) -> str:
         return "there is no such t: the schedule has one step"
     problem = comparisons[0].problem
     if subject.whole:
-        from dpm_ref.bounds import preconditions
         diffusion = problem.setting.binomial if subject.name.startswith("binomial") else problem.setting.gaussian
         held = preconditions(diffusion, problem.inputs.x0)
         if subject.name.endswith("eq14"):
