@@ -22,8 +22,8 @@ from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 
 __version__ = "0.1.0"
 
-_MODULES = ("binomial", "bounds", "check", "checkpoints", "data", "exact", "gaussian", "information", "laws", "likelihood", "logarithms", "mlp",
-            "plots", "reverse", "schedules", "training")
+_MODULES = ("binomial", "bounds", "check", "checkpoints", "data", "exact", "gaussian", "information", "laws", "likelihood", "logarithms",
+            "mlp", "plots", "reverse", "schedules", "training")
 
 __all__ = ["Bernoulli", "BinomialDiffusion", "Gaussian", "GaussianDiffusion"]
 

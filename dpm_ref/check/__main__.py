@@ -64,7 +64,8 @@ def _found(place: str) -> Any:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m dpm_ref.check", description="Hold another implementation against the reference.")
-    parser.add_argument("functions", nargs="?", metavar="module:functions", help="a mapping of names to callables, or a callable beta -> mapping")
+    parser.add_argument("functions", nargs="?", metavar="module:functions",
+                        help="a mapping of names to callables, or a callable beta -> mapping")
     parser.add_argument("--list", action="store_true", help="what can be checked, and the mistakes that are known")
     parser.add_argument("--conventions", metavar="module:dict", help="keyword arguments of check.run; the options below go before it")
     for name, choices in CHOICES.items():

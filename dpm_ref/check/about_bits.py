@@ -25,11 +25,13 @@ from dpm_ref.check.about_bound import (
     log_weight,
     lower,
     meets_eq14,
+    steps,
 )
 from dpm_ref.check.subjects import ALIASES, Inputs, Setting, float32, subject
 from dpm_ref.information import bernoulli_entropy, bernoulli_kl
 
-__all__ = ["pair", "kernel", "marginal", "joint", "posterior", "posterior_pair", "kl_of_pairs", "entropy_of_pair", "parts", "weight_parts", "entropy_parts"]
+__all__ = ["pair", "kernel", "marginal", "joint", "posterior", "posterior_pair", "kl_of_pairs", "entropy_of_pair",
+           "parts", "weight_parts", "entropy_parts"]
 
 FORMS = 3
 
@@ -53,40 +55,40 @@ def _marginal_pair(s: Any, x0: Any, t: Any, pi1: Any) -> tuple[Any, Any]:
 
 
 def kernel(s: Any, i: Any) -> Any:
-    """q(x^t = 1 | x^{t-1}), dimensionless, (n, d). Table App.1."""
+    """q(x^t = 1 | x^{t-1}), dimensionless, shape (n, d). Table App.1."""
     return _kernel_pair(s, i.x_prev, i.t, i.pi1)[0]
 
 
 def marginal(s: Any, i: Any) -> Any:
-    """q(x^t = 1 | x^0), dimensionless, (n, d). Table App.1."""
+    """q(x^t = 1 | x^0), dimensionless, shape (n, d). Table App.1."""
     return _marginal_pair(s, i.x0, i.t, i.pi1)[0]
 
 
 def joint(s: Any, i: Any) -> tuple[Any, Any]:
-    """q(x^t | x^{t-1}) q(x^{t-1} | x^0) for x^{t-1} = 1 and 0, dimensionless, (n, d). Table App.1."""
+    """q(x^t | x^{t-1}) q(x^{t-1} | x^0) for x^{t-1} = 1 and 0, dimensionless, shape (n, d). Table App.1."""
     before = pair(s, i.x0, s.before[i.t], s.lost_before[i.t], i.pi1)
     (up1, up0), (down1, down0) = (_kernel_pair(s, value, i.t, i.pi1) for value in (1.0, 0.0))
     return (i.xt * up1 + (1.0 - i.xt) * up0) * before[0], (i.xt * down1 + (1.0 - i.xt) * down0) * before[1]
 
 
 def posterior_pair(s: Any, i: Any) -> tuple[Any, Any]:
-    """Both probabilities of q(x^{t-1} | x^t, x^0) by Bayes' rule, dimensionless, (n, d). Table App.1."""
+    """Both probabilities of q(x^{t-1} | x^t, x^0) by Bayes' rule, dimensionless, shape (n, d). Table App.1."""
     joint1, joint0 = joint(s, i)
     return joint1 / (joint1 + joint0), (joint0 / (joint1 + joint0) if s.form == 2 else 1.0 - joint1 / (joint1 + joint0))
 
 
 def posterior(s: Any, i: Any) -> Any:
-    """q(x^{t-1} = 1 | x^t, x^0) by Bayes' rule, dimensionless, (n, d). Table App.1."""
+    """q(x^{t-1} = 1 | x^t, x^0) by Bayes' rule, dimensionless, shape (n, d). Table App.1."""
     return posterior_pair(s, i)[0]
 
 
 def kl_of_pairs(q1: Any, q0: Any, p1: Any) -> Any:
-    """KL(q || p) of single bits given by both probabilities of q; nats, (n, d). Equation (14)."""
+    """KL(q || p) of single bits given by both probabilities of q; nats, shape (n, d). Equation (14)."""
     return xlogy(q1, q1) - xlogy(q1, p1) + xlogy(q0, q0) - xlogy(q0, 1.0 - p1)
 
 
 def entropy_of_pair(p1: Any, p0: Any) -> Any:
-    """The entropy of single bits given by both probabilities; nats, (n, d). Equation (14)."""
+    """The entropy of single bits given by both probabilities; nats, shape (n, d). Equation (14)."""
     return -xlogy(p1, p1) - xlogy(p0, p0)
 
 
@@ -94,25 +96,17 @@ def _log_prob(x: Any, p1: Any, p0: Any) -> Any:
     return np.log(np.where(x == 1, p1, p0))
 
 
-def _steps(T: int, first: int) -> Any:
-    return np.arange(first, T + 1)[:, None, None]
-
-
 def _draw(first: int, *names: str) -> Callable[[Setting, np.random.Generator], Iterator[Inputs]]:
     def draw(setting: Setting, rng: np.random.Generator) -> Iterator[Inputs]:
         for t in setting.times(first, rng):
-            states = {name: setting.states(rng, bits=True) if name == "x0" else _bits(setting, rng) for name in names}
+            states = {name: setting.states(rng, bits=True) for name in names}
             yield Inputs(**states, t=t[:, None], pi1=setting.pi1)
     return draw
 
 
-def _bits(setting: Setting, rng: np.random.Generator, *leading: int) -> Array:
-    return (rng.random((*leading, setting.n, setting.d)) < 0.5).astype(np.float64)
-
-
 def parts(s: Any, i: Any) -> Parts:
-    """The textbook's terms of K; (n, d) each, nats. Equation (14)."""
-    at = Inputs(x0=i.x0, xt=i.xs, t=_steps(s.T, 2), pi1=i.pi1)
+    """The textbook's terms of K; shape (n, d) each, nats. Equation (14)."""
+    at = Inputs(x0=i.x0, xt=i.xs, t=steps(s.T, 2), pi1=i.pi1)
     first, last = (_marginal_pair(s, i.x0, t, i.pi1) for t in (1, s.T))
 
     def cross(p1: Any, p0: Any) -> Any:
@@ -124,13 +118,13 @@ def parts(s: Any, i: Any) -> Parts:
 
 def weight_parts(s: Any, i: Any) -> WeightParts:
     """The textbook's terms of log w, nats. Equation (9)."""
-    t, x = _steps(s.T, 1), i.trajectory
+    t, x = steps(s.T, 1), i.trajectory
     return WeightParts(_log_prob(x[-1], i.pi1, 1.0 - i.pi1), _log_prob(x[:-1], i.probs, 1.0 - i.probs),
                        _log_prob(x[1:], *_kernel_pair(s, x[:-1], t, i.pi1)), _log_prob(x[1:], *_marginal_pair(s, x[0], t, i.pi1)))
 
 
 def entropy_parts(s: Any, i: Any) -> EntropyParts:
-    """The textbook's terms of (24), averages over the data; (1, d) each, nats."""
+    """The textbook's terms of (24), averages over the data; shape (1, d) each, nats."""
     t = i.t[:1]
     before = pair(s, i.x0, s.before[t], s.lost_before[t], i.pi1)
     after = [entropy_of_pair(*_kernel_pair(s, value, t, i.pi1)) for value in (1.0, 0.0)]
@@ -140,9 +134,9 @@ def entropy_parts(s: Any, i: Any) -> EntropyParts:
 
 
 def _kls(setting: Setting, i: Any) -> Array:
-    t = np.broadcast_to(_steps(setting.T, 2), i.xs.shape)[..., 0]
+    t = np.broadcast_to(steps(setting.T, 2), i.xs.shape)[..., 0]
     law = setting.binomial.posterior(np.broadcast_to(i.x0, i.xs.shape), i.xs, t)
-    return bernoulli_kl(law.prob1, i.probs, law.prob0, 1.0 - i.probs).sum(0)
+    return np.asarray(bernoulli_kl(law.prob1, i.probs, law.prob0, 1.0 - i.probs).sum(0))
 
 
 def _bound_truth(setting: Setting, i: Any) -> Array:
@@ -161,7 +155,7 @@ def _eq14_truth(setting: Setting, i: Any) -> Array:
 
 def _weights_truth(setting: Setting, i: Any) -> Array:
     b, x = setting.binomial, i.trajectory
-    q = b.kernel(x[:-1], np.broadcast_to(_steps(b.T, 1), x[:-1].shape)[..., 0])
+    q = b.kernel(x[:-1], np.broadcast_to(steps(b.T, 1), x[:-1].shape)[..., 0])
     forward = np.where(x[1:] == 1, np.log(q.prob1), np.log(q.prob0))
     reverse = np.where(x[:-1] == 1, np.log(i.probs), np.log1p(-i.probs))
     return np.asarray(np.where(x[-1] == 1, np.log(b.pi1), np.log(b.pi0)) + (reverse - forward).sum(0))
@@ -216,7 +210,7 @@ def _flips(setting: Setting, rng: np.random.Generator) -> Iterator[Inputs]:
 
 
 def _bound_size(s: Any, i: Any) -> Any:
-    at = Inputs(x0=i.x0, xt=i.xs, t=_steps(s.T, 2), pi1=i.pi1)
+    at = Inputs(x0=i.x0, xt=i.xs, t=steps(s.T, 2), pi1=i.pi1)
     logs = sum(np.abs(np.log(p)) for p in (i.probs, 1.0 - i.probs)) + 1.0 + entropy_of_pair(*posterior_pair(s, at))
     return sum(np.abs(term) for term in parts(s, i)[1:]) + 1.0 + logs.sum(0)
 
@@ -245,11 +239,10 @@ subject("binomial_eq14", "(14)", "the same, for data of the prior's activity, av
         truth=_eq14_truth, formula=lambda s, i: eq14(parts(s, i)), size=lambda s, i: _bound_size(s, i).mean(0, keepdims=True), forms=FORMS)
 subject("binomial_log_weights", "(9)", "log w of trajectories, with the reverse kernel's probabilities, t = 1..T", _PATH, "nats",
         draw=_weight_draw, truth=_weights_truth, formula=lambda s, i: log_weight(weight_parts(s, i)), size=_weights_size, forms=FORMS)
-for _name, _summary, _side, _formula in (
-        ("lower", "lower side, of the whole vector, t >= 2", "posterior", lower),
-        ("upper", "upper side, of the whole vector, where its condition holds, t >= 2", "kernel", lambda p: p.kernel)):
-    subject(f"binomial_entropy_{_name}_bound", "(24)", _summary, "x0 t", "nats", whole=True, draw=entropy_draw(bits=True),
-            truth=_entropies(_side), formula=lambda s, i, of=_formula: of(entropy_parts(s, i)),
-            size=lambda s, i: sum(np.abs(part) for part in entropy_parts(s, i)) + 1.0, forms=FORMS)
+_SIDE: dict[str, Any] = {"draw": entropy_draw(bits=True), "size": lambda s, i: sum(np.abs(part) for part in entropy_parts(s, i)) + 1.0}
+subject("binomial_entropy_lower_bound", "(24)", "lower side, of the whole vector, t >= 2", "x0 t", "nats", whole=True, forms=FORMS,
+        truth=_entropies("posterior"), formula=lambda s, i: lower(entropy_parts(s, i)), **_SIDE)
+subject("binomial_entropy_upper_bound", "(24)", "upper side, of the whole vector, where its condition holds, t >= 2", "x0 t", "nats",
+        whole=True, forms=FORMS, truth=_entropies("kernel"), formula=lambda s, i: entropy_parts(s, i).kernel, **_SIDE)
 
 ALIASES["binomial_entropy_bounds"] = ("binomial_entropy_lower_bound", "binomial_entropy_upper_bound")

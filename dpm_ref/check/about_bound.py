@@ -24,7 +24,7 @@ from dpm_ref.information import gaussian_kl
 from dpm_ref.laws import Diffusion
 
 __all__ = ["Parts", "WeightParts", "EntropyParts", "parts", "weight_parts", "entropy_parts", "bound", "eq14", "log_weight", "lower",
-           "entropy_draw", "meets_eq14"]
+           "entropy_draw", "meets_eq14", "steps"]
 
 
 class Parts(NamedTuple):
@@ -40,7 +40,7 @@ class Parts(NamedTuple):
 
 
 class WeightParts(NamedTuple):
-    """The terms of log w, in nats: (n, d), and (T, n, d) for the steps. Equation (9)."""
+    """The terms of log w, in nats: shape (n, d), and (T, n, d) for the steps. Equation (9)."""
 
     log_prior: Any
     reverse: Any
@@ -57,32 +57,33 @@ class EntropyParts(NamedTuple):
 
 
 def bound(p: Parts) -> Any:
-    """K of single components, (n, d), nats. Equation (13)."""
+    """K of single components, shape (n, d), nats. Equation (13)."""
     return -p.kls + p.last - p.first + p.cross_last + p.log_prior - p.cross_first
 
 
 def eq14(p: Parts) -> Any:
-    """(14) of single components, averaged over the batch: (1, d), nats."""
+    """(14) of single components, averaged over the batch: shape (1, d), nats."""
     return (-p.kls + p.last - p.first - p.prior_entropy).mean(0, keepdims=True)
 
 
 def log_weight(p: WeightParts) -> Any:
-    """log w of single components, (n, d), nats. Equation (9)."""
+    """log w of single components, shape (n, d), nats. Equation (9)."""
     return p.log_prior + (p.reverse - p.forward).sum(0)
 
 
 def lower(p: EntropyParts) -> Any:
-    """The lower side of (24) of single components, (1, d), nats."""
+    """The lower side of (24) of single components, shape (1, d), nats."""
     return p.kernel + p.before - p.now
 
 
-def _steps(T: int, first: int) -> Any:
+def steps(T: int, first: int) -> Any:
+    """Times first..T against (n, d) states of each: shape (T - first + 1, 1, 1), no unit. Section 2.1."""
     return np.arange(first, T + 1)[:, None, None]
 
 
 def parts(s: Any, i: Any) -> Parts:
-    """The textbook's terms of K; (n, d) each, nats. Equation (14)."""
-    at = Inputs(x0=i.x0, xt=i.xs, t=_steps(s.T, 2))
+    """The textbook's terms of K; shape (n, d) each, nats. Equation (14)."""
+    at = Inputs(x0=i.x0, xt=i.xs, t=steps(s.T, 2))
     kls = kl(about_gaussian.posterior_mean(s, at), about_tables.posterior_var(s, at), i.means, i.vars).sum(0)
 
     def cross(abar: Any, lost: Any) -> Any:
@@ -94,21 +95,21 @@ def parts(s: Any, i: Any) -> Parts:
 
 def weight_parts(s: Any, i: Any) -> WeightParts:
     """The textbook's terms of log w, nats. Equation (9)."""
-    t, x = _steps(s.T, 1), i.trajectory
+    t, x = steps(s.T, 1), i.trajectory
     return WeightParts(log_prob(x[-1], 0.0, 1.0), log_prob(x[:-1], i.means, i.vars),
                        log_prob(x[1:], np.sqrt(s.alpha[t]) * x[:-1], s.beta[t]), log_prob(x[1:], np.sqrt(s.abar[t]) * x[0], s.lost[t]))
 
 
 def entropy_parts(s: Any, i: Any) -> EntropyParts:
-    """The textbook's terms of (24); (1, d) each, nats."""
+    """The textbook's terms of (24); shape (1, d) each, nats."""
     zero = np.zeros((1, i.x0.shape[-1]))
     return EntropyParts(*(entropy(table[i.t[:1]]) + zero for table in (s.beta, s.lost_before, s.lost)))
 
 
 def _kls(setting: Setting, i: Any) -> Array:
-    t = np.broadcast_to(_steps(setting.T, 2), i.xs.shape)[..., 0]
+    t = np.broadcast_to(steps(setting.T, 2), i.xs.shape)[..., 0]
     law = setting.gaussian.posterior(np.broadcast_to(i.x0, i.xs.shape), i.xs, t)
-    return gaussian_kl(law.mean, law.var, i.means, i.vars).sum(0)
+    return np.asarray(gaussian_kl(law.mean, law.var, i.means, i.vars).sum(0))
 
 
 def _fixed(setting: Setting, i: Any) -> Array:
@@ -124,10 +125,10 @@ def _eq14_truth(setting: Setting, i: Any) -> Array:
 
 
 def _weights_truth(setting: Setting, i: Any) -> Array:
-    x, t = i.trajectory, _steps(setting.T, 1)
+    x, t = i.trajectory, steps(setting.T, 1)
     forward = setting.gaussian.kernel(x[:-1], np.broadcast_to(t, x[:-1].shape)[..., 0])
-    steps = elementwise_log_prob(x[:-1], i.means, i.vars) - elementwise_log_prob(x[1:], forward.mean, forward.var)
-    return elementwise_log_prob(x[-1], 0.0 * x[-1], np.asarray(1.0)) + steps.sum(0)
+    ratios = elementwise_log_prob(x[:-1], i.means, i.vars) - elementwise_log_prob(x[1:], forward.mean, forward.var)
+    return np.asarray(elementwise_log_prob(x[-1], 0.0 * x[-1], np.asarray(1.0)) + ratios.sum(0))
 
 
 def _entropies(side: str) -> Callable[[Setting, Any], Array]:
@@ -149,7 +150,7 @@ def meets_eq14(diffusion: Diffusion, x0: Array) -> bool:
 def _draw(setting: Setting, rng: np.random.Generator, x0: Array) -> Iterator[Inputs]:
     if setting.T < 2:
         return
-    t = _steps(setting.T, 2)
+    t = steps(setting.T, 2)
     xs = float32(np.sqrt(setting.rates.abar[t]) * x0 + np.sqrt(setting.rates.lost[t]) * rng.standard_normal((setting.T - 1, *x0.shape)))
     var = about_tables.posterior_var(setting.rates, Inputs(t=t))
     mean = about_gaussian.posterior_mean(setting.rates, Inputs(x0=x0, xt=xs, t=t))
@@ -200,18 +201,18 @@ def entropy_draw(bits: bool) -> Callable[[Setting, np.random.Generator], Iterato
 def _kl_sizes(s: Any, i: Any, x0: Any, xt: Any, t: Any, mean: Any, var: Any) -> Any:
     at = Inputs(x0=x0, xt=xt, t=t)
     off, v = about_gaussian.posterior_mean(s, at) - mean, about_tables.posterior_var(s, at)
-    rounding = np.abs(about_gaussian.coefficient_x0(s, at) * x0) + np.abs(about_gaussian.coefficient_xt(s, at) * xt) + np.abs(mean)
+    rounding = np.abs(about_tables.coefficient_x0(s, at) * x0) + np.abs(about_tables.coefficient_xt(s, at) * xt) + np.abs(mean)
     return 1.0 + np.abs(np.log(v)) + np.abs(np.log(var)) + (v + off**2 + np.abs(off) * rounding) / var
 
 
 def _bound_size(s: Any, i: Any) -> Any:
-    p, t = parts(s, i), _steps(s.T, 2)
+    p, t = parts(s, i), steps(s.T, 2)
     fixed = sum(np.abs(term) for term in p[1:])
     return fixed + _kl_sizes(s, i, i.x0, i.xs, t, i.means, i.vars).sum(0)
 
 
 def _weights_size(s: Any, i: Any) -> Any:
-    p, x, t = weight_parts(s, i), i.trajectory, _steps(s.T, 1)
+    p, x, t = weight_parts(s, i), i.trajectory, steps(s.T, 1)
     off, back = np.abs(x[1:] - np.sqrt(s.alpha[t]) * x[:-1]), np.abs(x[:-1] - i.means)
     rounding = (np.abs(x[1:]) + np.abs(x[:-1])) * off / s.beta[t] + (np.abs(x[:-1]) + np.abs(i.means)) * back / i.vars
     return np.abs(p.log_prior) + (np.abs(p.reverse) + np.abs(p.forward) + 2.0 + rounding).sum(0)

@@ -33,7 +33,10 @@ def x0_from_eps(s: Any, i: Any) -> Any:
 
 
 def mean_from_eps(s: Any, i: Any) -> Any:
-    """(x^t - beta_t / sqrt(1 - abar_t) eps) / sqrt(1 - beta_t), or the posterior's mean at x^0 from eps; (n, d), data's unit. Table App.1."""
+    """The mean (x^t - beta_t eps / sqrt(1 - abar_t)) / sqrt(1 - beta_t), shape (n, d), the data's unit. Table App.1.
+
+    In its other forms, the posterior's mean at x^0 from eps.
+    """
     if s.form > 0:
         at = replace(s, form=s.form - 1)
         return posterior_mean(at, Inputs(x0=x0_from_eps(at, i), xt=i.xt, t=i.t))

@@ -15,7 +15,7 @@ from dpm_ref.check.problems import Problem
 __all__ = ["Answer", "Fault", "answers"]
 
 
-class Fault(Exception):  # noqa: N818
+class Fault(Exception):
     """Something is wrong with a function before its numbers can be looked at; the message says what."""
 
 

@@ -13,9 +13,9 @@ from dpm_ref.check.subjects import ALIASES, subjects
 __all__ = ["listing", "names"]
 
 _SHAPES = (
-    "x0, xt, x_prev, x1, noise, eps, mean, var, probabilities and so on come as batches (n, ...), t as an int or (n,), variances in the",
-    "convention declared. xs, means, vars, probs for K and (14) are (T-1, n, ...), for t = 2..T in order; those for log weights (T, n, ...),",
-    "for t = 1..T; trajectory (T+1, n, ...) begins with x^0; log_w is (k, n). A table is an array over t = 1..T, or a function of t.",
+    "States, means, variances and probabilities come as batches (n, ...), t as an int or (n,), variances in the convention declared.",
+    "xs, means, vars, probs of K and (14) are (T-1, n, ...), for t = 2..T in order; those of log weights (T, n, ...), for t = 1..T;",
+    "trajectory (T+1, n, ...) begins with x^0; log_w is (k, n). A table is an array over t = 1..T, or a function of t.",
 )
 
 

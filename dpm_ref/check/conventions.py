@@ -70,7 +70,7 @@ class Conventions:
                 raise ValueError(f"{name} must be a callable, got {getattr(self, name)!r}")
 
     @property
-    def float(self) -> type[np.floating[Any]]:
+    def floating(self) -> type[np.floating[Any]]:
         return np.float32 if self.dtype == "float32" else np.float64
 
     def native(self, array: npt.NDArray[Any]) -> Any:
@@ -91,7 +91,7 @@ class Conventions:
     def decode(self, kind: str, value: Array) -> Array:
         """The inverse of `encode`: shape unchanged, nats or dimensionless. Section 2.1."""
         if kind == "spread":
-            return {"var": lambda v: v, "std": np.square, "logvar": np.exp}[self.spread](value)
+            return np.asarray(value if self.spread == "var" else value**2 if self.spread == "std" else np.exp(value))
         return value * _LN2 if kind == "nats" and self.unit == "bits" else value
 
     def present(self, kind: str, value: Array, var: Array | None = None) -> Array:
@@ -109,9 +109,12 @@ class Conventions:
             return unit * value[..., 0]
         if kind in ("slope", "slope_spread"):
             share = unit / (value.shape[-1] if self.components == "mean" else 1)
-            by = 1.0 if kind == "slope" or var is None else {"var": 1.0, "std": 2.0 * np.sqrt(var), "logvar": var}[self.spread]
-            return np.asarray(share * value * by)
+            return np.asarray(share * value * (1.0 if kind == "slope" or var is None else self._slope(var)))
         return value[..., 0] if kind == "table" else value
+
+    def _slope(self, var: Array) -> Any:
+        """d var by what stands for it."""
+        return 1.0 if self.spread == "var" else 2.0 * np.sqrt(var) if self.spread == "std" else var
 
     def size(self, kind: str, size: Array, value: Array, var: Array | None = None) -> Array:
         """The scale of rounding errors of `present`'s result, given that of the elementwise value (n, d); its unit. Section 2.1."""

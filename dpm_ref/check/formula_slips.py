@@ -42,7 +42,8 @@ slip("division by 1 - abar_t forgotten", "posterior_coefficient_xt", lambda s, i
 slip("division by 1 - abar_t forgotten", "posterior_mean",
      lambda s, i: np.sqrt(s.before[i.t]) * s.beta[i.t] * i.x0 + np.sqrt(s.alpha[i.t]) * s.lost_before[i.t] * i.xt)
 slip("division by 1 - abar_t forgotten", _VARIANCES, lambda s, i: s.beta[i.t] * s.lost_before[i.t] + 0.0 * getattr(i, "x0", i.t))
-slip("multiplied where it is divided, by sqrt(abar_t)", "x0_from_eps", lambda s, i: (i.xt - np.sqrt(s.lost[i.t]) * i.eps) * np.sqrt(s.abar[i.t]))
+slip("multiplied where it is divided, by sqrt(abar_t)", "x0_from_eps",
+     lambda s, i: (i.xt - np.sqrt(s.lost[i.t]) * i.eps) * np.sqrt(s.abar[i.t]))
 slip("division by sqrt(abar_t) forgotten", "x0_from_eps", lambda s, i: i.xt - np.sqrt(s.lost[i.t]) * i.eps)
 slip("division by sqrt(1 - beta_t) forgotten", "mean_from_eps", lambda s, i: i.xt - s.beta[i.t] / np.sqrt(s.lost[i.t]) * i.eps)
 slip("division by sqrt(1 - abar_t) forgotten", "mean_from_eps", lambda s, i: (i.xt - s.beta[i.t] * i.eps) / np.sqrt(s.alpha[i.t]))
@@ -60,7 +61,9 @@ slip("mean left out", "perturbed_mean", lambda s, i: i.var * i.grad_log_r)
 
 def _kl(log: float = 1.0, ratio: float = 1.0, square: float = 1.0, one: float = 1.0) -> Callable[[Any, Any], Any]:
     """The divergence with its terms weighted."""
-    return lambda s, i: 0.5 * (log * np.log(i.var_p / i.var_q) + ratio * i.var_q / i.var_p + square * (i.mean_q - i.mean_p) ** 2 / i.var_p - one)
+    def formula(s: Any, i: Any) -> Any:
+        return 0.5 * (log * np.log(i.var_p / i.var_q) + ratio * i.var_q / i.var_p + square * (i.mean_q - i.mean_p) ** 2 / i.var_p - one)
+    return formula
 
 
 slip("-1/2 missing from each component", "gaussian_kl", _kl(one=0.0))
@@ -96,7 +99,8 @@ slip("1 - p left out of the derivative", "bernoulli_kl_grad", lambda s, i: (i.p1
 slip("2 pi missing", "gaussian_entropy", lambda s, i: 0.5 * (1.0 + np.log(i.var)))
 slip("e missing: +1/2 in each component", "gaussian_entropy", lambda s, i: 0.5 * np.log(2 * np.pi * i.var))
 slip("2 pi e missing: only log std", "gaussian_entropy", lambda s, i: 0.5 * np.log(i.var))
-slip("log var without its 1/2, or half of it too much", "gaussian_entropy", lambda s, i: entropy(i.var**2), lambda s, i: entropy(np.sqrt(i.var)))
+slip("log var without its 1/2, or half of it too much", "gaussian_entropy",
+     lambda s, i: entropy(i.var**2), lambda s, i: entropy(np.sqrt(i.var)))
 slip("sign of log var flipped", "gaussian_entropy", lambda s, i: entropy(1.0 / i.var))
 
 
@@ -117,7 +121,8 @@ slip("derivative by q's mean, or its sign flipped", "gaussian_kl_grad_mean", lam
 slip("divided by q's variance", "gaussian_kl_grad_mean", lambda s, i: (i.mean_p - i.mean_q) / i.var_q)
 slip("the means left out", "gaussian_kl_grad_var", lambda s, i: 0.5 * (i.var_p - i.var_q) / i.var_p**2)
 slip("derivative by q's variance", "gaussian_kl_grad_var", lambda s, i: 0.5 * (1.0 / i.var_p - 1.0 / i.var_q))
-slip("divided by the variance once, not twice", "gaussian_kl_grad_var", lambda s, i: 0.5 * (i.var_p - i.var_q - (i.mean_q - i.mean_p) ** 2) / i.var_p)
+slip("divided by the variance once, not twice", "gaussian_kl_grad_var",
+     lambda s, i: 0.5 * (i.var_p - i.var_q - (i.mean_q - i.mean_p) ** 2) / i.var_p)
 
 # Weights
 
@@ -130,7 +135,8 @@ slip("the largest weight taken out and not put back", "log_likelihood",
      lambda s, i: np.log(np.exp(i.log_w - i.log_w.max(0)).mean(0))[:, None])
 slip("sum and not mean, the largest weight not put back", "log_likelihood",
      lambda s, i: np.log(np.exp(i.log_w - i.log_w.max(0)).sum(0))[:, None])
-slip("weights underflow: their largest is not taken out before exp", "log_likelihood", lambda s, i: np.log(np.exp(i.log_w).mean(0))[:, None])
+slip("weights underflow: their largest is not taken out before exp", "log_likelihood",
+     lambda s, i: np.log(np.exp(i.log_w).mean(0))[:, None])
 
 # Perturbed kernels
 
@@ -195,9 +201,12 @@ slip("beta_t / 2 for beta_t: the chance to flip for the chance to be drawn anew"
      lambda s, i: i.x_prev + 0.5 * s.beta[i.t] * (i.pi1 - i.x_prev))
 slip("twice beta_t: the chance to be drawn anew for the chance to flip", "binomial_kernel",
      lambda s, i: i.x_prev + 2.0 * s.beta[i.t] * (i.pi1 - i.x_prev))
-slip("root of the kept share, as in the Gaussian column", "binomial_kernel", lambda s, i: np.sqrt(s.alpha[i.t]) * i.x_prev + i.pi1 * s.beta[i.t])
-slip("root of the kept share, as in the Gaussian column", "binomial_marginal", lambda s, i: np.sqrt(s.abar[i.t]) * i.x0 + i.pi1 * s.lost[i.t])
-slip("the marginal of x^{t-1}, the likelihood of x^t left out", "binomial_posterior", lambda s, i: i.x0 * s.before[i.t] + i.pi1 * s.lost_before[i.t])
+slip("root of the kept share, as in the Gaussian column", "binomial_kernel",
+     lambda s, i: np.sqrt(s.alpha[i.t]) * i.x_prev + i.pi1 * s.beta[i.t])
+slip("root of the kept share, as in the Gaussian column", "binomial_marginal",
+     lambda s, i: np.sqrt(s.abar[i.t]) * i.x0 + i.pi1 * s.lost[i.t])
+slip("the marginal of x^{t-1}, the likelihood of x^t left out", "binomial_posterior",
+     lambda s, i: i.x0 * s.before[i.t] + i.pi1 * s.lost_before[i.t])
 slip("the likelihood of x^t, the marginal of x^{t-1} left out", "binomial_posterior",
      lambda s, i: i.xt * s.alpha[i.t] + (i.xt * i.pi1 + (1.0 - i.xt) * (1.0 - i.pi1)) * s.beta[i.t])
 slip("not normalised over both states", "binomial_posterior", lambda s, i: joint(s, i)[0])

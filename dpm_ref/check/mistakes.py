@@ -43,7 +43,7 @@ class Mistake:
 
 def mistake(name: str, *, of: Iterable[str] = (), kinds: Iterable[str] = (), arguments: Iterable[str] = (),
             schedule: bool = False, bends: bool = False) -> Callable[[Wrong], Wrong]:
-    """Register a mistake: of these subjects, kinds of results, subjects with these arguments, or those that read a schedule. Table App.1."""
+    """Register a mistake of these subjects, kinds of results, subjects with these arguments, or that read a schedule. Table App.1."""
     names, results, needed = frozenset(of), frozenset(kinds), frozenset(arguments)
 
     def concerns(subject: Subject) -> bool:

@@ -75,7 +75,7 @@ class Problem:
 
     def read_as(self, **conventions: Any) -> Array:
         """What comes out where the arguments, written in the user's convention, are read in another; the user's unit. Section 2.1."""
-        other, changed = self.under(**conventions), {}
+        other, changed = self.under(**conventions), dict[str, Any]()
         for name in self.subject.arguments:
             kind, value = self.subject.kind_of(name), getattr(self.inputs, name)
             if kind in ("spread", "nats"):
@@ -123,4 +123,4 @@ class Problem:
         array = self.conventions.encode(kind, value)
         if kind != "nats":
             array = array.reshape(*array.shape[:-1], *self.components)
-        return array.astype(self.conventions.float)
+        return array.astype(self.conventions.floating)

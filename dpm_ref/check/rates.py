@@ -9,8 +9,9 @@ error such tables can explain.
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.1 and Table App.1.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,45 +37,46 @@ class Rates:
     lost_before: Array
     form: int = 0
 
-    @cached_property
+    @property
     def T(self) -> int:
         return self.beta.size - 1
 
     def read_at(self, index: npt.ArrayLike) -> "Rates":
         """Tables of which entry t is entry index[t] of these; shape (T+1,) each, dimensionless. Table App.1."""
         at = np.asarray(index)
-        return Rates(*(table[at] for table in self._tables()), self.form)
+        return self._each(lambda table: np.asarray(table[at]))
 
     def astype(self, dtype: npt.DTypeLike) -> "Rates":
         """The same tables rounded to a dtype; shape (T+1,) each, dimensionless. Table App.1."""
-        return Rates(*(table.astype(dtype) for table in self._tables()), self.form)
+        return self._each(lambda table: table.astype(dtype))
 
-    def _tables(self) -> tuple[Array, ...]:
-        return self.beta, self.alpha, self.abar, self.lost, self.before, self.lost_before
+    def _each(self, change: Callable[[Array], Any]) -> "Rates":
+        return Rates(change(self.beta), change(self.alpha), change(self.abar), change(self.lost), change(self.before),
+                     change(self.lost_before), self.form)
 
 
 def exact(schedule: Schedule) -> Rates:
-    """The tables from those of `dpm_ref.schedules`, each entry the float64 nearest to the truth; shape (T+1,), dimensionless. Table App.1."""
+    """The tables of `dpm_ref.schedules`, each entry the float64 nearest to the truth; shape (T+1,), dimensionless. Table App.1."""
     t = np.arange(1, schedule.T + 1)
     return _with_start(schedule.beta, 1.0 - schedule.beta, schedule.abar(t), schedule.one_minus_abar(t))
 
 
 def from_beta(beta: Array) -> Rates:
     """The tables of rates (T,) as most code makes them, by a running product; shape (T+1,), dimensionless. Table App.1."""
-    abar = np.cumprod(1.0 - beta)
-    return _with_start(beta, 1.0 - beta, abar, 1.0 - abar)
+    return built_in(np.float64, beta)
 
 
 def built_in(dtype: npt.DTypeLike, beta: Array) -> Rates:
     """The tables with every step rounded to a dtype: 1 - beta, the running product, 1 - abar; shape (T+1,), dimensionless. Table App.1."""
     rates = np.asarray(beta).astype(dtype)
-    alpha = (1 - rates).astype(dtype)
+    alpha = np.asarray(1 - rates, dtype=dtype)
     abar = np.cumprod(alpha, dtype=dtype)
-    return _with_start(*(np.asarray(table, dtype=np.float64) for table in (rates, alpha, abar, (1 - abar).astype(dtype))))
+    lost = np.asarray(1 - abar, dtype=dtype)
+    return _with_start(*(table.astype(np.float64) for table in (rates, alpha, abar, lost)))
 
 
 def perturbed(rates: Rates, eps: float, rng: np.random.Generator) -> Rates:
-    """The tables with errors of random sign, as large as a running product in precision eps can have; dimensionless, (T+1,). Table App.1."""
+    """The tables with errors of random sign, as large as a running product in precision eps has; dimensionless, (T+1,). Table App.1."""
     def sign() -> Array:
         return np.where(rng.random(rates.beta.shape) < 0.5, -eps, eps)
     t = np.arange(rates.T + 1)

@@ -105,5 +105,5 @@ class Report:
         return "\n".join(map(str, self.rows))
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain data, ready for JSON: `ok` and `rows`; values in the user's unit. Each row has its equation, Table App.1 say."""
+        """The report as plain data, ready for JSON: `ok` and `rows`; values in the user's unit. Each row has its equation."""
         return {"ok": self.ok, "rows": [row.to_dict() for row in self.rows]}

@@ -92,7 +92,7 @@ def _settings(functions: Any, beta: npt.ArrayLike | None, prior: float, data: np
     """The settings, and the functions for each; or what went wrong in making them."""
     drawn = callable(functions) and not isinstance(functions, Mapping)
     if not drawn and not isinstance(functions, Mapping):
-        raise ValueError(f"functions must be a mapping of names to callables, or a callable beta -> mapping, got {type(functions).__name__}")
+        raise ValueError(f"functions must be a mapping of names to callables, or a callable beta -> mapping, got {functions!r}")
     if drawn and beta is None:
         betas = _schedules()
     else:

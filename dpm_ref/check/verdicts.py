@@ -92,7 +92,7 @@ def judged(comparisons: list[Comparison]) -> Verdict:
     if not known:
         return Verdict("UNDEFINED", (), "", None, np.nan)
     worst, digits = _worst(known)
-    coarse = [c for c in known if np.finfo(c.answer.dtype).eps > 2 * np.finfo(c.problem.conventions.float).eps]
+    coarse = [c for c in known if np.finfo(c.answer.dtype).eps > 2 * np.finfo(c.problem.conventions.floating).eps]
     missing = [c for c in known if c.misses().any()]
     if not missing and not coarse:
         return Verdict("PASS", (), "", worst, digits)
@@ -102,9 +102,7 @@ def judged(comparisons: list[Comparison]) -> Verdict:
         return Verdict("WRONG", found, broken, worst, digits)
     lost = _habits(known)
     if lost.exact or all((c.error <= c.blurred).all() for c in missing):
-        names = lost.exact or lost.likely
-        if coarse:
-            names = (f"the result comes in {coarse[0].answer.dtype}", *(name for name in names if name != "computed in float32"))
+        names = (*(f"the result comes in {c.answer.dtype}" for c in coarse[:1]), *(lost.exact or lost.likely))
         return Verdict("PRECISION", names, "" if names else "no known habit", worst, digits)
     found = _diagnosed(missing, known, tight=False)
     if found:
@@ -230,8 +228,7 @@ def _where(known: list[Comparison]) -> str:
 
 
 _EDGES: dict[str, Callable[[int, int], bool]] = {
-    "1": lambda t, T: t == 1, "2": lambda t, T: t == 2, "T": lambda t, T: t == T, "1 and 2": lambda t, T: t <= 2,
-    "1 and T": lambda t, T: t in (1, T), "2 and T": lambda t, T: t in (2, T)}
+    "1": lambda t, T: t == 1, "2": lambda t, T: t == 2, "T": lambda t, T: t == T, "1 and T": lambda t, T: t in (1, T)}
 
 
 def _times(c: Comparison, marked: Any) -> set[tuple[int, int]]:
@@ -240,7 +237,7 @@ def _times(c: Comparison, marked: Any) -> set[tuple[int, int]]:
 
 
 def _relation(known: list[Comparison]) -> str:
-    """A constant factor or offset between what was got and what was wanted."""
+    """A constant factor or offset of what was got."""
     got = np.concatenate([c.answer.values[c.defined] for c in known])
     wanted = np.concatenate([c.problem.wanted[c.defined] for c in known])
     tolerance = 10 * np.concatenate([(c.promised / np.abs(c.problem.size) + 0 * c.error)[c.defined] for c in known])
