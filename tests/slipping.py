@@ -159,19 +159,14 @@ exchanged("var and var_y swapped", ["factor_mean"], 1, 3)
 exchanged("mean and y swapped", ["factor_mean"], 0, 2)
 
 
-def positive(function, at):
-    """Exchanged, where a mean can stand for a variance."""
-    def swapped(*arguments):
-        changed = list(arguments)
-        changed[at[0]], changed[at[1]] = arguments[at[1]], arguments[at[0]]
-        return function(*changed)
-    return swapped
+def _mean_and_var(subject, beta, options):
+    if options["spread"] != "var":
+        return None  # a mean can stand for a variance only where that is not turned into one first
+    function = right(subject, beta, **options)
+    return lambda mean, var, *others: function(var, mean, *others)
 
 
-for pair, subjects, at in (("mean and var", ["perturbed_mean", "factor_mean"], (0, 1)), ("var and grad_log_r", ["perturbed_mean"], (1, 2))):
-    for subject in subjects:
-        inject(f"{pair} swapped", [subject], lambda subject, beta, options, at=at: None if options["spread"] != "var" else
-               positive(right(subject, beta, **options), at))
+inject("mean and var swapped", ["perturbed_mean", "factor_mean"], _mean_and_var)
 
 
 def _reversed_kl(subject, beta, options):

@@ -61,22 +61,22 @@ Mistakes:
     variance returned where the log variance is declared | log variance handed over, taken for a variance |
     standard deviation returned where the log variance is declared | log variance handed over, taken for a standard deviation |
     log weights handed over in bits, taken for nats, or the reverse | x0 and xt swapped | x0 and noise swapped | xt and eps swapped |
-    mean and noise swapped | mean and var swapped | mean and y swapped | var and var_y swapped | var and grad_log_r swapped |
-    log_r1 and log_r0 swapped | mean_q and mean_p swapped | var_q and var_p swapped | KL reversed: KL(p || q) | sign of noise flipped
-    | noise left out | sign of eps flipped | eps left out | sign of grad_log_r flipped | grad_log_r left out |
-    0 and 1 of x_prev exchanged | 0 and 1 of x0 exchanged | 0 and 1 of xt exchanged | 0 and 1 of bit exchanged |
-    0 and 1 of p1 exchanged | 0 and 1 of q1 exchanged | t one too small: entry t - 1 of the tables is read |
-    t one too large: entry t + 1 of the tables is read | schedule reversed: entry T - t of the tables is read | abar_t for abar_{t-1}
-    | abar_{t-1} for abar_t | alpha_t for abar_t: the product is forgotten | abar_t for alpha_t | alpha_t for beta_t |
-    beta_t for alpha_t | beta_t for 1 - abar_t | 1 - abar_t for beta_t | product of beta_s, not of 1 - beta_s |
-    sum of beta_s for the product of 1 - beta_s | abar_t without its root | sqrt(abar_t) for abar_t |
-    abar_t squared: the product taken of (1 - beta_s)^2 | 1 - abar_t without its root: a variance where a standard deviation is meant
-    | sqrt(1 - abar_t) for 1 - abar_t | 1 - sqrt(abar_t) for 1 - abar_t | 1 - beta_t without its root |
-    sqrt(1 - beta_t) for 1 - beta_t | sqrt(beta_t) for beta_t | beta_t squared | beta_1 left out of the product |
-    beta_t for the posterior variance | beta_t left out of the posterior variance | ratio upside down: (1 - abar_t) / (1 - abar_{t-1})
-    | the other coefficient: that of x^t for that of x^0 | the other coefficient: that of x^0 for that of x^t |
-    division by 1 - abar_t forgotten | multiplied where it is divided, by sqrt(abar_t) | division by sqrt(abar_t) forgotten |
-    division by sqrt(1 - beta_t) forgotten | division by sqrt(1 - abar_t) forgotten | x0 from eps returned for the mean |
+    mean and noise swapped | mean and var swapped | mean and y swapped | var and var_y swapped | log_r1 and log_r0 swapped |
+    mean_q and mean_p swapped | var_q and var_p swapped | KL reversed: KL(p || q) | sign of noise flipped | noise left out |
+    sign of eps flipped | eps left out | sign of grad_log_r flipped | grad_log_r left out | 0 and 1 of x_prev exchanged |
+    0 and 1 of x0 exchanged | 0 and 1 of xt exchanged | 0 and 1 of bit exchanged | 0 and 1 of p1 exchanged | 0 and 1 of q1 exchanged |
+    t one too small: entry t - 1 of the tables is read | t one too large: entry t + 1 of the tables is read |
+    schedule reversed: entry T - t of the tables is read | abar_t for abar_{t-1} | abar_{t-1} for abar_t |
+    alpha_t for abar_t: the product is forgotten | abar_t for alpha_t | alpha_t for beta_t | beta_t for alpha_t |
+    beta_t for 1 - abar_t | 1 - abar_t for beta_t | product of beta_s, not of 1 - beta_s | sum of beta_s for the product of 1 - beta_s
+    | abar_t without its root | sqrt(abar_t) for abar_t | abar_t squared: the product taken of (1 - beta_s)^2 |
+    1 - abar_t without its root: a variance where a standard deviation is meant | sqrt(1 - abar_t) for 1 - abar_t |
+    1 - sqrt(abar_t) for 1 - abar_t | 1 - beta_t without its root | sqrt(1 - beta_t) for 1 - beta_t | sqrt(beta_t) for beta_t |
+    beta_t squared | beta_1 left out of the product | beta_t for the posterior variance | beta_t left out of the posterior variance |
+    ratio upside down: (1 - abar_t) / (1 - abar_{t-1}) | the other coefficient: that of x^t for that of x^0 |
+    the other coefficient: that of x^0 for that of x^t | division by 1 - abar_t forgotten |
+    multiplied where it is divided, by sqrt(abar_t) | division by sqrt(abar_t) forgotten | division by sqrt(1 - beta_t) forgotten |
+    division by sqrt(1 - abar_t) forgotten | x0 from eps returned for the mean |
     the marginal's standard deviation for beta_t / sqrt(1 - abar_t) | variance where the standard deviation is meant |
     exp(var) where sqrt(var) is meant, or half of it in the exponent | mean left out | -1/2 missing from each component |
     +1/2 for -1/2 in each component | 1/2 missing before -1 | log of the variances' ratio upside down |

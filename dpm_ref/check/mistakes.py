@@ -191,7 +191,7 @@ def _weights_unit(p: Problem) -> Iterator[Array]:
 
 
 _PAIRS = (("x0", "xt"), ("x0", "noise"), ("xt", "eps"), ("mean", "noise"), ("mean", "var"), ("mean", "y"), ("var", "var_y"),
-          ("var", "grad_log_r"), ("log_r1", "log_r0"), ("mean_q", "mean_p"), ("var_q", "var_p"))
+          ("log_r1", "log_r0"), ("mean_q", "mean_p"), ("var_q", "var_p"))
 
 
 def _swap_mistake(first: str, second: str) -> None:
