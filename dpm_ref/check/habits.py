@@ -51,7 +51,8 @@ def habits() -> dict[str, Habit]:
 
 @habit("tables built in float32: the running product and 1 - abar", schedule=True)
 def _float32_tables(p: Problem) -> Iterator[Array]:
-    yield p.predict(rates=built_in(np.float32, p.setting.beta))
+    for running in (np.float32, np.float64):
+        yield p.predict(rates=built_in(np.float32, p.setting.beta, running))
 
 
 @habit("1 - abar taken by subtraction from an abar rounded to float32", schedule=True)
@@ -80,7 +81,8 @@ def _float32_arithmetic(p: Problem) -> Iterator[Array]:
 @habit("tables built and formulas computed in float32", schedule=True)
 def _all_float32(p: Problem) -> Iterator[Array]:
     changed = {name: _as(np.float32, value) for name, value in vars(p.inputs).items()}
-    yield p.predict(rates=built_in(np.float32, p.setting.beta).astype(np.float32), **changed)
+    for running in (np.float32, np.float64):
+        yield p.predict(rates=built_in(np.float32, p.setting.beta, running).astype(np.float32), **changed)
 
 
 @habit("tables or results rounded to float16")

@@ -66,11 +66,14 @@ def from_beta(beta: Array) -> Rates:
     return built_in(np.float64, beta)
 
 
-def built_in(dtype: npt.DTypeLike, beta: Array) -> Rates:
-    """The tables with every step rounded to a dtype: 1 - beta, the running product, 1 - abar; shape (T+1,), dimensionless. Table App.1."""
+def built_in(dtype: npt.DTypeLike, beta: Array, running: npt.DTypeLike | None = None) -> Rates:
+    """The tables with every step rounded to a dtype: 1 - beta, the running product, 1 - abar; shape (T+1,), dimensionless. Table App.1.
+
+    The product may run in another dtype, as PyTorch's does in float64, and be rounded at the end.
+    """
     rates = np.asarray(beta).astype(dtype)
     alpha = np.asarray(1 - rates, dtype=dtype)
-    abar = np.cumprod(alpha, dtype=dtype)
+    abar = np.cumprod(alpha, dtype=running or dtype).astype(dtype)
     lost = np.asarray(1 - abar, dtype=dtype)
     return _with_start(*(table.astype(np.float64) for table in (rates, alpha, abar, lost)))
 

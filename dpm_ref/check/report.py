@@ -36,7 +36,7 @@ class Row:
     digits: float | None = None
 
     def __str__(self) -> str:
-        head = f"{self.status:<9} {self.name:<28} {self.equation:<12}"
+        head = f"{self.status:<9} {self.name:<28} {self.equation:<12} "
         parts = []
         if self.status in ("WRONG", "PRECISION") and self.got is not None:
             place = ", ".join(f"{name} = {value}" for name, value in self.worst_input.items() if name in ("t", "T"))
