@@ -97,12 +97,14 @@ def verdict(injection, row):
 
 
 def measure_honest(n, dtype, table_dtype):
-    rng, counts, precise = np.random.default_rng(1), collections.Counter(), 0
+    """Counts of statuses, the reports on the long schedule that have a PRECISION, and the rows that are WRONG."""
+    rng, counts, precise, wrong = np.random.default_rng(1), collections.Counter(), 0, []
     for k in range(n):
         rows = honest(any_setting(rng, k), rng, dtype, table_dtype)
         counts.update(row.status for row in rows)
         precise += any(row.status == "PRECISION" for row in rows) and k % 4 == 3
-    return counts, precise
+        wrong += [f"{row} (setting {k})" for row in rows if row.status == "WRONG"]
+    return counts, precise, wrong
 
 
 def measure_injected(n, dtype, table_dtype, fraction=1.0, seed=2):
@@ -129,10 +131,10 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     for name, dtypes in KINDS.items():
         start = time.perf_counter()
-        counts, precise = measure_honest(arguments.settings, *dtypes)
+        counts, precise, wrong = measure_honest(arguments.settings, *dtypes)
         print(f"{name}: {arguments.settings} settings without mistakes, {arguments.settings // 4} of them DDPM's 1000 steps: "
               + ", ".join(f"{counts[status]} {status}" for status in check.STATUSES)
-              + f"; PRECISION in {precise} reports on the long schedule ({time.perf_counter() - start:.0f} s)", flush=True)
+              + f"; PRECISION in {precise} reports on the long schedule ({time.perf_counter() - start:.0f} s)", *wrong, sep="\n    ", flush=True)
     for name, dtypes in KINDS.items():
         start = time.perf_counter()
         counts, missed = measure_injected(arguments.injections, *dtypes)

@@ -41,10 +41,10 @@ Names of several at once:
 Habits that lose digits:
 
     tables built in float32: the running product and 1 - abar | 1 - abar taken by subtraction from an abar rounded to float32 |
-    beta rounded to float32 | 1 - abar taken by subtraction from a running product in float64 | computed in float32 |
-    tables built and formulas computed in float32 | tables or results rounded to float16 |
-    a variance, a table or a probability clipped from below | a small constant added to a variance, a table or a probability |
-    a probability clipped at both ends
+    beta rounded to float32 | 1 - abar taken by subtraction from a running product in float64 |
+    the obvious formula, where its terms cancel | computed in float32 | tables built and formulas computed in float32 |
+    tables or results rounded to float16 | a variance, a table or a probability clipped from below |
+    a small constant added to a variance, a table or a probability | a probability clipped at both ends
 
 Mistakes:
 
@@ -117,7 +117,8 @@ Mistakes:
 
     conventions subjects about_*    what is asked, in whose terms; the truths and the textbook's formulas
     mistakes *_slips habits rates   the library: small named functions of a `problems.Problem`
-    calls verdicts report runner    asking, judging, telling
+    calls comparisons verdicts      asking, judging
+    report runner __main__          telling
 
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, Table App.1, equations (9), (13), (14) and (24), sections 2.5 and 2.6.
 """

@@ -118,6 +118,7 @@ subject("bernoulli_log_prob", _LAWS, "log probability of bits", "bit p1", "nats"
         truth=lambda s, i: np.where(i.bit == 1, np.log(i.p1), np.log1p(-i.p1)),
         formula=lambda s, i: i.bit * np.log(i.p1) + (1.0 - i.bit) * np.log(1.0 - i.p1), size=lambda s, i: np.ones(i.p1.shape))
 subject("log_likelihood", "(9)", "log mean w from log w, over the first axis", "log_w", "nats_row", draw=_weights, needs_schedule=False,
-        truth=lambda s, i: log_mean_exp(i.log_w, 0)[:, None], formula=_log_mean)
+        truth=lambda s, i: log_mean_exp(i.log_w, 0)[:, None], formula=_log_mean,
+        size=lambda s, i: 1.0 + np.abs(i.log_w).max(0)[:, None])
 
 ALIASES["gaussian_kl_grad"] = ("gaussian_kl_grad_mean", "gaussian_kl_grad_var")

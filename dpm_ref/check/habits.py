@@ -23,7 +23,6 @@ __all__ = ["Habit", "habit", "habits", "explained"]
 
 Lossy = Callable[[Problem], Iterator[Array]]
 _HABITS: dict[str, "Habit"] = {}
-_LARGEST = 0.25 / 1024  # of a table's entry, for each step: beyond it precision explains anything
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,11 @@ def _float32_beta(p: Problem) -> Iterator[Array]:
 @habit("1 - abar taken by subtraction from a running product in float64", schedule=True)
 def _float64_tables(p: Problem) -> Iterator[Array]:
     yield p.predict(rates=from_beta(p.setting.beta))
+
+
+@habit("the obvious formula, where its terms cancel")
+def _obvious(p: Problem) -> Iterator[Array]:
+    yield p.predict()
 
 
 @habit("computed in float32")
@@ -126,12 +130,11 @@ def explained(p: Problem, wrong: Callable[[Problem], Array], eps: float) -> Arra
     The largest of a dozen random moves of every entry of the tables, by as much as a running product can lose, doubled.
     """
     centre, rng = wrong(p), np.random.default_rng(0)
-    size = 64.0 * eps * np.maximum(p.size, np.abs(centre))
+    size: Array = 64.0 * eps * np.maximum(p.size, np.nan_to_num(np.abs(centre), nan=0.0, posinf=0.0))
     if not p.subject.needs_schedule:
         return size
-    reach = min(eps, _LARGEST)
     with np.errstate(all="ignore"):
-        moves = [np.abs(wrong(p.with_rates(perturbed(p.rates, reach, rng))) - centre) for _ in range(12)]
+        moves = [np.abs(wrong(p.with_rates(perturbed(p.rates, eps, rng))) - centre) for _ in range(12)]
     return np.asarray(size + 2.0 * np.max(np.nan_to_num(moves, nan=0.0, posinf=0.0), 0))
 
 

@@ -82,10 +82,13 @@ def perturbed(rates: Rates, eps: float, rng: np.random.Generator) -> Rates:
     """The tables with errors of random sign, as large as a running product in precision eps has; dimensionless, (T+1,). Table App.1."""
     def sign() -> Array:
         return np.where(rng.random(rates.beta.shape) < 0.5, -eps, eps)
-    t = np.arange(rates.T + 1)
-    abar = rates.abar * (1.0 + (t + 2) * sign())
-    before = rates.before * (1.0 + (t + 2) * sign())
-    return replace(rates, beta=rates.beta * (1.0 + sign()), alpha=rates.alpha * (1.0 + sign()), abar=abar, before=before,
+    with np.errstate(all="ignore"):
+        steps = np.where(rates.alpha > 0, 1.0 + rates.beta / rates.alpha, 0.0)  # 1 - beta cancels where beta is near 1
+    growth = np.minimum(np.cumsum(steps) + 2.0, 0.25 / eps)
+    abar = rates.abar * (1.0 + growth * sign())
+    before = rates.before * (1.0 + growth * sign())
+    alpha = rates.alpha * (1.0 + sign()) + rates.beta * sign()
+    return replace(rates, beta=rates.beta * (1.0 + sign()), alpha=alpha, abar=abar, before=before,
                    lost=rates.lost + (rates.abar - abar) + rates.lost * sign(),
                    lost_before=rates.lost_before + (rates.before - before) + rates.lost_before * sign())
 

@@ -14,11 +14,12 @@ from dpm_ref import _doors
 from dpm_ref._doors import Array
 from dpm_ref.bounds import preconditions
 from dpm_ref.check.calls import Answer, Fault, answers
+from dpm_ref.check.comparisons import Comparison
 from dpm_ref.check.conventions import NAMES, Conventions
 from dpm_ref.check.problems import Problem, posed
 from dpm_ref.check.report import Report, Row
 from dpm_ref.check.subjects import Setting, Subject, float32, named
-from dpm_ref.check.verdicts import Comparison, judged
+from dpm_ref.check.verdicts import judged
 from dpm_ref.schedules import Schedule, linear
 
 __all__ = ["run"]
@@ -183,6 +184,8 @@ def _why_undefined(subject: Subject, comparisons: list[Comparison]) -> str:
     if subject.whole:
         diffusion = problem.setting.binomial if subject.name.startswith("binomial") else problem.setting.gaussian
         held = preconditions(diffusion, problem.inputs.x0)
+        if subject.name == "binomial_eq14" and problem.setting.data is None:
+            return f"no batch of {problem.setting.n} vectors of {problem.setting.d} bits has the prior's activity: declare another shape"
         if subject.name.endswith("eq14"):
             return f"equation (14) exceeds the mean of K by {held.eq14_excess:.6g} nats on these data"
         return f"the upper bound of (24) needs {held.statement}"

@@ -10,70 +10,18 @@ A mistake is looked for before precision is blamed, but only one that differs fr
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, Table App.1.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from dpm_ref._doors import Array
-from dpm_ref.check.calls import Answer
+from dpm_ref.check.comparisons import RELATIVE, Comparison, broken, place, relation
 from dpm_ref.check.habits import explained, habits
 from dpm_ref.check.mistakes import Mistake, mistakes
-from dpm_ref.check.problems import Problem
 
-__all__ = ["Comparison", "Verdict", "judged", "RELATIVE"]
+__all__ = ["Verdict", "judged"]
 
-RELATIVE = {"float64": 1e-9, "float32": 1e-5}
 _SLACK = 8.0  # a mistake's own rounding errors may be larger than the truth's
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """The answer to one call, beside the truth."""
-
-    problem: Problem
-    answer: Answer
-
-    @property
-    def defined(self) -> Any:
-        return np.isfinite(self.problem.wanted)
-
-    @property
-    def error(self) -> Array:
-        """|got - wanted|, 0 where nothing is defined, inf where the answer is no number; the user's unit. Table App.1."""
-        return np.where(self.defined, np.nan_to_num(np.abs(self.answer.values - self.problem.wanted), nan=np.inf, posinf=np.inf), 0.0)
-
-    @property
-    def broken(self) -> Any:
-        """Where the answer is no number though the truth is one; shape of the values, no unit. Table App.1."""
-        return self.defined & ~np.isfinite(self.answer.values)
-
-    @property
-    def promised(self) -> Array:
-        """The largest error that passes; the user's unit, shape of the values. Table App.1."""
-        return RELATIVE[self.problem.conventions.dtype] * self.problem.size
-
-    @property
-    def eps(self) -> float:
-        """The precision that losses are blamed on: float32's, or that of the result if it is lower; dimensionless. Table App.1."""
-        return max(float(np.finfo(np.float32).eps), float(np.finfo(self.answer.dtype).eps))
-
-    @cached_property
-    def blurred(self) -> Array:
-        """The error that tables and arithmetic in a lower precision explain; the user's unit. Table App.1."""
-        return explained(self.problem, _right, self.eps)
-
-    def misses(self) -> Any:
-        return self.error > self.promised
-
-    def reproduced_by(self, values: Array, tolerance: Array) -> bool:
-        """Whether every value that is defined is this within the tolerance, nan and infinity being themselves. Table App.1."""
-        got = self.answer.values
-        with np.errstate(invalid="ignore"):
-            near = (np.abs(got - values) <= tolerance) | (got == values) | (np.isnan(got) & np.isnan(values))
-        return bool((near | ~self.defined).all())
 
 
 class Verdict(NamedTuple):
@@ -96,33 +44,18 @@ def judged(comparisons: list[Comparison]) -> Verdict:
     missing = [c for c in known if c.misses().any()]
     if not missing and not coarse:
         return Verdict("PASS", (), "", worst, digits)
-    broken = _broken(known)
+    unsaid = broken(known)
     found = _diagnosed(missing, known, tight=True) if missing else ()
-    if found or broken:
-        return Verdict("WRONG", found, broken, worst, digits)
+    if found or unsaid:
+        return Verdict("WRONG", found, unsaid, worst, digits)
     lost = _habits(known)
-    if lost.exact or all((c.error <= c.blurred).all() for c in missing):
-        names = (*(f"the result comes in {c.answer.dtype}" for c in coarse[:1]), *(lost.exact or lost.likely))
+    if lost.certain or all((c.error <= c.blurred).all() for c in missing):
+        names = (*(f"the result comes in {c.answer.dtype}" for c in coarse[:1]), *(lost.certain or lost.likely))
         return Verdict("PRECISION", names, "" if names else "no known habit", worst, digits)
     found = _diagnosed(missing, known, tight=False)
     if found:
         return Verdict("WRONG", found, "and digits are lost", worst, digits)
-    return Verdict("WRONG", (), "no single known mistake; " + _where(known) + _relation(known), worst, digits)
-
-
-def _broken(known: list[Comparison]) -> str:
-    """How many values are no numbers, and where they begin; empty if all are."""
-    first = next((c for c in known if c.broken.any()), None)
-    if first is None:
-        return ""
-    count, total = sum(int(c.broken.sum()) for c in known), sum(int(c.defined.sum()) for c in known)
-    times = sorted({t for c in known if c.problem.t is not None for t, _ in _times(c, c.broken)})
-    place = f", first at t = {times[0] - 1 + first.problem.conventions.first_t}" if times else ""
-    return f"returns {first.answer.values[first.broken][0]} in {count} of {total} values{place}"
-
-
-def _right(p: Problem) -> Array:
-    return p.predict()
+    return Verdict("WRONG", (), "no single known mistake; " + place(known) + relation(known), worst, digits)
 
 
 def _worst(known: list[Comparison]) -> tuple[tuple[Comparison, tuple[int, ...]], float]:
@@ -152,52 +85,60 @@ def _reproduces(each: Mistake, missing: list[Comparison], known: list[Comparison
     with np.errstate(all="ignore"):
         for c in ordered:
             variants = list(each.wrong(c.problem))
-            left = {k for k, values in enumerate(variants) if (left is None or k in left) and _explains(c, each, k, values, tight)}
-            told |= {k for k in left if _distinct(c, variants[k])}
+            before, left = left, set()
+            for k, values in enumerate(variants):
+                if before is None or k in before:
+                    tolerance = _tolerance(c, each, k, values, tight)
+                    if c.reproduced_by(values, tolerance):
+                        left.add(k)
+                        told |= {k} if _distinct(c, values, tolerance) else set()
             if not left:
                 return False
     return bool(left and left & told)
 
 
-def _explains(c: Comparison, each: Mistake, k: int, values: Array, tight: bool) -> bool:
-    if tight:
-        relative = _SLACK * RELATIVE[c.problem.conventions.dtype]
-        tolerance = relative * np.maximum(c.problem.size, np.abs(values))
-        if each.bends:
-            moved = [np.abs(list(each.wrong(c.problem.nudged(sign * relative)))[k] - values) for sign in (1.0, -1.0)]
-            tolerance = np.maximum(tolerance, np.nan_to_num(np.max(moved, 0), nan=0.0))
-    else:
-        tolerance = explained(c.problem, lambda p: list(each.wrong(p))[k], c.eps)
-    return c.reproduced_by(values, tolerance)
+def _tolerance(c: Comparison, each: Mistake, k: int, values: Array, tight: bool) -> Array:
+    """How near the values of a mistake must come: the promise and some slack, or what lost digits explain."""
+    if not tight:
+        return explained(c.problem, lambda p: list(each.wrong(p))[k], c.eps)
+    relative = _SLACK * RELATIVE[c.problem.conventions.dtype]
+    tolerance: Array = relative * np.maximum(c.problem.size, np.nan_to_num(np.abs(values), nan=0.0, posinf=0.0))
+    if each.bends:
+        moved = [np.abs(list(each.wrong(c.problem.nudged(sign * relative)))[k] - values) for sign in (1.0, -1.0)]
+        tolerance = np.maximum(tolerance, np.nan_to_num(np.max(moved, 0), nan=0.0, posinf=0.0))
+    return tolerance
 
 
-def _distinct(c: Comparison, values: Array) -> bool:
-    """Whether the mistake differs from the truth by more than lost digits can."""
+def _distinct(c: Comparison, values: Array, tolerance: Array) -> bool:
+    """Whether the mistake differs from the truth by more than lost digits can, and by more than it was allowed to miss."""
     off = np.abs(np.where(c.defined, values - c.problem.wanted, 0.0))
-    return bool((off > np.maximum(c.blurred, 4 * c.promised)).any())
+    return bool((off > np.maximum(c.blurred, 3.0 * tolerance)).any())
 
 
 class _Lost(NamedTuple):
-    exact: tuple[str, ...]  # clips that reproduce every value
-    likely: tuple[str, ...]  # roundings that explain most of the error
+    certain: tuple[str, ...]  # clips that reproduce every value, roundings that reproduce the error to a hundredth
+    likely: tuple[str, ...]  # roundings that explain most of it
 
 
 def _habits(known: list[Comparison]) -> _Lost:
-    exact, likely = [], []
+    certain, likely = [], []
     with np.errstate(all="ignore"):
         total = _squares(known, [c.problem.wanted for c in known])
+        plain = all(_kept(c, c.problem.predict()) for c in known)  # then no clip has done anything
         for name, each in habits().items():
-            if not each.concerns(known[0].problem.subject):
-                continue
-            best = np.inf
-            for variants in zip(*(each.lossy(c.problem) for c in known), strict=True):
-                best = min(best, _squares(known, list(variants)))
-                if each.clips and all(c.reproduced_by(values, c.promised) for c, values in zip(known, variants, strict=True)):
-                    exact.append(name)
-                    break
-            if not each.clips and best < 0.1 * total:
-                likely.append((best, name))
-    return _Lost(tuple(exact), tuple(name for best, name in sorted(likely) if best <= 4 * sorted(likely)[0][0] + 1e-12))
+            if each.concerns(known[0].problem.subject):
+                variants = list(zip(*(each.lossy(c.problem) for c in known), strict=True))
+                if each.clips:
+                    certain += [name] * (not plain and any(all(map(_kept, known, values)) for values in variants))
+                else:
+                    likely.append((min(_squares(known, list(values)) for values in variants), name))
+    likely = sorted(each for each in likely if each[0] < 0.1 * total)
+    near = tuple(name for best, name in likely if best <= 4 * likely[0][0])
+    return _Lost((*certain, *(near if likely and likely[0][0] < 1e-4 * total else ())), near)
+
+
+def _kept(c: Comparison, values: Array) -> bool:
+    return c.reproduced_by(values, c.promised)
 
 
 def _squares(known: list[Comparison], values: list[Array]) -> float:
@@ -205,45 +146,3 @@ def _squares(known: list[Comparison], values: list[Array]) -> float:
     offs = [np.where(c.defined, c.answer.values - each, 0.0) / c.promised for c, each in zip(known, values, strict=True)]
     total = float(sum((off**2).sum() for off in offs))
     return total if np.isfinite(total) else np.inf
-
-
-def _where(known: list[Comparison]) -> str:
-    """Which t, which component, or how many values are off."""
-    if all(c.problem.t is not None for c in known):
-        times = [(t, T) for c in known for t, T in _times(c, c.misses())]
-        clean = [(t, T) for c in known for t, T in _times(c, ~c.misses() & c.defined)]
-        for name, holds in _EDGES.items():
-            if times and all(holds(*each) for each in times):
-                return f"deviates at t = {name} only" if clean else f"deviates at t = {name}, the only one there is"
-            if times and clean and all(holds(*each) for each in clean) and not any(holds(*each) for each in times):
-                return f"deviates at every t but t = {name}"
-    rows = [c.misses() for c in known]
-    vectors = [row for row in rows if row.ndim == 2 and row.shape[1] > 1]
-    if vectors and len(vectors) == len(rows):
-        for k, name in ((0, "first"), (-1, "last")):
-            if all(not np.delete(row, k, 1).any() for row in vectors):
-                return f"deviates in the {name} component only"
-    off, total = sum(int(row.sum()) for row in rows), sum(int(c.defined.sum()) for c in known)
-    return "deviates everywhere" if off == total else f"deviates in {off} of {total} values"
-
-
-_EDGES: dict[str, Callable[[int, int], bool]] = {
-    "1": lambda t, T: t == 1, "2": lambda t, T: t == 2, "T": lambda t, T: t == T, "1 and T": lambda t, T: t in (1, T)}
-
-
-def _times(c: Comparison, marked: Any) -> set[tuple[int, int]]:
-    rows = marked.reshape(len(marked), -1).any(1)
-    return {(int(t), c.problem.setting.T) for t in c.problem.t[rows]}
-
-
-def _relation(known: list[Comparison]) -> str:
-    """A constant factor or offset of what was got."""
-    got = np.concatenate([c.answer.values[c.defined] for c in known])
-    wanted = np.concatenate([c.problem.wanted[c.defined] for c in known])
-    tolerance = 10 * np.concatenate([(c.promised / np.abs(c.problem.size) + 0 * c.error)[c.defined] for c in known])
-    with np.errstate(all="ignore"):
-        for word, value in (("times", got / wanted), ("plus", got - wanted)):
-            middle = float(np.median(value))
-            if got.size > 3 and np.isfinite(value).all() and (np.abs(value - middle) <= tolerance * np.abs(middle)).all():
-                return f"; got is wanted {word} {middle:.6g}"
-    return ""
