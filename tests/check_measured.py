@@ -134,13 +134,15 @@ def main(argv=None):
         counts, precise, wrong = measure_honest(arguments.settings, *dtypes)
         print(f"{name}: {arguments.settings} settings without mistakes, {arguments.settings // 4} of them DDPM's 1000 steps: "
               + ", ".join(f"{counts[status]} {status}" for status in check.STATUSES)
-              + f"; PRECISION in {precise} reports on the long schedule ({time.perf_counter() - start:.0f} s)", *wrong, sep="\n    ", flush=True)
+              + f"; PRECISION in {precise} reports on the long schedule ({time.perf_counter() - start:.0f} s)",
+              *wrong, sep="\n    ", flush=True)
     for name, dtypes in KINDS.items():
         start = time.perf_counter()
         counts, missed = measure_injected(arguments.injections, *dtypes)
         total = sum(counts.values())
         print(f"{name}: {total} injected mistakes, {sum(counts[s] for s in ('diagnosed', 'WRONG'))} WRONG, {counts['diagnosed']} diagnosed "
-              f"({100 * counts['diagnosed'] / max(total, 1):.2f} %), {counts['PASS']} passed ({time.perf_counter() - start:.0f} s)", flush=True)
+              f"({100 * counts['diagnosed'] / max(total, 1):.2f} %), {counts['PASS']} passed "
+              f"({time.perf_counter() - start:.0f} s)", flush=True)
         if arguments.missed:
             for (mistake, subject), n in sorted(collections.Counter(each[:2] for each in missed).items()):
                 print(f"    {n} x {mistake} in {subject}: {next(str(row)[42:] for m, s, _, row in missed if (m, s) == (mistake, subject))}")

@@ -44,7 +44,8 @@ class Diffusion:
         mean, var, _ = self.q_posterior(x0.expand_as(xs), xs, times)
         kl = torch.distributions.kl_divergence(normal(mean, var.sqrt().expand_as(mean)), normal(means, variances.sqrt())).sum((0, -1))
         pi = normal(torch.zeros((), dtype=x0.dtype), torch.ones((), dtype=x0.dtype))
-        first, last = (torch.distributions.kl_divergence(normal(abar.sqrt() * x0, (1 - abar).sqrt()), pi).sum(-1) for abar in self.abar[[0, -1]])
+        first, last = (torch.distributions.kl_divergence(normal(abar.sqrt() * x0, (1 - abar).sqrt()), pi).sum(-1)
+                       for abar in self.abar[[0, -1]])
         return pi.log_prob(x0).sum(-1) + first - last - kl
 
 
@@ -59,7 +60,8 @@ def run(mapping, **conventions):
 
 def test_right_code_in_float64_passes():
     report = run(functions)
-    assert [row.name for row in report.rows] == ["alphas_cumprod", "q_sample", "posterior_mean", "posterior_var", "posterior_log_var", "lower_bound"]
+    assert [row.name for row in report.rows] == ["alphas_cumprod", "q_sample", "posterior_mean", "posterior_var", "posterior_log_var",
+                                                 "lower_bound"]
     report.assert_ok()
 
 
