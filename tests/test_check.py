@@ -29,7 +29,7 @@ def one(name, function, **conventions):
 # Right code
 
 
-@pytest.mark.parametrize("k", range(6))
+@pytest.mark.parametrize("k", range(4, 10))
 def test_right_code_in_float64_passes_under_any_convention(k):
     rng = np.random.default_rng([1, k])
     rows = measured.honest(measured.any_setting(rng, k), rng, "float64", "float64")
@@ -37,7 +37,7 @@ def test_right_code_in_float64_passes_under_any_convention(k):
     assert {row.status for row in rows} == {"PASS"}
 
 
-@pytest.mark.parametrize("k", range(6))
+@pytest.mark.parametrize("k", range(4, 10))
 def test_right_code_in_float32_with_tables_in_float64_is_never_wrong(k):
     rng = np.random.default_rng([2, k])
     rows = measured.honest(measured.any_setting(rng, k), rng, "float32", "float64")
@@ -46,7 +46,7 @@ def test_right_code_in_float32_with_tables_in_float64_is_never_wrong(k):
 
 def test_tables_in_float32_lose_digits_and_are_named():
     rng = np.random.default_rng(3)
-    rows = {row.name: row for row in measured.honest(measured.any_setting(rng, 3), rng, "float32", "float32")}
+    rows = {row.name: row for row in measured.honest(measured.any_setting(rng, 9), rng, "float32", "float32")}
     assert {row.status for row in rows.values()} == {"PASS", "PRECISION"}
     for name in ("one_minus_abar", "sqrt_one_minus_abar", "posterior_variance", "posterior_mean", "posterior_var", "marginal_var"):
         assert rows[name].status == "PRECISION"
