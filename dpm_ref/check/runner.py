@@ -158,7 +158,8 @@ def _placed(fault: Fault, problem: Problem) -> str:
     t = problem.inputs.t if "t" in problem.subject.arguments and not problem.subject.is_table else None
     if t is None or t.min() != t.max():
         return str(fault)
-    return f"{fault}, at t = {int(t.max())} of {problem.setting.T}"
+    counted = " (counted from 1)" if problem.conventions.first_t == 0 else ""
+    return f"{fault}, at t = {int(t.max())} of {problem.setting.T}{counted}"
 
 
 def _row(name: str, subject: Subject, comparisons: list[Comparison], faults: list[str]) -> Row:
