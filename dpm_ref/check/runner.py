@@ -195,7 +195,7 @@ def _why_undefined(subject: Subject, comparisons: list[Comparison]) -> str:
 
 def _described(problem: Problem, at: tuple[int, ...]) -> dict[str, Any]:
     """The arguments that a value was computed from, as they were handed over: of its row, and its component if it has one."""
-    described: dict[str, Any] = {"T": problem.setting.T}
+    described: dict[str, Any] = {"T": problem.setting.T} if problem.subject.needs_schedule else {}
     for name in problem.subject.arguments:
         described[name] = _part(problem, name, at)
     if problem.setting.T <= 16 and problem.subject.needs_schedule:
