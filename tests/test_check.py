@@ -354,6 +354,11 @@ def test_an_index_out_of_range_at_the_end_is_told_with_what_it_looks_like():
     assert row.diagnoses == ("t one too large: entry t + 1 of the tables is read",)
 
 
+def test_an_int_where_an_array_of_times_is_expected_is_told():
+    row = one("q_sample", lambda x0, t, noise: x0 * t.reshape(-1, 1))
+    assert "t_shape='batch'" in row.message
+
+
 def test_mutation_is_seen_through_a_converter_that_copies():
     row = one("q_sample", _mutate, to_native=np.array, from_native=np.array)
     assert "changes its argument x0 in place" in row.message
