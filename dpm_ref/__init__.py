@@ -9,6 +9,7 @@ Laws and diffusions are here; everything else is in the modules, which load when
     bounds       K, L_null, the entropy bounds of section 2.6
     likelihood   log p(x^0) by importance sampling, between two stochastic bounds
     posteriors   p(x^0) r(x^0) / Z: section 2.5, and a particle filter
+    check        another implementation's functions held against this one, its mistakes named
     exact        models whose answers are known
     mlp          reverse      the network, and the reverse kernels f_mu, f_Sigma and f_b that it feeds
     training     the gradient of K, Adam; checkpoints that resume bit for bit
@@ -23,8 +24,8 @@ from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 
 __version__ = "0.1.0"
 
-_MODULES = ("binomial", "bounds", "checkpoints", "data", "exact", "gaussian", "information", "laws", "likelihood", "logarithms", "mlp",
-            "plots", "posteriors", "rates", "reverse", "schedules", "training")
+_MODULES = ("binomial", "bounds", "check", "checkpoints", "data", "exact", "gaussian", "information", "laws", "likelihood", "logarithms",
+            "mlp", "plots", "posteriors", "rates", "reverse", "schedules", "training")
 
 __all__ = ["Bernoulli", "BinomialDiffusion", "Gaussian", "GaussianDiffusion"]
 

@@ -1,0 +1,152 @@
+"""How often the check is right: known mistakes injected into somebody's implementation, and the implementation without mistakes.
+
+    python tests/check_measured.py [--settings 300] [--injections 2]
+
+prints, for code in float64, in float32 with tables in float64, and in float32 throughout: what honest code is told over so many
+random settings, and how many injected mistakes are reported WRONG, and diagnosed, over so many settings of each.
+"""
+
+import argparse
+import collections
+import time
+from typing import NamedTuple
+
+import numpy as np
+import slipping
+import somebody
+
+from dpm_ref import check
+from dpm_ref.check.subjects import subjects
+
+SHAPES = ((4, 5), (5, 2, 2), (10, 2), (2, 10))  # of 20 components, so that a batch of bits can have the prior's activity
+KINDS = {"float64": ("float64", "float64"), "float32, tables in float64": ("float32", "float64"), "all float32": ("float32", "float32")}
+SAME = 1e-4  # a mistake that changes no value by more, relative to the largest, is none at that setting
+
+
+class Setting(NamedTuple):
+    """A schedule and conventions, drawn at random."""
+
+    beta: np.ndarray
+    prior: float
+    t_shape: str
+    conventions: dict
+
+    def somebody(self, dtype, table_dtype):
+        return {"prior": self.prior, "dtype": dtype, "table_dtype": table_dtype, **self.conventions}
+
+    def declared(self, dtype, rng):
+        return {"beta": self.beta, "prior": self.prior, "t_shape": self.t_shape, "dtype": dtype, "rng": rng, **self.conventions}
+
+
+def setting(rng, longest=12, shortest=3):
+    """Conventions of every kind; short schedules of large steps."""
+    def one(*choices):
+        return choices[rng.integers(len(choices))]
+    T = int(rng.integers(shortest, longest + 1))
+    return Setting(rng.uniform(0.01, 0.6, T), one(0.5, 0.2, 0.25), one("scalar", "batch"),
+                   {"first_t": one(0, 1), "spread": one("var", "std", "logvar"), "unit": one("nats", "bits"),
+                    "components": one("sum", "mean", "none"), "shape": one(*SHAPES)})
+
+
+def any_setting(rng, k):
+    """Every tenth is DDPM's long schedule, the others are short."""
+    drawn = setting(rng, 30, 2)
+    return drawn._replace(beta=np.linspace(1e-4, 0.02, 1000)) if k % 10 == 9 else drawn
+
+
+def honest(drawn, rng, dtype, table_dtype):
+    """The rows for an implementation without mistakes."""
+    functions = somebody.functions(list(subjects()), drawn.beta, **drawn.somebody(dtype, table_dtype))
+    return check.run(functions, **drawn.declared(dtype, rng)).rows
+
+
+class Recorded:
+    """A wrong function that remembers whether it ever differed from the right one."""
+
+    def __init__(self, right, wrong):
+        self.right, self.wrong, self.differs = right, wrong, False
+
+    def __call__(self, *arguments):
+        result = self.wrong(*arguments)
+        self.compare(self.right(*arguments), result)
+        return result
+
+    def compare(self, right, wrong):
+        with np.errstate(invalid="ignore"):
+            self.differs |= not bool((np.abs(right - wrong) <= SAME * np.abs(right).max()).all())
+
+
+def injected(injection, drawn, rng, dtype, table_dtype):
+    """The row for an implementation with one mistake; None where it cannot be made, or makes no difference."""
+    options = drawn.somebody(dtype, table_dtype)
+    with np.errstate(all="ignore"):
+        wrong = injection.make(drawn.beta, options)
+        if wrong is None:
+            return None
+        recorded = Recorded(slipping.right(injection.subject, drawn.beta, **options), wrong)
+        if isinstance(wrong, np.ndarray):
+            first = 1 if injection.subject.startswith("posterior") else 0  # its entry at t = 1 is not compared
+            recorded.compare(recorded.right[first:], wrong[first:])
+        row = check.run({injection.subject: wrong if isinstance(wrong, np.ndarray) else recorded}, **drawn.declared(dtype, rng)).rows[0]
+    return row if recorded.differs else None
+
+
+def verdict(injection, row):
+    """diagnosed, or what was said instead."""
+    return "diagnosed" if row.status == "WRONG" and injection.mistake in row.diagnoses else row.status
+
+
+def measure_honest(n, dtype, table_dtype):
+    """Counts of statuses, the reports on the long schedule that have a PRECISION, and the rows that are WRONG."""
+    rng, counts, precise, wrong = np.random.default_rng(1), collections.Counter(), 0, []
+    for k in range(n):
+        rows = honest(any_setting(rng, k), rng, dtype, table_dtype)
+        counts.update(row.status for row in rows)
+        precise += any(row.status == "PRECISION" for row in rows) and k % 10 == 9
+        wrong += [f"{row} (setting {k})" for row in rows if row.status == "WRONG"]
+    return counts, precise, wrong
+
+
+def measure_injected(n, dtype, table_dtype, fraction=1.0, seed=2):
+    """Counts of verdicts over the injections, a share of them drawn at random for each of n settings; and those not diagnosed."""
+    rng, counts, missed = np.random.default_rng(seed), collections.Counter(), []
+    for _ in range(n):
+        drawn = setting(rng)
+        for injection in slipping.INJECTIONS:
+            if rng.random() < fraction:
+                row = injected(injection, drawn, rng, dtype, table_dtype)
+                if row is not None:
+                    said = verdict(injection, row)
+                    counts[said] += 1
+                    if said != "diagnosed":
+                        missed.append((injection.mistake, injection.subject, drawn, row))
+    return counts, missed
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--settings", type=int, default=300)
+    parser.add_argument("--injections", type=int, default=2)
+    parser.add_argument("--missed", action="store_true", help="print every injection that was not diagnosed")
+    arguments = parser.parse_args(argv)
+    for name, dtypes in KINDS.items():
+        start = time.perf_counter()
+        counts, precise, wrong = measure_honest(arguments.settings, *dtypes)
+        print(f"{name}: {arguments.settings} settings without mistakes, {arguments.settings // 10} of them DDPM's 1000 steps: "
+              + ", ".join(f"{counts[status]} {status}" for status in check.STATUSES)
+              + f"; PRECISION in {precise} reports on the long schedule ({time.perf_counter() - start:.0f} s)",
+              *wrong, sep="\n    ", flush=True)
+    for name, dtypes in KINDS.items():
+        start = time.perf_counter()
+        counts, missed = measure_injected(arguments.injections, *dtypes)
+        total = sum(counts.values())
+        print(f"{name}: {total} injected mistakes, {sum(counts[s] for s in ('diagnosed', 'WRONG'))} WRONG, {counts['diagnosed']} diagnosed "
+              f"({100 * counts['diagnosed'] / max(total, 1):.2f} %), {counts['PASS']} passed "
+              f"({time.perf_counter() - start:.0f} s)", flush=True)
+        if arguments.missed:
+            for (mistake, subject), n in sorted(collections.Counter(each[:2] for each in missed).items()):
+                print(f"    {n} x {mistake} in {subject}: {next(str(row)[42:] for m, s, _, row in missed if (m, s) == (mistake, subject))}")
+
+
+if __name__ == "__main__":
+    main()
