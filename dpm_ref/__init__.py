@@ -13,6 +13,7 @@ Laws and diffusions are here; everything else is in the modules, which load when
     exact        models whose answers are known
     mlp          reverse      the network, and the reverse kernels f_mu, f_Sigma and f_b that it feeds
     training     the gradient of K, Adam; checkpoints that resume bit for bit
+    rates        beta_2..T learned beside the network
     data         plots        the paper's toy data, and its figures
 """
 

@@ -61,8 +61,10 @@ def schedules_figure(lengths: Sequence[int], above_null: Mapping[str, Array], li
     bars.bar(t, form[last], color=DATA, width=0.9, label=f"independent components, sum {form[last].sum():.3f}")
     bars.bar(t, learning, bottom=form[last], color=MODEL, width=0.9, label=f"not learned, sum {learning.sum():.3f}")
     bars.set(xlabel="t", ylabel="bits per step", title=f"From the limit to K: {last}")
-    for axes in (top, curves, costs, bars):
+    for axes in (top, curves, bars):
         axes.legend(frameon=False, fontsize=7.5)
+    costs.legend(frameon=False, fontsize=7.5, loc="center right", bbox_to_anchor=(1.0, 0.66))
+    for axes in (top, curves, costs, bars):
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 
