@@ -136,6 +136,33 @@ def test_a_step_s_cost_is_the_integral_of_the_ideal_kernel_s_divergence(i, j):
     assert two.cost[i, j] == pytest.approx(quad(integrand, -8, 8, epsabs=1e-12, limit=200)[0], rel=2e-3)
 
 
+def test_costs_are_means_over_one_lattice_of_half_the_sum_of_logarithms():
+    atoms, grid = np.array([[-1.0, 0.5], [1.0, 0.0]]), 3
+    got = exact.ScheduleSearch(atoms, spread=0.1, beta1=0.01, abar_T=0.05, grid=grid, n_samples=5, rng=default_rng(7))
+    g = 1.3247179572447460  # g^3 = g + 1, for three dimensions
+    points, shifts = np.stack([np.arange(5) / 5, np.arange(5) / g, np.arange(5) / g**2], 1), default_rng(7).random((grid, 3))
+    diffusion = GaussianDiffusion(schedules.log_snr_linear(grid, beta1=0.01, abar_T=0.05))
+    two = exact.FiniteData(diffusion, atoms, spread=0.1)
+    for i, j in [(0, 1), (1, 2), (0, 2)]:
+        before, after, xt = diffusion.abar(i + 1), diffusion.abar(j + 1), two.draw((points + shifts[j]) % 1.0, j + 1)
+        kappa = (1 - after / before) * before / (1 - before)
+        weights = two.responsibilities(xt, j + 1)
+        var = 0.1 * (1 - after) / (after * 0.1 + 1 - after)  # of x^0 given x^t and the atom
+        means = var * (atoms / 0.1 + np.sqrt(after) / (1 - after) * xt[:, None])
+        mean = np.einsum("nk,nkd->nd", weights, means)
+        u = (var + np.einsum("nk,nkd->nd", weights, (means - mean[:, None]) ** 2)) / (1 - after)
+        assert got.cost[i, j] == pytest.approx(np.log1p(kappa * u).sum(1).mean() / 2, rel=1e-10)
+    assert np.isinf(got.cost[np.tril_indices(grid)]).all()
+
+
+def test_a_search_has_400_ratios_down_to_a_thousandth_and_1024_states_by_default():
+    one = {"spread": 0.5, "beta1": 0.1, "rng": default_rng(0)}
+    default, said = (exact.ScheduleSearch([[0.0], [1.0]], **one | {"rng": default_rng(0)} | more)
+                     for more in ({}, {"abar_T": 1e-3, "grid": 400, "n_samples": 1024}))
+    np.testing.assert_array_equal(default.cost, said.cost)
+    assert exact.ScheduleSearch([[0.0]], n_samples=1, grid=3, **one).cost.shape == (3, 3)
+
+
 @pytest.mark.parametrize("T", [2, 3, 4, 9])
 def test_no_path_of_the_grid_is_cheaper(T):
     two = search()
