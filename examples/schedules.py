@@ -121,7 +121,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "ideal_K_bits": ideal + null, "ideal_K_stderr_bits": ideal_stderr, "ideal_K_minus_null_bits": ideal, "limit_bits": limit,
         "ideal_K_minus_null_by_schedule": {name: {str(T): value for T, value in by_T.items()} for name, by_T in values.items()},
         "gap_bits": {name: {"edge": float(to_bits(part.edge)), "form": float(to_bits(part.form.sum())), "end": float(to_bits(part.end)),
-                            "learning": float(to_bits(part.learning.sum())), "stderr": float(to_bits(part.stderr))} for name, part in gaps.items()},
+                            "learning": float(to_bits(part.learning.sum())), "stderr": float(to_bits(part.stderr))}
+                     for name, part in gaps.items()},
         "beta": {name: beta.tolist() for name, beta in shown.items()}, "beta1": BETA1, "T": SHOWN, "steps": chosen.steps,
         "seed": chosen.seed, "training_seconds": training_seconds, "seconds": time.monotonic() - began,
     }
