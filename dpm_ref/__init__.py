@@ -8,6 +8,7 @@ Laws and diffusions are here; everything else is in the modules, which load when
     gaussian     binomial     the two columns of Table App.1
     bounds       K, L_null, the entropy bounds of section 2.6
     likelihood   log p(x^0) by importance sampling, between two stochastic bounds
+    check        another implementation's functions held against this one, its mistakes named
     exact        models whose answers are known
     mlp          reverse      the network, and the reverse kernels f_mu, f_Sigma and f_b that it feeds
     training     the gradient of K, Adam; checkpoints that resume bit for bit

@@ -64,10 +64,10 @@ result("sign flipped", EVERYTHING, lambda y: -y)
 result("inverse: 1 / value", EVERYTHING, lambda y: 1 / y)
 NEGATIVE = ("log_abar", "log_one_minus_abar", "log_snr", "posterior_log_variance")
 POSITIVE = [name for name in (*TABLES, *PROBS) if name not in NEGATIVE]
-result("square root taken once too often", POSITIVE, lambda y: np.sqrt(y))
+result("square root taken once too often", POSITIVE, np.sqrt)
 result("square root forgotten: the square is returned", (*TABLES, *SPREADS, *PROBS), lambda y: y * y)
-result("the logarithm is returned", POSITIVE, lambda y: np.log(y))
-result("the exponential is returned, the logarithm forgotten", (*TABLES, *STATES, *NATS, "log_likelihood"), lambda y: np.exp(y))
+result("the logarithm is returned", POSITIVE, np.log)
+result("the exponential is returned, the logarithm forgotten", (*TABLES, *STATES, *NATS, "log_likelihood"), np.exp)
 result("1 - p for p, or 1 - value", (*TABLES, *SPREADS, *PROBS), lambda y: 1 - y)
 result("the logit is returned, the sigmoid forgotten", PROBS, lambda y: np.log(y / (1 - y)))
 result("log10 for ln", (*NATS, *SLOPES, "log_likelihood", "log_abar", "log_one_minus_abar", "log_snr", "posterior_log_variance"),
@@ -90,8 +90,8 @@ def _wrong_way(subject, beta, options):
 inject("converted to bits the wrong way: times ln 2 where it is divided", (*NATS, *SLOPES), _wrong_way)
 other("log2 for ln: bits where nats are declared", (*NATS, *SLOPES), {"unit": "nats"}, unit="bits")
 other("ln for log2: nats where bits are declared", (*NATS, *SLOPES), {"unit": "bits"}, unit="nats")
-inject("log2 for ln: bits where nats are declared", ["log_likelihood"], lambda subject, beta, options: None if options["unit"] == "bits" else
-       after(right(subject, beta, **options), lambda y: y / np.log(2).astype(y.dtype)))
+inject("log2 for ln: bits where nats are declared", ["log_likelihood"], lambda subject, beta, options: None if options["unit"] == "bits"
+       else after(right(subject, beta, **options), lambda y: y / np.log(2).astype(y.dtype)))
 inject("log weights handed over in bits, taken for nats, or the reverse", ["log_likelihood"], lambda subject, beta, options: (
     lambda log_w: np.log(np.mean(2.0 ** (log_w - log_w.max(0)), 0)) + log_w.max(0) * np.log(2)) if options["unit"] == "nats" else (
     lambda log_w: (np.log(np.mean(np.exp(log_w - log_w.max(0)), 0)) + log_w.max(0)) / np.log(2)))
@@ -194,8 +194,9 @@ for name, places in (("noise", {"q_sample": 2, "sample_step": 2}), ("eps", {"x0_
     for subject, at in places.items():
         changed(f"sign of {name} flipped", [subject], at, lambda y: -y)
         changed(f"{name} left out", [subject], at, lambda y: 0 * y)
-for name, places in (("x_prev", {"binomial_kernel": 0}), ("x0", {"binomial_marginal": 0, "binomial_posterior": 0}), ("xt", {"binomial_posterior": 1}),
-                     ("bit", {"bernoulli_log_prob": 0}), ("q1", {"bernoulli_kl": 0}), ("p1", {"bernoulli_kl": 1, "bernoulli_log_prob": 1})):
+for name, places in (("x_prev", {"binomial_kernel": 0}), ("x0", {"binomial_marginal": 0, "binomial_posterior": 0}),
+                     ("xt", {"binomial_posterior": 1}), ("bit", {"bernoulli_log_prob": 0}), ("q1", {"bernoulli_kl": 0}),
+                     ("p1", {"bernoulli_kl": 1, "bernoulli_log_prob": 1})):
     for subject, at in places.items():
         changed(f"0 and 1 of {name} exchanged", [subject], at, lambda y: 1 - y)
 
@@ -241,7 +242,8 @@ bent("t one too small: entry t - 1 of the tables is read", moved(-1, clamp=True)
 bent("t one too large: entry t + 1 of the tables is read", moved(1, clamp=True))
 bent("t one too large: entry t + 1 of the tables is read", moved(1))
 bent("schedule reversed: entry T - t of the tables is read", turned)
-inject("schedule reversed: entry T - t of the tables is read", SCHEDULED, lambda subject, beta, options: right(subject, beta[::-1], **options))
+inject("schedule reversed: entry T - t of the tables is read", SCHEDULED,
+       lambda subject, beta, options: right(subject, beta[::-1], **options))
 bent("abar_t for abar_{t-1}", renamed(prev=lambda s: s.abar, lost_prev=lambda s: s.lost))
 bent("abar_{t-1} for abar_t", renamed(abar=lambda s: s.prev, lost=lambda s: s.lost_prev))
 bent("alpha_t for abar_t: the product is forgotten", product(lambda s: s.alpha))
@@ -260,7 +262,8 @@ bent("1 - abar_t without its root: a variance where a standard deviation is mean
      ["sqrt_one_minus_abar", "q_sample", "mean_from_eps"])
 bent("sqrt(1 - abar_t) for 1 - abar_t", renamed(lost=lambda s: np.sqrt(s.lost)))
 bent("1 - sqrt(abar_t) for 1 - abar_t", renamed(lost=lambda s: 1 - np.sqrt(s.abar)))
-bent("1 - beta_t without its root", renamed(alpha=lambda s: s.alpha**2), ["kernel_mean", "posterior_mean", "posterior_coefficient_xt", "mean_from_eps"])
+bent("1 - beta_t without its root", renamed(alpha=lambda s: s.alpha**2),
+     ["kernel_mean", "posterior_mean", "posterior_coefficient_xt", "mean_from_eps"])
 bent("sqrt(1 - beta_t) for 1 - beta_t", renamed(alpha=lambda s: np.sqrt(s.alpha)), ["alpha", "binomial_kernel", "binomial_edge"])
 bent("sqrt(beta_t) for beta_t", renamed(beta=lambda s: np.sqrt(s.beta)))
 bent("beta_t squared", renamed(beta=lambda s: s.beta**2))
@@ -284,14 +287,18 @@ def table(mistake, subjects, change):
                 values = np.log(values)
         if subject in TABLES:
             return values
-        entry = lambda x0, t: np.broadcast_to(person.over(v) if np.ndim(v := np.asarray(values[person.time(np.asarray(t)) - 1], person.dtype)) else v, x0.shape)  # noqa: E501, E731
+
+        def entry(x0, t):
+            read = np.asarray(values[person.time(np.asarray(t)) - 1], person.dtype)
+            return np.broadcast_to(person.over(read) if read.ndim else read, x0.shape)
         if subject == "posterior_var":
             return lambda x0, xt, t: person.as_spread(entry(x0, t), x0)
         return lambda x0, xt, t: entry(x0, t).copy()
     inject(mistake, subjects, make)
 
 
-table("beta_t for the posterior variance", ["posterior_variance", "posterior_var", "posterior_log_variance", "posterior_log_var"], lambda s: s.beta)
+table("beta_t for the posterior variance", ["posterior_variance", "posterior_var", "posterior_log_variance", "posterior_log_var"],
+      lambda s: s.beta)
 table("beta_t left out of the posterior variance", ["posterior_variance", "posterior_var"], lambda s: s.lost_prev / s.lost)
 table("ratio upside down: (1 - abar_t) / (1 - abar_{t-1})", ["posterior_variance", "posterior_var"],
       lambda s: s.beta * s.lost / np.where(s.lost_prev == 0, 1, s.lost_prev))
@@ -304,7 +311,8 @@ formula("division by 1 - abar_t forgotten", "posterior_mean",
         lambda p: lambda x0, xt, t: p.posterior_mean(x0, xt, t) * p.read("one_minus_abar", p.time(t)))
 formula("multiplied where it is divided, by sqrt(abar_t)", "x0_from_eps", lambda p: lambda xt, t, eps: (
     xt - p.read("sqrt_one_minus_abar", p.time(t)) * eps) * p.read("sqrt_abar", p.time(t)))
-formula("division by sqrt(abar_t) forgotten", "x0_from_eps", lambda p: lambda xt, t, eps: xt - p.read("sqrt_one_minus_abar", p.time(t)) * eps)
+formula("division by sqrt(abar_t) forgotten", "x0_from_eps",
+        lambda p: lambda xt, t, eps: xt - p.read("sqrt_one_minus_abar", p.time(t)) * eps)
 formula("division by sqrt(1 - beta_t) forgotten", "mean_from_eps",
         lambda p: lambda xt, t, eps: p.mean_from_eps(xt, t, eps) * p.read("sqrt_alpha", p.time(t)))
 formula("division by sqrt(1 - abar_t) forgotten", "mean_from_eps",
@@ -426,7 +434,8 @@ weights("the largest weight for their mean", lambda log_w: np.sort(log_w, 0)[-1]
 weights("the largest weight taken out and not put back", lambda log_w: np.log(np.exp(log_w - log_w.max(0)).sum(0) / len(log_w)))
 weights("sum and not mean, the largest weight not put back", lambda log_w: np.log(np.exp(log_w - log_w.max(0)).sum(0)))
 weights("weights underflow: their largest is not taken out before exp", lambda log_w: np.log(np.exp(log_w).sum(0) / len(log_w)))
-formula("standard deviation for variance before the gradient", "perturbed_mean", lambda p: lambda mean, var, grad: mean + np.sqrt(p.var(var)) * grad)
+formula("standard deviation for variance before the gradient", "perturbed_mean",
+        lambda p: lambda mean, var, grad: mean + np.sqrt(p.var(var)) * grad)
 formula("variance squared before the gradient", "perturbed_mean", lambda p: lambda mean, var, grad: mean + p.var(var) * p.var(var) * grad)
 formula("the variance before the gradient left out", "perturbed_mean", lambda p: lambda mean, var, grad: mean + grad)
 formula("half the variance before the gradient", "perturbed_mean", lambda p: lambda mean, var, grad: mean + p.var(var) / 2 * grad)
@@ -438,7 +447,8 @@ def factor(mistake, of, change):
 
 
 factor("weighted by variances for precisions", "factor_mean", lambda m, v, y, w: (v * m + w * y) / (v + w))
-factor("weighted by standard deviations", "factor_mean", lambda m, v, y, w: (m / np.sqrt(v) + y / np.sqrt(w)) / (1 / np.sqrt(v) + 1 / np.sqrt(w)))
+factor("weighted by standard deviations", "factor_mean",
+       lambda m, v, y, w: (m / np.sqrt(v) + y / np.sqrt(w)) / (1 / np.sqrt(v) + 1 / np.sqrt(w)))
 factor("the factor clamped: y returned", "factor_mean", lambda m, v, y, w: y.copy())
 factor("the plain average of both means", "factor_mean", lambda m, v, y, w: (m + y) / 2)
 factor("the factor left out", "factor_mean", lambda m, v, y, w: m.copy())
@@ -476,7 +486,8 @@ def other_prior(mistake, change):
 
 other_prior("1 - pi_1 for pi_1", lambda pi: 1 - pi)
 other_prior("pi_1 taken as 1/2", lambda pi: 0.5)
-inject("pi_1 left out", ["binomial_kernel", "binomial_marginal", "binomial_edge"], lambda subject, beta, options: right(subject, beta, **{**options, "prior": 0.0}))
+inject("pi_1 left out", ["binomial_kernel", "binomial_marginal", "binomial_edge"],
+       lambda subject, beta, options: right(subject, beta, **{**options, "prior": 0.0}))
 formula("beta_t / 2 for beta_t: the chance to flip for the chance to be drawn anew", "binomial_kernel", lambda p: lambda x, t: (
     b := p.read("beta", p.time(t)) / 2) * p.prior + (1 - b) * x)
 formula("twice beta_t: the chance to be drawn anew for the chance to flip", "binomial_kernel", lambda p: lambda x, t: (

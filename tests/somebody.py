@@ -313,8 +313,9 @@ class Somebody:
 
         def cross(p):
             return p[0] * logs[0] + p[1] * logs[1]
-        return SimpleNamespace(kls=kls, prior=cross((x0, 1 - x0)), cross_T=cross(last), cross_1=cross(first), H_T=self.h_bits(*last), T=self.T,
-                               H_1=self.h_bits(*first), H_pi=-cross((self.prior * np.ones_like(x0), (1 - self.prior) * np.ones_like(x0))))
+        one = np.ones_like(x0)
+        return SimpleNamespace(kls=kls, prior=cross((x0, 1 - x0)), cross_T=cross(last), cross_1=cross(first), T=self.T,
+                               H_T=self.h_bits(*last), H_1=self.h_bits(*first), H_pi=-cross((self.prior * one, (1 - self.prior) * one)))
 
     def binomial_log_weights(self, path, probs):
         return self.total(self.weight(self.bit_steps(path, probs)))

@@ -29,7 +29,7 @@ def one(name, function, **conventions):
 # Right code
 
 
-@pytest.mark.parametrize("k", range(6))
+@pytest.mark.parametrize("k", range(4, 10))
 def test_right_code_in_float64_passes_under_any_convention(k):
     rng = np.random.default_rng([1, k])
     rows = measured.honest(measured.any_setting(rng, k), rng, "float64", "float64")
@@ -37,7 +37,7 @@ def test_right_code_in_float64_passes_under_any_convention(k):
     assert {row.status for row in rows} == {"PASS"}
 
 
-@pytest.mark.parametrize("k", range(6))
+@pytest.mark.parametrize("k", range(4, 10))
 def test_right_code_in_float32_with_tables_in_float64_is_never_wrong(k):
     rng = np.random.default_rng([2, k])
     rows = measured.honest(measured.any_setting(rng, k), rng, "float32", "float64")
@@ -46,7 +46,7 @@ def test_right_code_in_float32_with_tables_in_float64_is_never_wrong(k):
 
 def test_tables_in_float32_lose_digits_and_are_named():
     rng = np.random.default_rng(3)
-    rows = {row.name: row for row in measured.honest(measured.any_setting(rng, 3), rng, "float32", "float32")}
+    rows = {row.name: row for row in measured.honest(measured.any_setting(rng, 9), rng, "float32", "float32")}
     assert {row.status for row in rows.values()} == {"PASS", "PRECISION"}
     for name in ("one_minus_abar", "sqrt_one_minus_abar", "posterior_variance", "posterior_mean", "posterior_var", "marginal_var"):
         assert rows[name].status == "PRECISION"
@@ -96,8 +96,9 @@ def test_every_mistake_is_wrong_and_named():
 
 def _suited(name):
     """The convention without which a mistake cannot be made."""
-    spread = next((key for key, word in slipping.WORDS.items() if name.startswith(f"{word} handed") or name.endswith(f"the {word} is declared")),
-                  "var")
+    declared = [key for key, word in slipping.WORDS.items()
+                if name.startswith(f"{word} handed") or name.endswith(f"the {word} is declared")]
+    spread = next(iter(declared), "var")
     unit = "bits" if "nats where bits" in name else "nats"
     components = "mean" if "where the mean" in name else "sum"
     return {"spread": spread, "unit": unit, "components": components}
@@ -244,7 +245,9 @@ def test_equation_14_is_undefined_on_data_that_break_its_precondition():
 
 
 def test_upper_entropy_bound_is_undefined_where_its_condition_fails_and_the_lower_is_not():
-    report = check.run({"entropy_bounds": lambda x0, t: (RIGHT.entropy_lower_bound(x0, t), RIGHT.entropy_upper_bound(x0, t))}, beta=BETA, data=WIDE)
+    def bounds(x0, t):
+        return RIGHT.entropy_lower_bound(x0, t), RIGHT.entropy_upper_bound(x0, t)
+    report = check.run({"entropy_bounds": bounds}, beta=BETA, data=WIDE)
     assert [row.status for row in report.rows] == ["PASS", "UNDEFINED"]
     assert "tr Cov" in report["entropy_upper_bound"].message
     assert report.ok
@@ -301,7 +304,8 @@ MALFORMED = {
     "summed": (lambda x0, t, noise: x0.sum(-1), "returns shape (5,) where (5, 3)"), "empty": (lambda *_: np.zeros((0, 3)), "shape (0, 3)"),
     "one more axis": (lambda x0, t, noise: x0[None], "returns shape (1, 5, 3) where (5, 3)"),
     "nan": (lambda x0, t, noise: x0 * np.nan, "returns nan in"), "inf": (lambda x0, t, noise: x0 / 0, "inf in"),
-    "integers": (lambda x0, t, noise: x0.astype(int), "returns dtype int64 where"), "bool": (lambda x0, t, noise: x0 > 0, "returns dtype bool"),
+    "integers": (lambda x0, t, noise: x0.astype(int), "returns dtype int64 where"),
+    "bool": (lambda x0, t, noise: x0 > 0, "returns dtype bool"),
     "complex": (lambda x0, t, noise: x0 + 0j, "returns dtype complex128"), "mutates": (_mutate, "changes its argument x0 in place"),
 }
 
@@ -314,7 +318,7 @@ def test_malformed_functions_are_wrong_and_told_so(name):
     assert (row.status, report.ok) == ("WRONG", False)
     assert said in row.message
     assert "\n" not in str(report)
-    json.dumps(report.to_dict())
+    json.dumps(report.to_dict(), allow_nan=False)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -324,6 +328,16 @@ def test_no_subject_passes_a_malformed_function_or_crashes(name, function):
     report = check.run({name: function}, beta=BETA)
     assert [row.status for row in report.rows] == ["WRONG"]
     assert report.rows[0].message
+
+
+@pytest.mark.parametrize("name", ["q_sample", "gaussian_kl", "lower_bound", "posterior_variance", "binomial_posterior"])
+@pytest.mark.parametrize("size", [1e308, -1e308, 1e-320, 0.0])
+def test_values_of_any_size_are_wrong_and_crash_nothing(name, size):
+    right = somebody.functions([name], BETA)[name]
+    wrong = np.full_like(right, size) if isinstance(right, np.ndarray) else lambda *a: np.full_like(right(*a), size)
+    report = check.run({name: wrong}, beta=BETA)
+    assert report.rows[0].status == "WRONG"
+    json.dumps(report.to_dict(), allow_nan=False)
 
 
 def test_nan_at_some_inputs_only_is_wrong_and_placed():
@@ -338,6 +352,11 @@ def test_an_index_out_of_range_at_the_end_is_told_with_what_it_looks_like():
     assert "raises IndexError" in row.message
     assert "at t = 6 of 6" in row.message
     assert row.diagnoses == ("t one too large: entry t + 1 of the tables is read",)
+
+
+def test_an_int_where_an_array_of_times_is_expected_is_told():
+    row = one("q_sample", lambda x0, t, noise: x0 * t.reshape(-1, 1))
+    assert "t_shape='batch'" in row.message
 
 
 def test_mutation_is_seen_through_a_converter_that_copies():
@@ -496,7 +515,8 @@ def test_functions_that_cannot_be_checked_are_refused(arguments, said):
 @pytest.mark.parametrize(("conventions", "said"), [
     ({"first_t": 2}, "first_t must be one of 1, 0"), ({"first_t": True}, "first_t must be"), ({"spread": "sigma"}, "spread must be one of"),
     ({"unit": "bit"}, "unit must be"), ({"components": "max"}, "components must be"), ({"dtype": "float16"}, "dtype must be"),
-    ({"shape": (3,)}, "shape must be a tuple"), ({"shape": (0, 2)}, "shape must be an integer"), ({"to_native": 3}, "to_native must be a callable"),
+    ({"shape": (3,)}, "shape must be a tuple"), ({"shape": (0, 2)}, "shape must be an integer"),
+    ({"to_native": 3}, "to_native must be a callable"),
     ({"sigma": "std"}, "conventions must be among"), ({"prior": 1.0}, "prior must be"), ({"beta": [0.0]}, "beta must lie"),
     ({"rng": 3}, "rng must be a numpy.random.Generator"), ({"data": np.zeros(3)}, "data must have shape"),
     ({"data": np.zeros((4, 2)), "shape": (4, 3)}, "data must have shape"), ({"t_shape": "vector"}, "t_shape must be"),

@@ -84,7 +84,9 @@ def _guarded(function: Any, arguments: list[Any], conventions: Conventions, keep
             result = function(*arguments)
             return result if keep else conventions.numpy(result)
     except (Exception, SystemExit) as error:
-        raise Fault(f"raises {_said(error)}") from error
+        said = _said(error)
+        hint = any(isinstance(argument, int) for argument in arguments) and ("'int' object" in said or "not int" in said)
+        raise Fault(f"raises {said}" + ("; t comes as an int unless t_shape='batch' is declared" if hint else "")) from error
 
 
 def _said(error: BaseException) -> str:

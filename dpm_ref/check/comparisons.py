@@ -84,11 +84,12 @@ def place(known: list[Comparison]) -> str:
     if all(c.problem.t is not None for c in known):
         times = [(t, T) for c in known for t, T in _times(c, c.misses())]
         clean = [(t, T) for c in known for t, T in _times(c, ~c.misses() & c.defined)]
+        counted = " (t counted from 1)" if known[0].problem.conventions.first_t == 0 else ""
         for name, holds in _EDGES.items():
             if times and all(holds(*each) for each in times):
-                return f"deviates at t = {name} only" if clean else f"deviates at t = {name}, the only one there is"
+                return f"deviates at t = {name} only{counted}"
             if times and clean and all(holds(*each) for each in clean) and not any(holds(*each) for each in times):
-                return f"deviates at every t but t = {name}"
+                return f"deviates at every t but t = {name}{counted}"
     rows = [c.misses() for c in known]
     vectors = [row for row in rows if row.ndim == 2 and row.shape[1] > 1]
     if vectors and len(vectors) == len(rows):

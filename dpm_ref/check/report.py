@@ -3,6 +3,7 @@
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585; each row names its equation.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,9 +51,11 @@ class Row:
         return (head + "; ".join(parts)).rstrip()
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as plain data, ready for JSON; values in the user's unit. The equation is in it, Table App.1 or a number."""
+        """The row as plain data, ready for JSON; values in the user's unit, None for nan and infinity. The equation is in it."""
+        numbers = {name: value if value is not None and math.isfinite(value) else None
+                   for name, value in (("got", self.got), ("wanted", self.wanted), ("digits", self.digits))}
         return {"name": self.name, "equation": self.equation, "status": self.status, "diagnoses": list(self.diagnoses),
-                "message": self.message, "worst_input": self.worst_input, "got": self.got, "wanted": self.wanted, "digits": self.digits}
+                "message": self.message, "worst_input": self.worst_input, **numbers}
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,8 @@ def _placed(fault: Fault, problem: Problem) -> str:
     t = problem.inputs.t if "t" in problem.subject.arguments and not problem.subject.is_table else None
     if t is None or t.min() != t.max():
         return str(fault)
-    return f"{fault}, at t = {int(t.max())} of {problem.setting.T}"
+    counted = " (counted from 1)" if problem.conventions.first_t == 0 else ""
+    return f"{fault}, at t = {int(t.max())} of {problem.setting.T}{counted}"
 
 
 def _row(name: str, subject: Subject, comparisons: list[Comparison], faults: list[str]) -> Row:
@@ -194,7 +195,7 @@ def _why_undefined(subject: Subject, comparisons: list[Comparison]) -> str:
 
 def _described(problem: Problem, at: tuple[int, ...]) -> dict[str, Any]:
     """The arguments that a value was computed from, as they were handed over: of its row, and its component if it has one."""
-    described: dict[str, Any] = {"T": problem.setting.T}
+    described: dict[str, Any] = {"T": problem.setting.T} if problem.subject.needs_schedule else {}
     for name in problem.subject.arguments:
         described[name] = _part(problem, name, at)
     if problem.setting.T <= 16 and problem.subject.needs_schedule:

@@ -35,7 +35,12 @@ class Verdict(NamedTuple):
 
 
 def judged(comparisons: list[Comparison]) -> Verdict:
-    """The verdict over all calls; no unit. Table App.1."""
+    """The verdict over all calls; no unit, whatever the shape of the answers, and however large they are. Table App.1."""
+    with np.errstate(all="ignore"):
+        return _judged(comparisons)
+
+
+def _judged(comparisons: list[Comparison]) -> Verdict:
     known = [c for c in comparisons if c.defined.any()]
     if not known:
         return Verdict("UNDEFINED", (), "", None, np.nan)
