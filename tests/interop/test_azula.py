@@ -106,16 +106,14 @@ def times(dtype):
 
 SCHEDULES = {schedule.__name__: schedule for schedule in FORMULAS}
 CONSTANT = precision("a small constant added to every 1 - abar_t")
-UNNAMED = precision("no known habit")
 CASES = {
-    "steps": Case("`DDPMSampler.step`, given rates", lambda beta: laws(Table(beta)), dict.fromkeys(LAWS, PASS), {}),
-    "float32": Case("`DDPMSampler.step`, rates in float32", lambda beta: laws(Table(beta, torch.float32)), {
-        **dict.fromkeys(LAWS[:2], PASS), **dict.fromkeys(LAWS[2:], UNNAMED)}, {"dtype": "float32"},
-        "1 - (alpha_t sigma_s / alpha_s sigma_t)^2 cancels"),
-    "ddim 1": Case("`DDIMSampler.step`, eta = 1", lambda beta: {
+    "steps": Case("`DDPMSampler.step`", lambda beta: laws(Table(beta)), dict.fromkeys(LAWS, PASS), {}),
+    "float32": Case("`DDPMSampler.step` in float32", lambda beta: laws(Table(beta, torch.float32)),
+                    dict.fromkeys(LAWS, PASS), {"dtype": "float32"}),
+    "ddim 1": Case("`DDIMSampler.step` at eta = 1", lambda beta: {
         name: laws(Table(beta), sampler=DDIMSampler, eta=1.0)[name] for name in LAWS[2:]}, dict.fromkeys(LAWS[2:], PASS), {},
         "equal to `DDPMSampler`"),
-    "ddim 0": Case("`DDIMSampler.step`, eta = 0", lambda beta: {
+    "ddim 0": Case("`DDIMSampler.step` at eta = 0", lambda beta: {
         "posterior_mean": laws(Table(beta), sampler=DDIMSampler, eta=0.0)["posterior_mean"]},
         {"posterior_mean": wrong("no single known mistake")}, {}, "by design: another, deterministic step"),
     **{name: Case(f"`{name}`", laws(schedule(), times(torch.float64), scaled=True),
@@ -127,8 +125,8 @@ CASES = {
        for name in ("VPSchedule", "CosineSchedule")},
     "sigma_min = 0": Case("`VPSchedule(sigma_min=0)`", laws(VPSchedule(sigma_min=0.0), times(torch.float64)),
                           dict.fromkeys(LAWS, PASS), {"beta": rates(VPSchedule, var_min=0)}),
-    "times": Case("`VPSchedule(sigma_min=0)`, times in float32", laws(VPSchedule(sigma_min=0.0), times(torch.float32)), {
-        "marginal_mean": PASS, **dict.fromkeys(LAWS[1:], UNNAMED)}, {"beta": rates(VPSchedule, var_min=0), "dtype": "float32"},
+    "times": Case("`CosineSchedule(sigma_min=0)` at float32 times", laws(CosineSchedule(sigma_min=0.0), times(torch.float32)), {
+        "marginal_mean": PASS, **dict.fromkeys(LAWS[1:], precision(""))}, {"beta": rates(CosineSchedule, var_min=0), "dtype": "float32"},
         "1 - alpha_t^2 cancels"),
     "normal": Case("`GaussianPosterior.log_prob`", {"gaussian_log_prob": lambda x, mean, var: GaussianPosterior(mean, var).log_prob(x)},
                    {"gaussian_log_prob": PASS}, {"components": "none"}),
