@@ -74,9 +74,8 @@ def _worst(known: list[Comparison]) -> tuple[tuple[Comparison, tuple[int, ...]],
 
 
 def _diagnosed(missing: list[Comparison], known: list[Comparison], tight: bool) -> tuple[str, ...]:
-    """The mistakes that reproduce every value and can be told from the truth; none where most values are no numbers."""
-    numbers = sum(int((c.misses() & ~np.isnan(c.answer.values)).sum()) for c in missing)
-    if numbers < 0.25 * sum(int(c.misses().sum()) for c in missing):
+    """The mistakes that reproduce every value and can be told from the truth; none where all that is off is nan."""
+    if all(np.isnan(c.answer.values[c.misses()]).all() for c in missing):
         return ()
     return tuple(name for name, each in mistakes().items()
                  if each.concerns(known[0].problem.subject) and _reproduces(each, missing, known, tight))
