@@ -10,6 +10,7 @@ where beta is small; the same code on float64 tables loses none. `step` adds noi
 and x^0 is clipped to [-1, 1] unless `clip_sample=False`. Variances below 1e-20 are raised to it, which no t >= 2 meets.
 """
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -111,6 +112,8 @@ CASES = {
                    SINGLE, "as float32"),
     "laws": Case("`add_noise`, `step`", laws, {**dict.fromkeys(LAWS[:2], FLOAT32), **dict.fromkeys(LAWS[2:], READ_BACK)}, SINGLE,
                  "right, on these tables"),
+    "table": Case("`_get_variance` at every t", lambda beta: {"posterior_variance": scheduler(beta)._get_variance},
+                  {"posterior_variance": READ_BACK}, SINGLE, "right, on these tables"),
     "wide": Case("on float64 tables and data", lambda beta: laws(beta, wide=True), dict.fromkeys(LAWS, PASS), IMAGES,
                  "the same code; only its tables lost digits"),
     "rounded": Case("on float64 tables, float32 data", lambda beta: laws(beta, wide=True), {
@@ -153,6 +156,20 @@ def test_the_verdict_is_what_is_so(name):
 
 def test_the_readme_s_table_says_so():
     assert set(shown("\n".join(lines("diffusers")))) <= set(shown(README))
+
+
+def test_digits_are_those_that_mpmath_counts():
+    made = DDPMScheduler()
+    beta, worst = [mpmath.mpf(each) for each in made.betas.tolist()], mpmath.mpf(0)
+    with mpmath.workdps(40):
+        before = 1 - beta[0]
+        for t in range(1, 1000):
+            abar = before * (1 - beta[t])
+            var = beta[t] * (1 - before) / (1 - abar)
+            worst, before = max(worst, abs(made._get_variance(t).item() / var - 1)), abar
+    row = check.run({"posterior_variance": made._get_variance}, beta=made.betas, **SINGLE).rows[0]
+    assert row.digits == pytest.approx(float(-mpmath.log10(worst)), abs=0.01)
+    assert row.worst_input["t"] == 4
 
 
 def test_tables_turned_by_one_step_are_named():
