@@ -1,6 +1,6 @@
 """How often the check is right: known mistakes injected into somebody's implementation, and the implementation without mistakes.
 
-    python tests/check_measured.py [--settings 300] [--injections 3]
+    python tests/check_measured.py [--settings 300] [--injections 2]
 
 prints, for code in float64, in float32 with tables in float64, and in float32 throughout: what honest code is told over so many
 random settings, and how many injected mistakes are reported WRONG, and diagnosed, over so many settings of each.
@@ -126,7 +126,7 @@ def measure_injected(n, dtype, table_dtype, fraction=1.0, seed=2):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--settings", type=int, default=300)
-    parser.add_argument("--injections", type=int, default=3)
+    parser.add_argument("--injections", type=int, default=2)
     parser.add_argument("--missed", action="store_true", help="print every injection that was not diagnosed")
     arguments = parser.parse_args(argv)
     for name, dtypes in KINDS.items():
