@@ -424,6 +424,20 @@ def test_a_tuple_has_a_row_for_each_part():
     assert "returns a tuple of 3 where a tuple of 2 is wanted" in row.message
 
 
+@pytest.mark.parametrize("spread", ["var", "logvar"])
+def test_beside_a_log_variance_stands_a_variance(spread):
+    """As in DDPM's code, whose divergence takes log variances and whose posterior returns both."""
+    def posterior(*arguments):
+        return tuple(getattr(RIGHT, f"posterior_{part}")(*arguments) for part in ("mean", "var", "log_var"))
+
+    def run(change):
+        return check.run({"q_posterior": lambda *arguments: change(*posterior(*arguments))}, beta=BETA, spread=spread)
+    assert run(lambda mean, var, log_var: (mean, var, log_var)).ok
+    assert run(lambda mean, var, log_var: (mean, var)).ok == (spread == "var")
+    assert run(lambda mean, var, log_var: (mean, var / 2, log_var))["posterior_var"].diagnoses == (
+        "half as large: a factor 2 is missing, or a 1/2 too many",)
+
+
 def test_a_variance_may_be_a_number_or_one_for_each_row():
     var = RIGHT.formula("posterior_variance")
     assert one("posterior_var", lambda x0, xt, t: var[t - 1]).status == "PASS"

@@ -40,11 +40,12 @@ Names of several at once:
 
 Habits that lose digits:
 
-    tables built in float32: the running product and 1 - abar | 1 - abar taken by subtraction from an abar rounded to float32 |
-    beta rounded to float32 | 1 - abar taken by subtraction from a running product in float64 |
-    the obvious formula, where its terms cancel | computed in float32 | tables built and formulas computed in float32 |
-    tables or results rounded to float16 | a variance, a table or a probability clipped from below |
-    a small constant added to a variance, a table or a probability | a probability clipped at both ends
+    tables built in float32: the running product and 1 - abar | beta read back from the product, 1 - abar_t / abar_{t-1}, in float32 |
+    1 - abar taken by subtraction from an abar rounded to float32 | beta rounded to float32 |
+    1 - abar taken by subtraction from a running product in float64 | the obvious formula, where its terms cancel |
+    computed in float32 | tables built and formulas computed in float32 | tables or results rounded to float16 |
+    a variance, a table or a probability clipped from below | a small constant added to a variance, a table or a probability |
+    a small constant added to every 1 - abar_t | a probability clipped at both ends
 
 Mistakes:
 

@@ -4,7 +4,7 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, Table App.1.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -53,8 +53,9 @@ class Comparison:
 
     @cached_property
     def blurred(self) -> Array:
-        """The error that tables and arithmetic in a lower precision explain; the user's unit. Table App.1."""
-        return explained(self.problem, lambda p: p.predict(), self.eps)
+        """The error that tables and arithmetic in a lower precision explain, in some form of the formula; the user's unit. Table App.1."""
+        forms = [self.problem.with_rates(replace(self.problem.rates, form=form)) for form in range(self.problem.subject.forms)]
+        return np.asarray(np.max([explained(each, lambda p: p.predict(), self.eps) for each in forms], 0))
 
     def misses(self) -> Any:
         return self.error > self.promised

@@ -6,7 +6,8 @@ convention other than the one declared, are what a mistaken convention looks lik
 
     first_t     1 | 0                     the number of the first step
     t_shape     "scalar" | "batch"        one int for a call, or an array (n,)
-    spread      "var" | "std" | "logvar"  what stands for a variance, in arguments and results
+    spread      "var" | "std" | "logvar"  what stands for a variance, in arguments and results; of a mean, a variance and a log
+                                          variance returned together the second is a variance under "logvar" too
     unit        "nats" | "bits"
     components  "sum" | "mean" | "none"   over the components of a vector
     dtype       "float64" | "float32"     in which the other code computes; its arguments come in it

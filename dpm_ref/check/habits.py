@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from dpm_ref._doors import Array
 from dpm_ref.check.problems import Problem
-from dpm_ref.check.rates import built_in, from_beta, perturbed
+from dpm_ref.check.rates import Rates, built_in, from_beta, perturbed, read_back
 from dpm_ref.check.subjects import Subject
 
 __all__ = ["Habit", "habit", "habits", "explained"]
@@ -48,17 +48,33 @@ def habits() -> dict[str, Habit]:
     return _HABITS
 
 
+def _forms(p: Problem, rates: Rates, **changed: Any) -> Iterator[Array]:
+    """What comes out of these tables, with the formula written in each of its forms."""
+    for form in range(p.subject.forms):
+        yield p.predict(rates=replace(rates, form=form), **changed)
+
+
 @habit("tables built in float32: the running product and 1 - abar", schedule=True)
 def _float32_tables(p: Problem) -> Iterator[Array]:
     for running in (np.float32, np.float64):
-        yield p.predict(rates=built_in(np.float32, p.setting.beta, running))
+        yield from _forms(p, built_in(np.float32, p.setting.beta, running))
+
+
+@habit("beta read back from the product, 1 - abar_t / abar_{t-1}, in float32", schedule=True)
+def _read_back(p: Problem) -> Iterator[Array]:
+    halved = replace(p.rates, beta=0.5 * p.rates.beta, alpha=0.5 * p.rates.alpha)
+    reads = not np.array_equal(p.predict(), p.predict(rates=halved), equal_nan=True)
+    for running in (np.float32, np.float64):
+        rates = read_back(built_in(np.float32, p.setting.beta, running), np.float32)
+        for values in (*_forms(p, rates), *_forms(p, rates.astype(np.float32), **_inputs(p, np.float32))):
+            yield values if reads else np.full_like(values, np.nan)  # what reads no beta has no such habit
 
 
 @habit("1 - abar taken by subtraction from an abar rounded to float32", schedule=True)
 def _float32_abar(p: Problem) -> Iterator[Array]:
     s = p.rates
     abar, before = (np.asarray(table, dtype=np.float32).astype(np.float64) for table in (s.abar, s.before))
-    yield p.predict(rates=replace(s, abar=abar, before=before, lost=1.0 - abar, lost_before=1.0 - before))
+    yield from _forms(p, replace(s, abar=abar, before=before, lost=1.0 - abar, lost_before=1.0 - before))
 
 
 @habit("beta rounded to float32", schedule=True)
@@ -78,15 +94,13 @@ def _obvious(p: Problem) -> Iterator[Array]:
 
 @habit("computed in float32")
 def _float32_arithmetic(p: Problem) -> Iterator[Array]:
-    changed = {name: _as(np.float32, value) for name, value in vars(p.inputs).items()}
-    yield p.predict(rates=p.rates.astype(np.float32), **changed)
+    yield from _forms(p, p.rates.astype(np.float32), **_inputs(p, np.float32))
 
 
 @habit("tables built and formulas computed in float32", schedule=True)
 def _all_float32(p: Problem) -> Iterator[Array]:
-    changed = {name: _as(np.float32, value) for name, value in vars(p.inputs).items()}
     for running in (np.float32, np.float64):
-        yield p.predict(rates=built_in(np.float32, p.setting.beta, running).astype(np.float32), **changed)
+        yield from _forms(p, built_in(np.float32, p.setting.beta, running).astype(np.float32), **_inputs(p, np.float32))
 
 
 @habit("tables or results rounded to float16")
@@ -95,10 +109,13 @@ def _float16(p: Problem) -> Iterator[Array]:
     yield p.predict(rates=built_in(np.float16, p.setting.beta))
 
 
+_SMALL = (1e-20, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
+
+
 def _clip(name: str, keeps: Callable[[Any, float], Any]) -> None:
     @habit(name, clips=True)
     def _clipped(p: Problem) -> Iterator[Array]:
-        for floor in (1e-20, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3):
+        for floor in _SMALL:
             if p.subject.kind == "spread":
                 yield p.predict(formula=lambda s, i, c=floor: keeps(p.subject.formula(s, i), c))  # type: ignore[misc]
             elif "log_var" in p.subject.name:
@@ -112,6 +129,14 @@ def _clip(name: str, keeps: Callable[[Any, float], Any]) -> None:
 
 _clip("a variance, a table or a probability clipped from below", np.maximum)
 _clip("a small constant added to a variance, a table or a probability", np.add)
+
+
+@habit("a small constant added to every 1 - abar_t", schedule=True, clips=True)
+def _noisy_data(p: Problem) -> Iterator[Array]:
+    s = p.rates
+    for var in _SMALL:  # data that come with this variance make q(x^t | x^{t-1}) wider too
+        for beta in (s.beta, s.beta * (1.0 + var)):
+            yield from _forms(p, replace(s, beta=beta, lost=s.lost + var, lost_before=s.lost_before + var))
 
 
 @habit("a probability clipped at both ends", clips=True)
@@ -138,6 +163,7 @@ def explained(p: Problem, wrong: Callable[[Problem], Array], eps: float) -> Arra
     return np.asarray(size + 2.0 * np.max(np.nan_to_num(moves, nan=0.0, posinf=0.0), 0))
 
 
-def _as(dtype: npt.DTypeLike, value: Any) -> Any:
-    """Floating-point arrays in another dtype, everything else as it is."""
-    return value.astype(dtype) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
+def _inputs(p: Problem, dtype: npt.DTypeLike) -> dict[str, Any]:
+    """The arguments, floating-point arrays among them in another dtype."""
+    return {name: value.astype(dtype) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
+            for name, value in vars(p.inputs).items()}

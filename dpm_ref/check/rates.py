@@ -19,7 +19,7 @@ import numpy.typing as npt
 from dpm_ref._doors import Array
 from dpm_ref.schedules import Schedule
 
-__all__ = ["Rates", "exact", "from_beta", "built_in", "perturbed"]
+__all__ = ["Rates", "exact", "from_beta", "built_in", "read_back", "perturbed"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +78,17 @@ def built_in(dtype: npt.DTypeLike, beta: Array, running: npt.DTypeLike | None = 
     return _with_start(*(table.astype(np.float64) for table in (rates, alpha, abar, lost)))
 
 
+def read_back(rates: Rates, dtype: npt.DTypeLike) -> Rates:
+    """The tables with alpha_t = abar_t / abar_{t-1} and beta_t = 1 - alpha_t in a dtype; shape (T+1,), dimensionless. Table App.1."""
+    alpha = rates.abar.astype(dtype) / rates.before.astype(dtype)
+    return replace(rates, alpha=alpha.astype(np.float64), beta=(1 - alpha).astype(np.float64))
+
+
 def perturbed(rates: Rates, eps: float, rng: np.random.Generator) -> Rates:
-    """The tables with errors of random sign, as large as a running product in precision eps has; dimensionless, (T+1,). Table App.1."""
+    """The tables with errors of random sign, as large as a running product in precision eps has; dimensionless, (T+1,). Table App.1.
+
+    beta moves by as much as it loses where it is read back: 1 - abar_t / abar_{t-1}, or from four standard deviations so.
+    """
     def sign() -> Array:
         return np.where(rng.random(rates.beta.shape) < 0.5, -eps, eps)
     with np.errstate(all="ignore"):
@@ -88,7 +97,7 @@ def perturbed(rates: Rates, eps: float, rng: np.random.Generator) -> Rates:
     abar = rates.abar * (1.0 + growth * sign())
     before = rates.before * (1.0 + growth * sign())
     alpha = rates.alpha * (1.0 + sign()) + rates.beta * sign()
-    return replace(rates, beta=rates.beta * (1.0 + sign()), alpha=alpha, abar=abar, before=before,
+    return replace(rates, beta=rates.beta + (4.0 + rates.beta) * sign(), alpha=alpha, abar=abar, before=before,
                    lost=rates.lost + (rates.abar - abar) + rates.lost * sign(),
                    lost_before=rates.lost_before + (rates.before - before) + rates.lost_before * sign())
 

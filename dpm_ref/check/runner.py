@@ -5,6 +5,7 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585.
 
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -144,13 +145,21 @@ def _rows(name: str, functions: list[Any], settings: list[Setting], declared: Co
         rng = np.random.default_rng([seed, zlib.crc32(parts[0].name.encode()), k])
         for inputs in parts[0].draw(setting, rng):
             problems = [posed(part, setting, inputs, declared) for part in parts]
-            for at, (problem, answer) in enumerate(zip(problems, answers(function, problems), strict=False)):
+            given = answers(function, problems)
+            for at, (problem, answer) in enumerate(zip(_as_returned(problems, len(given)), given, strict=False)):
                 if isinstance(answer, Answer):
                     found[at].append(Comparison(problem, answer))
                 else:
                     faults[at].append(_placed(answer, problem))
     told = [at for at in range(len(parts)) if found[at] or faults[at]] or [*range(len(parts))]
     return [_row(name if len(parts) == 1 else parts[at].name, parts[at], found[at], faults[at]) for at in told]
+
+
+def _as_returned(problems: list[Problem], n: int) -> list[Problem]:
+    """A mean, a variance and a log variance together: the second is a variance though log variances are declared."""
+    if n == 3 and problems[1].subject.kind == "spread" and problems[1].conventions.spread == "logvar":
+        return [problems[0], replace(problems[1], conventions=problems[1].under(spread="var")), problems[2]]
+    return problems
 
 
 def _placed(fault: Fault, problem: Problem) -> str:

@@ -133,7 +133,8 @@ def _habits(known: list[Comparison]) -> _Lost:
             if each.concerns(known[0].problem.subject):
                 variants = list(zip(*(each.lossy(c.problem) for c in known), strict=True))
                 if each.clips:
-                    certain += [name] * (not plain and any(all(map(_kept, known, values)) for values in variants))
+                    certain += [name] * (not plain and any(all(map(_kept, known, values)) and _squares(known, list(values)) < 0.05 * total
+                                                           for values in variants))
                 else:
                     likely.append((min(_squares(known, list(values)) for values in variants), name))
     likely = sorted(each for each in likely if each[0] < 0.1 * total)
