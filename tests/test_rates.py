@@ -122,14 +122,24 @@ def test_gradient_holds_at_tiny_and_large_rates_by_mpmath(beta):
     np.testing.assert_allclose(got, truth, rtol=EXACT, atol=0)
 
 
-def test_a_rate_of_one_has_no_derivative():
-    model = GaussianReverse(GaussianDiffusion([0.1, 0.2, 1.0]), 1, hidden=(2,))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+def test_the_derivative_is_summed_in_float64_whatever_the_parameters(dtype):
+    model, _, params, *rest = case("steep")
+    got, truth = (training.objective(model, params.astype(np.float32).astype(each), *rest).beta for each in (dtype, np.float64))
+    assert got.dtype == (np.complex128 if dtype == np.complex128 else np.float64)
+    np.testing.assert_allclose(got, truth, rtol=1e-4 if dtype == np.float32 else EXACT, atol=0)
+
+
+@pytest.mark.parametrize("beta", [[0.1, 0.2, 1.0], [0.1, 1.0]])
+def test_a_rate_of_one_has_no_derivative(beta):
+    model = GaussianReverse(GaussianDiffusion(beta), 1, hidden=(2,))
     assert training.objective(model, model.network.init(rng=default_rng(0)), [1.0], 2, [0.5]).beta is None
 
 
 def test_bits_have_no_derivative_by_the_rates():
     model = BinomialReverse(BinomialDiffusion([0.1, 0.2]), 1, hidden=(2,))
     assert training.objective(model, model.network.init(rng=default_rng(0)), [1], 2, [0.5]).beta is None
+    assert model.fixed_beta_grad(np.ones(1)).tolist() == [0.0]
 
 
 # The coordinates
