@@ -131,7 +131,7 @@ class GaussianReverse:
         if (diffusion.beta[1:] == 1).any():
             return None
         kappa, error, u = rows(self._kappa, t, out), out[..., :d] - draw.target, np.exp(out[..., d:])
-        by_theta, by_kappa = np.zeros((2, T - 1), np.result_type(out, np.float64))
+        by_theta, by_kappa = np.zeros((2, T - 1), complex if np.iscomplexobj(out) else float)
         np.add.at(by_theta, of, -(dinputs * draw.target + dout[..., :d] * draw.xt).sum((1, 2)))
         v = 1.0 + kappa * u
         np.add.at(by_kappa, of, 0.5 * ((error / v) ** 2 + kappa * u / v * (u / v)).sum((1, 2)))
