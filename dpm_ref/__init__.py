@@ -25,7 +25,7 @@ from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 
 __version__ = "0.1.0"
 
-_MODULES = ("binomial", "bounds", "check", "checkpoints", "data", "exact", "gaussian", "information", "laws", "likelihood", "logarithms",
+_MODULES = ("binomial", "bounds", "check", "checkpoints", "data", "exact", "gaussian", "information", "protocols", "validation", "likelihood",
             "mlp", "plots", "posteriors", "rates", "reverse", "schedules", "training")
 
 __all__ = ["Bernoulli", "BinomialDiffusion", "Gaussian", "GaussianDiffusion"]

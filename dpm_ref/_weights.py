@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
+from dpm_ref.validation import Array
 
 __all__ = ["WeightSums", "fold", "merge", "log_mean", "effective_sample_size", "standard_error", "is_reliable", "tail_length",
            "pareto_shape"]
@@ -113,7 +113,7 @@ def pareto_shape(tail: npt.ArrayLike) -> float:
     >>> print("%.2f" % pareto_shape(uniform**-0.5 - 1))    # a Pareto tail of shape 1/2
     0.50
     """
-    x = np.sort(_doors.positive("tail", tail), axis=None)
+    x = np.sort(validation.positive("tail", tail), axis=None)
     if np.ndim(tail) != 1 or x.size < 5:
         raise ValueError(f"tail must have shape (m,) with m >= 5, got {np.shape(tail)}")
     m, x = x.size, x / x[-1]

@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array, IntArray
+from dpm_ref import validation
 from dpm_ref.information import (
     BernoulliKLGrad,
     bernoulli_entropy,
@@ -26,8 +25,9 @@ from dpm_ref.information import (
     bernoulli_kl_grad,
     probability_pair,
 )
-from dpm_ref.laws import Condition
+from dpm_ref.protocols import Condition
 from dpm_ref.schedules import Schedule
+from dpm_ref.validation import Array, IntArray
 
 __all__ = ["Bernoulli", "BinomialDiffusion", "BernoulliLogProbGrad"]
 
@@ -71,7 +71,14 @@ class Bernoulli:
 
     def __init__(self, prob1: npt.ArrayLike, prob0: npt.ArrayLike | None = None) -> None:
         self.prob1, self.prob0 = map(_read_only, probability_pair(prob1, prob0))
-        _doors.vectors("prob1", self.prob1)
+        validation.vectors("prob1", self.prob1)
+
+    @classmethod
+    def unchecked(cls, prob1: Array, prob0: Array) -> "Bernoulli":
+        """The law of pairs (..., d) in float64 that are known to be valid and belong to nobody else."""
+        law = object.__new__(cls)
+        law.prob1, law.prob0 = prob1, prob0
+        return law
 
     @classmethod
     def like(cls, other: Any) -> "Bernoulli":
@@ -94,12 +101,12 @@ class Bernoulli:
     @staticmethod
     def noise(shape: tuple[int, ...], *, rng: np.random.Generator) -> Array:
         """Uniform numbers in [0, 1) of the given shape, the noise that `at` takes; dimensionless. Section 2.1."""
-        return _doors.generator(rng).random(shape)
+        return validation.generator(rng).random(shape)
 
     def at(self, noise: npt.ArrayLike) -> Array:
         """The sample that uniform noise stands for: 1 where noise < prob1, else 0; shape (..., d), bits. Section 2.1."""
-        array = _doors.components("noise", _doors.probability("noise", noise), self.shape[-1])
-        noise, prob1 = _doors.broadcast(noise=array, prob1=self.prob1)
+        array = validation.components("noise", validation.probability("noise", noise), self.shape[-1])
+        noise, prob1 = validation.broadcast(noise=array, prob1=self.prob1)
         return np.asarray(noise < prob1, dtype=np.float64)
 
     def sample(self, *, rng: np.random.Generator) -> Array:
@@ -111,7 +118,10 @@ class Bernoulli:
 
         ValueError for x not binary or not of d components. Accurate to 8 eps times the sum of the terms' absolute values. Table App.1.
         """
-        x = self._over("x", x)
+        return self.log_p(self._over("x", x))
+
+    def log_p(self, x: Array) -> Array:
+        """`log_prob` of states known to be valid."""
         return np.asarray(_log_member(np.where(x == 1, self.prob1, self.prob0), np.where(x == 1, self.prob0, self.prob1)).sum(-1))
 
     def log_prob_grad(self, x: npt.ArrayLike) -> BernoulliLogProbGrad:
@@ -148,12 +158,12 @@ class Bernoulli:
 
     def _other(self, other: Any) -> "Bernoulli":
         law = Bernoulli.like(other)
-        _doors.components("other", law.prob1, self.shape[-1])
+        validation.components("other", law.prob1, self.shape[-1])
         return law
 
     def _over(self, name: str, x: npt.ArrayLike) -> Array:
-        array = _doors.components(name, _doors.binary(name, x), self.shape[-1])
-        return _doors.broadcast(**{name: array, "prob1": self.prob1})[0]
+        array = validation.components(name, validation.binary(name, x), self.shape[-1])
+        return validation.broadcast(**{name: array, "prob1": self.prob1})[0]
 
 
 class BinomialDiffusion(Schedule):
@@ -189,19 +199,19 @@ class BinomialDiffusion(Schedule):
 
     def __init__(self, beta: npt.ArrayLike, prior: npt.ArrayLike = 0.5) -> None:
         super().__init__(beta)
-        pi1 = _doors.probability("prior", prior)
+        pi1 = validation.probability("prior", prior)
         if pi1.ndim > 1 or pi1.size == 0 or (pi1 == 0).any() or (pi1 == 1).any():
             raise ValueError(f"prior must be a number or a vector (d,) strictly between 0 and 1, got {prior!r}")
         self.pi1, self.pi0 = _read_only(pi1.copy()), _read_only(np.asarray(1.0 - pi1))
 
     def check_data(self, name: str, x: npt.ArrayLike) -> Array:
         """Data vectors (..., d) of 0 and 1, at least one, of as many bits as the prior has; ValueError otherwise. Section 2.1."""
-        array = _doors.data(name, _doors.binary(name, x))
-        return _doors.components(name, array, self.pi1.size) if self.pi1.ndim else array
+        array = validation.data(name, validation.binary(name, x))
+        return validation.components(name, array, self.pi1.size) if self.pi1.ndim else array
 
     def prior(self, d: int) -> Bernoulli:
         """pi(x^T) = B(pi_1) for vectors of d bits, shape (d,), dimensionless; ValueError if the prior has another length. Section 2.1."""
-        d = _doors.count("d", d, 1)
+        d = validation.count("d", d, 1)
         if self.pi1.ndim and self.pi1.size != d:
             raise ValueError(f"d must be the prior's length {self.pi1.size}, got {d}")
         return Bernoulli(np.broadcast_to(self.pi1, (d,)), np.broadcast_to(self.pi0, (d,)))
@@ -209,13 +219,20 @@ class BinomialDiffusion(Schedule):
     def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> Bernoulli:
         """q(x^t | x^{t-1}), t in 1..T: a law over x_prev's shape (..., d), dimensionless; ValueError as for data. Table App.1."""
         x_prev = self.check_data("x_prev", x_prev)
-        rate = self.beta[_doors.times_over(t, 1, self.T, x_prev) - 1][..., None]
+        return self.q_kernel(x_prev, validation.times_over(t, 1, self.T, x_prev))
+
+    def q_kernel(self, x_prev: Array, t: IntArray | int) -> Bernoulli:
+        """`kernel` of states and times known to be valid."""
+        rate = self.beta[np.asarray(t) - 1][..., None]
         return Bernoulli(*self._mix(x_prev, 1.0 - rate, rate))
 
     def marginal(self, x0: npt.ArrayLike, t: npt.ArrayLike) -> Bernoulli:
         """q(x^t | x^0), t in 1..T: a law over x0's shape (..., d), dimensionless; ValueError as for data. Table App.1."""
         x0 = self.check_data("x0", x0)
-        t = _doors.times_over(t, 1, self.T, x0)
+        return self.q_marginal(x0, validation.times_over(t, 1, self.T, x0))
+
+    def q_marginal(self, x0: Array, t: IntArray | int) -> Bernoulli:
+        """`marginal` of data and times known to be valid."""
         return Bernoulli(*self._mix(x0, self.abar(t)[..., None], self.one_minus_abar(t)[..., None]))
 
     def posterior(self, x0: npt.ArrayLike, xt: npt.ArrayLike, t: npt.ArrayLike) -> Bernoulli:
@@ -224,8 +241,8 @@ class BinomialDiffusion(Schedule):
         ValueError at t = 1, where it is a point mass at x^0. Bayes' rule, Table App.1.
         """
         x0, xt = self.check_data("x0", x0), self.check_data("xt", xt)
-        x0, xt = _doors.broadcast(x0=x0, xt=_doors.components("xt", xt, x0.shape[-1]))
-        return self._posterior(x0, xt, _doors.times_over(t, 2, self.T, x0))
+        x0, xt = validation.broadcast(x0=x0, xt=validation.components("xt", xt, x0.shape[-1]))
+        return self.q_posterior(x0, xt, validation.times_over(t, 2, self.T, x0))
 
     def edge(self, x1: npt.ArrayLike) -> Bernoulli:
         """p(x^0 | x^1) = T_pi(x^0 | x^1; beta_1): a law over x1's shape (..., d), dimensionless; ValueError as for data. App. B.2."""
@@ -234,7 +251,7 @@ class BinomialDiffusion(Schedule):
     def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
         """H_q(X^t | X^{t-1}) given x^0 (..., d), t in 1..T: shape (...), nats; the sum over both states of every bit. Equation (24)."""
         x0 = self.check_data("x0", x0)
-        rate = self.beta[_doors.one_time("t", t, 1, self.T) - 1]
+        rate = self.beta[validation.one_time("t", t, 1, self.T) - 1]
         before = (x0, 1.0 - x0) if t == 1 else self._mix(x0, self.abar(t - 1), self.one_minus_abar(t - 1))
         after = [bernoulli_entropy(*self._mix(np.asarray(bit), 1.0 - rate, rate)) for bit in (1.0, 0.0)]
         return np.asarray((before[0] * after[0] + before[1] * after[1]).sum(-1))
@@ -245,10 +262,10 @@ class BinomialDiffusion(Schedule):
         The sum over both states of every bit of q(x^t | x^0) H(posterior), in which nothing cancels.
         """
         x0 = self.check_data("x0", x0)
-        if _doors.one_time("t", t, 1, self.T) == 1:
+        if validation.one_time("t", t, 1, self.T) == 1:
             return np.zeros(x0.shape[:-1])
         marginal = self.marginal(x0, t)
-        given = [self._posterior(x0, np.full_like(x0, bit), np.asarray(t)) for bit in (1.0, 0.0)]
+        given = [self.q_posterior(x0, np.full_like(x0, bit), np.asarray(t)) for bit in (1.0, 0.0)]
         entropies = [bernoulli_entropy(law.prob1, law.prob0) for law in given]
         return np.asarray((marginal.prob1 * entropies[0] + marginal.prob0 * entropies[1]).sum(-1))
 
@@ -268,8 +285,9 @@ class BinomialDiffusion(Schedule):
         """The pair of the law that keeps x with probability `kept` and else draws from pi; kept + erased = 1."""
         return x * kept + self.pi1 * erased, (1.0 - x) * kept + self.pi0 * erased
 
-    def _posterior(self, x0: Array, xt: Array, t: IntArray) -> Bernoulli:
+    def q_posterior(self, x0: Array, xt: Array, t: IntArray | int) -> Bernoulli:
         """Bayes' rule on q(x^t | x^{t-1}) for x^{t-1} = 1, 0 and the pair q(x^{t-1} | x^0)."""
+        t = np.asarray(t)
         rate = self.beta[t - 1][..., None]
         before1, before0 = self._mix(x0, _SCALE * self.abar(t - 1)[..., None], _SCALE * self.one_minus_abar(t - 1)[..., None])
         pi_xt = _SCALE * np.where(xt == 1, self.pi1, self.pi0)

@@ -23,8 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
 from dpm_ref.information import (
     bernoulli_entropy,
     bernoulli_entropy_grad,
@@ -37,7 +36,8 @@ from dpm_ref.information import (
     gaussian_kl_grad,
     to_bits,
 )
-from dpm_ref.laws import Diffusion, Edge, ReverseKernel, law_over
+from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, law_over
+from dpm_ref.validation import Array
 
 __all__ = ["LowerBound", "lower_bound", "fixed_terms", "null_log_likelihood", "Preconditions", "preconditions",
            "ReverseEntropyBounds", "reverse_entropy_bounds", "to_bits",
@@ -134,7 +134,7 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
     (2, 1000) (1000,)
     """
     x0 = diffusion.check_data("x0", x0)
-    n_samples, rng = _doors.count("n_samples", n_samples, 1), _doors.generator(rng)
+    n_samples, rng = validation.count("n_samples", n_samples, 1), validation.generator(rng)
     T = diffusion.T
     kl_sums = [_Sum(x0.shape[:-1]) for _ in range(2, T + 1)]
     totals = []  # of each draw: what depends on x^1..T

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
+from dpm_ref import validation
 from dpm_ref.reverse import ReverseModel
 from dpm_ref.training import TrainingState, check_state
 
@@ -50,7 +50,7 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
     check_state(model, state)
     arrays: dict[str, Any] = {f"{prefix}.{name}": view for prefix in ("params", "mean", "square")
                               for name, view in model.network.unpack(getattr(state, prefix)).items()}
-    generator = "" if rng is None else json.dumps(_doors.generator(rng).bit_generator.state, default=np.ndarray.tolist)
+    generator = "" if rng is None else json.dumps(validation.generator(rng).bit_generator.state, default=np.ndarray.tolist)
     arrays |= _tables(model) | {"format": np.array(_FORMAT), "step": np.array(state.step), "rng": np.array(generator)}
     target = Path(path)
     temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
@@ -108,12 +108,12 @@ def load(path: str | os.PathLike[str], model: ReverseModel) -> tuple[TrainingSta
         if arrays[name].shape != shape or arrays[name].dtype != dtype or dtype not in (np.float32, np.float64):
             raise ValueError(f"{path}: {name} must be {shape} in one dtype, float32 or float64, got "
                              f"{arrays[name].dtype} {arrays[name].shape}")
-        _doors.finite(f"{path}: {name}", arrays[name])
+        validation.finite(f"{path}: {name}", arrays[name])
         if name.startswith("square") and (arrays[name] < 0).any():
             raise ValueError(f"{path}: {name} must not be negative, got {arrays[name].min()}")
     params, mean, square = (np.concatenate([arrays[f"{prefix}.{name}"].ravel() for name in model.network.shapes])
                             for prefix in ("params", "mean", "square"))
-    step = _doors.count(f"{path}: step", arrays["step"][()], 0)
+    step = validation.count(f"{path}: step", arrays["step"][()], 0)
     return TrainingState(params, mean, square, step), _generator(path, str(arrays["rng"]))
 
 

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
+from dpm_ref.validation import Array
 
 __all__ = ["SpreadAtoms", "swiss_roll", "swiss_roll_atoms", "swiss_roll_entropy", "heartbeat", "heartbeat_atoms", "heartbeat_entropy"]
 
@@ -62,7 +62,7 @@ def swiss_roll(n: int, *, noise: float, rng: np.random.Generator) -> Array:
     >>> swiss_roll(5, noise=0.1, rng=np.random.default_rng(0)).shape
     (5, 2)
     """
-    n, noise, rng = _doors.count("n", n, 1), _doors.positive_number("noise", noise, zero_allowed=True), _doors.generator(rng)
+    n, noise, rng = validation.count("n", n, 1), validation.positive_number("noise", noise, zero_allowed=True), validation.generator(rng)
     angle = _FIRST + (_LAST - _FIRST) * rng.random(n)
     return np.asarray((_spiral(angle) + noise * rng.standard_normal((n, 2)) - _MEAN) / _scale(noise))
 
@@ -94,7 +94,7 @@ def swiss_roll_atoms(m: int, *, noise: float) -> SpreadAtoms:
     >>> swiss_roll_atoms(1000, noise=0.1).atoms.shape
     (1000, 2)
     """
-    m, noise = _doors.count("m", m, 1), _doors.positive_number("noise", noise)
+    m, noise = validation.count("m", m, 1), validation.positive_number("noise", noise)
     angle = _FIRST + (_LAST - _FIRST) * (np.arange(m) + 0.5) / m
     return SpreadAtoms((_spiral(angle) - _MEAN) / _scale(noise), (noise / _scale(noise)) ** 2)
 
@@ -126,7 +126,7 @@ def swiss_roll_entropy(noise: float) -> float:
     >>> print("%.6f" % swiss_roll_entropy(0.1))
     -0.262995
     """
-    noise = _doors.positive_number("noise", noise)
+    noise = validation.positive_number("noise", noise)
     if not 0.001 <= noise <= 10.0:
         raise ValueError(f"noise must lie in [0.001, 10], got {noise}")
     z, z_weight = np.polynomial.hermite_e.hermegauss(24)
@@ -167,7 +167,7 @@ def heartbeat(n: int, *, rng: np.random.Generator, length: int = 20, period: int
     4
     """
     atoms = heartbeat_atoms(length, period)
-    return atoms[_doors.generator(rng).integers(len(atoms), size=_doors.count("n", n, 1))]
+    return atoms[validation.generator(rng).integers(len(atoms), size=validation.count("n", n, 1))]
 
 
 def heartbeat_atoms(length: int = 20, period: int = 5) -> Array:
@@ -177,7 +177,7 @@ def heartbeat_atoms(length: int = 20, period: int = 5) -> Array:
     array([[1., 0., 1., 0.],
            [0., 1., 0., 1.]])
     """
-    length, period = _doors.count("length", length, 1), _doors.count("period", period, 1)
+    length, period = validation.count("length", length, 1), validation.count("period", period, 1)
     if period > length:
         raise ValueError(f"period must lie in 1..length = {length}, got {period}")
     return np.asarray(np.arange(length) % period == np.arange(period)[:, None], dtype=np.float64)

@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
 from dpm_ref.information import (
     GaussianKLGrad,
     gaussian_entropy,
@@ -27,8 +26,9 @@ from dpm_ref.information import (
     gaussian_kl,
     gaussian_kl_grad,
 )
-from dpm_ref.laws import Condition, total
+from dpm_ref.protocols import Condition, total
 from dpm_ref.schedules import Schedule
+from dpm_ref.validation import Array, IntArray
 
 __all__ = ["Gaussian", "GaussianDiffusion", "GaussianSampleGrad", "GaussianLogProbGrad"]
 
@@ -77,9 +77,17 @@ class Gaussian:
     """
 
     def __init__(self, mean: npt.ArrayLike, var: npt.ArrayLike) -> None:
-        self._var = _doors.positive("var", var)  # as given: one number's root or logarithm is taken once
-        self.mean, self.var = _doors.broadcast(mean=_doors.finite("mean", mean), var=self._var)
-        _doors.vectors("mean and var together", self.mean)
+        self._var = validation.positive("var", var)  # as given: one number's root or logarithm is taken once
+        self.mean, self.var = validation.broadcast(mean=validation.finite("mean", mean), var=self._var)
+        validation.vectors("mean and var together", self.mean)
+
+    @classmethod
+    def unchecked(cls, mean: Array, var: Array) -> "Gaussian":
+        """The law of float64 arrays that are known to be valid and belong to nobody else; shapes broadcast to (..., d)."""
+        law = object.__new__(cls)
+        law._var = np.asarray(var)
+        law.mean, law.var = np.broadcast_arrays(mean, law._var)
+        return law
 
     @classmethod
     def like(cls, other: Any) -> "Gaussian":
@@ -99,7 +107,7 @@ class Gaussian:
     @staticmethod
     def noise(shape: tuple[int, ...], *, rng: np.random.Generator) -> Array:
         """Standard normal numbers of the given shape, the noise that `at` takes; dimensionless. Section 2.1."""
-        return _doors.generator(rng).standard_normal(shape)
+        return validation.generator(rng).standard_normal(shape)
 
     def at(self, noise: npt.ArrayLike) -> Array:
         """The sample that standard normal noise stands for: mean + sqrt(var) noise, shape (..., d), the mean's unit. Section 2.4.1."""
@@ -119,8 +127,12 @@ class Gaussian:
 
         Accurate to 8 eps times the sum of the terms' absolute values. Table App.1.
         """
+        return self.log_p(self._over("x", x))
+
+    def log_p(self, x: Array) -> Array:
+        """`log_prob` of states known to be valid."""
         with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
-            difference = self._over("x", x) - self.mean
+            difference = x - self.mean
             return -0.5 * total(_LOG_2PI + np.log(self._var) + difference / self._var * difference)
 
     def log_prob_grad(self, x: npt.ArrayLike) -> GaussianLogProbGrad:
@@ -158,11 +170,11 @@ class Gaussian:
 
     def _parameters(self, other: Any) -> tuple[Array, Array]:
         law = Gaussian.like(other)
-        return _doors.components("other", law.mean, self.shape[-1]), law.var
+        return validation.components("other", law.mean, self.shape[-1]), law.var
 
     def _over(self, name: str, x: npt.ArrayLike) -> Array:
-        array = _doors.components(name, _doors.finite(name, x), self.shape[-1])
-        return _doors.broadcast(**{name: array, "mean": self.mean})[0]
+        array = validation.components(name, validation.finite(name, x), self.shape[-1])
+        return validation.broadcast(**{name: array, "mean": self.mean})[0]
 
 
 class GaussianDiffusion(Schedule):
@@ -192,23 +204,30 @@ class GaussianDiffusion(Schedule):
 
     def check_data(self, name: str, x: npt.ArrayLike) -> Array:
         """Data vectors (..., d), dimensionless: finite, at least one; ValueError otherwise. Section 2.1."""
-        return _doors.data(name, _doors.finite(name, x))
+        return validation.data(name, validation.finite(name, x))
 
     def prior(self, d: int) -> Gaussian:
         """pi(x^T) = N(0, I) for vectors of d >= 1 components, shape (d,), dimensionless. Section 2.1."""
-        return Gaussian(np.zeros(_doors.count("d", d, 1)), 1.0)
+        return Gaussian(np.zeros(validation.count("d", d, 1)), 1.0)
 
     def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> Gaussian:
         """q(x^t | x^{t-1}), t in 1..T: a law over x_prev's shape (..., d), dimensionless; ValueError as for data. Table App.1."""
         x_prev = self.check_data("x_prev", x_prev)
-        rate = self.beta[_doors.times_over(t, 1, self.T, x_prev) - 1][..., None]
-        return Gaussian(np.sqrt(1.0 - rate) * x_prev, rate)
+        return self.q_kernel(x_prev, validation.times_over(t, 1, self.T, x_prev))
+
+    def q_kernel(self, x_prev: Array, t: IntArray | int) -> Gaussian:
+        """`kernel` of states and times known to be valid."""
+        rate = self.beta[np.asarray(t) - 1][..., None]
+        return Gaussian.unchecked(np.sqrt(1.0 - rate) * x_prev, rate)
 
     def marginal(self, x0: npt.ArrayLike, t: npt.ArrayLike) -> Gaussian:
         """q(x^t | x^0), t in 1..T: a law over x0's shape (..., d), dimensionless; ValueError as for data. Table App.1."""
         x0 = self.check_data("x0", x0)
-        t = _doors.times_over(t, 1, self.T, x0)
-        return Gaussian(self.sqrt_abar(t)[..., None] * x0, self.one_minus_abar(t)[..., None])
+        return self.q_marginal(x0, validation.times_over(t, 1, self.T, x0))
+
+    def q_marginal(self, x0: Array, t: IntArray | int) -> Gaussian:
+        """`marginal` of data and times known to be valid."""
+        return Gaussian.unchecked(self.sqrt_abar(t)[..., None] * x0, self.one_minus_abar(t)[..., None])
 
     def posterior(self, x0: npt.ArrayLike, xt: npt.ArrayLike, t: npt.ArrayLike) -> Gaussian:
         """q(x^{t-1} | x^t, x^0), t in 2..T: a law over the broadcast shape (..., d), dimensionless.
@@ -216,10 +235,13 @@ class GaussianDiffusion(Schedule):
         ValueError at t = 1, where it is a point mass at x^0. Table App.1.
         """
         x0, xt = self.check_data("x0", x0), self.check_data("xt", xt)
-        x0, xt = _doors.broadcast(x0=x0, xt=_doors.components("xt", xt, x0.shape[-1]))
-        t = _doors.times_over(t, 2, self.T, x0)
+        x0, xt = validation.broadcast(x0=x0, xt=validation.components("xt", xt, x0.shape[-1]))
+        return self.q_posterior(x0, xt, validation.times_over(t, 2, self.T, x0))
+
+    def q_posterior(self, x0: Array, xt: Array, t: IntArray | int) -> Gaussian:
+        """`posterior` of data, states and times known to be valid."""
         of_x0, of_xt = self.posterior_coefficients(t)
-        return Gaussian(of_x0[..., None] * x0 + of_xt[..., None] * xt, self.posterior_var(t)[..., None])
+        return Gaussian.unchecked(of_x0[..., None] * x0 + of_xt[..., None] * xt, self.posterior_var(t)[..., None])
 
     def edge(self, x1: npt.ArrayLike) -> Gaussian:
         """p(x^0 | x^1) = T_pi(x^0 | x^1; beta_1): a law over x1's shape (..., d), dimensionless; ValueError as for data. App. B.2."""
@@ -228,13 +250,13 @@ class GaussianDiffusion(Schedule):
     def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
         """H_q(X^t | X^{t-1}) given x^0 (..., d), t in 1..T: shape (...), nats. Equation (24)."""
         x0 = self.check_data("x0", x0)
-        rate = self.beta[_doors.one_time("t", t, 1, self.T) - 1]
+        rate = self.beta[validation.one_time("t", t, 1, self.T) - 1]
         return np.full(x0.shape[:-1], x0.shape[-1] * gaussian_entropy(rate))
 
     def posterior_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
         """H_q(X^{t-1} | X^t, x^0) for x^0 (..., d), t in 1..T: shape (...), nats; -inf at t = 1. Equation (24)."""
         x0 = self.check_data("x0", x0)
-        if _doors.one_time("t", t, 1, self.T) == 1:
+        if validation.one_time("t", t, 1, self.T) == 1:
             return np.full(x0.shape[:-1], -np.inf)
         return np.full(x0.shape[:-1], x0.shape[-1] * gaussian_entropy(self.posterior_var(t)))
 

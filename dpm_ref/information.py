@@ -13,18 +13,20 @@ prob1 is given, the same holds for 1 - prob1.
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, equations (14) and (24), Table App.1.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import xlog1py, xlogy
+from scipy.special import expit, xlog1py, xlogy
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
+from dpm_ref.validation import Array
 
 __all__ = ["GaussianKLGrad", "BernoulliKLGrad", "gaussian_kl", "gaussian_kl_grad", "gaussian_entropy", "gaussian_entropy_grad",
            "gaussian_entropy_difference", "bernoulli_kl", "bernoulli_kl_grad", "bernoulli_entropy", "bernoulli_entropy_grad",
-           "probability_pair", "to_bits"]
+           "probability_pair", "to_bits", "logit", "log_sigmoid", "bernoulli_kl_from_logits",
+           "log_mean_exp"]
 
 LOG_2PIE = 2.8378770664093453  # log(2 pi e), correctly rounded
 _TINY = np.finfo(np.float64).tiny
@@ -69,7 +71,7 @@ def to_bits(nats: npt.ArrayLike) -> Array:
     >>> print(f"{to_bits(1.0):.6f}")
     1.442695
     """
-    return np.asarray(_doors.real("nats", nats) / np.log(2.0))
+    return np.asarray(validation.real("nats", nats) / np.log(2.0))
 
 
 def gaussian_kl(mean_q: npt.ArrayLike, var_q: npt.ArrayLike, mean_p: npt.ArrayLike, var_p: npt.ArrayLike) -> Array:
@@ -165,7 +167,7 @@ def gaussian_entropy(var: npt.ArrayLike) -> Array:
     >>> print(f"{gaussian_entropy(1.0):.6f}")
     1.418939
     """
-    return np.asarray(0.5 * (LOG_2PIE + np.log(_doors.positive("var", var))))
+    return np.asarray(0.5 * (LOG_2PIE + np.log(validation.positive("var", var))))
 
 
 def gaussian_entropy_grad(var: npt.ArrayLike) -> Array:
@@ -191,7 +193,7 @@ def gaussian_entropy_grad(var: npt.ArrayLike) -> Array:
     >>> print(f"{gaussian_entropy_grad(2.0):.6f}")
     0.250000
     """
-    return np.asarray(0.5 / _doors.positive("var", var))
+    return np.asarray(0.5 / validation.positive("var", var))
 
 
 def gaussian_entropy_difference(var_a: npt.ArrayLike, var_b: npt.ArrayLike) -> Array:
@@ -217,7 +219,7 @@ def gaussian_entropy_difference(var_a: npt.ArrayLike, var_b: npt.ArrayLike) -> A
     >>> print(f"{gaussian_entropy_difference(2.0, 1.0):.6f}")
     0.346574
     """
-    a, b = _doors.broadcast(var_a=_doors.positive("var_a", var_a), var_b=_doors.positive("var_b", var_b))
+    a, b = validation.broadcast(var_a=validation.positive("var_a", var_a), var_b=validation.positive("var_b", var_b))
     return np.asarray(0.5 * _log_ratio(a, b, a - b))
 
 
@@ -247,12 +249,12 @@ def probability_pair(prob1: npt.ArrayLike, prob0: npt.ArrayLike | None = None, n
     >>> print("%.6f %.6f" % probability_pair(0.25))
     0.250000 0.750000
     """
-    p1 = _doors.probability(f"{name}1", prob1)
+    p1 = validation.probability(f"{name}1", prob1)
     if prob0 is None:
         return p1, np.asarray(1.0 - p1)
-    p1, p0 = _doors.broadcast(**{f"{name}1": p1, f"{name}0": _doors.probability(f"{name}0", prob0)})
+    p1, p0 = validation.broadcast(**{f"{name}1": p1, f"{name}0": validation.probability(f"{name}0", prob0)})
     off = np.abs(p1 + p0 - 1.0)
-    if (off > 4 * max(_doors.rounding(prob1), _doors.rounding(prob0))).any():
+    if (off > 4 * max(validation.rounding(prob1), validation.rounding(prob0))).any():
         raise ValueError(f"{name}1 + {name}0 must be 1 within rounding, got a pair off by {off.max():.3g}")
     first = p1 <= p0
     return np.where(first, p1, 1.0 - p0), np.where(first, 1.0 - p1, p0)
@@ -390,14 +392,14 @@ def bernoulli_entropy_grad(p1: npt.ArrayLike, p0: npt.ArrayLike | None = None) -
 
 
 def _gaussian_pair(mean_q: npt.ArrayLike, var_q: npt.ArrayLike, mean_p: npt.ArrayLike, var_p: npt.ArrayLike) -> list[Array]:
-    return _doors.broadcast(mean_q=_doors.finite("mean_q", mean_q), var_q=_doors.positive("var_q", var_q),
-                            mean_p=_doors.finite("mean_p", mean_p), var_p=_doors.positive("var_p", var_p))
+    return validation.broadcast(mean_q=validation.finite("mean_q", mean_q), var_q=validation.positive("var_q", var_q),
+                            mean_p=validation.finite("mean_p", mean_p), var_p=validation.positive("var_p", var_p))
 
 
 def _bernoulli_pairs(q1: npt.ArrayLike, p1: npt.ArrayLike, q0: npt.ArrayLike | None, p0: npt.ArrayLike | None) -> list[Array]:
     a1, a0 = probability_pair(q1, q0, "q")
     b1, b0 = probability_pair(p1, p0, "p")
-    return _doors.broadcast(q1=a1, q0=a0, p1=b1, p0=b0)
+    return validation.broadcast(q1=a1, q0=a0, p1=b1, p0=b0)
 
 
 def _difference(b1: Array, b0: Array, a1: Array, a0: Array) -> Array:
@@ -443,3 +445,157 @@ def _weighted_psi(a: Array, b: Array, difference: Array) -> Array:
         near = (x > -0.5) & (x < 2.0)
         far = np.where(a > 0, difference - a * _log_ratio(b, a, difference), b)
         return np.where(near, a * _psi_near(np.where(near, x, 0.0)), far)
+
+
+def logit(p1: npt.ArrayLike, p0: npt.ArrayLike | None = None) -> Array:
+    """log(p1 / p0), the logit of a bit's probability, elementwise.
+
+    Parameters
+    ----------
+    p1 : array_like, (...), P(x = 1)
+    p0 : array_like, optional
+        P(x = 0), to be given where 1 - p1 would lose digits.
+
+    Returns
+    -------
+    ndarray, (...), nats, accurate to 4 ulp; -inf at p1 = 0 and +inf at p1 = 1
+
+    Raises
+    ------
+    ValueError
+        If a probability lies outside [0, 1] or a pair does not sum to 1.
+
+    Notes
+    -----
+    The inverse of Table App.1's sigmoid, and minus the derivative of the entropy by p1.
+
+    >>> print("%.6f" % logit(0.75))
+    1.098612
+    """
+    return np.asarray(0.0 - bernoulli_entropy_grad(p1, p0))
+
+
+def log_sigmoid(a: npt.ArrayLike) -> Array:
+    """log sigmoid(a) = min(a, 0) - log(1 + exp(-|a|)), elementwise.
+
+    Parameters
+    ----------
+    a : array_like, (...), logits
+
+    Returns
+    -------
+    ndarray, (...), nats, accurate to 4 ulp
+
+    Raises
+    ------
+    ValueError
+        If a logit is not finite.
+
+    Notes
+    -----
+    The log probability of a bit under Table App.1's sigmoid readout.
+
+    >>> print("%.6f" % log_sigmoid(0.0))
+    -0.693147
+    """
+    a = validation.finite("a", a)
+    return np.asarray(np.minimum(a, 0.0) - np.log1p(np.exp(-np.abs(a))))
+
+
+def bernoulli_kl_from_logits(a_q: npt.ArrayLike, a_p: npt.ArrayLike) -> Array:
+    """KL( B(sigmoid(a_q)) || B(sigmoid(a_p)) ), elementwise.
+
+    With q1, q0 = sigmoid(+-a_q) and so for p, within a distance of 1 the form q1 psi((p1 - q1) / q1) + q0 psi((p0 - q0) / q0)
+    of `bounds.bernoulli_kl`, in which p1 - q1 = q1 p0 (exp(a_p - a_q) - 1); beyond, q1 log(q1/p1) + q0 log(q0/p0).
+
+    Parameters
+    ----------
+    a_q, a_p : array_like, shapes that broadcast to (...)
+        Logits of either law.
+
+    Returns
+    -------
+    ndarray, (...), nats, accurate to 16 ulp, never negative, 0 if and only if the logits are equal (short of underflow)
+
+    Raises
+    ------
+    ValueError
+        If a logit is not finite, or shapes do not broadcast.
+
+    Notes
+    -----
+    A term of equation (14), binomial column.
+
+    >>> print("%.6f" % bernoulli_kl_from_logits(0.0, -1.0986122886681098))
+    0.143841
+    """
+    a, b = validation.broadcast(a_q=validation.finite("a_q", a_q), a_p=validation.finite("a_p", a_p))
+    q1, q0, p1, p0 = expit(a), expit(-a), expit(b), expit(-b)
+    with np.errstate(over="ignore", invalid="ignore"):  # where the logits are far apart, the other form is taken
+        difference = np.where(b <= a, q1 * p0 * np.expm1(b - a), -p1 * q0 * np.expm1(a - b))
+        far = q1 * _log_sigmoid_difference(a, b) + q0 * _log_sigmoid_difference(-a, -b)
+        near = np.abs(a - b) <= 1.0
+    return np.where(near, _weighted_psi(q1, p1, difference) + _weighted_psi(q0, p0, -difference), far)
+
+
+def log_mean_exp(values: npt.ArrayLike, axis: int = -1) -> Array:
+    """log of the mean of exp(values) along an axis.
+
+    Parameters
+    ----------
+    values : array_like, shape (..., n, ...), nats
+        Logarithms of weights; -inf stands for a weight of 0.
+    axis : int
+
+    Returns
+    -------
+    ndarray, shape of values without the axis, nats
+        Accurate to 2 eps max(|max|, |result|), max the largest value; -inf where all weights are 0.
+
+    Raises
+    ------
+    ValueError
+        If a value is nan or +inf, the axis does not exist or is empty.
+
+    Notes
+    -----
+    The estimate of log p(x^0), equation (9). With y the mean of exp(l - max) - 1 it is max + log(1 + y) as long as y > -1/2, so that
+    nearly equal weights keep their digits, and max + log mean exp(l - max) beyond.
+
+    >>> print("%.6f" % log_mean_exp([0.0, 1.0986122886681098]))
+    0.693147
+    """
+    array = validation.below_infinity("values", values)
+    if not -array.ndim <= axis < array.ndim or array.shape[axis] == 0:
+        raise ValueError(f"axis must be one of values' {array.ndim} axes, of length >= 1, got {axis} for shape {array.shape}")
+    peak = array.max(axis, keepdims=True)
+    peak = np.where(np.isfinite(peak), peak, 0.0)
+    below, lost = _exact_difference(array, peak)
+    with np.errstate(divide="ignore"):
+        close, missed = _exact_mean(axis, np.expm1(below), lost)
+        near = np.log1p(np.maximum(close, -0.5)) + missed / (1.0 + np.maximum(close, -0.5))
+        tail = np.where(close > -0.5, near, np.log(_exact_mean(axis, np.exp(below))[0]))
+    return np.asarray(np.squeeze(peak, axis) + tail)
+
+
+def _exact_difference(a: Array, b: Array) -> tuple[Array, Array]:
+    """a - b, and what rounding took from it (0 where a is -inf)."""
+    result = a - b
+    with np.errstate(invalid="ignore"):
+        back = result - a
+        lost = (a - (result - back)) - (b + back)
+    return result, np.where(np.isfinite(result), lost, 0.0)
+
+
+def _exact_mean(axis: int, values: Array, *corrections: Array) -> tuple[Array, Array]:
+    """The mean along an axis, as the nearest float and what that misses."""
+    terms = [values, *corrections]
+    n = values.shape[axis]
+    mean = np.apply_along_axis(math.fsum, axis, np.concatenate(terms, axis)) / n
+    again = np.broadcast_to(np.expand_dims(-mean, axis), values.shape)
+    return np.asarray(mean), np.asarray(np.apply_along_axis(math.fsum, axis, np.concatenate([*terms, again], axis)) / n)
+
+
+def _log_sigmoid_difference(a: Array, b: Array) -> Array:
+    """log sigmoid(a) - log sigmoid(b), the large parts subtracted first."""
+    return np.asarray((np.minimum(a, 0.0) - np.minimum(b, 0.0)) - (np.log1p(np.exp(-np.abs(a))) - np.log1p(np.exp(-np.abs(b)))))

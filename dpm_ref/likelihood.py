@@ -26,8 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
 from dpm_ref._pieces import blocks, in_order, pieces
 from dpm_ref._weights import (
     WeightSums,
@@ -40,7 +39,8 @@ from dpm_ref._weights import (
     standard_error,
     tail_length,
 )
-from dpm_ref.laws import Diffusion, Edge, Law, ReverseKernel, law_over
+from dpm_ref.protocols import Diffusion, Edge, Law, ReverseKernel, law_over
+from dpm_ref.validation import Array
 
 __all__ = ["Likelihood", "Sandwich", "log_likelihood", "sandwich", "log_weights", "pareto_shape"]
 
@@ -172,7 +172,7 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
     >>> bool(abs(held.upper - held.lower).max() < 1e-12)
     True
     """
-    x0, own = _draw(diffusion, reverse, edge, _doors.count("n", n, 1), _doors.count("d", d, 1), _doors.generator(rng))
+    x0, own = _draw(diffusion, reverse, edge, validation.count("n", n, 1), validation.count("d", d, 1), validation.generator(rng))
     sums = list(_estimate(diffusion, reverse, edge, x0, n_samples, rng, executor))
     lower = np.array([log_mean(each) for each in sums])
     upper = np.array([log_mean(merge(each, fold(log_w))) for each, log_w in zip(sums, own[:, None], strict=True)])
@@ -267,7 +267,7 @@ def _forward(diffusion: Diffusion, x0: Array, streams: list[np.random.Generator]
 def _estimate(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, rows: Array, n_samples: int, rng: np.random.Generator,
               executor: Executor | None) -> Iterator[WeightSums]:
     """The sums of each row's weights, one after the other, merged in an order that does not depend on the executor."""
-    n_samples, rng = _doors.count("n_samples", n_samples, 1), _doors.generator(rng)
+    n_samples, rng = validation.count("n_samples", n_samples, 1), validation.generator(rng)
     if executor is not None and not isinstance(executor, Executor):
         raise ValueError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
     root = np.random.SeedSequence(rng.integers(2**63, size=4).tolist())

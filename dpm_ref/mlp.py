@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array, IntArray
+from dpm_ref import validation
+from dpm_ref.validation import Array, IntArray
 
 __all__ = ["MLP", "Tape", "time_polynomials"]
 
@@ -92,11 +92,11 @@ class MLP:
     def __init__(self, d_in: int, d_out: int, T: int, *, hidden: Sequence[int] = (64, 64, 64),
                  time_features: npt.ArrayLike | None = None, basis: npt.ArrayLike | None = None, input_gain: float = 1.0,
                  skip: bool = False) -> None:
-        self.d_in, self.d_out, self.T = _doors.count("d_in", d_in, 1), _doors.count("d_out", d_out, 1), _doors.count("T", T, 2)
-        widths = [_doors.count("hidden", width, 1) for width in hidden]
+        self.d_in, self.d_out, self.T = validation.count("d_in", d_in, 1), validation.count("d_out", d_out, 1), validation.count("T", T, 2)
+        widths = [validation.count("hidden", width, 1) for width in hidden]
         if not widths:
             raise ValueError("hidden must name at least one layer, got none")
-        self.input_gain = _doors.positive_number("input_gain", input_gain)
+        self.input_gain = validation.positive_number("input_gain", input_gain)
         if not isinstance(skip, bool):
             raise ValueError(f"skip must be True or False, got {skip!r}")
         self.skip = skip
@@ -113,7 +113,7 @@ class MLP:
         self._slices = [slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
 
     def _table(self, name: str, value: npt.ArrayLike) -> Array:
-        table = _doors.finite(name, value)
+        table = validation.finite(name, value)
         if table.ndim != 2 or table.shape[0] != self.T - 1:
             raise ValueError(f"{name} must have shape (T-1, .), one row for every t in 2..{self.T}, got {table.shape}")
         return table
@@ -137,7 +137,7 @@ class MLP:
         Weights are normal with variance 1 / fan_in (times the gain squared in the first layer), which keeps activations of
         order one. ValueError unless rng is a Generator. App. D.1.
         """
-        rng = _doors.generator(rng)
+        rng = validation.generator(rng)
         params = np.zeros(self.size)
         views = self.unpack(params)
         for k in range(1, self.depth + 1):
@@ -291,5 +291,5 @@ def time_polynomials(T: int, degree: int) -> Array:
     >>> time_polynomials(4, 1).ravel()
     array([-1.,  0.,  1.])
     """
-    time = np.linspace(-1.0, 1.0, _doors.count("T", T, 2) - 1)
-    return np.asarray(np.polynomial.legendre.legvander(time, _doors.count("degree", degree, 1))[:, 1:], dtype=np.float64)
+    time = np.linspace(-1.0, 1.0, validation.count("T", T, 2) - 1)
+    return np.asarray(np.polynomial.legendre.legvander(time, validation.count("degree", degree, 1))[:, 1:], dtype=np.float64)

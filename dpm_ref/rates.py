@@ -21,12 +21,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
 from dpm_ref.gaussian import GaussianDiffusion
 from dpm_ref.reverse import GaussianReverse
 from dpm_ref.schedules import Schedule
 from dpm_ref.training import TrainingState, adam_step, objective, train
+from dpm_ref.validation import Array
 
 __all__ = ["log_steps", "from_log_steps", "by_log_steps", "start", "learn"]
 
@@ -91,7 +91,7 @@ def from_log_steps(s: npt.ArrayLike, beta1: float) -> Array:
     >>> print(from_log_steps(log_steps([0.1, 0.2, 0.3]), 0.1).round(6))
     [0.1 0.2 0.3]
     """
-    beta1, s = _doors.fraction("beta1", beta1), _vector("s", s)
+    beta1, s = validation.fraction("beta1", beta1), _vector("s", s)
     return np.concatenate([[beta1], _rates(s, beta1)])
 
 
@@ -127,7 +127,7 @@ def by_log_steps(s: npt.ArrayLike, beta1: float, by_beta: npt.ArrayLike) -> Arra
     >>> print(by_log_steps([0.0, 0.0], 0.5, [1.0, 0.0]).round(6))
     [0.393224 0.      ]
     """
-    beta1, s, by_beta = _doors.fraction("beta1", beta1), _vector("s", s), _vector("by_beta", by_beta)
+    beta1, s, by_beta = validation.fraction("beta1", beta1), _vector("s", s), _vector("by_beta", by_beta)
     if by_beta.shape != s.shape:
         raise ValueError(f"by_beta must have the shape of s, {s.shape}, got {by_beta.shape}")
     step, log_snr = np.exp(s), _log_snr(s, beta1)
@@ -204,11 +204,11 @@ def learn(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState, rates
     -----
     Section 2.4.1: for frozen noise K is a smooth function of beta. Each step of the rates draws its own noise.
     """
-    data = _doors.components("x0", model.diffusion.check_data("x0", x0), model.d)
+    data = validation.components("x0", model.diffusion.check_data("x0", x0), model.d)
     if data.ndim != 2:
         raise ValueError(f"x0 must have shape (N, d), got {data.shape}")
-    steps, turn, every = _doors.count("steps", steps, 0), _doors.count("turn", turn, 1), _doors.count("every", every, 1)
-    batch, rate_batch, rng = _doors.count("batch", batch, 1), _doors.count("rate_batch", rate_batch, 1), _doors.generator(rng)
+    steps, turn, every = validation.count("steps", steps, 0), validation.count("turn", turn, 1), validation.count("every", every, 1)
+    batch, rate_batch, rng = validation.count("batch", batch, 1), validation.count("rate_batch", rate_batch, 1), validation.generator(rng)
     beta1, t = float(model.diffusion.beta[0]), np.arange(2, model.diffusion.T + 1)[:, None]
     if _vector("rates.params", rates.params).size != t.size:
         raise ValueError(f"rates.params must have shape ({t.size},), one for each of beta_2..T, got {rates.params.shape}")
@@ -246,7 +246,7 @@ def _rates(s: Array, beta1: float) -> Array:
 
 
 def _vector(name: str, value: npt.ArrayLike) -> Array:
-    array = _doors.finite(name, value)
+    array = validation.finite(name, value)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must have shape (T-1,), T >= 2, got shape {array.shape}")
     return array

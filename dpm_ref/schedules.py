@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
+from dpm_ref.validation import Array
 
 __all__ = ["Schedule", "constant", "linear", "cosine", "log_snr_linear", "constant_erasure"]
 
@@ -59,7 +59,7 @@ class Schedule:
     """
 
     def __init__(self, beta: npt.ArrayLike) -> None:
-        rates = np.array(_doors.real("beta", beta))
+        rates = np.array(validation.real("beta", beta))
         if rates.ndim != 1 or rates.size == 0:
             raise ValueError(f"beta must have shape (T,) with T >= 1, got shape {rates.shape}")
         for index, rate in enumerate(rates):
@@ -106,7 +106,7 @@ class Schedule:
         return self._at("coefficient_x0", t, first=2), self._at("coefficient_xt", t, first=2)
 
     def _at(self, table: str, t: npt.ArrayLike, first: int = 1) -> Array:
-        times = _doors.times("t", t, first, self.T)
+        times = validation.times("t", t, first, self.T)
         return np.asarray((self._marginal_tables if first == 1 else self._posterior_tables)[table][times - first])
 
     @cached_property
@@ -183,7 +183,7 @@ def constant(T: int, beta: float) -> Array:
     >>> constant(2, 0.25)
     array([0.25, 0.25])
     """
-    return np.full(_doors.count("T", T, 1), _doors.fraction("beta", beta))
+    return np.full(validation.count("T", T, 1), validation.fraction("beta", beta))
 
 
 def linear(T: int, *, first: float, last: float) -> Array:
@@ -211,7 +211,7 @@ def linear(T: int, *, first: float, last: float) -> Array:
     >>> linear(3, first=0.25, last=0.75)
     array([0.25, 0.5 , 0.75])
     """
-    return np.linspace(_doors.fraction("first", first), _doors.fraction("last", last), _doors.count("T", T, 1))
+    return np.linspace(validation.fraction("first", first), validation.fraction("last", last), validation.count("T", T, 1))
 
 
 def cosine(T: int, *, offset: float = 0.008, largest: float = 0.999) -> Array:
@@ -241,7 +241,7 @@ def cosine(T: int, *, offset: float = 0.008, largest: float = 0.999) -> Array:
     >>> print("%.6f" % cosine(40)[0])
     0.002487
     """
-    T, offset, largest = _doors.count("T", T, 1), _doors.fraction("offset", offset), _doors.fraction("largest", largest)
+    T, offset, largest = validation.count("T", T, 1), validation.fraction("offset", offset), validation.fraction("largest", largest)
     angle = 0.5 * np.pi * (np.arange(T + 1) / T + offset) / (1.0 + offset)
     # 1 - cos^2 b / cos^2 a = sin(b - a) sin(b + a) / cos^2 a, where the left side cancels
     rates = np.sin(angle[1:] - angle[:-1]) * np.sin(angle[1:] + angle[:-1]) / np.cos(angle[:-1]) ** 2
@@ -276,7 +276,7 @@ def log_snr_linear(T: int, *, beta1: float, abar_T: float) -> Array:
     >>> print("%.6f" % log_snr_linear(40, beta1=1e-5, abar_T=1e-3)[-1])
     0.376057
     """
-    T, beta1, abar_T = _doors.count("T", T, 2), _doors.fraction("beta1", beta1), _doors.fraction("abar_T", abar_T)
+    T, beta1, abar_T = validation.count("T", T, 2), validation.fraction("beta1", beta1), validation.fraction("abar_T", abar_T)
     if abar_T >= 1.0 - beta1:
         raise ValueError(f"abar_T must lie in (0, 1 - beta1), got abar_T {abar_T} with beta1 {beta1}")
     log_snr = np.linspace(np.log1p(-beta1) - np.log(beta1), np.log(abar_T) - np.log1p(-abar_T), T)
@@ -307,4 +307,4 @@ def constant_erasure(T: int) -> Array:
     >>> constant_erasure(4)[1:]
     array([0.33333333, 0.5       , 1.        ])
     """
-    return 1.0 / np.arange(_doors.count("T", T, 1), 0, -1)
+    return 1.0 / np.arange(validation.count("T", T, 1), 0, -1)

@@ -20,11 +20,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import IntArray
+from dpm_ref import validation
 from dpm_ref.bounds import fixed_terms
 from dpm_ref.mlp import Tape, Values, stack
 from dpm_ref.reverse import Draw, ReverseModel
+from dpm_ref.validation import IntArray
 
 __all__ = ["Objective", "TrainingState", "objective", "start", "train", "cosine_decay", "adam_step", "check_state"]
 
@@ -82,10 +82,10 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     """
     vector = model.network.check(params)
     frozen = model.check_noise(noise)
-    data = _doors.components("x0", model.diffusion.check_data("x0", x0), model.d)
-    if _doors.broadcast(x0=data, noise=frozen)[0].shape != frozen.shape:
+    data = validation.components("x0", model.diffusion.check_data("x0", x0), model.d)
+    if validation.broadcast(x0=data, noise=frozen)[0].shape != frozen.shape:
         raise ValueError(f"noise must hold a vector for every state, got noise {frozen.shape} for x0 {data.shape}")
-    times = _doors.times_over(t, 2, model.diffusion.T, frozen)
+    times = validation.times_over(t, 2, model.diffusion.T, frozen)
     noises, flat_times = stack(frozen, times)
     states = np.broadcast_to(data, frozen.shape).reshape(noises.shape)
     dtype = vector.real.dtype
@@ -160,7 +160,7 @@ def cosine_decay(peak: float, steps: int, *, warmup: int = 200) -> Callable[[int
     >>> print("%.6f %.6f" % (rate(9), rate(500)))
     0.001000 0.005000
     """
-    peak, steps, warmup = _doors.positive_number("peak", peak), _doors.count("steps", steps, 1), _doors.count("warmup", warmup, 1)
+    peak, steps, warmup = validation.positive_number("peak", peak), validation.count("steps", steps, 1), validation.count("warmup", warmup, 1)
 
     def rate(step: int) -> float:
         return peak * min(1.0, (step + 1) / warmup) * 0.5 * (1.0 + float(np.cos(np.pi * min(1.0, step / steps))))
@@ -212,12 +212,12 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *, rng: 
     Section 2.4, equations (13) and (14). Stopping after some steps, saving state and generator, and going on gives the same
     parameters, to the bit, as going on at once.
     """
-    data = _doors.components("x0", model.diffusion.check_data("x0", x0), model.d)
+    data = validation.components("x0", model.diffusion.check_data("x0", x0), model.d)
     if data.ndim != 2:
         raise ValueError(f"x0 must have shape (N, d), got {data.shape}")
-    rng, T = _doors.generator(rng), model.diffusion.T
-    steps, batch, every = _doors.count("steps", steps, 0), _doors.count("batch", batch, 1), _doors.count("every", every, 1)
-    n_times = T - 1 if n_times is None else _doors.count("n_times", n_times, 1)
+    rng, T = validation.generator(rng), model.diffusion.T
+    steps, batch, every = validation.count("steps", steps, 0), validation.count("batch", batch, 1), validation.count("every", every, 1)
+    n_times = T - 1 if n_times is None else validation.count("n_times", n_times, 1)
     if n_times > T - 1:
         raise ValueError(f"n_times must lie in 1..{T - 1}, got {n_times}")
     check_state(model, state)

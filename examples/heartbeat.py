@@ -23,7 +23,7 @@ from scipy import stats
 
 from dpm_ref import Bernoulli, BinomialDiffusion, bounds, data, exact, likelihood, plots, schedules, training
 from dpm_ref.bounds import to_bits
-from dpm_ref.laws import ReverseKernel
+from dpm_ref.protocols import ReverseKernel
 from dpm_ref.reverse import BinomialReverse, SigmoidReverse, sample_trajectory
 
 FIVE, PRIOR, PAPER_K = data.heartbeat_atoms(), 0.2, -2.414

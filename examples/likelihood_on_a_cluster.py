@@ -26,10 +26,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dpm_ref import GaussianDiffusion, bounds, data, schedules
-from dpm_ref._doors import Array
 from dpm_ref.bounds import to_bits
 from dpm_ref.exact import FiniteData
 from dpm_ref.likelihood import Likelihood, log_likelihood
+from dpm_ref.validation import Array
 
 T, NOISE, ATOMS = 40, 0.5, 300  # atoms no further apart than the noise is wide: the mixture is then the roll to ten digits
 GROUP = 6  # data vectors in one call

@@ -26,11 +26,11 @@ import common  # before NumPy
 import numpy as np
 
 from dpm_ref import BinomialDiffusion, GaussianDiffusion, bounds, data, exact, plots, posteriors, schedules, training
-from dpm_ref._doors import Array
 from dpm_ref.bounds import to_bits
 from dpm_ref.mlp import time_polynomials
 from dpm_ref.posteriors import Clamp, Factor, GaussianFactor, constant, noisy_bits, predicted, tempered
 from dpm_ref.reverse import BinomialReverse, GaussianReverse, ReverseModel
+from dpm_ref.validation import Array
 
 NOISE, BITS = 0.1, 20
 SEEN, OBSERVED, SPREAD = 0.4, (0.3, -0.35), 0.3

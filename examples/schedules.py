@@ -18,10 +18,10 @@ import common  # before NumPy
 import numpy as np
 
 from dpm_ref import GaussianDiffusion, bounds, data, exact, plots, rates, schedules, training
-from dpm_ref._doors import Array
 from dpm_ref.bounds import to_bits
 from dpm_ref.mlp import time_polynomials
 from dpm_ref.reverse import GaussianReverse
+from dpm_ref.validation import Array
 
 NOISE, BETA1, SPACING = 0.1, 1e-5, 1.3
 ATOMS, SPREAD = data.swiss_roll_atoms(int(np.ceil(134 / (SPACING * NOISE))), noise=NOISE)

@@ -23,11 +23,11 @@ import common
 import numpy as np
 
 from dpm_ref import GaussianDiffusion, bounds, plots, schedules
-from dpm_ref._doors import Array
 from dpm_ref.bounds import to_bits
 from dpm_ref.exact import GaussianData, LinearModel
 from dpm_ref.likelihood import log_weights, sandwich
 from dpm_ref.reverse import sample_trajectory
+from dpm_ref.validation import Array
 
 T, DATA_VARIANCE = 20, 0.25
 TOO_WIDE, DRIFT = 1.3, 0.05  # what is wrong with the reverse kernels: their variances, and a shift at every step

@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import mpmath_oracle
 import numpy as np
-import oracles
 from scipy.special import expit, logsumexp, rel_entr
 
-from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, logarithms, schedules
+from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, information, schedules
 
 ULP, TERMS = "ulp", "eps sum abs(terms)"
 
@@ -40,8 +40,8 @@ def row(function: str, promised: float, truth: list[Any], ours: Any, obvious: An
     def worst(got: Any) -> float:
         got = np.broadcast_to(got, np.shape(ours)).ravel()
         if scale is None:
-            return oracles.worst_ulp(got, truth)
-        return max(map(oracles.eps_error, got, truth, scale))
+            return mpmath_oracle.worst_ulp(got, truth)
+        return max(map(mpmath_oracle.eps_error, got, truth, scale))
     return Row(function, promised, ULP if scale is None else TERMS, worst(ours), worst(obvious))
 
 
@@ -113,19 +113,19 @@ def logarithm_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     q1, _, q0, _ = pairs(rng, n)
     with np.errstate(over="ignore", divide="ignore"):
         plain_sigmoid, plain_logit = np.log(1 / (1 + np.exp(-a))), np.log(q1 / (1 - q1))
-    yield row("logarithms.log_sigmoid", 4, [-oracles.mp.log1p(oracles.mp.exp(-oracles.exact(x))) for x in a], logarithms.log_sigmoid(a),
+    yield row("information.log_sigmoid", 4, [-mpmath_oracle.mp.log1p(mpmath_oracle.mp.exp(-mpmath_oracle.exact(x))) for x in a], information.log_sigmoid(a),
               plain_sigmoid)
-    yield row("logarithms.logit of pairs", 4, [law.log1 - law.log0 for law in map(oracles.bit, q1, q0)], logarithms.logit(q1, q0),
+    yield row("information.logit of pairs", 4, [law.log1 - law.log0 for law in map(mpmath_oracle.bit, q1, q0)], information.logit(q1, q0),
               plain_logit)
     plain = expit(a) * (a - b) - np.logaddexp(0, a) + np.logaddexp(0, b)
     few = slice(0, max(1, n // 10))  # the truth takes 900 digits
-    yield row("logarithms.bernoulli_kl_from_logits", 16, truth_of(oracles.bernoulli_kl_from_logits, a[few], b[few]),
-              logarithms.bernoulli_kl_from_logits(a, b)[few], plain[few])
+    yield row("information.bernoulli_kl_from_logits", 16, truth_of(mpmath_oracle.bernoulli_kl_from_logits, a[few], b[few]),
+              information.bernoulli_kl_from_logits(a, b)[few], plain[few])
     width, shift = 10.0 ** rng.uniform(-9, 2.5, (n, 1)), rng.choice([0.0, 1.0], (n, 1)) * rng.normal(0, 300, (n, 1))
     values = rng.normal(0, width, (n, 10)) + shift
-    truth = [oracles.mp.log(oracles.mp.fsum(oracles.mp.exp(oracles.exact(v)) for v in line) / 10) for line in values]
-    scale = [max(abs(oracles.exact(peak)), abs(result)) for peak, result in zip(values.max(1), truth, strict=True)]
-    yield row("logarithms.log_mean_exp", 2, truth, logarithms.log_mean_exp(values), logsumexp(values, 1) - np.log(10), scale)
+    truth = [mpmath_oracle.mp.log(mpmath_oracle.mp.fsum(mpmath_oracle.mp.exp(mpmath_oracle.exact(v)) for v in line) / 10) for line in values]
+    scale = [max(abs(mpmath_oracle.exact(peak)), abs(result)) for peak, result in zip(values.max(1), truth, strict=True)]
+    yield row("information.log_mean_exp", 2, truth, information.log_mean_exp(values), logsumexp(values, 1) - np.log(10), scale)
 
 
 def truth_of(function: Callable[..., Any], *columns: Any) -> list[Any]:
@@ -158,7 +158,7 @@ def schedule_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     gathered: dict[str, tuple[list[Any], list[Any], list[Any]]] = {name: ([], [], []) for name in SCHEDULE}
     for T in lengths:
         beta, per = random_beta(rng, T), -(-n // len(lengths))
-        schedule, tables = schedules.Schedule(beta), oracles.Tables(beta)
+        schedule, tables = schedules.Schedule(beta), mpmath_oracle.Tables(beta)
         t = np.arange(2, T + 1) if per >= T - 1 else np.sort(rng.choice(np.arange(2, T + 1), per, replace=False))
         x0, xt = schedule.posterior_coefficients(t)
         ours = {name: getattr(schedule, name)(t) for name in list(SCHEDULE)[:7]}
@@ -177,38 +177,38 @@ def schedule_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
 def information_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     """Entropies and divergences of one component."""
     nats = rng.normal(size=n) * log_uniform(rng, -300, 300, n)
-    yield row("bounds.to_bits", 2, truth_of(oracles.to_bits, nats), bounds.to_bits(nats), nats / np.log(2))
+    yield row("bounds.to_bits", 2, truth_of(mpmath_oracle.to_bits, nats), bounds.to_bits(nats), nats / np.log(2))
 
     mq, vq, mp, vp = variances(rng, n)
     plain = 0.5 * (np.log(vp / vq) + (vq + (mq - mp) ** 2) / vp - 1)
-    yield row("bounds.gaussian_kl", 8, truth_of(oracles.gaussian_kl, mq, vq, mp, vp), bounds.gaussian_kl(mq, vq, mp, vp), plain)
+    yield row("bounds.gaussian_kl", 8, truth_of(mpmath_oracle.gaussian_kl, mq, vq, mp, vp), bounds.gaussian_kl(mq, vq, mp, vp), plain)
 
     var = np.concatenate([log_uniform(rng, -12, 12, n - n // 4), (1 + rng.normal(size=n // 4) * 1e-3) / (2 * np.pi * np.e)])
-    truth = truth_of(oracles.gaussian_entropy, var)
-    either = [max(oracles.ulp(value) * 2**52, oracles.mp.mpf("0.5")) for value in truth]  # 4 ulp or 2 eps, whichever is larger
+    truth = truth_of(mpmath_oracle.gaussian_entropy, var)
+    either = [max(mpmath_oracle.ulp(value) * 2**52, mpmath_oracle.mp.mpf("0.5")) for value in truth]  # 4 ulp or 2 eps, whichever is larger
     found = row("bounds.gaussian_entropy", 4, truth, bounds.gaussian_entropy(var), 0.5 * np.log(2 * np.pi * np.e * var), either)
     yield found._replace(unit="ulp (near its zero: eps/2)")
 
     plain = 0.5 * np.log(2 * np.pi * np.e * vq) - 0.5 * np.log(2 * np.pi * np.e * vp)
-    yield row("bounds.gaussian_entropy_difference", 4, truth_of(oracles.gaussian_entropy_difference, vq, vp),
+    yield row("bounds.gaussian_entropy_difference", 4, truth_of(mpmath_oracle.gaussian_entropy_difference, vq, vp),
               bounds.gaussian_entropy_difference(vq, vp), plain)
 
     q1, p1, q0, p0 = pairs(rng, n)
     with np.errstate(divide="ignore", invalid="ignore"):
         plain = rel_entr(q1, p1) + rel_entr(q0, p0)
-        truth = [oracles.bernoulli_kl(oracles.bit(a, b), oracles.bit(c, d)) for a, b, c, d in zip(q1, q0, p1, p0, strict=True)]
+        truth = [mpmath_oracle.bernoulli_kl(mpmath_oracle.bit(a, b), mpmath_oracle.bit(c, d)) for a, b, c, d in zip(q1, q0, p1, p0, strict=True)]
         yield row("bounds.bernoulli_kl of pairs", 8, truth, bounds.bernoulli_kl(q1, p1, q0, p0), plain)
         plain = -p1 * np.log(p1) - (1 - p1) * np.log(1 - p1)
-        truth = [oracles.bernoulli_entropy(oracles.bit(*law)) for law in zip(p1, p0, strict=True)]
+        truth = [mpmath_oracle.bernoulli_entropy(mpmath_oracle.bit(*law)) for law in zip(p1, p0, strict=True)]
         yield row("bounds.bernoulli_entropy of pairs", 4, truth, bounds.bernoulli_entropy(p1, p0), plain)
 
         inside = (p1 < 1) & (q1 < 1)  # p alone says nothing of a complement below 1e-16
         q, p = q1[inside], p1[inside]
         plain = q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p))
-        truth = [oracles.bernoulli_kl(oracles.bit(a), oracles.bit(c)) for a, c in zip(q, p, strict=True)]
+        truth = [mpmath_oracle.bernoulli_kl(mpmath_oracle.bit(a), mpmath_oracle.bit(c)) for a, c in zip(q, p, strict=True)]
         yield row("bounds.bernoulli_kl of p alone", 8, truth, bounds.bernoulli_kl(q, p), plain)
         plain = -p * np.log(p) - (1 - p) * np.log(1 - p)
-        yield row("bounds.bernoulli_entropy of p alone", 4, [oracles.bernoulli_entropy(oracles.bit(c)) for c in p],
+        yield row("bounds.bernoulli_entropy of p alone", 4, [mpmath_oracle.bernoulli_entropy(mpmath_oracle.bit(c)) for c in p],
                   bounds.bernoulli_entropy(p), plain)
 
 
@@ -216,7 +216,7 @@ def gaussian_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     """The Gaussian column: single-step roots, means, log densities, sums over a vector."""
     beta = np.concatenate([log_uniform(rng, -17, -1e-17, n // 2), rng.uniform(1e-9, 1, n - n // 2)])
     root = GaussianDiffusion(beta).kernel([1.0], np.arange(1, n + 1)).mean[:, 0]
-    yield row("GaussianDiffusion.kernel: sqrt(1 - beta_t)", 1, [oracles.mp.sqrt(1 - oracles.exact(b)) for b in beta], root,
+    yield row("GaussianDiffusion.kernel: sqrt(1 - beta_t)", 1, [mpmath_oracle.mp.sqrt(1 - mpmath_oracle.exact(b)) for b in beta], root,
               np.sqrt(1 - beta))
 
     means: dict[str, tuple[list[Any], ...]] = {name: ([], [], [], []) for name in ("kernel", "marginal", "posterior", "edge")}
@@ -225,9 +225,9 @@ def gaussian_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
         T = int(rng.integers(2, 8))
         beta, t = random_beta(rng, T), int(rng.integers(2, T + 1))
         x0, xt = (rng.normal(size=d) * log_uniform(rng, -6, 6, d) for _ in range(2))
-        tables, diffusion, plain = oracles.Tables(beta), GaussianDiffusion(beta), obvious_schedule(beta, np.array([t]))
+        tables, diffusion, plain = mpmath_oracle.Tables(beta), GaussianDiffusion(beta), obvious_schedule(beta, np.array([t]))
         c0, c1 = tables.coefficient_x0(t), tables.coefficient_xt(t)
-        first, step = (oracles.mp.sqrt(1 - tables.beta[s]) for s in (1, t))
+        first, step = (mpmath_oracle.mp.sqrt(1 - tables.beta[s]) for s in (1, t))
         o0, o1 = (plain[f"posterior_coefficients of {x}"] for x in ("x0", "xt"))
         for name, a, b, law, other in (
             ("kernel", 0, step, diffusion.kernel(xt, t), np.sqrt(1 - beta[t - 1]) * xt),
@@ -236,7 +236,7 @@ def gaussian_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
             ("edge", 0, first, diffusion.edge(xt), np.sqrt(1 - beta[0]) * xt),
         ):
             truth, got, obvious, scale = means[name]
-            parts = [(a * oracles.exact(u), b * oracles.exact(v)) for u, v in zip(x0, xt, strict=True)]
+            parts = [(a * mpmath_oracle.exact(u), b * mpmath_oracle.exact(v)) for u, v in zip(x0, xt, strict=True)]
             truth += [u + v for u, v in parts]
             scale += [abs(u) + abs(v) for u, v in parts]
             got += law.mean.tolist()
@@ -245,21 +245,21 @@ def gaussian_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
         yield row(f"GaussianDiffusion.{name}: mean", 2, truth, np.array(got), np.array(obvious), scale)
 
     x, _, mean, var = variances(rng, n)
-    truth = truth_of(oracles.gaussian_log_prob, x, mean, var)
-    half_square = [(oracles.exact(a) - oracles.exact(b)) ** 2 / oracles.exact(v) / 2 for a, b, v in zip(x, mean, var, strict=True)]
-    constant = oracles.mp.log(2 * oracles.mp.pi) / 2
-    scale = [constant + abs(oracles.mp.log(oracles.exact(v))) / 2 + s for v, s in zip(var, half_square, strict=True)]
+    truth = truth_of(mpmath_oracle.gaussian_log_prob, x, mean, var)
+    half_square = [(mpmath_oracle.exact(a) - mpmath_oracle.exact(b)) ** 2 / mpmath_oracle.exact(v) / 2 for a, b, v in zip(x, mean, var, strict=True)]
+    constant = mpmath_oracle.mp.log(2 * mpmath_oracle.mp.pi) / 2
+    scale = [constant + abs(mpmath_oracle.mp.log(mpmath_oracle.exact(v))) / 2 + s for v, s in zip(var, half_square, strict=True)]
     ours = Gaussian(mean[:, None], var[:, None]).log_prob(x[:, None])
     yield row("Gaussian.log_prob", 8, truth, ours, -0.5 * np.log(2 * np.pi * var) - (x - mean) ** 2 / (2 * var), scale)
 
     x0 = rng.normal(size=(n // 10, 10)) * log_uniform(rng, -3, 3, (n // 10, 10))
-    terms = [[oracles.exact(v) ** 2 / 2 for v in point] for point in x0]
+    terms = [[mpmath_oracle.exact(v) ** 2 / 2 for v in point] for point in x0]
     yield row("bounds.null_log_likelihood, Gaussian", 8, [-sum(t) - 10 * constant for t in terms],
               bounds.null_log_likelihood(GaussianDiffusion([0.5]), x0), -(x0**2).sum(1) / 2 - 5 * np.log(2 * np.pi),
               [sum(t) + 10 * constant for t in terms])
 
     laws = [column.reshape(-1, 10) for column in variances(rng, n // 10 * 10)]
-    truth = [sum(truth_of(oracles.gaussian_kl, *point)) for point in zip(*laws, strict=True)]
+    truth = [sum(truth_of(mpmath_oracle.gaussian_kl, *point)) for point in zip(*laws, strict=True)]
     mq, vq, mp, vp = laws
     plain = 0.5 * (np.log(vp / vq) + (vq + (mq - mp) ** 2) / vp - 1).sum(1)
     yield row("Gaussian.kl of vectors", 8, truth, Gaussian(mq, vq).kl(Gaussian(mp, vp)), plain)
@@ -276,7 +276,7 @@ def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
         prior = np.choose(rng.integers(4, size=d), [log_uniform(rng, -300, -0.31, d), 1 - log_uniform(rng, -15.9, -0.31, d),
                                                     rng.uniform(1e-3, 0.999, d), np.full(d, 0.5)])
         x0, xt = rng.integers(2, size=d), rng.integers(2, size=d)
-        tables, diffusion = oracles.Tables(beta), BinomialDiffusion(beta, prior)
+        tables, diffusion = mpmath_oracle.Tables(beta), BinomialDiffusion(beta, prior)
         abar = np.concatenate([[1.0], np.cumprod(1 - beta)])
         kept = np.where(xt == 1, 1 - beta[t - 1], 0) + prior * beta[t - 1]
         forward = x0 * abar[t] + prior * (1 - abar[t])
@@ -287,13 +287,13 @@ def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
             posterior = joint1 / (joint1 + joint0)
         laws = {
             "kernel": (diffusion.kernel(xt, t),
-                       [oracles.binomial_kernel(int(x), tables.beta[t], p) for x, p in zip(xt, prior, strict=True)], kept),
+                       [mpmath_oracle.binomial_kernel(int(x), tables.beta[t], p) for x, p in zip(xt, prior, strict=True)], kept),
             "marginal": (diffusion.marginal(x0, t),
-                         [oracles.binomial_marginal(int(x), tables, t, p) for x, p in zip(x0, prior, strict=True)], forward),
+                         [mpmath_oracle.binomial_marginal(int(x), tables, t, p) for x, p in zip(x0, prior, strict=True)], forward),
             "posterior": (diffusion.posterior(x0, xt, t),
-                          [oracles.binomial_posterior(int(a), int(b), tables, t, p) for a, b, p in zip(x0, xt, prior, strict=True)],
+                          [mpmath_oracle.binomial_posterior(int(a), int(b), tables, t, p) for a, b, p in zip(x0, xt, prior, strict=True)],
                           posterior),
-            "edge": (diffusion.edge(xt), [oracles.binomial_kernel(int(x), tables.beta[1], p) for x, p in zip(xt, prior, strict=True)],
+            "edge": (diffusion.edge(xt), [mpmath_oracle.binomial_kernel(int(x), tables.beta[1], p) for x, p in zip(xt, prior, strict=True)],
                      np.where(xt == 1, 1 - beta[0], 0) + prior * beta[0]),
         }
         for name, (law, exact, plain) in laws.items():
@@ -302,7 +302,7 @@ def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
                 truth += [pair[column] for pair in exact]
                 ours += got.tolist()
                 obvious += other.tolist()
-        logs = [oracles.bit(p)[3 - int(x)] for x, p in zip(x0, prior, strict=True)]
+        logs = [mpmath_oracle.bit(p)[3 - int(x)] for x, p in zip(x0, prior, strict=True)]
         null[0].append(sum(logs))
         null[1].append(float(bounds.null_log_likelihood(diffusion, x0)))
         null[2].append(float((x0 * np.log(prior) + (1 - x0) * np.log(1 - prior)).sum()))
@@ -313,13 +313,13 @@ def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
 
     p1, _, p0, _ = pairs(rng, n)
     x = rng.integers(2, size=n)
-    logs = [oracles.bit(*law)[3 - int(v)] for v, law in zip(x, zip(p1, p0, strict=True), strict=True)]
+    logs = [mpmath_oracle.bit(*law)[3 - int(v)] for v, law in zip(x, zip(p1, p0, strict=True), strict=True)]
     with np.errstate(divide="ignore", invalid="ignore"):
         plain = np.where(x == 1, np.log(p1), np.log(1 - p1))
     yield row("Bernoulli.log_prob", 8, logs, Bernoulli(p1[:, None], p0[:, None]).log_prob(x[:, None]), plain, [-v for v in logs])
 
     q1, p1, q0, p0 = (column.reshape(-1, 10) for column in pairs(rng, n // 10 * 10))
-    truth = [sum(oracles.bernoulli_kl(oracles.bit(a, b), oracles.bit(c, e)) for a, b, c, e in zip(*point, strict=True))
+    truth = [sum(mpmath_oracle.bernoulli_kl(mpmath_oracle.bit(a, b), mpmath_oracle.bit(c, e)) for a, b, c, e in zip(*point, strict=True))
              for point in zip(q1, q0, p1, p0, strict=True)]
     yield row("Bernoulli.kl of vectors", 8, truth, Bernoulli(q1, q0).kl(Bernoulli(p1, p0)), (rel_entr(q1, p1) + rel_entr(q0, p0)).sum(1))
 
@@ -341,26 +341,26 @@ def entropy_bound_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
         T, d = int(rng.integers(2, 6)), 3
         t = int(rng.integers(2, T + 1))
         beta = random_beta(rng, T)
-        tables, abar = oracles.Tables(beta), np.concatenate([[1.0], np.cumprod(1 - beta)])
+        tables, abar = mpmath_oracle.Tables(beta), np.concatenate([[1.0], np.cumprod(1 - beta)])
         got = bounds.reverse_entropy_bounds(GaussianDiffusion(beta), rng.normal(size=(4, d)), t)
         with np.errstate(divide="ignore", invalid="ignore"):
             h = [0.5 * d * np.log(2 * np.pi * np.e * v) for v in (beta[t - 1], 1 - abar[t - 1], 1 - abar[t])]
             plain = h[0] + h[1] - h[2]
         for side, var, value, other in (("lower", tables.posterior_var(t), got.lower, plain), ("upper", tables.beta[t], got.upper, h[0])):
-            entropy = d * oracles.gaussian_entropy(var)
-            scale = d * (oracles.mp.log(2 * oracles.mp.pi * oracles.mp.e) + abs(oracles.mp.log(var))) / 2
+            entropy = d * mpmath_oracle.gaussian_entropy(var)
+            scale = d * (mpmath_oracle.mp.log(2 * mpmath_oracle.mp.pi * mpmath_oracle.mp.e) + abs(mpmath_oracle.mp.log(var))) / 2
             add(f"Gaussian: {side}", entropy, value, float(other), scale)
 
         prior = np.choose(rng.integers(2, size=d), [log_uniform(rng, -30, -0.31, d), 1 - log_uniform(rng, -15, -0.31, d)])
         x0 = rng.integers(2, size=(4, d))
         got = bounds.reverse_entropy_bounds(BinomialDiffusion(beta, prior), x0, t)
-        lower, upper = oracles.mp.mpf(0), oracles.mp.mpf(0)
+        lower, upper = mpmath_oracle.mp.mpf(0), mpmath_oracle.mp.mpf(0)
         for x, p in [(int(v), prior[i]) for point in x0 for i, v in enumerate(point)]:
-            steps = [oracles.bernoulli_entropy(oracles.bit(*pair_of(oracles.binomial_kernel(s, beta[t - 1], p)))) for s in (1, 0)]
-            before = oracles.binomial_marginal(x, tables, t - 1, p)
-            after = oracles.binomial_marginal(x, tables, t, p)
+            steps = [mpmath_oracle.bernoulli_entropy(mpmath_oracle.bit(*pair_of(mpmath_oracle.binomial_kernel(s, beta[t - 1], p)))) for s in (1, 0)]
+            before = mpmath_oracle.binomial_marginal(x, tables, t - 1, p)
+            after = mpmath_oracle.binomial_marginal(x, tables, t, p)
             upper += (before[0] * steps[0] + before[1] * steps[1]) / 4
-            given = [oracles.bernoulli_entropy(oracles.bit(*pair_of(oracles.binomial_posterior(x, y, tables, t, p)))) for y in (1, 0)]
+            given = [mpmath_oracle.bernoulli_entropy(mpmath_oracle.bit(*pair_of(mpmath_oracle.binomial_posterior(x, y, tables, t, p)))) for y in (1, 0)]
             lower += (after[0] * given[0] + after[1] * given[1]) / 4
         m = [x0 * a + prior * (1 - a) for a in abar]
         step = (m[t - 1] * naive(1 - beta[t - 1] * (1 - prior)) + (1 - m[t - 1]) * naive(prior * beta[t - 1])).sum(1).mean()
@@ -372,7 +372,7 @@ def entropy_bound_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
 
 
 def pair_of(law: tuple[Any, Any]) -> tuple[Any, Any]:
-    """A pair of mpf as `oracles.bit` reads it: its smaller member first decides."""
+    """A pair of mpf as `mpmath_oracle.bit` reads it: its smaller member first decides."""
     return law if law[0] <= law[1] else (1, law[1])
 
 
@@ -392,7 +392,7 @@ def bound_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
 
 def add_bounds(column: str, beta: np.ndarray, rng: np.random.Generator, n: int, gathered: tuple[list[Any], ...]) -> None:
     """K of n vectors of two components, in truth, by the package and by float64 sums of textbook terms."""
-    tables, T, states = oracles.Tables(beta), len(beta), {}
+    tables, T, states = mpmath_oracle.Tables(beta), len(beta), {}
     if column == "Gaussian":
         diffusion, prior = GaussianDiffusion(beta), None
         x0 = rng.normal(size=(n, 2))
@@ -411,7 +411,7 @@ def add_bounds(column: str, beta: np.ndarray, rng: np.random.Generator, n: int, 
     got = bounds.lower_bound(diffusion, reverse, x0, rng=rng).value
     abar = np.concatenate([[1.0], np.cumprod(1 - beta)])
     for i in range(n):
-        total, plain, scale = oracles.mp.mpf(0), 0.0, oracles.mp.mpf(0)
+        total, plain, scale = mpmath_oracle.mp.mpf(0), 0.0, mpmath_oracle.mp.mpf(0)
         for j in range(2):
             terms = gaussian_terms if column == "Gaussian" else binomial_terms
             own = {t: state[i, j] for t, state in states.items()}
@@ -423,18 +423,18 @@ def add_bounds(column: str, beta: np.ndarray, rng: np.random.Generator, n: int, 
             column_of.append(value)
 
 
-def gaussian_terms(x0: float, states: dict[int, float], tables: oracles.Tables, beta: np.ndarray, abar: np.ndarray, prior: None,
+def gaussian_terms(x0: float, states: dict[int, float], tables: mpmath_oracle.Tables, beta: np.ndarray, abar: np.ndarray, prior: None,
                    T: int) -> tuple[list[Any], list[float], Any]:
     """The terms of K for one component, exactly and as public code has them, and the condition of the divergences."""
-    x, extra = oracles.exact(x0), oracles.mp.mpf(0)
-    ends = [oracles.gaussian_kl(tables.sqrt_abar(t) * x, tables.one_minus_abar(t), 0, 1) for t in (1, T)]
-    exact = [oracles.gaussian_log_prob(x, 0, 1), ends[0], -ends[1]]
+    x, extra = mpmath_oracle.exact(x0), mpmath_oracle.mp.mpf(0)
+    ends = [mpmath_oracle.gaussian_kl(tables.sqrt_abar(t) * x, tables.one_minus_abar(t), 0, 1) for t in (1, T)]
+    exact = [mpmath_oracle.gaussian_log_prob(x, 0, 1), ends[0], -ends[1]]
     plain = [-0.5 * np.log(2 * np.pi) - x0**2 / 2]
     plain += [0.5 * s * (-np.log(1 - abar[t]) + abar[t] * x0**2 - abar[t]) for s, t in ((1, 1), (-1, T))]
     for t, y in states.items():
         mean_p, var_p = float(np.sqrt(1 - beta[t - 1]) * y), float(1.1 * beta[t - 1])
-        parts = tables.coefficient_x0(t) * x, tables.coefficient_xt(t) * oracles.exact(y)
-        exact.append(-oracles.gaussian_kl(parts[0] + parts[1], tables.posterior_var(t), mean_p, var_p))
+        parts = tables.coefficient_x0(t) * x, tables.coefficient_xt(t) * mpmath_oracle.exact(y)
+        exact.append(-mpmath_oracle.gaussian_kl(parts[0] + parts[1], tables.posterior_var(t), mean_p, var_p))
         extra += abs(parts[0] + parts[1] - mean_p) / var_p * (abs(parts[0]) + abs(parts[1]))
         var = beta[t - 1] * (1 - abar[t - 1]) / (1 - abar[t])
         mean = (np.sqrt(abar[t - 1]) * beta[t - 1] * x0 + np.sqrt(1 - beta[t - 1]) * (1 - abar[t - 1]) * y) / (1 - abar[t])
@@ -442,25 +442,25 @@ def gaussian_terms(x0: float, states: dict[int, float], tables: oracles.Tables, 
     return exact, plain, extra
 
 
-def binomial_terms(x0: float, states: dict[int, float], tables: oracles.Tables, beta: np.ndarray, abar: np.ndarray, prior: float,
+def binomial_terms(x0: float, states: dict[int, float], tables: mpmath_oracle.Tables, beta: np.ndarray, abar: np.ndarray, prior: float,
                    T: int) -> tuple[list[Any], list[float], Any]:
     """As `gaussian_terms`."""
-    x, law = int(x0), oracles.bit(prior)
-    ends = [oracles.bernoulli_kl(oracles.bit(*pair_of(oracles.binomial_marginal(x, tables, t, prior))), law) for t in (1, T)]
+    x, law = int(x0), mpmath_oracle.bit(prior)
+    ends = [mpmath_oracle.bernoulli_kl(mpmath_oracle.bit(*pair_of(mpmath_oracle.binomial_marginal(x, tables, t, prior))), law) for t in (1, T)]
     exact = [law[3 - x], ends[0], -ends[1]]
     m = x * abar + prior * (1 - abar)
     plain = [float(x * np.log(prior) + (1 - x) * np.log(1 - prior))]
     plain += [float(s * (rel_entr(m[t], prior) + rel_entr(1 - m[t], 1 - prior))) for s, t in ((1, 1), (-1, T))]
     for t, y in states.items():
         p1 = 0.125 + 0.75 * float(y)
-        posterior = oracles.binomial_posterior(x, int(y), tables, t, prior)
-        exact.append(-oracles.bernoulli_kl(oracles.bit(*pair_of(posterior)), oracles.bit(p1)))
+        posterior = mpmath_oracle.binomial_posterior(x, int(y), tables, t, prior)
+        exact.append(-mpmath_oracle.bernoulli_kl(mpmath_oracle.bit(*pair_of(posterior)), mpmath_oracle.bit(p1)))
         rate = beta[t - 1]
         like = [1 - rate + prior * rate, prior * rate]
         joint = [(v if y else 1 - v) * w for v, w in zip(like, (m[t - 1], 1 - m[t - 1]), strict=True)]
         q = joint[0] / sum(joint)
         plain.append(-float(rel_entr(q, p1) + rel_entr(1 - q, 1 - p1)))
-    return exact, plain, oracles.mp.mpf(0)
+    return exact, plain, mpmath_oracle.mp.mpf(0)
 
 
 FAMILIES = (schedule_rows, information_rows, logarithm_rows, gaussian_rows, binomial_rows, entropy_bound_rows, bound_rows)

@@ -11,9 +11,9 @@ import collections
 import time
 from typing import NamedTuple
 
+import independent_ddpm
+import injected_mistakes
 import numpy as np
-import slipping
-import somebody
 
 from dpm_ref import check
 from dpm_ref.check.subjects import subjects
@@ -56,7 +56,7 @@ def any_setting(rng, k):
 
 def honest(drawn, rng, dtype, table_dtype):
     """The rows for an implementation without mistakes."""
-    functions = somebody.functions(list(subjects()), drawn.beta, **drawn.somebody(dtype, table_dtype))
+    functions = independent_ddpm.functions(list(subjects()), drawn.beta, **drawn.somebody(dtype, table_dtype))
     return check.run(functions, **drawn.declared(dtype, rng)).rows
 
 
@@ -83,7 +83,7 @@ def injected(injection, drawn, rng, dtype, table_dtype):
         wrong = injection.make(drawn.beta, options)
         if wrong is None:
             return None
-        recorded = Recorded(slipping.right(injection.subject, drawn.beta, **options), wrong)
+        recorded = Recorded(injected_mistakes.right(injection.subject, drawn.beta, **options), wrong)
         if isinstance(wrong, np.ndarray):
             first = 1 if injection.subject.startswith("posterior") else 0  # its entry at t = 1 is not compared
             recorded.compare(recorded.right[first:], wrong[first:])
@@ -112,7 +112,7 @@ def measure_injected(n, dtype, table_dtype, fraction=1.0, seed=2):
     rng, counts, missed = np.random.default_rng(seed), collections.Counter(), []
     for _ in range(n):
         drawn = setting(rng)
-        for injection in slipping.INJECTIONS:
+        for injection in injected_mistakes.INJECTIONS:
             if rng.random() < fraction:
                 row = injected(injection, drawn, rng, dtype, table_dtype)
                 if row is not None:

@@ -2,7 +2,7 @@
 
     python tests/mutation_gate.py [--only FILE] [--all]
 
-It exits 1 where a mutant survives that `mutation_allowed.json` does not excuse, where an excuse there fits no mutant any more,
+It exits 1 where a mutant survives that no file in `mutation_allowed` excuses, where an excuse there fits no mutant any more,
 and where mutmut itself fails. What is mutated stands in the section [mutmut] of setup.cfg. mutmut makes the mutants, finds the tests
 that reach each function, and forks a process for each mutant; three things are done here, or six thousand mutants would take hours:
 
@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-ALLOWED = Path(__file__).with_name("mutation_allowed.json")
+ALLOWED = Path(__file__).with_name("mutation_allowed")
 DECORATED = re.compile(r"(    @cached_property\n    def )(\w+)(\(self\) -> .*:\n)")
 SURVIVED, NO_TESTS, KILLED = 0, 33, {1, 3}
 
@@ -223,7 +223,8 @@ def gate(only: str, everything: bool) -> int:
     from mutmut.runners.harness import PytestRunner
 
     start = time.monotonic()
-    excuses = {Mutant(e["function"], e["was"], e["now"]): e["why"] for e in json.loads(ALLOWED.read_text("utf-8")) if e["why"]}
+    excuses = {Mutant(e["function"], e["was"], e["now"]): e["why"] 
+               for path in sorted(ALLOWED.glob("*.json")) for e in json.loads(path.read_text("utf-8")) if e["why"]}
     found: dict[str, Mutant] = {}
 
     def excused(name: str) -> bool:

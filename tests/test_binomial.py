@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
+import mpmath_oracle
 import numpy as np
-import oracles
 import pytest
 from scipy import stats
 
@@ -30,13 +30,13 @@ def pairs(law):
 
 def test_log_prob_is_the_log_of_the_product_over_bits():
     p = [0.2, 0.7, 0.999]
-    for x in oracles.binary_states(3):
-        truth = oracles.mp.log(oracles.vector_prob(x, [oracles.bit(v)[:2] for v in p]))
-        assert oracles.eps_error(Bernoulli(p).log_prob(x), truth, abs(truth)) <= 8
+    for x in mpmath_oracle.binary_states(3):
+        truth = mpmath_oracle.mp.log(mpmath_oracle.vector_prob(x, [mpmath_oracle.bit(v)[:2] for v in p]))
+        assert mpmath_oracle.eps_error(Bernoulli(p).log_prob(x), truth, abs(truth)) <= 8
 
 
 def test_probabilities_of_all_states_sum_to_one():
-    assert np.exp(Bernoulli([0.2, 0.7, 0.999]).log_prob(oracles.binary_states(3))).sum() == pytest.approx(1, abs=8 * EPS)
+    assert np.exp(Bernoulli([0.2, 0.7, 0.999]).log_prob(mpmath_oracle.binary_states(3))).sum() == pytest.approx(1, abs=8 * EPS)
 
 
 @pytest.mark.parametrize(("prob1", "x", "truth"), [(0.0, 1, -np.inf), (0.0, 0, 0.0), (1.0, 1, 0.0), (1.0, 0, -np.inf)])
@@ -46,26 +46,26 @@ def test_log_prob_of_a_certain_bit(prob1, x, truth):
 
 def test_log_prob_of_a_nearly_certain_bit_uses_the_small_member():
     law = Bernoulli([1.0], [1e-300])
-    assert oracles.worst_ulp([law.log_prob([1]), law.log_prob([0])], oracles.bit(1.0, 1e-300)[2:]) <= 1
+    assert mpmath_oracle.worst_ulp([law.log_prob([1]), law.log_prob([0])], mpmath_oracle.bit(1.0, 1e-300)[2:]) <= 1
 
 
 def test_entropy_is_the_sum_over_states():
     p = [0.2, 0.7, 0.999]
-    truth = oracles.entropy_of(oracles.vector_prob(x, [oracles.bit(v)[:2] for v in p]) for x in oracles.binary_states(3))
-    assert oracles.ulp_error(Bernoulli(p).entropy(), truth) <= 4
+    truth = mpmath_oracle.entropy_of(mpmath_oracle.vector_prob(x, [mpmath_oracle.bit(v)[:2] for v in p]) for x in mpmath_oracle.binary_states(3))
+    assert mpmath_oracle.ulp_error(Bernoulli(p).entropy(), truth) <= 4
 
 
 def test_kl_is_the_sum_over_states():
     q, p = [0.2, 0.7, 0.999], [0.3, 0.5, 0.01]
-    laws = [[oracles.bit(v)[:2] for v in law] for law in (q, p)]
-    truth = sum(oracles.vector_prob(x, laws[0]) * oracles.mp.log(oracles.vector_prob(x, laws[0]) / oracles.vector_prob(x, laws[1]))
-                for x in oracles.binary_states(3))
-    assert oracles.ulp_error(Bernoulli(q).kl(Bernoulli(p)), truth) <= 8
+    laws = [[mpmath_oracle.bit(v)[:2] for v in law] for law in (q, p)]
+    truth = sum(mpmath_oracle.vector_prob(x, laws[0]) * mpmath_oracle.mp.log(mpmath_oracle.vector_prob(x, laws[0]) / mpmath_oracle.vector_prob(x, laws[1]))
+                for x in mpmath_oracle.binary_states(3))
+    assert mpmath_oracle.ulp_error(Bernoulli(q).kl(Bernoulli(p)), truth) <= 8
 
 
 def test_kl_keeps_both_members_of_both_laws():
     q, p = Bernoulli([1.0], [1e-200]), Bernoulli([1.0], [1e-100])
-    assert oracles.ulp_error(q.kl(p), oracles.bernoulli_kl(oracles.bit(1.0, 1e-200), oracles.bit(1.0, 1e-100))) <= 8
+    assert mpmath_oracle.ulp_error(q.kl(p), mpmath_oracle.bernoulli_kl(mpmath_oracle.bit(1.0, 1e-200), mpmath_oracle.bit(1.0, 1e-100))) <= 8
 
 
 def test_kl_is_infinite_where_the_other_law_excludes_a_state():
@@ -75,7 +75,7 @@ def test_kl_is_infinite_where_the_other_law_excludes_a_state():
 def test_log_prob_gradient_agrees_with_complex_step():
     p, _ = some_probabilities()
     x = np.arange(15).reshape(5, 3) % 2
-    gap = oracles.complex_step_gap(lambda p: x * np.log(p) + (1 - x) * np.log(1 - p), (p,), Bernoulli(p).log_prob_grad(x),
+    gap = mpmath_oracle.complex_step_gap(lambda p: x * np.log(p) + (1 - x) * np.log(1 - p), (p,), Bernoulli(p).log_prob_grad(x),
                                    rng=np.random.default_rng(2))
     assert gap < 20 * EPS
 
@@ -91,14 +91,14 @@ def test_log_prob_gradient_at_a_certain_bit_is_infinite_on_the_excluded_side():
 
 def test_entropy_gradient_agrees_with_complex_step():
     p, _ = some_probabilities()
-    gap = oracles.complex_step_gap(lambda p: -p * np.log(p) - (1 - p) * np.log(1 - p), (p,), (Bernoulli(p).entropy_grad(),),
+    gap = mpmath_oracle.complex_step_gap(lambda p: -p * np.log(p) - (1 - p) * np.log(1 - p), (p,), (Bernoulli(p).entropy_grad(),),
                                    rng=np.random.default_rng(3))
     assert gap < 200 * EPS  # the formula's derivative cancels near 1/2
 
 
 def test_kl_gradient_agrees_with_complex_step():
     q, p = some_probabilities()
-    gap = oracles.complex_step_gap(lambda q, p: q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p)), (q, p),
+    gap = mpmath_oracle.complex_step_gap(lambda q, p: q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p)), (q, p),
                                    Bernoulli(q).kl_grad(Bernoulli(p)), rng=np.random.default_rng(4))
     assert gap < 200 * EPS  # the formula's derivative cancels where the laws are near
 
@@ -111,15 +111,15 @@ def test_sample_is_one_where_the_noise_is_below_prob1():
 def test_sample_has_the_law_that_it_says(prob1):
     n = 200_000
     ones = int(Bernoulli(np.full((n, 1), prob1)).sample(rng=np.random.default_rng(5)).sum())
-    assert stats.binomtest(ones, n, prob1).pvalue > oracles.FALSE_ALARM
-    assert stats.binomtest(ones, n, 0.95 * prob1).pvalue < oracles.FALSE_ALARM  # power: a probability 5 % off is seen
+    assert stats.binomtest(ones, n, prob1).pvalue > mpmath_oracle.FALSE_ALARM
+    assert stats.binomtest(ones, n, 0.95 * prob1).pvalue < mpmath_oracle.FALSE_ALARM  # power: a probability 5 % off is seen
 
 
 def test_sample_bits_are_independent():
     draws = Bernoulli(np.full((20_000, 2), 0.4)).sample(rng=np.random.default_rng(6))
-    assert stats.pearsonr(draws[:, 0], draws[:, 1]).pvalue > oracles.FALSE_ALARM
+    assert stats.pearsonr(draws[:, 0], draws[:, 1]).pvalue > mpmath_oracle.FALSE_ALARM
     copied = np.where(np.random.default_rng(7).random(20_000) < 0.1, draws[:, 0], draws[:, 1])
-    assert stats.pearsonr(draws[:, 0], copied).pvalue < oracles.FALSE_ALARM  # power: one bit in ten copied
+    assert stats.pearsonr(draws[:, 0], copied).pvalue < mpmath_oracle.FALSE_ALARM  # power: one bit in ten copied
 
 
 def test_sample_is_float64_zeros_and_ones():
@@ -131,8 +131,8 @@ def test_sample_is_float64_zeros_and_ones():
 def test_noise_is_uniform():
     noise = Bernoulli.noise((100_000, 1), rng=np.random.default_rng(9))
     assert noise.shape == (100_000, 1)
-    assert stats.kstest(noise.ravel(), "uniform").pvalue > oracles.FALSE_ALARM
-    assert stats.kstest(0.95 * noise.ravel(), "uniform").pvalue < oracles.FALSE_ALARM  # power
+    assert stats.kstest(noise.ravel(), "uniform").pvalue > mpmath_oracle.FALSE_ALARM
+    assert stats.kstest(0.95 * noise.ravel(), "uniform").pvalue < mpmath_oracle.FALSE_ALARM  # power
 
 
 def test_a_pair_is_read_from_its_smaller_member():
@@ -182,16 +182,16 @@ def test_prior_keeps_a_tiny_probability():
 @pytest.mark.parametrize("t", [1, 2, 3])
 @pytest.mark.parametrize("x", BITS)
 def test_kernel_keeps_the_bit_or_draws_it_anew(prior, t, x):
-    truth = oracles.binomial_kernel(x, BETA[t - 1], prior)
-    assert oracles.worst_ulp(pairs(BinomialDiffusion(BETA, prior).kernel([x], t)), truth) <= 8
+    truth = mpmath_oracle.binomial_kernel(x, BETA[t - 1], prior)
+    assert mpmath_oracle.worst_ulp(pairs(BinomialDiffusion(BETA, prior).kernel([x], t)), truth) <= 8
 
 
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("t", [1, 2, 3])
 @pytest.mark.parametrize("x0", BITS)
 def test_marginal_is_the_composition_of_kernels(prior, t, x0):
-    law = oracles.BinaryChain({(x0,): 1.0}, BETA, [prior]).given((x0,), t)
-    assert oracles.worst_ulp(pairs(BinomialDiffusion(BETA, prior).marginal([x0], t)), [law[(1,)], law[(0,)]]) <= 8
+    law = mpmath_oracle.BinaryChain({(x0,): 1.0}, BETA, [prior]).given((x0,), t)
+    assert mpmath_oracle.worst_ulp(pairs(BinomialDiffusion(BETA, prior).marginal([x0], t)), [law[(1,)], law[(0,)]]) <= 8
 
 
 @pytest.mark.parametrize("prior", PRIORS)
@@ -199,15 +199,15 @@ def test_marginal_is_the_composition_of_kernels(prior, t, x0):
 @pytest.mark.parametrize("x0", BITS)
 @pytest.mark.parametrize("xt", BITS)
 def test_posterior_equals_bayes_by_enumeration(prior, t, x0, xt):
-    chain = oracles.BinaryChain({(x0,): 1.0}, BETA, [prior])
+    chain = mpmath_oracle.BinaryChain({(x0,): 1.0}, BETA, [prior])
     truth = [chain.given((x0,), t - 1)[(x,)] * chain.step((x,), (xt,), t) / chain.given((x0,), t)[(xt,)] for x in (1, 0)]
-    assert oracles.worst_ulp(pairs(BinomialDiffusion(BETA, prior).posterior([x0], [xt], t)), truth) <= 8
+    assert mpmath_oracle.worst_ulp(pairs(BinomialDiffusion(BETA, prior).posterior([x0], [xt], t)), truth) <= 8
 
 
 def test_posterior_of_data_twice_seen_keeps_a_tiny_complement():
-    beta, tables = [1e-12, 1e-12], oracles.Tables([1e-12, 1e-12])
+    beta, tables = [1e-12, 1e-12], mpmath_oracle.Tables([1e-12, 1e-12])
     law = BinomialDiffusion(beta).posterior([1], [1], 2)
-    assert oracles.worst_ulp(pairs(law), oracles.binomial_posterior(1, 1, tables, 2, 0.5)) <= 8
+    assert mpmath_oracle.worst_ulp(pairs(law), mpmath_oracle.binomial_posterior(1, 1, tables, 2, 0.5)) <= 8
     assert law.prob0[0] < 1e-24
 
 
@@ -244,9 +244,9 @@ def test_prior_is_stationary_under_the_kernel(prior, t):
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("x1", BITS)
 def test_edge_is_the_first_kernel_turned_round_by_the_prior(prior, x1):
-    pi = oracles.bit(prior)
-    bayes = [oracles.binomial_kernel(x0, BETA[0], prior)[1 - x1] * pi[1 - x0] / pi[1 - x1] for x0 in (1, 0)]
-    assert oracles.worst_ulp(pairs(BinomialDiffusion(BETA, prior).edge([x1])), bayes) <= 8
+    pi = mpmath_oracle.bit(prior)
+    bayes = [mpmath_oracle.binomial_kernel(x0, BETA[0], prior)[1 - x1] * pi[1 - x0] / pi[1 - x1] for x0 in (1, 0)]
+    assert mpmath_oracle.worst_ulp(pairs(BinomialDiffusion(BETA, prior).edge([x1])), bayes) <= 8
 
 
 def test_each_bit_has_its_own_prior():
@@ -270,16 +270,16 @@ def test_times_broadcast_against_the_leading_axes():
 @pytest.mark.parametrize("t", [1, 2, 3])
 @pytest.mark.parametrize("x0", BITS)
 def test_kernel_entropy_given_x0_is_that_of_the_joint_law(prior, t, x0):
-    truth = oracles.BinaryChain({(x0,): 1.0}, BETA, [prior]).step_entropy(t)
-    assert oracles.ulp_error(BinomialDiffusion(BETA, prior).kernel_entropy([x0], t), truth) <= 16  # two entropies, weighed and added
+    truth = mpmath_oracle.BinaryChain({(x0,): 1.0}, BETA, [prior]).step_entropy(t)
+    assert mpmath_oracle.ulp_error(BinomialDiffusion(BETA, prior).kernel_entropy([x0], t), truth) <= 16  # two entropies, weighed and added
 
 
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("t", [2, 3])
 @pytest.mark.parametrize("x0", BITS)
 def test_posterior_entropy_is_that_of_the_joint_law(prior, t, x0):
-    truth = oracles.BinaryChain({(x0,): 1.0}, BETA, [prior]).posterior_entropy(t)
-    assert oracles.ulp_error(BinomialDiffusion(BETA, prior).posterior_entropy([x0], t), truth) <= 16  # as above
+    truth = mpmath_oracle.BinaryChain({(x0,): 1.0}, BETA, [prior]).posterior_entropy(t)
+    assert mpmath_oracle.ulp_error(BinomialDiffusion(BETA, prior).posterior_entropy([x0], t), truth) <= 16  # as above
 
 
 def test_entropies_sum_over_bits_and_keep_the_batch():

@@ -1,10 +1,10 @@
 """The bound K and the entropy bounds of section 2.6 against sums over all trajectories and linear-Gaussian algebra.
 
-Where the noise is scripted (`oracles.Scripted`), averages over draws are exact, and the comparison is one of rounding.
+Where the noise is scripted (`mpmath_oracle.Scripted`), averages over draws are exact, and the comparison is one of rounding.
 """
 
+import mpmath_oracle
 import numpy as np
-import oracles
 import pytest
 from scipy import stats
 
@@ -34,21 +34,21 @@ def exact_reverse(chain):
 
 @pytest.mark.parametrize("x0", [0.0, 1.0, -2.5])
 def test_gaussian_bound_is_that_of_the_closed_form(x0):
-    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), [x0], rng=oracles.Scripted(), n_samples=2)
-    assert float(got.value) == pytest.approx(float(oracles.GaussianChain(BETA).bound(x0, LINEAR)), abs=ROUNDING)
+    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), [x0], rng=mpmath_oracle.Scripted(), n_samples=2)
+    assert float(got.value) == pytest.approx(float(mpmath_oracle.GaussianChain(BETA).bound(x0, LINEAR)), abs=ROUNDING)
 
 
 @pytest.mark.parametrize("t", [2, 3])
 def test_gaussian_kl_terms_are_those_of_the_closed_form(t):
-    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), [[0.5], [-1.5]], rng=oracles.Scripted(), n_samples=2)
-    truth = [float(oracles.GaussianChain(BETA).expected_kl(x0, t, LINEAR[t])) for x0 in (0.5, -1.5)]
+    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), [[0.5], [-1.5]], rng=mpmath_oracle.Scripted(), n_samples=2)
+    truth = [float(mpmath_oracle.GaussianChain(BETA).expected_kl(x0, t, LINEAR[t])) for x0 in (0.5, -1.5)]
     np.testing.assert_allclose(got.kl[t - 2], truth, rtol=ROUNDING)
 
 
 def test_gaussian_bound_sums_over_components():
     x0 = [0.5, -1.5, 2.0]
-    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), x0, rng=oracles.Scripted(), n_samples=2)
-    truth = sum(oracles.GaussianChain(BETA).bound(x, LINEAR) for x in x0)
+    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), x0, rng=mpmath_oracle.Scripted(), n_samples=2)
+    truth = sum(mpmath_oracle.GaussianChain(BETA).bound(x, LINEAR) for x in x0)
     assert float(got.value) == pytest.approx(float(truth), abs=3 * ROUNDING)
 
 
@@ -56,22 +56,22 @@ def test_gaussian_bound_is_met_by_its_average_over_draws():
     """With real noise: unbiased, and the test sees a bound that subtracts 5 % too much divergence."""
     x0 = np.full((20_000, 1), 1.5)
     got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), x0, rng=np.random.default_rng(1))
-    chain = oracles.GaussianChain(BETA)
+    chain = mpmath_oracle.GaussianChain(BETA)
     truth, kl = float(chain.bound(1.5, LINEAR)), float(sum(chain.expected_kl(1.5, t, LINEAR[t]) for t in (2, 3)))
-    assert stats.ttest_1samp(got.value, truth).pvalue > oracles.FALSE_ALARM
-    assert stats.ttest_1samp(got.value - 0.05 * kl, truth).pvalue < oracles.FALSE_ALARM
+    assert stats.ttest_1samp(got.value, truth).pvalue > mpmath_oracle.FALSE_ALARM
+    assert stats.ttest_1samp(got.value - 0.05 * kl, truth).pvalue < mpmath_oracle.FALSE_ALARM
 
 
 def test_gaussian_example_of_a_wide_normal_has_the_known_numbers():
     """N(0, 4) with exact reverse kernels: the points -2 and 2 have its first two moments, and K is quadratic."""
-    chain = oracles.GaussianChain(BETA, var=4.0)
-    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(exact_reverse(chain)), [[-2.0], [2.0]], rng=oracles.Scripted(),
+    chain = mpmath_oracle.GaussianChain(BETA, var=4.0)
+    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(exact_reverse(chain)), [[-2.0], [2.0]], rng=mpmath_oracle.Scripted(),
                              n_samples=2)
     assert [round(float(got.value.mean()), 6), round(got.eq14, 6)] == [-2.486257, -1.682257]
 
 
 def test_gaussian_log_likelihood_of_a_wide_normal_is_above_its_bound():
-    chain = oracles.GaussianChain(BETA, var=4.0)
+    chain = mpmath_oracle.GaussianChain(BETA, var=4.0)
     kernels = exact_reverse(chain)
     nodes, weights = np.polynomial.hermite_e.hermegauss(3)  # log p(x0) is quadratic too
     likelihood = sum(w * float(chain.log_prob(2 * x, kernels)) for x, w in zip(nodes, weights / weights.sum(), strict=True))
@@ -79,24 +79,24 @@ def test_gaussian_log_likelihood_of_a_wide_normal_is_above_its_bound():
 
 
 def test_gaussian_bound_is_tight_on_data_from_the_prior():
-    got = bounds.lower_bound(GaussianDiffusion(BETA), GaussianDiffusion(BETA).kernel, [[-1.0], [1.0]], rng=oracles.Scripted(), n_samples=2)
-    assert float(got.value.mean()) == pytest.approx(-float(oracles.gaussian_entropy(1)), abs=1e-14)
+    got = bounds.lower_bound(GaussianDiffusion(BETA), GaussianDiffusion(BETA).kernel, [[-1.0], [1.0]], rng=mpmath_oracle.Scripted(), n_samples=2)
+    assert float(got.value.mean()) == pytest.approx(-float(mpmath_oracle.gaussian_entropy(1)), abs=1e-14)
 
 
 def test_gaussian_equation_14_is_tight_on_data_from_the_prior():
-    got = bounds.lower_bound(GaussianDiffusion(BETA), GaussianDiffusion(BETA).kernel, [[-1.0], [1.0]], rng=oracles.Scripted(), n_samples=2)
-    assert got.eq14 == pytest.approx(-float(oracles.gaussian_entropy(1)), abs=1e-14)
+    got = bounds.lower_bound(GaussianDiffusion(BETA), GaussianDiffusion(BETA).kernel, [[-1.0], [1.0]], rng=mpmath_oracle.Scripted(), n_samples=2)
+    assert got.eq14 == pytest.approx(-float(mpmath_oracle.gaussian_entropy(1)), abs=1e-14)
 
 
 def test_gaussian_equation_14_is_that_of_the_closed_form():
     x0 = [-2.0, 0.5, 3.0]
-    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), np.reshape(x0, (3, 1)), rng=oracles.Scripted(), n_samples=2)
-    assert got.eq14 == pytest.approx(float(oracles.GaussianChain(BETA).eq14(x0, LINEAR)), abs=ROUNDING)
+    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), np.reshape(x0, (3, 1)), rng=mpmath_oracle.Scripted(), n_samples=2)
+    assert got.eq14 == pytest.approx(float(mpmath_oracle.GaussianChain(BETA).eq14(x0, LINEAR)), abs=ROUNDING)
 
 
 def test_gaussian_equation_14_exceeds_the_bound_by_the_excess_second_moment():
     x0 = np.array([[1.5, -0.5], [2.0, 0.25], [0.0, 1.0]])
-    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), x0, rng=oracles.Scripted(), n_samples=2)
+    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), x0, rng=mpmath_oracle.Scripted(), n_samples=2)
     excess = (np.mean((x0**2).sum(1)) - 2) * (0.8 * 0.7 * 0.6 + 0.2) / 2
     assert got.eq14 - got.value.mean() == pytest.approx(excess, abs=ROUNDING)
 
@@ -104,24 +104,24 @@ def test_gaussian_equation_14_exceeds_the_bound_by_the_excess_second_moment():
 def test_gaussian_learned_edge_gives_the_closed_form_with_its_cross_entropy():
     """p(x0|x1) = N(a x1 + b, v): K = -sum KL + H_q(X^T|x0) + E log pi(x^T) + E log p(x0|x1)."""
     a, b, v, x0 = 0.7, 0.2, 0.4, 1.5
-    chain, tables = oracles.GaussianChain(BETA), oracles.Tables(BETA)
-    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), [x0], rng=oracles.Scripted(), n_samples=2,
+    chain, tables = mpmath_oracle.GaussianChain(BETA), mpmath_oracle.Tables(BETA)
+    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), [x0], rng=mpmath_oracle.Scripted(), n_samples=2,
                              edge=lambda x1: Gaussian(a * x1 + b, v))
-    miss = (x0 - a * tables.sqrt_abar(1) * x0 - b) ** 2 + oracles.exact(a) ** 2 * tables.one_minus_abar(1)
-    to_prior = oracles.gaussian_kl(tables.sqrt_abar(3) * x0, tables.one_minus_abar(3), 0, 1)
+    miss = (x0 - a * tables.sqrt_abar(1) * x0 - b) ** 2 + mpmath_oracle.exact(a) ** 2 * tables.one_minus_abar(1)
+    to_prior = mpmath_oracle.gaussian_kl(tables.sqrt_abar(3) * x0, tables.one_minus_abar(3), 0, 1)
     truth = -sum(chain.expected_kl(x0, t, LINEAR[t]) for t in (2, 3)) - to_prior
-    truth -= (oracles.mp.log(2 * oracles.mp.pi * oracles.exact(v)) + miss / oracles.exact(v)) / 2
+    truth -= (mpmath_oracle.mp.log(2 * mpmath_oracle.mp.pi * mpmath_oracle.exact(v)) + miss / mpmath_oracle.exact(v)) / 2
     assert float(got.value) == pytest.approx(float(truth), abs=ROUNDING)
 
 
 def test_gaussian_bound_with_every_step_reversed_exactly_is_the_log_likelihood():
     """Data N(0, 4) from a chain whose end is the prior: then, with the true last step, K averages to -H(X^0)."""
     beta = [0.3, 0.4, 1.0]
-    chain = oracles.GaussianChain(beta, var=4.0)
+    chain = mpmath_oracle.GaussianChain(beta, var=4.0)
     slope, shift, var = map(float, chain.reversal(1))
-    got = bounds.lower_bound(GaussianDiffusion(beta), linear_reverse(exact_reverse(chain)), [[-2.0], [2.0]], rng=oracles.Scripted(),
+    got = bounds.lower_bound(GaussianDiffusion(beta), linear_reverse(exact_reverse(chain)), [[-2.0], [2.0]], rng=mpmath_oracle.Scripted(),
                              n_samples=2, edge=lambda x1: Gaussian(slope * x1 + shift, var))
-    assert float(got.value.mean()) == pytest.approx(-float(oracles.gaussian_entropy(4)), abs=ROUNDING)
+    assert float(got.value.mean()) == pytest.approx(-float(mpmath_oracle.gaussian_entropy(4)), abs=ROUNDING)
 
 
 # Two bits: K by the sum over all trajectories. Every probability of the forward process below is a multiple of 1/32.
@@ -136,7 +136,7 @@ def coupled_prob1(y, t):
 
 def coupled(t):
     def prob(x, y):
-        return oracles.vector_prob(x, [oracles.bit(p)[:2] for p in coupled_prob1(y, t)])
+        return mpmath_oracle.vector_prob(x, [mpmath_oracle.bit(p)[:2] for p in coupled_prob1(y, t)])
     return prob
 
 
@@ -149,34 +149,34 @@ def coupled_edge(x1):
 
 
 COUPLED = {t: coupled(t) for t in (2, 3)}
-BITS2 = oracles.binary_states(2)
+BITS2 = mpmath_oracle.binary_states(2)
 
 
 def dyadic_chain(data=None):
-    return oracles.BinaryChain(data or {(0, 0): 1.0}, DYADIC, PRIOR)
+    return mpmath_oracle.BinaryChain(data or {(0, 0): 1.0}, DYADIC, PRIOR)
 
 
 def test_binomial_bound_is_the_sum_over_all_trajectories():
-    got = bounds.lower_bound(BinomialDiffusion(DYADIC, PRIOR), coupled_reverse, BITS2, rng=oracles.Scripted(), n_samples=DRAWS)
+    got = bounds.lower_bound(BinomialDiffusion(DYADIC, PRIOR), coupled_reverse, BITS2, rng=mpmath_oracle.Scripted(), n_samples=DRAWS)
     truth = [float(dyadic_chain().bound(x0, COUPLED)) for x0 in BITS2]
     np.testing.assert_allclose(got.value, truth, rtol=0, atol=ROUNDING)
 
 
 def test_binomial_kl_terms_are_sums_over_both_states():
-    got = bounds.lower_bound(BinomialDiffusion(DYADIC, PRIOR), coupled_reverse, BITS2, rng=oracles.Scripted(), n_samples=DRAWS)
+    got = bounds.lower_bound(BinomialDiffusion(DYADIC, PRIOR), coupled_reverse, BITS2, rng=mpmath_oracle.Scripted(), n_samples=DRAWS)
     truth = [[float(dyadic_chain().expected_kl(x0, t, COUPLED[t])) for x0 in BITS2] for t in (2, 3)]
     np.testing.assert_allclose(got.kl, truth, rtol=0, atol=ROUNDING)
 
 
 def test_binomial_bound_with_a_learned_edge_is_the_sum_over_all_trajectories():
-    got = bounds.lower_bound(BinomialDiffusion(DYADIC, PRIOR), coupled_reverse, BITS2, rng=oracles.Scripted(), n_samples=DRAWS,
+    got = bounds.lower_bound(BinomialDiffusion(DYADIC, PRIOR), coupled_reverse, BITS2, rng=mpmath_oracle.Scripted(), n_samples=DRAWS,
                              edge=coupled_edge)
     truth = [float(dyadic_chain().bound(x0, COUPLED, coupled(1))) for x0 in BITS2]
     np.testing.assert_allclose(got.value, truth, rtol=0, atol=ROUNDING)
 
 
 def test_binomial_bound_is_below_the_log_likelihood():
-    got = bounds.lower_bound(BinomialDiffusion(DYADIC, PRIOR), coupled_reverse, BITS2, rng=oracles.Scripted(), n_samples=DRAWS)
+    got = bounds.lower_bound(BinomialDiffusion(DYADIC, PRIOR), coupled_reverse, BITS2, rng=mpmath_oracle.Scripted(), n_samples=DRAWS)
     truth = [float(dyadic_chain().log_prob(x0, COUPLED)) for x0 in BITS2]
     assert (got.value < truth).all()
 
@@ -185,14 +185,14 @@ def test_binomial_bound_is_below_the_log_likelihood():
 def test_binomial_bound_is_tight_on_data_from_the_prior(prior):
     x0 = (np.arange(4) < 4 * prior)[:, None]
     diffusion = BinomialDiffusion(DYADIC, prior)
-    got = bounds.lower_bound(diffusion, diffusion.kernel, x0, rng=oracles.Scripted(), n_samples=32)
-    truth = -float(oracles.bernoulli_entropy(oracles.bit(prior)))
+    got = bounds.lower_bound(diffusion, diffusion.kernel, x0, rng=mpmath_oracle.Scripted(), n_samples=32)
+    truth = -float(mpmath_oracle.bernoulli_entropy(mpmath_oracle.bit(prior)))
     assert [float(got.value.mean()), got.eq14] == [pytest.approx(truth, abs=1e-14)] * 2
 
 
 def test_binomial_equation_14_exceeds_the_bound_by_the_activity_formula():
     x0 = np.array([[1, 1], [0, 1], [1, 1]])
-    got = bounds.lower_bound(BinomialDiffusion(DYADIC, PRIOR), coupled_reverse, x0, rng=oracles.Scripted(), n_samples=DRAWS)
+    got = bounds.lower_bound(BinomialDiffusion(DYADIC, PRIOR), coupled_reverse, x0, rng=mpmath_oracle.Scripted(), n_samples=DRAWS)
     logit = np.log(np.array(PRIOR) / (1 - np.array(PRIOR)))
     excess = -(logit * (x0.mean(0) - PRIOR)).sum() * (0.125 + 0.5)
     assert excess > 0.1
@@ -202,22 +202,22 @@ def test_binomial_equation_14_exceeds_the_bound_by_the_activity_formula():
 def test_binomial_equation_14_is_that_of_the_enumeration():
     data = {(1, 1): 0.5, (0, 1): 0.5}
     chain = dyadic_chain(data)
-    got = bounds.lower_bound(BinomialDiffusion(DYADIC, PRIOR), coupled_reverse, [[1, 1], [0, 1]], rng=oracles.Scripted(), n_samples=DRAWS)
+    got = bounds.lower_bound(BinomialDiffusion(DYADIC, PRIOR), coupled_reverse, [[1, 1], [0, 1]], rng=mpmath_oracle.Scripted(), n_samples=DRAWS)
     kl = sum(w * chain.expected_kl(x0, t, COUPLED[t]) for x0, w in chain.data.items() for t in (2, 3))
-    truth = -kl + chain.conditional_entropy(3) - chain.conditional_entropy(1) - oracles.entropy_of(map(chain.pi, BITS2))
+    truth = -kl + chain.conditional_entropy(3) - chain.conditional_entropy(1) - mpmath_oracle.entropy_of(map(chain.pi, BITS2))
     assert got.eq14 == pytest.approx(float(truth), abs=ROUNDING)
 
 
 def test_binomial_bound_with_every_step_reversed_exactly_is_the_log_likelihood():
     """One bit, P(1) = 3/4, beta_T = 1: with the true last step K averages to -H(X^0)."""
     beta = [0.5, 0.5, 1.0]
-    chain = oracles.BinaryChain({(1,): 0.75, (0,): 0.25}, beta, [0.25])
+    chain = mpmath_oracle.BinaryChain({(1,): 0.75, (0,): 0.25}, beta, [0.25])
 
     def reversal(xt, t):
         prob1 = {y: float(chain.reversal(t)((1,), (y,))) for y in (0, 1)}
         return Bernoulli(np.where(xt == 1, prob1[1], prob1[0]))
 
-    got = bounds.lower_bound(BinomialDiffusion(beta, 0.25), reversal, [[1], [1], [1], [0]], rng=oracles.Scripted(), n_samples=32,
+    got = bounds.lower_bound(BinomialDiffusion(beta, 0.25), reversal, [[1], [1], [1], [0]], rng=mpmath_oracle.Scripted(), n_samples=32,
                              edge=lambda x1: reversal(x1, 1))
     assert float(got.value.mean()) == pytest.approx(-float(chain.entropy(0)), abs=ROUNDING)
 
@@ -263,7 +263,7 @@ def test_value_is_made_of_the_kl_terms_returned():
     x0 = np.random.default_rng(6).normal(size=(4, 2))
     got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), x0, rng=np.random.default_rng(7), n_samples=5)
     zero = dict.fromkeys((2, 3), (0.0, 0.0, 1.0))
-    chain = oracles.GaussianChain(BETA)
+    chain = mpmath_oracle.GaussianChain(BETA)
     rest = [sum(chain.bound(x, zero) + sum(chain.expected_kl(x, t, zero[t]) for t in (2, 3)) for x in row) for row in x0]
     np.testing.assert_allclose(got.value + got.kl.sum(0), np.array(rest, dtype=float), rtol=0, atol=ROUNDING)
 
@@ -319,8 +319,8 @@ def test_equation_14_is_nan_with_a_learned_edge():
 
 def test_the_paper_s_edge_given_as_a_learned_one_has_the_same_mean():
     diffusion = GaussianDiffusion(BETA)
-    got = bounds.lower_bound(diffusion, linear_reverse(LINEAR), [[1.5]], rng=oracles.Scripted(), n_samples=2, edge=diffusion.edge)
-    assert float(got.value[0]) == pytest.approx(float(oracles.GaussianChain(BETA).bound(1.5, LINEAR)), abs=ROUNDING)
+    got = bounds.lower_bound(diffusion, linear_reverse(LINEAR), [[1.5]], rng=mpmath_oracle.Scripted(), n_samples=2, edge=diffusion.edge)
+    assert float(got.value[0]) == pytest.approx(float(mpmath_oracle.GaussianChain(BETA).bound(1.5, LINEAR)), abs=ROUNDING)
 
 
 # The noise and the standard error
@@ -334,24 +334,24 @@ def test_one_sample_has_no_standard_error():
 def test_standard_error_is_calibrated():
     """Its square is, on average, the closed form's variance of one draw over the number of draws."""
     n, x0 = 4, 1.5
-    chain = oracles.GaussianChain(BETA)
+    chain = mpmath_oracle.GaussianChain(BETA)
     truth = float(sum(chain.kl_variance(x0, t, LINEAR[t]) for t in (2, 3))) / n
     got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), np.full((60_000, 1), x0), rng=np.random.default_rng(15),
                              n_samples=n)
-    assert stats.ttest_1samp(got.stderr**2, truth).pvalue > oracles.FALSE_ALARM
-    assert stats.ttest_1samp(1.05**2 * got.stderr**2, truth).pvalue < oracles.FALSE_ALARM  # power: 5 % off is seen
+    assert stats.ttest_1samp(got.stderr**2, truth).pvalue > mpmath_oracle.FALSE_ALARM
+    assert stats.ttest_1samp(1.05**2 * got.stderr**2, truth).pvalue < mpmath_oracle.FALSE_ALARM  # power: 5 % off is seen
 
 
 def test_values_scatter_as_the_closed_form_says():
     """The variance of K between equal vectors: noise independent between vectors, between times and between draws."""
     n, x0 = 2, 1.5
-    chain = oracles.GaussianChain(BETA)
+    chain = mpmath_oracle.GaussianChain(BETA)
     truth = float(sum(chain.kl_variance(x0, t, LINEAR[t]) for t in (2, 3))) / n
     got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), np.full((60_000, 1), x0), rng=np.random.default_rng(16),
                              n_samples=n)
     squares = (got.value - float(chain.bound(x0, LINEAR))) ** 2
-    assert stats.ttest_1samp(squares, truth).pvalue > oracles.FALSE_ALARM
-    assert stats.ttest_1samp(1.05**2 * squares, truth).pvalue < oracles.FALSE_ALARM  # power: 5 % off is seen
+    assert stats.ttest_1samp(squares, truth).pvalue > mpmath_oracle.FALSE_ALARM
+    assert stats.ttest_1samp(1.05**2 * squares, truth).pvalue < mpmath_oracle.FALSE_ALARM  # power: 5 % off is seen
 
 
 def recorded_states(diffusion, x0, n_samples=1):
@@ -367,17 +367,17 @@ def recorded_states(diffusion, x0, n_samples=1):
 
 def test_noise_is_independent_between_vectors():
     state = recorded_states(GaussianDiffusion(BETA), np.zeros((2, 20_000, 1)))[2]
-    assert stats.pearsonr(*state.reshape(2, 20_000)).pvalue > oracles.FALSE_ALARM
+    assert stats.pearsonr(*state.reshape(2, 20_000)).pvalue > mpmath_oracle.FALSE_ALARM
 
 
 def test_noise_is_independent_between_times():
     states = recorded_states(GaussianDiffusion(BETA), np.zeros((20_000, 1)))
-    assert stats.pearsonr(states[2].ravel(), states[3].ravel()).pvalue > oracles.FALSE_ALARM
+    assert stats.pearsonr(states[2].ravel(), states[3].ravel()).pvalue > mpmath_oracle.FALSE_ALARM
 
 
 def test_noise_is_independent_between_draws():
     state = recorded_states(GaussianDiffusion(BETA), np.zeros((20_000, 1)), n_samples=2)[2]
-    assert stats.pearsonr(*state.reshape(2, 20_000)).pvalue > oracles.FALSE_ALARM
+    assert stats.pearsonr(*state.reshape(2, 20_000)).pvalue > mpmath_oracle.FALSE_ALARM
 
 
 @pytest.mark.parametrize("t", [2, 3])
@@ -385,27 +385,27 @@ def test_gaussian_states_come_from_the_marginal(t):
     abar = [1.0, 0.8, 0.56, 0.336][t]
     state = recorded_states(GaussianDiffusion(BETA), np.full((200_000, 1), 1.5))[t].ravel()
     unit = (state - np.sqrt(abar) * 1.5) / np.sqrt(1 - abar)
-    assert stats.kstest(unit, "norm").pvalue > oracles.FALSE_ALARM
-    assert stats.kstest(1.05 * unit, "norm").pvalue < oracles.FALSE_ALARM  # power
+    assert stats.kstest(unit, "norm").pvalue > mpmath_oracle.FALSE_ALARM
+    assert stats.kstest(1.05 * unit, "norm").pvalue < mpmath_oracle.FALSE_ALARM  # power
 
 
 @pytest.mark.parametrize("t", [2, 3])
 def test_binomial_states_come_from_the_marginal(t):
-    n, prob1 = 200_000, float(oracles.binomial_marginal(1, oracles.Tables(BETA), t, 0.2)[0])
+    n, prob1 = 200_000, float(mpmath_oracle.binomial_marginal(1, mpmath_oracle.Tables(BETA), t, 0.2)[0])
     ones = int(recorded_states(BinomialDiffusion(BETA, 0.2), np.ones((n, 1)))[t].sum())
-    assert stats.binomtest(ones, n, prob1).pvalue > oracles.FALSE_ALARM
-    assert stats.binomtest(ones, n, 0.95 * prob1).pvalue < oracles.FALSE_ALARM  # power
+    assert stats.binomtest(ones, n, prob1).pvalue > mpmath_oracle.FALSE_ALARM
+    assert stats.binomtest(ones, n, 0.95 * prob1).pvalue < mpmath_oracle.FALSE_ALARM  # power
 
 
 def test_averages_do_not_depend_on_how_draws_are_held_in_memory():
     """More draws than one block holds: the scripted noise still alternates, so the average stays exact."""
-    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), [1.5], rng=oracles.Scripted(), n_samples=2**18 + 2)
-    assert float(got.value) == pytest.approx(float(oracles.GaussianChain(BETA).bound(1.5, LINEAR)), abs=ROUNDING)
+    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), [1.5], rng=mpmath_oracle.Scripted(), n_samples=2**18 + 2)
+    assert float(got.value) == pytest.approx(float(mpmath_oracle.GaussianChain(BETA).bound(1.5, LINEAR)), abs=ROUNDING)
 
 
 def test_more_draws_than_one_block_give_kl_terms_of_the_right_size():
-    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), [1.5], rng=oracles.Scripted(), n_samples=2**18 + 2)
-    truth = [float(oracles.GaussianChain(BETA).expected_kl(1.5, t, LINEAR[t])) for t in (2, 3)]
+    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), [1.5], rng=mpmath_oracle.Scripted(), n_samples=2**18 + 2)
+    truth = [float(mpmath_oracle.GaussianChain(BETA).expected_kl(1.5, t, LINEAR[t])) for t in (2, 3)]
     np.testing.assert_allclose(got.kl, truth, rtol=ROUNDING)
 
 
@@ -414,13 +414,13 @@ def test_more_draws_than_one_block_give_kl_terms_of_the_right_size():
 
 def test_null_log_likelihood_is_log_pi_for_the_gaussian():
     got = bounds.null_log_likelihood(GaussianDiffusion(BETA), [[0.5, -2.0], [1.0, 0.0]])
-    truth = [float(sum(oracles.gaussian_log_prob(x, 0, 1) for x in row)) for row in ([0.5, -2.0], [1.0, 0.0])]
+    truth = [float(sum(mpmath_oracle.gaussian_log_prob(x, 0, 1) for x in row)) for row in ([0.5, -2.0], [1.0, 0.0])]
     np.testing.assert_allclose(got, truth, rtol=8 * EPS)
 
 
 def test_null_log_likelihood_is_log_pi_for_the_binomial():
     got = bounds.null_log_likelihood(BinomialDiffusion(BETA, PRIOR), BITS2)
-    np.testing.assert_allclose(got, [float(oracles.mp.log(dyadic_chain().pi(x))) for x in BITS2], rtol=8 * EPS)
+    np.testing.assert_allclose(got, [float(mpmath_oracle.mp.log(dyadic_chain().pi(x))) for x in BITS2], rtol=8 * EPS)
 
 
 # Preconditions
@@ -452,7 +452,7 @@ def test_preconditions_say_whether_the_upper_entropy_bound_applies(diffusion, x0
 # Equation (24)
 
 DATA = [[1, 1], [0, 1], [1, 1], [1, 0]]
-CHAIN = oracles.BinaryChain({(1, 1): 0.5, (0, 1): 0.25, (1, 0): 0.25}, BETA, [0.2, 0.6])
+CHAIN = mpmath_oracle.BinaryChain({(1, 1): 0.5, (0, 1): 0.25, (1, 0): 0.25}, BETA, [0.2, 0.6])
 
 
 @pytest.mark.parametrize("t", [1, 2, 3])
@@ -483,7 +483,7 @@ def test_binomial_lower_side_holds(t):
 @pytest.mark.parametrize("m", [0.0, 0.25, 0.5, 0.75, 1.0])
 @pytest.mark.parametrize("t", [1, 2, 3])
 def test_binomial_upper_side_holds_where_it_is_said_to(prior, m, t):
-    chain = oracles.BinaryChain({(1,): m, (0,): 1 - m}, BETA, [prior])
+    chain = mpmath_oracle.BinaryChain({(1,): m, (0,): 1 - m}, BETA, [prior])
     got = bounds.reverse_entropy_bounds(BinomialDiffusion(BETA, prior), [[i < 4 * m] for i in range(4)], t)
     assert got.upper_holds is bool(np.log(prior / (1 - prior)) * (m - prior) >= 0)
     assert not got.upper_holds or chain.reverse_entropy(t) <= got.upper + 4 * EPS
@@ -491,7 +491,7 @@ def test_binomial_upper_side_holds_where_it_is_said_to(prior, m, t):
 
 def test_binomial_upper_side_fails_on_the_paper_s_counterexample():
     got = bounds.reverse_entropy_bounds(BinomialDiffusion([0.1], 0.2), [[0], [1]], 1)
-    truth = float(oracles.BinaryChain({(0,): 0.5, (1,): 0.5}, [0.1], [0.2]).reverse_entropy(1))
+    truth = float(mpmath_oracle.BinaryChain({(0,): 0.5, (1,): 0.5}, [0.1], [0.2]).reverse_entropy(1))
     assert [round(got.upper, 6), round(truth, 6), got.upper_holds] == [0.188404, 0.190205, False]
 
 
@@ -499,10 +499,10 @@ def test_binomial_upper_side_fails_on_the_paper_s_counterexample():
 @pytest.mark.parametrize("var", [0.25, 1.0, 4.0])
 def test_gaussian_sides_are_those_of_the_closed_form(t, var):
     """Two points have the variance; the sides depend on nothing else of the data."""
-    x0, tables = [[-(var**0.5), 1.0], [var**0.5, 1.0]], oracles.Tables(BETA)
+    x0, tables = [[-(var**0.5), 1.0], [var**0.5, 1.0]], mpmath_oracle.Tables(BETA)
     got = bounds.reverse_entropy_bounds(GaussianDiffusion(BETA), x0, t)
-    lower = float(2 * oracles.gaussian_entropy(tables.posterior_var(t))) if t > 1 else -np.inf
-    assert [got.lower, got.upper] == [pytest.approx(lower, abs=8 * EPS), pytest.approx(float(2 * oracles.gaussian_entropy(BETA[t - 1])),
+    lower = float(2 * mpmath_oracle.gaussian_entropy(tables.posterior_var(t))) if t > 1 else -np.inf
+    assert [got.lower, got.upper] == [pytest.approx(lower, abs=8 * EPS), pytest.approx(float(2 * mpmath_oracle.gaussian_entropy(BETA[t - 1])),
                                                                                       abs=8 * EPS)]
 
 
@@ -511,7 +511,7 @@ def test_gaussian_sides_are_those_of_the_closed_form(t, var):
 def test_gaussian_upper_side_holds_exactly_where_it_is_said_to(t, var):
     x0 = [[-(var**0.5)], [var**0.5]]
     got = bounds.reverse_entropy_bounds(GaussianDiffusion(BETA), x0, t)
-    truth = float(oracles.GaussianChain(BETA, var=var).reverse_entropy(t))
+    truth = float(mpmath_oracle.GaussianChain(BETA, var=var).reverse_entropy(t))
     assert got.upper_holds is (var <= 1)
     assert (truth <= got.upper + 4 * EPS) is (var <= 1)
 
@@ -520,7 +520,7 @@ def test_gaussian_upper_side_holds_exactly_where_it_is_said_to(t, var):
 @pytest.mark.parametrize("var", [0.25, 1.0, 4.0])
 def test_gaussian_lower_side_holds(t, var):
     got = bounds.reverse_entropy_bounds(GaussianDiffusion(BETA), [[-(var**0.5)], [var**0.5]], t)
-    assert got.lower <= oracles.GaussianChain(BETA, var=var).reverse_entropy(t)
+    assert got.lower <= mpmath_oracle.GaussianChain(BETA, var=var).reverse_entropy(t)
 
 
 def test_lower_gaps_sum_to_a_difference_of_mutual_information():
@@ -540,14 +540,14 @@ def test_upper_gaps_sum_to_a_difference_of_entropies():
 
 def test_lower_gap_is_the_least_possible_divergence():
     """The exact reverse kernel attains it: sum_x0 E KL_t = H_q(X^{t-1}|X^t) - lower_t."""
-    chain = oracles.BinaryChain({(1,): 0.75, (0,): 0.25}, DYADIC, [0.25])
+    chain = mpmath_oracle.BinaryChain({(1,): 0.75, (0,): 0.25}, DYADIC, [0.25])
     diffusion, x0 = BinomialDiffusion(DYADIC, 0.25), [[1], [1], [1], [0]]
 
     def reversal(xt, t):
         prob1 = {y: float(chain.reversal(t)((1,), (y,))) for y in (0, 1)}
         return Bernoulli(np.where(xt == 1, prob1[1], prob1[0]))
 
-    got = bounds.lower_bound(diffusion, reversal, x0, rng=oracles.Scripted(), n_samples=32)
+    got = bounds.lower_bound(diffusion, reversal, x0, rng=mpmath_oracle.Scripted(), n_samples=32)
     gaps = [float(chain.reverse_entropy(t)) - bounds.reverse_entropy_bounds(diffusion, x0, t).lower for t in (2, 3)]
     np.testing.assert_allclose(got.kl.mean(1), gaps, rtol=0, atol=1e-14)
 

@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
+import mpmath_oracle
 import numpy as np
-import oracles
 import pytest
 from scipy import stats
 
@@ -32,7 +32,7 @@ def some_laws():
 
 def test_log_prob_is_the_sum_over_components_of_the_log_density():
     mean, var, x, _ = some_laws()
-    truth = [sum(oracles.gaussian_log_prob(*c) for c in zip(*row, strict=True)) for row in zip(x, mean, var, strict=True)]
+    truth = [sum(mpmath_oracle.gaussian_log_prob(*c) for c in zip(*row, strict=True)) for row in zip(x, mean, var, strict=True)]
     np.testing.assert_allclose(Gaussian(mean, var).log_prob(x), np.array(truth, dtype=float), rtol=8 * EPS, atol=8 * EPS)
 
 
@@ -47,7 +47,7 @@ def test_log_prob_far_out_is_minus_infinity_where_it_leaves_the_floats():
 
 
 def test_log_prob_survives_a_square_that_leaves_the_floats():
-    assert oracles.ulp_error(Gaussian([0.0], 1e300).log_prob([1e200]), oracles.gaussian_log_prob(1e200, 0, 1e300)) <= 8
+    assert mpmath_oracle.ulp_error(Gaussian([0.0], 1e300).log_prob([1e200]), mpmath_oracle.gaussian_log_prob(1e200, 0, 1e300)) <= 8
 
 
 def test_entropy_is_the_integral_of_minus_p_log_p():
@@ -59,7 +59,7 @@ def test_entropy_is_the_integral_of_minus_p_log_p():
 
 def test_entropy_sums_over_components():
     _, var, _, _ = some_laws()
-    truth = np.array([float(sum(oracles.gaussian_entropy(v) for v in row)) for row in var])
+    truth = np.array([float(sum(mpmath_oracle.gaussian_entropy(v) for v in row)) for row in var])
     np.testing.assert_allclose(Gaussian(0.0, var).entropy(), truth, rtol=8 * EPS)
 
 
@@ -73,8 +73,8 @@ def test_kl_is_the_integral_of_q_log_q_over_p():
 
 def test_kl_sums_over_components():
     mq, vq, mp, vp = some_laws()
-    truth = [sum(oracles.gaussian_kl(*c) for c in zip(*row, strict=True)) for row in zip(mq, vq, mp, vp, strict=True)]
-    assert oracles.worst_ulp(Gaussian(mq, vq).kl(Gaussian(mp, vp)), truth) <= 8
+    truth = [sum(mpmath_oracle.gaussian_kl(*c) for c in zip(*row, strict=True)) for row in zip(mq, vq, mp, vp, strict=True)]
+    assert mpmath_oracle.worst_ulp(Gaussian(mq, vq).kl(Gaussian(mp, vp)), truth) <= 8
 
 
 def test_kl_is_not_symmetric():
@@ -84,7 +84,7 @@ def test_kl_is_not_symmetric():
 def test_log_prob_gradient_agrees_with_complex_step():
     mean, var, x, _ = some_laws()
     gradient = Gaussian(mean, var).log_prob_grad(x)
-    gap = oracles.complex_step_gap(lambda m, v, x: -0.5 * (np.log(2 * np.pi * v) + (x - m) ** 2 / v), (mean, var, x),
+    gap = mpmath_oracle.complex_step_gap(lambda m, v, x: -0.5 * (np.log(2 * np.pi * v) + (x - m) ** 2 / v), (mean, var, x),
                                    (gradient.mean, gradient.var, gradient.x), rng=np.random.default_rng(2))
     assert gap < 20 * EPS
 
@@ -92,7 +92,7 @@ def test_log_prob_gradient_agrees_with_complex_step():
 def test_sample_gradient_agrees_with_complex_step():
     mean, var, noise, _ = some_laws()
     gradient = Gaussian(mean, var).at_grad(noise)
-    gap = oracles.complex_step_gap(lambda m, v: m + np.sqrt(v) * noise, (mean, var), (gradient.mean, gradient.var),
+    gap = mpmath_oracle.complex_step_gap(lambda m, v: m + np.sqrt(v) * noise, (mean, var), (gradient.mean, gradient.var),
                                    rng=np.random.default_rng(3))
     assert gap < 20 * EPS
 
@@ -100,13 +100,13 @@ def test_sample_gradient_agrees_with_complex_step():
 def test_entropy_gradient_agrees_with_complex_step():
     _, var, _, _ = some_laws()
     gradient = Gaussian(0.0, var).entropy_grad()
-    assert oracles.complex_step_gap(lambda v: 0.5 * np.log(v), (var,), (gradient,), rng=np.random.default_rng(4)) < 20 * EPS
+    assert mpmath_oracle.complex_step_gap(lambda v: 0.5 * np.log(v), (var,), (gradient,), rng=np.random.default_rng(4)) < 20 * EPS
 
 
 def test_kl_gradient_agrees_with_complex_step():
     laws = some_laws()
     gradient = Gaussian(*laws[:2]).kl_grad(Gaussian(*laws[2:]))
-    gap = oracles.complex_step_gap(lambda mq, vq, mp, vp: 0.5 * (np.log(vp / vq) + (vq + (mq - mp) ** 2) / vp), laws, gradient,
+    gap = mpmath_oracle.complex_step_gap(lambda mq, vq, mp, vp: 0.5 * (np.log(vp / vq) + (vq + (mq - mp) ** 2) / vp), laws, gradient,
                                    rng=np.random.default_rng(5))
     assert gap < 50 * EPS  # the variances' derivatives are differences of the formula's terms
 
@@ -118,14 +118,14 @@ def test_sample_is_the_mean_plus_the_standard_deviation_times_the_noise():
 def test_sample_has_the_law_that_it_says():
     law = Gaussian(np.full((100_000, 2), [1.0, -2.0]), [4.0, 0.25])
     unit = (law.sample(rng=np.random.default_rng(6)) - [1.0, -2.0]) / [2.0, 0.5]
-    assert stats.kstest(unit.ravel(), "norm").pvalue > oracles.FALSE_ALARM
-    assert stats.kstest(1.05 * unit.ravel(), "norm").pvalue < oracles.FALSE_ALARM  # power: a standard deviation 5 % off is seen
+    assert stats.kstest(unit.ravel(), "norm").pvalue > mpmath_oracle.FALSE_ALARM
+    assert stats.kstest(1.05 * unit.ravel(), "norm").pvalue < mpmath_oracle.FALSE_ALARM  # power: a standard deviation 5 % off is seen
 
 
 def test_sample_components_are_uncorrelated():
     draws = Gaussian(np.zeros((20_000, 2)), [1.0, 2.0]).sample(rng=np.random.default_rng(7))
-    assert stats.pearsonr(draws[:, 0], draws[:, 1]).pvalue > oracles.FALSE_ALARM
-    assert stats.pearsonr(draws[:, 0], draws[:, 1] + 0.1 * draws[:, 0]).pvalue < oracles.FALSE_ALARM  # power
+    assert stats.pearsonr(draws[:, 0], draws[:, 1]).pvalue > mpmath_oracle.FALSE_ALARM
+    assert stats.pearsonr(draws[:, 0], draws[:, 1] + 0.1 * draws[:, 0]).pvalue < mpmath_oracle.FALSE_ALARM  # power
 
 
 def test_sample_is_the_same_for_the_same_generator():
@@ -169,11 +169,11 @@ def test_kernel_shrinks_by_the_root_and_adds_beta(t):
 
 @pytest.mark.parametrize("t", [1, 2, 3])
 def test_marginal_is_the_composition_of_kernels(t):
-    mean, var = oracles.mp.mpf("1.5"), oracles.mp.mpf(0)
-    for beta in map(oracles.exact, BETA[:t]):
-        mean, var = oracles.mp.sqrt(1 - beta) * mean, (1 - beta) * var + beta
+    mean, var = mpmath_oracle.mp.mpf("1.5"), mpmath_oracle.mp.mpf(0)
+    for beta in map(mpmath_oracle.exact, BETA[:t]):
+        mean, var = mpmath_oracle.mp.sqrt(1 - beta) * mean, (1 - beta) * var + beta
     law = GaussianDiffusion(BETA).marginal([1.5], t)
-    assert oracles.worst_ulp([law.mean[0], law.var[0]], [mean, var]) <= 1.5  # the mean: one product more than its coefficient
+    assert mpmath_oracle.worst_ulp([law.mean[0], law.var[0]], [mean, var]) <= 1.5  # the mean: one product more than its coefficient
 
 
 @pytest.mark.parametrize("t", [2, 3])
@@ -189,9 +189,9 @@ def test_posterior_equals_bayes_by_quadrature(t, x0, xt):
 
 
 def test_posterior_coefficients_are_its_means_at_the_unit_vectors():
-    tables, diffusion = oracles.Tables(BETA), GaussianDiffusion(BETA)
+    tables, diffusion = mpmath_oracle.Tables(BETA), GaussianDiffusion(BETA)
     got = diffusion.posterior([1.0, 0.0], [0.0, 1.0], 3).mean
-    assert oracles.worst_ulp(got, [tables.coefficient_x0(3), tables.coefficient_xt(3)]) <= 0.5
+    assert mpmath_oracle.worst_ulp(got, [tables.coefficient_x0(3), tables.coefficient_xt(3)]) <= 0.5
 
 
 def test_posterior_after_everything_was_forgotten_does_not_see_x0():
@@ -250,14 +250,14 @@ def test_an_array_of_times_and_one_vector_give_one_law_per_time():
 def test_kernel_entropy_is_that_of_d_components_of_variance_beta(t):
     got = GaussianDiffusion(BETA).kernel_entropy(np.zeros((4, 2)), t)
     assert got.shape == (4,)
-    assert oracles.worst_ulp(got, [2 * oracles.gaussian_entropy(BETA[t - 1])] * 4) <= 4
+    assert mpmath_oracle.worst_ulp(got, [2 * mpmath_oracle.gaussian_entropy(BETA[t - 1])] * 4) <= 4
 
 
 @pytest.mark.parametrize("t", [2, 3])
 def test_posterior_entropy_is_that_of_d_components_of_the_posterior_variance(t):
     got = GaussianDiffusion(BETA).posterior_entropy(np.zeros((4, 2)), t)
     assert got.shape == (4,)
-    assert oracles.worst_ulp(got, [2 * oracles.gaussian_entropy(oracles.Tables(BETA).posterior_var(t))] * 4) <= 4
+    assert mpmath_oracle.worst_ulp(got, [2 * mpmath_oracle.gaussian_entropy(mpmath_oracle.Tables(BETA).posterior_var(t))] * 4) <= 4
 
 
 def test_posterior_entropy_of_the_first_step_is_minus_infinity():

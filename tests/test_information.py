@@ -1,7 +1,7 @@
 """Entropies and divergences of one component: values by quadrature, sums over states and mpmath; derivatives by complex step."""
 
+import mpmath_oracle
 import numpy as np
-import oracles
 import pytest
 
 from dpm_ref import information
@@ -20,7 +20,7 @@ def probabilities(n=200):
 
 
 def test_to_bits_divides_by_the_log_of_two():
-    assert oracles.worst_ulp(information.to_bits([1.0, -3.5, 0.0]), map(oracles.to_bits, [1.0, -3.5, 0.0])) <= 2
+    assert mpmath_oracle.worst_ulp(information.to_bits([1.0, -3.5, 0.0]), map(mpmath_oracle.to_bits, [1.0, -3.5, 0.0])) <= 2
 
 
 def test_to_bits_of_the_entropy_of_a_fair_coin_is_one():
@@ -40,18 +40,18 @@ def test_gaussian_kl_of_shifted_laws_is_half_the_squared_shift():
 
 def test_gaussian_kl_agrees_with_mpmath():
     laws = gaussians()
-    assert oracles.worst_ulp(information.gaussian_kl(*laws), map(oracles.gaussian_kl, *laws)) <= 8
+    assert mpmath_oracle.worst_ulp(information.gaussian_kl(*laws), map(mpmath_oracle.gaussian_kl, *laws)) <= 8
 
 
 def test_gaussian_kl_is_continuous_where_its_evaluation_changes():
     """Variance ratios 0.3 and 3, either side."""
     ratio = np.concatenate([np.nextafter(c, [0, 9]) for c in (0.3, 0.5, 2.0, 3.0)] + [[0.3, 3.0]])
-    assert oracles.worst_ulp(information.gaussian_kl(0, ratio, 0, 1), [oracles.gaussian_kl(0, r, 0, 1) for r in ratio]) <= 8
+    assert mpmath_oracle.worst_ulp(information.gaussian_kl(0, ratio, 0, 1), [mpmath_oracle.gaussian_kl(0, r, 0, 1) for r in ratio]) <= 8
 
 
 @pytest.mark.parametrize(("var_q", "var_p"), [(1e-300, 1.0), (1e300, 1.0), (1e-300, 1e300)])
 def test_gaussian_kl_of_far_variances_is_finite_and_right(var_q, var_p):
-    assert oracles.ulp_error(information.gaussian_kl(0, var_q, 0, var_p), oracles.gaussian_kl(0, var_q, 0, var_p)) <= 8
+    assert mpmath_oracle.ulp_error(information.gaussian_kl(0, var_q, 0, var_p), mpmath_oracle.gaussian_kl(0, var_q, 0, var_p)) <= 8
 
 
 def test_gaussian_kl_beyond_the_floats_is_infinite():
@@ -60,7 +60,7 @@ def test_gaussian_kl_beyond_the_floats_is_infinite():
 
 def test_gaussian_kl_gradient_agrees_with_complex_step():
     laws = gaussians()
-    gap = oracles.complex_step_gap(lambda mq, vq, mp, vp: 0.5 * (np.log(vp / vq) + (vq + (mq - mp) ** 2) / vp), laws,
+    gap = mpmath_oracle.complex_step_gap(lambda mq, vq, mp, vp: 0.5 * (np.log(vp / vq) + (vq + (mq - mp) ** 2) / vp), laws,
                                    information.gaussian_kl_grad(*laws), rng=np.random.default_rng(3))
     assert gap < 1e-12  # the variances' derivatives cancel near their zeros, in the formula
 
@@ -80,24 +80,24 @@ def test_gaussian_kl_gradient_far_out_keeps_its_size():
 
 def test_gaussian_entropy_agrees_with_mpmath():
     _, var, _, _ = gaussians()
-    assert oracles.worst_ulp(information.gaussian_entropy(var), map(oracles.gaussian_entropy, var)) <= 6  # 2 eps near its zero
+    assert mpmath_oracle.worst_ulp(information.gaussian_entropy(var), map(mpmath_oracle.gaussian_entropy, var)) <= 6  # 2 eps near its zero
 
 
 def test_gaussian_entropy_gradient_agrees_with_complex_step():
     _, var, _, _ = gaussians()
     gradient = information.gaussian_entropy_grad(var)
-    gap = oracles.complex_step_gap(lambda v: 0.5 * np.log(v), (var,), (gradient,), rng=np.random.default_rng(4))
+    gap = mpmath_oracle.complex_step_gap(lambda v: 0.5 * np.log(v), (var,), (gradient,), rng=np.random.default_rng(4))
     assert gap < 8 * EPS
 
 
 def test_gaussian_entropy_difference_agrees_with_mpmath():
     _, a, _, b = gaussians()
-    assert oracles.worst_ulp(information.gaussian_entropy_difference(a, b), map(oracles.gaussian_entropy_difference, a, b)) <= 4
+    assert mpmath_oracle.worst_ulp(information.gaussian_entropy_difference(a, b), map(mpmath_oracle.gaussian_entropy_difference, a, b)) <= 4
 
 
 @pytest.mark.parametrize(("a", "b"), [(1e300, 1e-300), (1e-300, 1e300)])
 def test_gaussian_entropy_difference_of_far_variances_is_finite(a, b):
-    assert oracles.ulp_error(information.gaussian_entropy_difference(a, b), oracles.gaussian_entropy_difference(a, b)) <= 4
+    assert mpmath_oracle.ulp_error(information.gaussian_entropy_difference(a, b), mpmath_oracle.gaussian_entropy_difference(a, b)) <= 4
 
 
 def test_probability_pair_completes_a_single_probability():
@@ -123,13 +123,13 @@ def test_probability_pair_measures_rounding_in_the_coarser_dtype():
 
 def test_bernoulli_kl_is_the_sum_over_both_states():
     q, p = probabilities()
-    truth = [oracles.bernoulli_kl(oracles.bit(a), oracles.bit(b)) for a, b in zip(q, p, strict=True)]
-    assert oracles.worst_ulp(information.bernoulli_kl(q, p), truth) <= 8
+    truth = [mpmath_oracle.bernoulli_kl(mpmath_oracle.bit(a), mpmath_oracle.bit(b)) for a, b in zip(q, p, strict=True)]
+    assert mpmath_oracle.worst_ulp(information.bernoulli_kl(q, p), truth) <= 8
 
 
 def test_bernoulli_kl_from_a_fair_coin_is_known():
     """KL( B(1/2) || B(1/4) ) = log(2) - log(3) / 2."""
-    assert oracles.ulp_error(information.bernoulli_kl(0.5, 0.25), oracles.mp.log(2) - oracles.mp.log(3) / 2) <= 8
+    assert mpmath_oracle.ulp_error(information.bernoulli_kl(0.5, 0.25), mpmath_oracle.mp.log(2) - mpmath_oracle.mp.log(3) / 2) <= 8
 
 
 def test_bernoulli_kl_is_the_same_with_the_states_exchanged():
@@ -140,13 +140,13 @@ def test_bernoulli_kl_is_the_same_with_the_states_exchanged():
 def test_bernoulli_kl_is_continuous_where_its_evaluation_changes():
     """(p - q) / q = -0.7 and 2, and probabilities about a half."""
     p = np.concatenate([np.nextafter(c, [0, 1]) for c in (0.3 * 0.2, 0.5 * 0.2, 2 * 0.2, 3 * 0.2, 0.5)] + [[0.06, 0.6, 0.5]])
-    truth = [oracles.bernoulli_kl(oracles.bit(0.2), oracles.bit(v)) for v in p]
-    assert oracles.worst_ulp(information.bernoulli_kl(0.2, p), truth) <= 8
+    truth = [mpmath_oracle.bernoulli_kl(mpmath_oracle.bit(0.2), mpmath_oracle.bit(v)) for v in p]
+    assert mpmath_oracle.worst_ulp(information.bernoulli_kl(0.2, p), truth) <= 8
 
 
 def test_bernoulli_kl_gradient_agrees_with_complex_step():
     q, p = probabilities()
-    gap = oracles.complex_step_gap(lambda q, p: q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p)), (q, p),
+    gap = mpmath_oracle.complex_step_gap(lambda q, p: q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p)), (q, p),
                                    information.bernoulli_kl_grad(q, p), rng=np.random.default_rng(5))
     assert gap < 1e-12  # the formula's derivative cancels where the laws are near
 
@@ -158,15 +158,15 @@ def test_bernoulli_kl_gradient_vanishes_where_the_laws_are_equal():
 def test_bernoulli_kl_gradient_of_nearly_equal_laws_keeps_its_digits():
     """logit q - logit p and (p - q) / (p (1 - p)), where the obvious difference of logits has none left."""
     q, p = 0.3, 0.3 * (1 + 2.0**-40)
-    a, b = map(oracles.exact, (q, p))
-    truth = [oracles.mp.log(a / (1 - a)) - oracles.mp.log(b / (1 - b)), (b - a) / (b * (1 - b))]
-    assert oracles.worst_ulp(information.bernoulli_kl_grad(q, p), truth) <= 8
+    a, b = map(mpmath_oracle.exact, (q, p))
+    truth = [mpmath_oracle.mp.log(a / (1 - a)) - mpmath_oracle.mp.log(b / (1 - b)), (b - a) / (b * (1 - b))]
+    assert mpmath_oracle.worst_ulp(information.bernoulli_kl_grad(q, p), truth) <= 8
 
 
 def test_bernoulli_kl_gradient_keeps_both_members_of_both_laws():
-    a, b = map(oracles.exact, (1e-200, 1e-100))
-    truth = [oracles.mp.log1p(-a) - oracles.mp.log(a) - oracles.mp.log1p(-b) + oracles.mp.log(b), (a - b) / (b * (1 - b))]
-    assert oracles.worst_ulp(information.bernoulli_kl_grad(1.0, 1.0, 1e-200, 1e-100), truth) <= 8
+    a, b = map(mpmath_oracle.exact, (1e-200, 1e-100))
+    truth = [mpmath_oracle.mp.log1p(-a) - mpmath_oracle.mp.log(a) - mpmath_oracle.mp.log1p(-b) + mpmath_oracle.mp.log(b), (a - b) / (b * (1 - b))]
+    assert mpmath_oracle.worst_ulp(information.bernoulli_kl_grad(1.0, 1.0, 1e-200, 1e-100), truth) <= 8
 
 
 @pytest.mark.parametrize(("q", "p", "truth"), [(0.0, 0.5, (-np.inf, 2.0)), (1.0, 0.5, (np.inf, -2.0)), (0.5, 0.0, (np.inf, -np.inf)),
@@ -177,12 +177,12 @@ def test_bernoulli_kl_gradient_at_certain_bits_has_the_limit(q, p, truth):
 
 def test_bernoulli_entropy_is_the_sum_over_both_states():
     p, _ = probabilities()
-    assert oracles.worst_ulp(information.bernoulli_entropy(p), [oracles.bernoulli_entropy(oracles.bit(v)) for v in p]) <= 4
+    assert mpmath_oracle.worst_ulp(information.bernoulli_entropy(p), [mpmath_oracle.bernoulli_entropy(mpmath_oracle.bit(v)) for v in p]) <= 4
 
 
 def test_bernoulli_entropy_gradient_agrees_with_complex_step():
     p, _ = probabilities()
-    gap = oracles.complex_step_gap(lambda p: -p * np.log(p) - (1 - p) * np.log(1 - p), (p,), (information.bernoulli_entropy_grad(p),),
+    gap = mpmath_oracle.complex_step_gap(lambda p: -p * np.log(p) - (1 - p) * np.log(1 - p), (p,), (information.bernoulli_entropy_grad(p),),
                                    rng=np.random.default_rng(6))
     assert gap < 1e-12  # the formula's derivative cancels near a half
 
@@ -190,8 +190,8 @@ def test_bernoulli_entropy_gradient_agrees_with_complex_step():
 def test_bernoulli_entropy_gradient_agrees_with_mpmath_at_both_ends_and_in_the_middle():
     p1 = np.array([1e-300, 1e-10, 0.5 - 2.0**-40, 0.5 + 2.0**-40, 1.0 - 1e-10, 1.0])
     p0 = np.array([1.0, 1.0 - 1e-10, 0.5 + 2.0**-40, 0.5 - 2.0**-40, 1e-10, 1e-300])
-    laws = [oracles.bit(*law) for law in zip(p1, p0, strict=True)]
-    assert oracles.worst_ulp(information.bernoulli_entropy_grad(p1, p0), [law.log0 - law.log1 for law in laws]) <= 4
+    laws = [mpmath_oracle.bit(*law) for law in zip(p1, p0, strict=True)]
+    assert mpmath_oracle.worst_ulp(information.bernoulli_entropy_grad(p1, p0), [law.log0 - law.log1 for law in laws]) <= 4
 
 
 def test_bernoulli_entropy_gradient_at_certain_bits_is_infinite():
@@ -205,14 +205,14 @@ def test_bernoulli_entropy_gradient_at_certain_bits_is_infinite():
                                    lambda g: (g[0], g[1], g[2], np.where(np.arange(200) == 7, 0.0, g[3]))])
 def test_gradient_checker_rejects_a_wrong_gradient(wrong):
     laws = gaussians()
-    gap = oracles.complex_step_gap(lambda mq, vq, mp, vp: 0.5 * (np.log(vp / vq) + (vq + (mq - mp) ** 2) / vp), laws,
+    gap = mpmath_oracle.complex_step_gap(lambda mq, vq, mp, vp: 0.5 * (np.log(vp / vq) + (vq + (mq - mp) ** 2) / vp), laws,
                                    wrong(information.gaussian_kl_grad(*laws)), rng=np.random.default_rng(7))
     assert gap > 1e-3
 
 
 def test_gradient_checker_rejects_a_wrong_sign_of_a_tiny_gradient():
     x = np.array([1e-200, 1.0])
-    assert oracles.complex_step_gap(lambda x: x * x, (x,), ([-2e-200, 2.0],), rng=np.random.default_rng(8)) > 1
+    assert mpmath_oracle.complex_step_gap(lambda x: x * x, (x,), ([-2e-200, 2.0],), rng=np.random.default_rng(8)) > 1
 
 
 # The oracles themselves reject a wrong implementation
@@ -226,7 +226,7 @@ def test_gradient_checker_rejects_a_wrong_sign_of_a_tiny_gradient():
 ])
 def test_gaussian_kl_oracle_rejects_a_wrong_implementation(wrong):
     laws = gaussians()
-    assert oracles.worst_ulp(wrong(*laws), map(oracles.gaussian_kl, *laws)) > 8
+    assert mpmath_oracle.worst_ulp(wrong(*laws), map(mpmath_oracle.gaussian_kl, *laws)) > 8
 
 
 @pytest.mark.parametrize("wrong", [
@@ -235,18 +235,18 @@ def test_gaussian_kl_oracle_rejects_a_wrong_implementation(wrong):
 ])
 def test_bernoulli_kl_oracle_rejects_a_wrong_implementation(wrong):
     q, p = probabilities()
-    truth = [oracles.bernoulli_kl(oracles.bit(a), oracles.bit(b)) for a, b in zip(q, p, strict=True)]
-    assert oracles.worst_ulp(wrong(q, p), truth) > 8
+    truth = [mpmath_oracle.bernoulli_kl(mpmath_oracle.bit(a), mpmath_oracle.bit(b)) for a, b in zip(q, p, strict=True)]
+    assert mpmath_oracle.worst_ulp(wrong(q, p), truth) > 8
 
 
 def test_ulp_error_counts_units_in_the_last_place():
-    one = oracles.mp.mpf(1)
-    assert [oracles.ulp_error(g, one) for g in (1.0, 1.0 + 2.0**-52, 1.0 - 2.0**-53)] == [0.0, 1.0, 0.5]
+    one = mpmath_oracle.mp.mpf(1)
+    assert [mpmath_oracle.ulp_error(g, one) for g in (1.0, 1.0 + 2.0**-52, 1.0 - 2.0**-53)] == [0.0, 1.0, 0.5]
 
 
 def test_ulp_error_of_a_lost_infinity_is_infinite():
-    assert [oracles.ulp_error(g, oracles.mp.inf) for g in (np.inf, 1e308, np.nan)] == [0.0, np.inf, np.inf]
+    assert [mpmath_oracle.ulp_error(g, mpmath_oracle.mp.inf) for g in (np.inf, 1e308, np.nan)] == [0.0, np.inf, np.inf]
 
 
 def test_ulp_error_of_a_lost_zero_is_infinite():
-    assert oracles.ulp_error(5e-324, oracles.mp.mpf(0)) == np.inf
+    assert mpmath_oracle.ulp_error(5e-324, mpmath_oracle.mp.mpf(0)) == np.inf

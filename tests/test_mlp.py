@@ -2,10 +2,10 @@
 
 import re
 
+import mpmath_oracle
+import naive_training
 import numpy as np
-import oracles
 import pytest
-import textbook
 from scipy import stats
 
 from dpm_ref.mlp import MLP, time_polynomials
@@ -42,7 +42,7 @@ layouts = pytest.mark.parametrize("layout", LAYOUTS)
 
 def pair(name, d_in=2, d_out=3):
     """The network under test, the textbook's, and parameters."""
-    network, truth = (kind(d_in, d_out, T, **NETWORKS[name]) for kind in (MLP, textbook.Network))
+    network, truth = (kind(d_in, d_out, T, **NETWORKS[name]) for kind in (MLP, naive_training.Network))
     return network, truth, np.random.default_rng(1).standard_normal(truth.size)
 
 
@@ -134,7 +134,7 @@ def test_backward_by_parameters_agrees_with_complex_step_entry_by_entry(name):
     x, t = stacked()
     weights = np.random.default_rng(5).standard_normal((4, 4, 3))
     grad, _ = network.backward(params, network.forward(params, x, t)[1], weights)
-    step = textbook.gradient(lambda p: (weights * truth.everywhere(p, x, t[:, None])).sum(), params)
+    step = naive_training.gradient(lambda p: (weights * truth.everywhere(p, x, t[:, None])).sum(), params)
     np.testing.assert_allclose(grad, step, rtol=0, atol=1e-12 * np.abs(step).min(initial=np.inf, where=step != 0))
 
 
@@ -145,7 +145,7 @@ def test_backward_by_the_state_agrees_with_complex_step_entry_by_entry(name):
     weights = np.random.default_rng(6).standard_normal((4, 4, 3))
     _, tape = network.forward(params, x, t)
     got = network.backward_x(params, tape, network.backward(params, tape, weights)[1], weights)
-    step = textbook.gradient(lambda moved: (weights * truth.everywhere(params, moved, t[:, None])).sum(), x)
+    step = naive_training.gradient(lambda moved: (weights * truth.everywhere(params, moved, t[:, None])).sum(), x)
     np.testing.assert_allclose(got, step, rtol=0, atol=1e-12 * np.abs(step).min())
 
 
@@ -197,21 +197,21 @@ def start(gain=1.0):
 def test_weights_start_normal_with_the_variance_of_their_fan_in(name, std):
     """The first layer's fan-in counts the time features, and its scale is the gain, 3 here."""
     unit = start(gain=3.0)[name].ravel() / std
-    assert stats.kstest(unit, "norm").pvalue > oracles.FALSE_ALARM
-    low, high = stats.chi2.interval(1 - oracles.FALSE_ALARM, unit.size)
+    assert stats.kstest(unit, "norm").pvalue > mpmath_oracle.FALSE_ALARM
+    low, high = stats.chi2.interval(1 - mpmath_oracle.FALSE_ALARM, unit.size)
     assert low < (unit**2).sum() < high
 
 
 def test_a_weight_variance_without_the_time_features_would_be_seen():
     """The power of the test above: a fan-in of 30 where it is 40."""
     unit = start()["W1"].ravel() * np.sqrt(30)
-    assert (unit**2).sum() < stats.chi2.ppf(oracles.FALSE_ALARM, unit.size)
+    assert (unit**2).sum() < stats.chi2.ppf(mpmath_oracle.FALSE_ALARM, unit.size)
 
 
 def test_thresholds_start_uniform_over_the_gain():
     thresholds = start(gain=3.0)["b1"]
-    assert stats.kstest(thresholds, "uniform", args=(-3, 6)).pvalue > oracles.FALSE_ALARM
-    assert stats.kstest(thresholds / 2, "uniform", args=(-3, 6)).pvalue < oracles.FALSE_ALARM  # power
+    assert stats.kstest(thresholds, "uniform", args=(-3, 6)).pvalue > mpmath_oracle.FALSE_ALARM
+    assert stats.kstest(thresholds / 2, "uniform", args=(-3, 6)).pvalue < mpmath_oracle.FALSE_ALARM  # power
 
 
 @pytest.mark.parametrize("name", ["b2", "R", "c", "S"])

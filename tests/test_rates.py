@@ -2,10 +2,10 @@
 
 from functools import partial
 
+import mpmath_oracle
+import naive_training
 import numpy as np
-import oracles
 import pytest
-import textbook
 from numpy.random import default_rng
 
 from dpm_ref import BinomialDiffusion, GaussianDiffusion, bounds, data, rates, schedules, training
@@ -22,7 +22,7 @@ SCHEDULES = {
 }
 
 
-class Column(textbook.Gaussian):
+class Column(naive_training.Gaussian):
     """The textbook's Gaussian column as a function of complex rates; 1 - abar from positive terms."""
 
     def __init__(self, beta):
@@ -37,13 +37,13 @@ def case(name, t=None, seed=0):
     beta, rng = np.array(SCHEDULES[name]), default_rng(seed)
     T, shape = len(beta), {"hidden": (3, 2)}
     t = np.arange(2, T + 1)[:, None] if t is None else np.asarray(t)
-    model, network = GaussianReverse(GaussianDiffusion(beta), 2, **shape), textbook.Network(2, 4, T, **shape)
+    model, network = GaussianReverse(GaussianDiffusion(beta), 2, **shape), naive_training.Network(2, 4, T, **shape)
     return model, network, rng.standard_normal(network.size), rng.standard_normal((3, 2)), t, rng.standard_normal((len(t), 3, 2))
 
 
 def by_complex_step(name, network, params, x0, t, noise, column=Column):
     beta = np.array(SCHEDULES[name])
-    return textbook.gradient(lambda b: textbook.objective(column(b), network, params, x0, t, noise), beta)[1:]
+    return naive_training.gradient(lambda b: naive_training.objective(column(b), network, params, x0, t, noise), beta)[1:]
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -60,7 +60,7 @@ def test_gradient_by_the_rates_counts_the_times_that_occur(t):
 
 def test_value_that_is_differentiated_is_the_bound_s():
     model, network, params, x0, t, noise = case("cosine")
-    truth = textbook.objective(Column(SCHEDULES["cosine"]), network, params, x0, t, noise)
+    truth = naive_training.objective(Column(SCHEDULES["cosine"]), network, params, x0, t, noise)
     assert training.objective(model, params, x0, t, noise).value == pytest.approx(truth, rel=EXACT, abs=0)
 
 
@@ -104,8 +104,8 @@ def precise_bound(mp, beta, x0, noise, weights):
 
 @pytest.mark.parametrize("beta", [[1e-12, 1e-10, 1e-8, 0.5], [0.5, 1 - 1e-9, 1e-12, 0.1], [1e-300, 1e-3, 0.5]], ids=str)
 def test_gradient_holds_at_tiny_and_large_rates_by_mpmath(beta):
-    with oracles.mp.workdps(400):
-        mp = oracles.mp
+    with mpmath_oracle.mp.workdps(400):
+        mp = mpmath_oracle.mp
         x0, noise, weights = 0.75, [0.5, -1.25, 0.25][:len(beta) - 1], (0.5, 0.25, -0.5)
         rates_, small = [mp.mpf(rate) for rate in beta], mp.mpf(10) ** -100
         truth = []
@@ -163,7 +163,7 @@ def test_derivative_by_the_coordinates_agrees_with_complex_step():
         log_snr = np.log((1 - beta1) / beta1) - np.cumsum(np.exp(s))
         abar = 1 / (1 + np.exp(-log_snr))
         return by_beta @ (1 - abar / np.concatenate([[1 - beta1], abar[:-1]]))
-    np.testing.assert_allclose(rates.by_log_steps(s, beta1, by_beta), textbook.gradient(value, s), rtol=EXACT, atol=0)
+    np.testing.assert_allclose(rates.by_log_steps(s, beta1, by_beta), naive_training.gradient(value, s), rtol=EXACT, atol=0)
     assert value(s) == pytest.approx(by_beta @ rates.from_log_steps(s, beta1)[1:], rel=EXACT, abs=0)
 
 

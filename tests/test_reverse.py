@@ -4,10 +4,10 @@ import pickle
 import re
 from functools import partial
 
+import mpmath_oracle
+import naive_training
 import numpy as np
-import oracles
 import pytest
-import textbook
 from scipy import stats
 
 from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, schedules
@@ -25,20 +25,20 @@ LAYOUTS = [((3,), 2), ((4, 3), 3), ((4, 3), [2, 4, 4, 3]), ((3, 4, 3), [[4], [2]
 
 def gaussian_pair(beta=BETA, d=3, seed=1):
     """The model under test, its textbook column and network, and parameters."""
-    model, column = GaussianReverse(GaussianDiffusion(beta), d, **TINY), textbook.Gaussian(beta)
-    network = textbook.Network(d, 2 * d, len(beta), **TINY)
+    model, column = GaussianReverse(GaussianDiffusion(beta), d, **TINY), naive_training.Gaussian(beta)
+    network = naive_training.Network(d, 2 * d, len(beta), **TINY)
     return model, column, network, np.random.default_rng(seed).standard_normal(network.size)
 
 
 def binomial_pair(beta=BETA, prior=PRIOR, d=3, seed=2):
-    model, column = BinomialReverse(BinomialDiffusion(beta, prior), d, **TINY), textbook.Binomial(beta, prior)
-    network = textbook.Network(d, d, len(beta), **TINY)
+    model, column = BinomialReverse(BinomialDiffusion(beta, prior), d, **TINY), naive_training.Binomial(beta, prior)
+    network = naive_training.Network(d, d, len(beta), **TINY)
     return model, column, network, np.random.default_rng(seed).standard_normal(network.size)
 
 
 def sigmoid_pair(beta=BETA, prior=PRIOR, d=3, seed=2, **keywords):
-    model, column = SigmoidReverse(BinomialDiffusion(beta, prior), d, **keywords, **TINY), textbook.Sigmoid(beta, prior, **keywords)
-    network = textbook.Network(d, d, len(beta), **TINY)
+    model, column = SigmoidReverse(BinomialDiffusion(beta, prior), d, **keywords, **TINY), naive_training.Sigmoid(beta, prior, **keywords)
+    network = naive_training.Network(d, d, len(beta), **TINY)
     return model, column, network, np.random.default_rng(seed).standard_normal(network.size)
 
 
@@ -94,7 +94,7 @@ def test_f_sigma_with_zero_outputs_is_beta(t):
 def test_f_sigma_is_never_below_the_posterior_variance(t, g):
     model, *_ = gaussian_pair()
     kernel = answering(model, lambda xt, t: np.full((*xt.shape[:-1], 6), g))
-    assert (kernel(np.zeros((2, 3)), t).var >= float(oracles.Tables(BETA).posterior_var(t)) * (1 - EPS)).all()
+    assert (kernel(np.zeros((2, 3)), t).var >= float(mpmath_oracle.Tables(BETA).posterior_var(t)) * (1 - EPS)).all()
 
 
 @pytest.mark.parametrize("beta", [BETA, schedules.log_snr_linear(40, beta1=1e-7, abar_T=1e-3), schedules.cosine(1000)],
@@ -127,7 +127,7 @@ def test_gaussian_states_are_drawn_from_the_marginal(t):
 @pytest.mark.parametrize(("mean", "var"), [(0.0, 1.0), (0.0, 4.0), (1.5, 0.25), (-2.0, 1e-6)])
 def test_the_best_outputs_give_the_exact_reversal_of_gaussian_data(mean, var, t):
     """The posterior of x^0 ~ N(mean, var) given x^t is N(m, V); F and g are what make the kernel's prediction that law."""
-    model, tables = GaussianReverse(GaussianDiffusion(BETA), 1, hidden=(1,)), oracles.Tables(BETA)
+    model, tables = GaussianReverse(GaussianDiffusion(BETA), 1, hidden=(1,)), mpmath_oracle.Tables(BETA)
     kept, lost = float(tables.abar(t)), float(tables.one_minus_abar(t))
 
     def best(xt, t):
@@ -136,7 +136,7 @@ def test_the_best_outputs_give_the_exact_reversal_of_gaussian_data(mean, var, t)
         return np.concatenate([(m - np.sqrt(kept) * xt) / np.sqrt(lost), np.full_like(xt, np.log(V / lost))], -1)
 
     xt = np.array([[0.5], [-1.0], [3.0]])
-    law, (slope, shift, var_p) = answering(model, best)(xt, t), map(float, oracles.GaussianChain(BETA, mean, var).reversal(t))
+    law, (slope, shift, var_p) = answering(model, best)(xt, t), map(float, mpmath_oracle.GaussianChain(BETA, mean, var).reversal(t))
     np.testing.assert_allclose(law.mean, slope * xt + shift, rtol=0, atol=8 * ROUNDING)  # the residual cancels terms of order ten
     np.testing.assert_allclose(law.var[0], var_p, rtol=ROUNDING)
 
@@ -172,20 +172,20 @@ def test_a_constant_output_gives_the_exact_reversal_of_independent_bits(t):
     model = BinomialReverse(BinomialDiffusion(BETA, [0.2, 0.5]), 2, hidden=(3,))
     params = model.network.init(rng=np.random.default_rng(11))
     model.network.unpack(params)["c"][...] = np.log(activity / (1 - activity)) - np.log([0.2 / 0.8, 0.5 / 0.5])
-    data = {x: np.prod([m if b else 1 - m for b, m in zip(x, activity, strict=True)]) for x in oracles.binary_states(2)}
-    reversal = oracles.BinaryChain(data, BETA, [0.2, 0.5]).reversal(t)
-    for xt in oracles.binary_states(2):
+    data = {x: np.prod([m if b else 1 - m for b, m in zip(x, activity, strict=True)]) for x in mpmath_oracle.binary_states(2)}
+    reversal = mpmath_oracle.BinaryChain(data, BETA, [0.2, 0.5]).reversal(t)
+    for xt in mpmath_oracle.binary_states(2):
         law = model.kernel(params)(np.array(xt), t)
-        got = [np.exp(law.log_prob(x)) for x in oracles.binary_states(2)]
-        np.testing.assert_allclose(got, [float(reversal(x, xt)) for x in oracles.binary_states(2)], rtol=ROUNDING)
+        got = [np.exp(law.log_prob(x)) for x in mpmath_oracle.binary_states(2)]
+        np.testing.assert_allclose(got, [float(reversal(x, xt)) for x in mpmath_oracle.binary_states(2)], rtol=ROUNDING)
 
 
 @pytest.mark.parametrize("t", [2, 3, 4])
 def test_the_known_prediction_gives_the_marginals_of_the_exact_reversal(t):
     """One bit in three is on: the bits depend on each other, and the best factorised kernel has the true marginals."""
     data, prior = {(1, 0, 0): 0.25, (0, 1, 0): 0.25, (0, 0, 1): 0.5}, [0.5, 0.25, 0.5]
-    chain = oracles.BinaryChain(data, BETA, prior)
-    model, column = BinomialReverse(BinomialDiffusion(BETA, prior), 3, hidden=(1,)), textbook.Binomial(BETA, prior)
+    chain = mpmath_oracle.BinaryChain(data, BETA, prior)
+    model, column = BinomialReverse(BinomialDiffusion(BETA, prior), 3, hidden=(1,)), naive_training.Binomial(BETA, prior)
     given = {x0: chain.given(x0, t) for x0 in data}
 
     def best(xt, t):
@@ -196,8 +196,8 @@ def test_the_known_prediction_gives_the_marginals_of_the_exact_reversal(t):
         return np.log(r / (1 - r)) - np.log(start / (1 - start))
 
     reversal = chain.reversal(t)
-    for xt in oracles.binary_states(3):
-        truth = [float(sum(reversal(x, xt) for x in oracles.binary_states(3) if x[i])) for i in range(3)]
+    for xt in mpmath_oracle.binary_states(3):
+        truth = [float(sum(reversal(x, xt) for x in mpmath_oracle.binary_states(3) if x[i])) for i in range(3)]
         np.testing.assert_allclose(answering(model, best)(np.array(xt), t).prob1, truth, rtol=ROUNDING)
 
 
@@ -209,7 +209,7 @@ def test_the_path_past_the_trunk_alone_is_the_ideal_kernel_of_two_opposite_strin
     model, sign = BinomialReverse(diffusion, 3, hidden=(2,), skip=True), np.array([1, -1, 1])
     params = model.network.init(rng=np.random.default_rng(30))
     model.network.unpack(params)["S"][...] = np.outer(sign, sign) - np.eye(3)
-    states = np.array(oracles.binary_states(3), dtype=float)
+    states = np.array(mpmath_oracle.binary_states(3), dtype=float)
     got, truth = model.kernel(params)(states, t), BinaryData(diffusion, pmf).reverse(states, t)
     np.testing.assert_allclose([got.prob1, got.prob0], [truth.prob1, truth.prob0], rtol=ROUNDING)
 
@@ -217,7 +217,7 @@ def test_the_path_past_the_trunk_alone_is_the_ideal_kernel_of_two_opposite_strin
 def test_a_state_that_tells_nothing_is_not_told_to_the_network():
     """After a step that forgets all, every state's prediction is the same, and the kernel has nothing to do with x^t."""
     model, *_, params = binomial_pair([0.25, 1 / 3, 0.5, 1.0])
-    law = model.kernel(params)(np.array(oracles.binary_states(3), dtype=float), 4)
+    law = model.kernel(params)(np.array(mpmath_oracle.binary_states(3), dtype=float), 4)
     np.testing.assert_allclose(law.prob1, np.broadcast_to(law.prob1[0], law.prob1.shape), rtol=4 * EPS)
 
 
@@ -258,7 +258,7 @@ def test_sigmoid_kernel_has_a_readout_of_its_own_at_each_time():
 def test_sigmoid_kernel_keeps_both_members_where_it_is_certain(a):
     model, *_ = sigmoid_pair()
     law = answering(model, lambda xt, t: np.full(xt.shape, a))(bits((1, 3), 12), 3)
-    np.testing.assert_allclose(np.minimum(law.prob1, law.prob0), float(oracles.mp.exp(-abs(a)) / (1 + oracles.mp.exp(-abs(a)))),
+    np.testing.assert_allclose(np.minimum(law.prob1, law.prob0), float(mpmath_oracle.mp.exp(-abs(a)) / (1 + mpmath_oracle.mp.exp(-abs(a)))),
                                rtol=ROUNDING)
 
 
@@ -267,8 +267,8 @@ def test_sigmoid_kernel_keeps_both_members_where_it_is_certain(a):
 @pytest.mark.parametrize("x0", [0, 1])
 def test_divergence_of_a_nearly_certain_sigmoid_keeps_its_digits(x0, xt, a):
     """a is counted from the posterior's own logit: the divergence and its derivative vanish with it."""
-    model, mp = SigmoidReverse(BinomialDiffusion([0.5, 1e-9]), 1, hidden=(1,)), oracles.mp
-    t, (q1, q0) = np.array([[2]]), oracles.binomial_posterior(x0, xt, oracles.Tables([0.5, 1e-9]), 2, 0.5)
+    model, mp = SigmoidReverse(BinomialDiffusion([0.5, 1e-9]), 1, hidden=(1,)), mpmath_oracle.mp
+    t, (q1, q0) = np.array([[2]]), mpmath_oracle.binomial_posterior(x0, xt, mpmath_oracle.Tables([0.5, 1e-9]), 2, 0.5)
     draw = model.draw(np.full((1, 1, 1), float(x0)), t, np.full((1, 1, 1), 0.0 if xt else 1.0))
     out = float(mp.log(q1 / q0)) + a
     kl, grad = (float(value.item()) for value in model.kl_and_grad(np.full((1, 1, 1), out), draw, t))
@@ -296,11 +296,11 @@ def test_binomial_states_are_drawn_from_the_marginal(t):
 
 def certain_bit(x0, xt, a, beta=(0.5, 1e-9), prior=0.5):
     """KL and its derivative by the output, of a bit that has almost surely not changed in the last step: ours, and in mpmath."""
-    model, mp, tables = BinomialReverse(BinomialDiffusion(beta, prior), 1, hidden=(1,)), oracles.mp, oracles.Tables(beta)
+    model, mp, tables = BinomialReverse(BinomialDiffusion(beta, prior), 1, hidden=(1,)), mpmath_oracle.mp, mpmath_oracle.Tables(beta)
     draw, t = model.draw(np.full((1, 1, 1), float(x0)), np.array([[2]]), np.full((1, 1, 1), 0.0 if xt else 1.0)), np.array([[2]])
     kl, grad = model.kl_and_grad(np.full((1, 1, 1), a), draw, t)
-    (one1, one0), (nil1, nil0) = (oracles.binomial_posterior(x, xt, tables, 2, prior) for x in (1, 0))
-    likelihood = [oracles.binomial_marginal(x, tables, 2, prior)[1 - xt] for x in (1, 0)]
+    (one1, one0), (nil1, nil0) = (mpmath_oracle.binomial_posterior(x, xt, tables, 2, prior) for x in (1, 0))
+    likelihood = [mpmath_oracle.binomial_marginal(x, tables, 2, prior)[1 - xt] for x in (1, 0)]
     odds = mp.mpf(prior) / (1 - mp.mpf(prior)) * likelihood[0] / likelihood[1] * mp.exp(a)
     r = odds / (1 + odds)
     p1, p0, (q1, q0) = r * one1 + (1 - r) * nil1, r * one0 + (1 - r) * nil0, (one1, one0) if x0 else (nil1, nil0)
@@ -387,8 +387,8 @@ def test_noise_has_the_law_and_the_dtype_asked_for(column, dtype):
     noise = MODELS[column]()[0].noise((200_000,), np.random.default_rng(19), dtype)
     law = "norm" if column == "gaussian" else "uniform"
     assert noise.dtype == dtype
-    assert stats.kstest(noise.astype(float), law).pvalue > oracles.FALSE_ALARM
-    assert stats.kstest(1.05 * noise.astype(float), law).pvalue < oracles.FALSE_ALARM  # power
+    assert stats.kstest(noise.astype(float), law).pvalue > mpmath_oracle.FALSE_ALARM
+    assert stats.kstest(1.05 * noise.astype(float), law).pvalue < mpmath_oracle.FALSE_ALARM  # power
 
 
 # The trajectory
@@ -396,7 +396,7 @@ def test_noise_has_the_law_and_the_dtype_asked_for(column, dtype):
 
 def is_normal(x):
     """Whether numbers are standard normal: their law's shape, and their mean square, which sees 5 % in 40,000 numbers."""
-    return min(stats.kstest(x, "norm").pvalue, stats.ttest_1samp(x**2, 1.0).pvalue) > oracles.FALSE_ALARM
+    return min(stats.kstest(x, "norm").pvalue, stats.ttest_1samp(x**2, 1.0).pvalue) > mpmath_oracle.FALSE_ALARM
 
 
 class Still(np.random.Generator):
@@ -456,8 +456,8 @@ def test_forward_kernels_keep_the_binomial_prior(t):
     counts = np.bincount(path.states[t].astype(int) @ [2, 1], minlength=4)  # 00, 01, 10, 11
     truth = np.array([0.8 * 0.3, 0.8 * 0.7, 0.2 * 0.3, 0.2 * 0.7])
     off = np.array([0.8 * 0.265, 0.8 * 0.735, 0.2 * 0.265, 0.2 * 0.735])  # the second probability 5 % off
-    assert stats.chisquare(counts, truth * counts.sum()).pvalue > oracles.FALSE_ALARM
-    assert stats.chisquare(counts, off * counts.sum()).pvalue < oracles.FALSE_ALARM  # power
+    assert stats.chisquare(counts, truth * counts.sum()).pvalue > mpmath_oracle.FALSE_ALARM
+    assert stats.chisquare(counts, off * counts.sum()).pvalue < mpmath_oracle.FALSE_ALARM  # power
 
 
 @pytest.mark.parametrize("t", [1, 2, 3, 4])
@@ -468,9 +468,9 @@ def test_states_kept_belong_to_one_trajectory(t):
     rate, before, after = BETA[t - 1], path.states[t - 1].ravel(), path.states[t].ravel()
     residual = (before - np.sqrt(1 - rate) * after) / np.sqrt(rate)
     assert is_normal(residual)
-    assert stats.pearsonr(residual, after).pvalue > oracles.FALSE_ALARM
+    assert stats.pearsonr(residual, after).pvalue > mpmath_oracle.FALSE_ALARM
     assert not is_normal(1.05 * residual)  # power
-    assert stats.pearsonr(residual + 0.05 * after, after).pvalue < oracles.FALSE_ALARM  # power
+    assert stats.pearsonr(residual + 0.05 * after, after).pvalue < mpmath_oracle.FALSE_ALARM  # power
 
 
 @pytest.mark.parametrize(("keep", "times"), [((), []), ([4], [4]), ([0], [0]), ([3, 1, 3], [1, 3]), (range(5), [0, 1, 2, 3, 4]),

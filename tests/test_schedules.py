@@ -2,8 +2,8 @@
 
 from fractions import Fraction
 
+import mpmath_oracle
 import numpy as np
-import oracles
 import pytest
 
 from dpm_ref import GaussianDiffusion, schedules
@@ -38,30 +38,30 @@ def test_posterior_var_is_the_formula_with_abar_of_the_step_before(t):
 
 @pytest.mark.parametrize("t", [2, 3, 4])
 def test_posterior_coefficients_are_the_formula(t):
-    tables = oracles.Tables(BETA)
+    tables = mpmath_oracle.Tables(BETA)
     truth = [tables.coefficient_x0(t), tables.coefficient_xt(t)]
-    assert oracles.worst_ulp(schedules.Schedule(BETA).posterior_coefficients(t), truth) <= 0.5
+    assert mpmath_oracle.worst_ulp(schedules.Schedule(BETA).posterior_coefficients(t), truth) <= 0.5
 
 
 @pytest.mark.parametrize("name", ["sqrt_abar", "sqrt_one_minus_abar"])
 @pytest.mark.parametrize("t", [1, 2, 3, 4])
 def test_roots_are_correctly_rounded(name, t):
-    assert oracles.ulp_error(getattr(schedules.Schedule(BETA), name)(t), getattr(oracles.Tables(BETA), name)(t)) <= 0.5
+    assert mpmath_oracle.ulp_error(getattr(schedules.Schedule(BETA), name)(t), getattr(mpmath_oracle.Tables(BETA), name)(t)) <= 0.5
 
 
 @pytest.mark.parametrize("name", ["log_abar", "log_one_minus_abar"])
 @pytest.mark.parametrize("t", [1, 2, 3, 4])
 def test_logarithms_are_accurate(name, t):
-    assert oracles.ulp_error(getattr(schedules.Schedule(BETA), name)(t), getattr(oracles.Tables(BETA), name)(t)) <= 4
+    assert mpmath_oracle.ulp_error(getattr(schedules.Schedule(BETA), name)(t), getattr(mpmath_oracle.Tables(BETA), name)(t)) <= 4
 
 
 @pytest.mark.parametrize("beta", [[0.1], [1e-12], [1.0], [0.9, 1.0], [1e-300, 1e-300]])
 def test_logarithms_at_the_ends_of_the_range(beta):
     schedule, T = schedules.Schedule(beta), len(beta)
-    forgotten, total = beta[-1] == 1.0, sum(map(oracles.exact, beta))  # of two rates of 1e-300 the product does not count
-    log_abar = -oracles.mp.inf if forgotten else oracles.mp.log1p(-total)
-    log_om = oracles.mp.mpf(0) if forgotten else oracles.mp.log(total)
-    assert oracles.worst_ulp([schedule.log_abar(T), schedule.log_one_minus_abar(T)], [log_abar, log_om]) <= 4
+    forgotten, total = beta[-1] == 1.0, sum(map(mpmath_oracle.exact, beta))  # of two rates of 1e-300 the product does not count
+    log_abar = -mpmath_oracle.mp.inf if forgotten else mpmath_oracle.mp.log1p(-total)
+    log_om = mpmath_oracle.mp.mpf(0) if forgotten else mpmath_oracle.mp.log(total)
+    assert mpmath_oracle.worst_ulp([schedule.log_abar(T), schedule.log_one_minus_abar(T)], [log_abar, log_om]) <= 4
 
 
 @pytest.mark.parametrize("method", ["abar", "one_minus_abar", "sqrt_abar", "sqrt_one_minus_abar", "log_abar", "log_one_minus_abar"])
@@ -109,10 +109,10 @@ def test_linear_of_one_step_is_first():
 
 @pytest.mark.parametrize(("T", "offset"), [(1, 0.008), (40, 0.008), (1000, 0.1)])
 def test_cosine_has_the_abar_of_its_definition(T, offset):
-    mp = oracles.mp
+    mp = mpmath_oracle.mp
 
     def f(t):
-        return mp.cos(mp.pi / 2 * (mp.mpf(t) / T + oracles.exact(offset)) / (1 + oracles.exact(offset))) ** 2
+        return mp.cos(mp.pi / 2 * (mp.mpf(t) / T + mpmath_oracle.exact(offset)) / (1 + mpmath_oracle.exact(offset))) ** 2
 
     truth = [1 - f(t) / f(t - 1) for t in range(1, T)]
     got = schedules.cosine(T, offset=offset)
@@ -126,7 +126,7 @@ def test_cosine_is_capped_at_the_largest_rate():
 
 @pytest.mark.parametrize(("T", "beta1", "abar_T"), [(40, 1e-5, 1e-3), (2, 0.1, 0.5), (1000, 1e-7, 0.01)])
 def test_log_snr_linear_is_linear_in_the_log_ratio(T, beta1, abar_T):
-    tables = oracles.Tables(schedules.log_snr_linear(T, beta1=beta1, abar_T=abar_T))
+    tables = mpmath_oracle.Tables(schedules.log_snr_linear(T, beta1=beta1, abar_T=abar_T))
     log_snr = [float(tables.log_abar(t) - tables.log_one_minus_abar(t)) for t in range(1, T + 1)]
     np.testing.assert_allclose(np.diff(log_snr), np.full(T - 1, np.diff(log_snr).mean()), rtol=1e-9)  # differences of numbers up to 16
 
@@ -136,7 +136,7 @@ def test_log_snr_linear_has_the_ends_asked_for(T, beta1, abar_T):
     beta = schedules.log_snr_linear(T, beta1=beta1, abar_T=abar_T)
     assert len(beta) == T
     assert beta[0] == beta1
-    assert float(oracles.Tables(beta).abar(T)) == pytest.approx(abar_T, rel=1e-12)  # T roundings of beta, amplified by 1 / (1 - beta)
+    assert float(mpmath_oracle.Tables(beta).abar(T)) == pytest.approx(abar_T, rel=1e-12)  # T roundings of beta, amplified by 1 / (1 - beta)
 
 
 @pytest.mark.parametrize("T", [1, 2, 7, 2000])

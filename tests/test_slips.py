@@ -3,8 +3,8 @@
 Values, because an inequality cannot see them: a K with twice the divergences is still below the log likelihood.
 """
 
+import mpmath_oracle
 import numpy as np
-import oracles
 import pytest
 
 from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, schedules
@@ -13,7 +13,7 @@ EPS = 2.0**-52
 ROUNDING = 64 * EPS  # a few dozen terms of order one, each accurate to a few eps
 BETA = [0.2, 0.3, 0.4]
 T = len(BETA)
-TABLES = oracles.Tables(BETA)
+TABLES = mpmath_oracle.Tables(BETA)
 LINEAR = {2: (0.8, 0.1, 0.3), 3: (0.6, -0.2, 0.5)}  # p(x^{t-1}|x^t) = N(slope x^t + shift, var)
 POINT = 1.5
 
@@ -28,7 +28,7 @@ def reverse(kernels):
 
 def package(kernels, x0, **options):
     """The package's bound with the average over noise exact."""
-    return bounds.lower_bound(GaussianDiffusion(BETA), reverse(kernels), np.reshape(x0, (-1, 1)), rng=oracles.Scripted(), n_samples=2,
+    return bounds.lower_bound(GaussianDiffusion(BETA), reverse(kernels), np.reshape(x0, (-1, 1)), rng=mpmath_oracle.Scripted(), n_samples=2,
                               **options)
 
 
@@ -37,17 +37,17 @@ def exact_kernels(chain):
 
 
 def divergences(x0=POINT):
-    chain = oracles.GaussianChain(BETA)
+    chain = mpmath_oracle.GaussianChain(BETA)
     return [float(chain.expected_kl(x0, t, LINEAR[t])) for t in (2, 3)]
 
 
 def truth(x0=POINT):
-    return float(oracles.GaussianChain(BETA).bound(x0, LINEAR))
+    return float(mpmath_oracle.GaussianChain(BETA).bound(x0, LINEAR))
 
 
 def entropies():
     """H_q(X^t|X^0) for t = 0 (unused), 1, 2, 3."""
-    return [np.nan] + [float(oracles.gaussian_entropy(TABLES.one_minus_abar(t))) for t in (1, 2, 3)]
+    return [np.nan] + [float(mpmath_oracle.gaussian_entropy(TABLES.one_minus_abar(t))) for t in (1, 2, 3)]
 
 
 def test_package_has_the_right_bound_at_the_point_of_the_slips():
@@ -59,15 +59,15 @@ def test_package_has_the_right_bound_at_the_point_of_the_slips():
 
 def test_bound_with_twice_the_divergences_is_off_by_their_sum_and_still_below_the_log_likelihood():
     wrong = truth() - sum(divergences())
-    likelihood = float(oracles.GaussianChain(BETA).log_prob(POINT, LINEAR))
+    likelihood = float(mpmath_oracle.GaussianChain(BETA).log_prob(POINT, LINEAR))
     assert wrong < truth() < likelihood
     assert truth() - wrong > 0.1
     assert float(package(LINEAR, POINT).value[0]) != pytest.approx(wrong, abs=0.1)
 
 
 def test_bound_with_twice_the_divergences_is_not_tight_on_data_from_the_prior():
-    got = package(exact_kernels(oracles.GaussianChain(BETA)), [-1.0, 1.0])
-    tight = -float(oracles.gaussian_entropy(1))
+    got = package(exact_kernels(mpmath_oracle.GaussianChain(BETA)), [-1.0, 1.0])
+    tight = -float(mpmath_oracle.gaussian_entropy(1))
     assert float(got.value.mean()) == pytest.approx(tight, abs=1e-14)
     assert float((got.value - got.kl.sum(0)).mean()) < tight - 0.1
 
@@ -94,8 +94,8 @@ def test_entropies_added_once_per_step_are_off_by_all_but_one_of_them():
 
 def test_both_edge_terms_together_count_the_last_step_twice():
     """-H_q(X^1|X^0) + cross-entropies to pi stand for E log p(x^0|x^1); adding it once more is off by just that."""
-    edge = -float(oracles.mp.log(2 * oracles.mp.pi * TABLES.beta[1]) + ((POINT - oracles.mp.sqrt(1 - TABLES.beta[1]) * TABLES.sqrt_abar(1)
-                  * oracles.exact(POINT)) ** 2 + (1 - TABLES.beta[1]) * TABLES.one_minus_abar(1)) / TABLES.beta[1]) / 2
+    edge = -float(mpmath_oracle.mp.log(2 * mpmath_oracle.mp.pi * TABLES.beta[1]) + ((POINT - mpmath_oracle.mp.sqrt(1 - TABLES.beta[1]) * TABLES.sqrt_abar(1)
+                  * mpmath_oracle.exact(POINT)) ** 2 + (1 - TABLES.beta[1]) * TABLES.one_minus_abar(1)) / TABLES.beta[1]) / 2
     assert abs(edge) > 0.1
     by_edge = float(package(LINEAR, POINT, edge=GaussianDiffusion(BETA).edge).value[0])
     assert by_edge == pytest.approx(truth(), abs=ROUNDING)  # the explicit edge, in place of the entropies
@@ -103,7 +103,7 @@ def test_both_edge_terms_together_count_the_last_step_twice():
 
 
 def test_entropy_of_the_end_given_the_step_before_is_not_that_given_the_data():
-    wrong = truth() - entropies()[T] + float(oracles.gaussian_entropy(BETA[-1]))
+    wrong = truth() - entropies()[T] + float(mpmath_oracle.gaussian_entropy(BETA[-1]))
     assert abs(wrong - truth()) > 0.1
 
 
@@ -112,7 +112,7 @@ def test_entropy_of_the_end_given_the_step_before_is_not_that_given_the_data():
 
 def test_equation_14_exceeds_the_log_likelihood_where_its_precondition_fails():
     """N(0, 4): L = -2.278771, K = -2.486257, (14) = -1.682257."""
-    got = package(exact_kernels(oracles.GaussianChain(BETA, var=4.0)), [-2.0, 2.0])
+    got = package(exact_kernels(mpmath_oracle.GaussianChain(BETA, var=4.0)), [-2.0, 2.0])
     likelihood = -2.278771
     assert got.eq14 > likelihood + 0.5
     assert float(got.value.mean()) < likelihood - 0.2
@@ -125,11 +125,11 @@ def test_equation_14_is_the_bound_where_its_precondition_holds():
 
 def test_equation_14_exceeds_the_log_likelihood_for_bits_too():
     """One bit that is always 1, pi = 1/4: its log likelihood is at most 0."""
-    beta, chain = [0.5, 0.5], oracles.BinaryChain({(1,): 1.0}, [0.5, 0.5], [0.25])
+    beta, chain = [0.5, 0.5], mpmath_oracle.BinaryChain({(1,): 1.0}, [0.5, 0.5], [0.25])
     prob1 = {y: float(chain.reversal(2)((1,), (y,))) for y in (0, 1)}
     got = bounds.lower_bound(BinomialDiffusion(beta, 0.25), lambda xt, t: Bernoulli(np.where(xt == 1, prob1[1], prob1[0])), [[1]],
-                             rng=oracles.Scripted(), n_samples=16)
-    likelihood = float(chain.log_prob((1,), {2: lambda x, y: oracles.bit(prob1[y[0]])[1 - x[0]]}))
+                             rng=mpmath_oracle.Scripted(), n_samples=16)
+    likelihood = float(chain.log_prob((1,), {2: lambda x, y: mpmath_oracle.bit(prob1[y[0]])[1 - x[0]]}))
     assert got.eq14 > likelihood
     assert float(got.value[0]) <= likelihood
 
@@ -139,8 +139,8 @@ def test_equation_14_exceeds_the_log_likelihood_for_bits_too():
 
 def test_lower_entropy_bound_with_the_reverse_entropy_inside_is_no_lower_bound():
     """H_q(X^{t-1}|X^t) in place of H_q(X^{t-1}|X^0), N(0, 1/4), t = 3."""
-    chain, t = oracles.GaussianChain(BETA, var=0.25), 3
-    step, here = float(oracles.gaussian_entropy(BETA[t - 1])), entropies()[t]
+    chain, t = mpmath_oracle.GaussianChain(BETA, var=0.25), 3
+    step, here = float(mpmath_oracle.gaussian_entropy(BETA[t - 1])), entropies()[t]
     reverse_entropy = float(chain.reverse_entropy(t))
     right = step + entropies()[t - 1] - here
     wrong = step + reverse_entropy - here
@@ -152,7 +152,7 @@ def test_lower_entropy_bound_with_the_reverse_entropy_inside_is_no_lower_bound()
 
 def test_lower_entropy_bound_with_the_reverse_entropy_inside_misses_its_identity():
     """sum_{t>=2} gaps = I(X^0;X^1) - I(X^0;X^T) for the right form only."""
-    chain = oracles.BinaryChain({(1,): 0.5, (0,): 0.5}, BETA, [0.2])
+    chain = mpmath_oracle.BinaryChain({(1,): 0.5, (0,): 0.5}, BETA, [0.2])
     mutual = [float(chain.entropy(t) - chain.conditional_entropy(t)) for t in (1, T)]
     h = {t: float(chain.conditional_entropy(t)) for t in range(1, T + 1)}
     true = {t: float(chain.reverse_entropy(t)) for t in (2, 3)}
@@ -165,13 +165,13 @@ def test_lower_entropy_bound_with_the_reverse_entropy_inside_misses_its_identity
 def test_upper_entropy_bound_without_its_condition_is_passed_by_the_truth():
     """One bit, pi = .2, m = .5, beta = .1: 0.190205 > 0.188404."""
     got = bounds.reverse_entropy_bounds(BinomialDiffusion([0.1], 0.2), [[0], [1]], 1)
-    assert oracles.BinaryChain({(0,): 0.5, (1,): 0.5}, [0.1], [0.2]).reverse_entropy(1) > got.upper
+    assert mpmath_oracle.BinaryChain({(0,): 0.5, (1,): 0.5}, [0.1], [0.2]).reverse_entropy(1) > got.upper
     assert not got.upper_holds
 
 
 def test_upper_entropy_bound_of_wide_normal_data_is_passed_by_the_truth():
     got = bounds.reverse_entropy_bounds(GaussianDiffusion(BETA), [[-2.0], [2.0]], 2)
-    assert oracles.GaussianChain(BETA, var=4.0).reverse_entropy(2) > got.upper
+    assert mpmath_oracle.GaussianChain(BETA, var=4.0).reverse_entropy(2) > got.upper
     assert not got.upper_holds
 
 
@@ -180,13 +180,13 @@ def test_upper_entropy_bound_of_wide_normal_data_is_passed_by_the_truth():
 
 def test_log_likelihood_is_weighted_by_the_data():
     """L = E_q log p, not the sum of log p over states; K is below the one, on either side of the other."""
-    chain = oracles.BinaryChain({(1,): 0.75, (0,): 0.25}, [0.5, 0.5], [0.25])
+    chain = mpmath_oracle.BinaryChain({(1,): 0.75, (0,): 0.25}, [0.5, 0.5], [0.25])
     prob1 = {y: float(chain.reversal(2)((1,), (y,))) for y in (0, 1)}
-    kernels = {2: lambda x, y: oracles.bit(prob1[y[0]])[1 - x[0]]}
+    kernels = {2: lambda x, y: mpmath_oracle.bit(prob1[y[0]])[1 - x[0]]}
     log_p = {x0: float(chain.log_prob(x0, kernels)) for x0 in ((0,), (1,))}
     right, wrong = 0.75 * log_p[(1,)] + 0.25 * log_p[(0,)], log_p[(1,)] + log_p[(0,)]
     got = bounds.lower_bound(BinomialDiffusion([0.5, 0.5], 0.25), lambda xt, t: Bernoulli(np.where(xt == 1, prob1[1], prob1[0])),
-                             [[1], [1], [1], [0]], rng=oracles.Scripted(), n_samples=16)
+                             [[1], [1], [1], [0]], rng=mpmath_oracle.Scripted(), n_samples=16)
     assert wrong < float(got.value.mean()) <= right
 
 
@@ -195,9 +195,9 @@ def test_log_likelihood_is_weighted_by_the_data():
 
 def test_standard_deviations_for_variances_change_the_divergence():
     laws = (0.5, 2.0, -0.5, 3.0)
-    right, wrong = oracles.gaussian_kl(*laws), oracles.gaussian_kl(0.5, 2.0**0.5, -0.5, 3.0**0.5)
+    right, wrong = mpmath_oracle.gaussian_kl(*laws), mpmath_oracle.gaussian_kl(0.5, 2.0**0.5, -0.5, 3.0**0.5)
     assert abs(right - wrong) > 0.01
-    assert oracles.ulp_error(bounds.gaussian_kl(*laws), right) <= 8
+    assert mpmath_oracle.ulp_error(bounds.gaussian_kl(*laws), right) <= 8
 
 
 def test_standard_deviation_for_variance_in_a_sample_is_another_law():
@@ -205,7 +205,7 @@ def test_standard_deviation_for_variance_in_a_sample_is_another_law():
 
 
 def test_log2_for_ln_is_off_by_a_factor():
-    assert oracles.ulp_error(bounds.bernoulli_entropy(0.5), oracles.mp.log(2)) <= 4
+    assert mpmath_oracle.ulp_error(bounds.bernoulli_entropy(0.5), mpmath_oracle.mp.log(2)) <= 4
     assert bounds.bernoulli_entropy(0.5) != 1.0
 
 
@@ -223,9 +223,9 @@ def test_posterior_mean_has_abar_of_the_step_before():
 
 
 def test_binomial_posterior_has_abar_of_the_step_before():
-    right = float(oracles.binomial_posterior(1, 1, TABLES, 3, 0.2)[0])
-    late = oracles.Tables([0.2, 1 - 0.7 * 0.6, 0.4])  # abar_2 replaced by abar_3
-    wrong = float(oracles.binomial_posterior(1, 1, late, 3, 0.2)[0])
+    right = float(mpmath_oracle.binomial_posterior(1, 1, TABLES, 3, 0.2)[0])
+    late = mpmath_oracle.Tables([0.2, 1 - 0.7 * 0.6, 0.4])  # abar_2 replaced by abar_3
+    wrong = float(mpmath_oracle.binomial_posterior(1, 1, late, 3, 0.2)[0])
     assert abs(right - wrong) > 0.01
     assert BinomialDiffusion(BETA, 0.2).posterior([1], [1], 3).prob1[0] == pytest.approx(right, rel=8 * EPS)
 

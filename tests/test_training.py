@@ -10,10 +10,10 @@ import re
 import zipfile
 from functools import partial
 
+import mpmath_oracle
+import naive_training
 import numpy as np
-import oracles
 import pytest
-import textbook
 from numpy.random import default_rng
 from scipy import stats
 
@@ -50,9 +50,9 @@ LAYOUTS = {  # shapes of x0 and of the noise, and t
 }
 networks, layouts = pytest.mark.parametrize("name", NETWORKS), pytest.mark.parametrize("layout", LAYOUTS)
 BITS = {  # the binomial kernels, and their textbook columns
-    "binomial": (BinomialReverse, textbook.Binomial),
-    "sigmoid": (SigmoidReverse, textbook.Sigmoid),
-    "sigmoid from forward": (partial(SigmoidReverse, from_forward=True), partial(textbook.Sigmoid, from_forward=True)),
+    "binomial": (BinomialReverse, naive_training.Binomial),
+    "sigmoid": (SigmoidReverse, naive_training.Sigmoid),
+    "sigmoid from forward": (partial(SigmoidReverse, from_forward=True), partial(naive_training.Sigmoid, from_forward=True)),
 }
 columns = pytest.mark.parametrize("column", ["gaussian", *BITS])
 
@@ -60,11 +60,11 @@ columns = pytest.mark.parametrize("column", ["gaussian", *BITS])
 def tiny(column, name="one readout per time", beta=BETA, seed=1):
     """The model, its textbook column and network, and parameters of order one."""
     if column == "gaussian":
-        model, truth = GaussianReverse(GaussianDiffusion(beta), 2, **NETWORKS[name]), textbook.Gaussian(beta)
+        model, truth = GaussianReverse(GaussianDiffusion(beta), 2, **NETWORKS[name]), naive_training.Gaussian(beta)
     else:
         kernel, column = BITS[column]
         model, truth = kernel(BinomialDiffusion(beta, PRIOR), 2, **NETWORKS[name]), column(beta, PRIOR)
-    network = textbook.Network(2, model.network.d_out, len(beta), **NETWORKS[name])
+    network = naive_training.Network(2, model.network.d_out, len(beta), **NETWORKS[name])
     return model, truth, network, default_rng(seed).standard_normal(network.size)
 
 
@@ -94,7 +94,7 @@ def assert_gradient(got, truth):
 def test_gradient_by_parameters_agrees_with_complex_step_for_every_layout(column, layout):
     model, truth, network, params = tiny(column)
     x0, t, noise = inputs(column, layout)
-    step = textbook.gradient(lambda p: textbook.objective(truth, network, p, x0, t, noise), params)
+    step = naive_training.gradient(lambda p: naive_training.objective(truth, network, p, x0, t, noise), params)
     got, step = network.named(objective(model, params, x0, t, noise).params), network.named(step)
     for name in step:
         assert_gradient(got[name], step[name])
@@ -105,7 +105,7 @@ def test_gradient_by_parameters_agrees_with_complex_step_for_every_layout(column
 def test_gradient_by_parameters_agrees_with_complex_step_for_every_network(column, name):
     model, truth, network, params = tiny(column, name)
     x0, t, noise = inputs(column, "t twice the same")
-    step = textbook.gradient(lambda p: textbook.objective(truth, network, p, x0, t, noise), params)
+    step = naive_training.gradient(lambda p: naive_training.objective(truth, network, p, x0, t, noise), params)
     got, step = network.named(objective(model, params, x0, t, noise).params), network.named(step)
     for part in step:
         assert_gradient(got[part], step[part])
@@ -116,7 +116,7 @@ def test_gradient_by_parameters_agrees_with_complex_step_for_every_network(colum
 def test_gradient_by_parameters_agrees_with_complex_step_for_other_schedules(column, beta):
     model, truth, network, params = tiny(column, beta=beta)
     x0, t, noise = inputs(column)
-    step = textbook.gradient(lambda p: textbook.objective(truth, network, p, x0, t, noise), params)
+    step = naive_training.gradient(lambda p: naive_training.objective(truth, network, p, x0, t, noise), params)
     got = objective(model, params, x0, t, noise).params
     assert np.abs(got - step).max() <= EXACT * np.linalg.norm(step)
 
@@ -126,7 +126,7 @@ def test_gradient_by_x0_agrees_with_complex_step_for_every_layout(layout):
     model, truth, network, params = tiny("gaussian")
     x0, t, noise = inputs("gaussian", layout)
     assert_gradient(objective(model, params, x0, t, noise).x0,
-                    textbook.gradient(lambda moved: textbook.objective(truth, network, params, moved, t, noise), x0))
+                    naive_training.gradient(lambda moved: naive_training.objective(truth, network, params, moved, t, noise), x0))
 
 
 @layouts
@@ -134,7 +134,7 @@ def test_gradient_by_noise_agrees_with_complex_step_for_every_layout(layout):
     model, truth, network, params = tiny("gaussian")
     x0, t, noise = inputs("gaussian", layout)
     assert_gradient(objective(model, params, x0, t, noise).noise,
-                    textbook.gradient(lambda moved: textbook.objective(truth, network, params, x0, t, moved), noise))
+                    naive_training.gradient(lambda moved: naive_training.objective(truth, network, params, x0, t, moved), noise))
 
 
 @networks
@@ -142,8 +142,8 @@ def test_gradients_by_x0_and_noise_agree_with_complex_step_for_every_network(nam
     model, truth, network, params = tiny("gaussian", name)
     x0, t, noise = inputs("gaussian", "t twice the same")
     got = objective(model, params, x0, t, noise)
-    assert_gradient(got.x0, textbook.gradient(lambda moved: textbook.objective(truth, network, params, moved, t, noise), x0))
-    assert_gradient(got.noise, textbook.gradient(lambda moved: textbook.objective(truth, network, params, x0, t, moved), noise))
+    assert_gradient(got.x0, naive_training.gradient(lambda moved: naive_training.objective(truth, network, params, moved, t, noise), x0))
+    assert_gradient(got.noise, naive_training.gradient(lambda moved: naive_training.objective(truth, network, params, x0, t, moved), noise))
 
 
 @pytest.mark.parametrize("column", BITS)
@@ -162,14 +162,14 @@ def large(column):
     rng = default_rng(3)
     if column == "gaussian":
         beta = schedules.log_snr_linear(40, beta1=1e-5, abar_T=1e-3)
-        model, truth = GaussianReverse(GaussianDiffusion(beta), 2, **keywords), textbook.Gaussian(beta.tolist())
+        model, truth = GaussianReverse(GaussianDiffusion(beta), 2, **keywords), naive_training.Gaussian(beta.tolist())
         x0, noise = rng.standard_normal((2, 2)), rng.standard_normal((39, 2, 2))
     else:
         beta = schedules.constant_erasure(40)
         kernel, column = BITS[column]
         model, truth = kernel(BinomialDiffusion(beta, PRIOR), 2, **keywords), column(beta, PRIOR)
         x0, noise = np.array([[1.0, 0.0], [1.0, 1.0]]), rng.random((39, 2, 2))
-    network = textbook.Network(2, model.network.d_out, 40, **keywords)
+    network = naive_training.Network(2, model.network.d_out, 40, **keywords)
     scale = {"R": 1 / 8, "W2": 1 / 8, "W3": 1 / 8}  # 1 / sqrt(64): activations of order one
     named = [scale.get(name, 1.0) * rng.standard_normal(shape) for name, shape in network.shapes.items()]
     params = np.concatenate([part.ravel() for part in named])
@@ -177,6 +177,7 @@ def large(column):
 
 
 @columns
+@pytest.mark.slow
 def test_gradient_by_parameters_of_a_large_network_agrees_along_random_directions(column):
     """One block of parameters at a time, relative to the norm of that block's gradient."""
     model, truth, network, params, x0, t, noise = large(column)
@@ -185,14 +186,14 @@ def test_gradient_by_parameters_of_a_large_network_agrees_along_random_direction
         direction = np.zeros(network.size)
         block = network.named(direction)[name]
         block[...] = rng.standard_normal(block.shape) / np.sqrt(block.size)
-        step = textbook.slope(lambda p: textbook.objective(truth, network, p, x0, t, noise), params, direction)
+        step = naive_training.slope(lambda p: naive_training.objective(truth, network, p, x0, t, noise), params, direction)
         assert abs(grad @ direction - step) <= EXACT * np.linalg.norm(network.named(grad)[name]) * np.linalg.norm(direction), name
 
 
 @columns
 def test_value_of_a_large_network_is_the_textbook_bound(column):
     model, truth, network, params, x0, t, noise = large(column)
-    value = textbook.objective(truth, network, params, x0, t, noise)
+    value = naive_training.objective(truth, network, params, x0, t, noise)
     assert objective(model, params, x0, t, noise).value == pytest.approx(value, rel=EXACT, abs=0)
 
 
@@ -201,10 +202,10 @@ def test_gradients_by_x0_and_noise_of_a_large_network_agree_along_random_directi
     got, rng = objective(model, params, x0, t, noise), default_rng(5)
     for _ in range(2):
         along = rng.standard_normal(x0.shape)
-        step = textbook.slope(lambda moved: textbook.objective(truth, network, params, moved, t, noise), x0, along)
+        step = naive_training.slope(lambda moved: naive_training.objective(truth, network, params, moved, t, noise), x0, along)
         assert abs((got.x0 * along).sum() - step) <= EXACT * np.linalg.norm(got.x0) * np.linalg.norm(along)
         along = rng.standard_normal(noise.shape)
-        step = textbook.slope(lambda moved: textbook.objective(truth, network, params, x0, t, moved), noise, along)
+        step = naive_training.slope(lambda moved: naive_training.objective(truth, network, params, x0, t, moved), noise, along)
         assert abs((got.noise * along).sum() - step) <= EXACT * np.linalg.norm(got.noise) * np.linalg.norm(along)
 
 
@@ -222,7 +223,7 @@ def test_a_deliberate_slip_is_far_outside_the_tolerance(slip):
     x0, t, noise = inputs("gaussian")
     vars(truth).update(slip(truth))
     along = default_rng(6).standard_normal(params.shape)
-    step = textbook.slope(lambda p: textbook.objective(truth, network, p, x0, t, noise), params, along)
+    step = naive_training.slope(lambda p: naive_training.objective(truth, network, p, x0, t, noise), params, along)
     assert abs(objective(model, params, x0, t, noise).params @ along - step) > 1e-3 * abs(step)
 
 
@@ -234,7 +235,7 @@ def test_a_deliberate_slip_is_far_outside_the_tolerance(slip):
 def test_value_is_the_textbook_bound_at_the_same_noise(column, layout):
     model, truth, network, params = tiny(column)
     x0, t, noise = inputs(column, layout)
-    value = textbook.objective(truth, network, params, x0, t, noise)
+    value = naive_training.objective(truth, network, params, x0, t, noise)
     assert objective(model, params, x0, t, noise).value == pytest.approx(value, rel=ROUNDING, abs=0)
 
 
@@ -258,8 +259,8 @@ def test_value_is_the_lower_bound_in_expectation(column):
     values = [objective(model, params, x0, [[2], [3], [4]], model.noise((3, n, 2), rng, np.float64)).value for _ in range(200)]
     K = bounds.lower_bound(model.diffusion, model.kernel(params), np.broadcast_to(x0, (200 * n, 2)), rng=rng)
     groups, kl = K.value.reshape(200, n).mean(1), K.kl.sum(0).mean()
-    assert stats.ttest_ind(values, groups, equal_var=False).pvalue > oracles.FALSE_ALARM
-    assert stats.ttest_ind(values - 0.05 * kl, groups, equal_var=False).pvalue < oracles.FALSE_ALARM
+    assert stats.ttest_ind(values, groups, equal_var=False).pvalue > mpmath_oracle.FALSE_ALARM
+    assert stats.ttest_ind(values - 0.05 * kl, groups, equal_var=False).pvalue < mpmath_oracle.FALSE_ALARM
 
 
 @columns
@@ -310,7 +311,7 @@ def test_adam_is_algorithm_1():
     state = TrainingState(begin.copy(), np.zeros(6), np.zeros(6))
     for grad, rate in zip(grads, rates, strict=True):
         adam_step(state, grad, rate)
-    truth = [float(textbook.adam(b, g, rates)) for b, g in zip(begin, grads.T, strict=True)]
+    truth = [float(naive_training.adam(b, g, rates)) for b, g in zip(begin, grads.T, strict=True)]
     np.testing.assert_allclose(state.params, truth, rtol=0, atol=ROUNDING)  # twenty steps of a few roundings each
 
 
@@ -318,7 +319,7 @@ def test_adam_takes_its_constants():
     state = TrainingState(np.array([1.0]), np.zeros(1), np.zeros(1))
     for grad in (0.5, -2.0, 1.0):
         adam_step(state, np.array([grad]), 0.1, decay1=0.5, decay2=0.75, epsilon=0.25)
-    truth = textbook.adam(1.0, [0.5, -2.0, 1.0], [0.1] * 3, decay1=0.5, decay2=0.75, epsilon=0.25)
+    truth = naive_training.adam(1.0, [0.5, -2.0, 1.0], [0.1] * 3, decay1=0.5, decay2=0.75, epsilon=0.25)
     assert state.params[0] == pytest.approx(float(truth), rel=16 * EPS, abs=0)
 
 
@@ -490,8 +491,8 @@ def test_minibatches_are_drawn_uniformly_with_replacement():
     train(model, data, start(model, rng=default_rng(18)), rng=default_rng(18), steps=10, batch=4000, learning_rate=lambda _: 0.0)
     drawn = np.concatenate([x0.ravel() for x0, _, _ in model.drawn]).astype(int)
     counts, tilted = np.bincount(drawn, minlength=8), np.array([0.9, 1.1] * 4)
-    assert stats.chisquare(counts).pvalue > oracles.FALSE_ALARM
-    assert stats.chisquare(counts, tilted * counts.mean()).pvalue < oracles.FALSE_ALARM  # power: one in ten off
+    assert stats.chisquare(counts).pvalue > mpmath_oracle.FALSE_ALARM
+    assert stats.chisquare(counts, tilted * counts.mean()).pvalue < mpmath_oracle.FALSE_ALARM  # power: one in ten off
 
 
 def test_each_time_of_a_minibatch_has_data_of_its_own():
@@ -504,6 +505,7 @@ def test_each_time_of_a_minibatch_has_data_of_its_own():
     assert all((x0[s] == x0[r]).mean() < 0.05 for s, r in itertools.combinations(range(3), 2))
 
 
+@pytest.mark.slow
 def test_times_of_a_minibatch_are_distinct_and_every_subset_is_as_likely():
     model = Recorder(GaussianReverse(GaussianDiffusion(BETA), 1, hidden=(1,)))
     train(model, np.zeros((1, 1)), start(model, rng=default_rng(19)), rng=default_rng(19), steps=6000, batch=1, n_times=2,
@@ -511,8 +513,8 @@ def test_times_of_a_minibatch_are_distinct_and_every_subset_is_as_likely():
     subsets = [tuple(sorted(t.ravel())) for _, t, _ in model.drawn]
     counts = [subsets.count(pair) for pair in ((2, 3), (2, 4), (3, 4))]
     assert sum(counts) == 6000
-    assert stats.chisquare(counts).pvalue > oracles.FALSE_ALARM
-    assert stats.chisquare(counts, [2300, 2000, 1700]).pvalue < oracles.FALSE_ALARM  # power
+    assert stats.chisquare(counts).pvalue > mpmath_oracle.FALSE_ALARM
+    assert stats.chisquare(counts, [2300, 2000, 1700]).pvalue < mpmath_oracle.FALSE_ALARM  # power
 
 
 @columns
@@ -521,19 +523,20 @@ def test_noise_of_a_minibatch_has_the_law_of_the_column_and_is_new_for_every_sta
     train(model, dataset(column), start(model, rng=default_rng(20)), rng=default_rng(20), steps=4, batch=5000, learning_rate=rate)
     noise = np.concatenate([noise.ravel() for _, _, noise in model.drawn])
     assert len(np.unique(noise)) == 4 * 3 * 5000 * 2
-    assert stats.kstest(noise, "norm" if column == "gaussian" else "uniform").pvalue > oracles.FALSE_ALARM
-    assert stats.kstest(1.05 * noise, "norm" if column == "gaussian" else "uniform").pvalue < oracles.FALSE_ALARM  # power
+    assert stats.kstest(noise, "norm" if column == "gaussian" else "uniform").pvalue > mpmath_oracle.FALSE_ALARM
+    assert stats.kstest(1.05 * noise, "norm" if column == "gaussian" else "uniform").pvalue < mpmath_oracle.FALSE_ALARM  # power
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n_times", [None, 2])
+@pytest.mark.slow
 def test_training_on_a_narrow_normal_comes_near_its_entropy(dtype, n_times):
     """N(0, 0.04) in one dimension: K starts at L_null = -0.939 and cannot on average exceed 0.190, minus the entropy."""
     model = GaussianReverse(GaussianDiffusion([0.02, 0.1, 0.3, 0.5, 0.7]), 1, hidden=(8,))
     data, rng = 0.2 * default_rng(21).standard_normal((4000, 1)), default_rng(22)
     state = train(model, data, start(model, rng=rng, dtype=dtype), rng=rng, steps=800, n_times=n_times,
                   learning_rate=cosine_decay(0.03, 800, warmup=20))
-    chain = oracles.GaussianChain([0.02, 0.1, 0.3, 0.5, 0.7], 0.0, 0.04)
+    chain = mpmath_oracle.GaussianChain([0.02, 0.1, 0.3, 0.5, 0.7], 0.0, 0.04)
     reversals = {t: chain.reversal(t) for t in range(2, 6)}
     best = np.mean([float(chain.bound(x, reversals)) for x in data[:200, 0]])  # K of the best kernel at the same data
     K = bounds.lower_bound(model.diffusion, model.kernel(state.params), data[:200], rng=rng, n_samples=200)
@@ -541,13 +544,14 @@ def test_training_on_a_narrow_normal_comes_near_its_entropy(dtype, n_times):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.slow
 def test_training_on_two_strings_of_bits_comes_near_their_entropy(dtype):
     """Three bits all alike: -K starts at 3 log 2, cannot be below log 2, and the schedule costs some of that."""
     data = np.array([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
     beta = [0.01, 0.05, 0.1, 0.2, 0.3, 0.5]
     model, rng = BinomialReverse(BinomialDiffusion(beta), 3, hidden=(12,)), default_rng(23)
     state = train(model, data, start(model, rng=rng, dtype=dtype), rng=rng, steps=800, learning_rate=cosine_decay(0.03, 800, warmup=20))
-    chain = oracles.BinaryChain({(0, 0, 0): 0.5, (1, 1, 1): 0.5}, beta, [0.5] * 3)
+    chain = mpmath_oracle.BinaryChain({(0, 0, 0): 0.5, (1, 1, 1): 0.5}, beta, [0.5] * 3)
     best = best_factorised(chain)
     K = bounds.lower_bound(model.diffusion, model.kernel(state.params), np.repeat(data, 100, 0), rng=rng, n_samples=100)
     assert best - 0.02 < K.value.mean() < best + 6 * np.sqrt((K.stderr**2).sum()) / 200
@@ -559,14 +563,14 @@ def best_factorised(chain):
     for t in range(2, chain.tables.T + 1):
         true = chain.reversal(t)
         marginals = {y: [sum(true(x, y) for x in chain.states if x[i]) for i in range(3)] for y in chain.states}
-        reverses[t] = lambda x, y, m=marginals: oracles.vector_prob(x, [(p, 1 - p) for p in m[tuple(y)]])
+        reverses[t] = lambda x, y, m=marginals: mpmath_oracle.vector_prob(x, [(p, 1 - p) for p in m[tuple(y)]])
     x0 = (0, 0, 0)
     kl = sum(chain.expected_kl(x0, t, reverses[t]) for t in reverses)
     prior = {x: chain.pi(x) for x in chain.states}
 
     def to_prior(t):  # KL( q(x^t|x^0) || pi )
-        return sum(weight * oracles.mp.log(weight / prior[x]) for x, weight in chain.given(x0, t).items())
-    return float(oracles.mp.log(prior[x0]) + to_prior(1) - to_prior(chain.tables.T) - kl)
+        return sum(weight * mpmath_oracle.mp.log(weight / prior[x]) for x, weight in chain.given(x0, t).items())
+    return float(mpmath_oracle.mp.log(prior[x0]) + to_prior(1) - to_prior(chain.tables.T) - kl)
 
 
 @pytest.mark.parametrize(("steps", "every"), [(200, 100), (20, 100), (3, 2)])

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import generate
 import lint
+import mpmath_oracle
 import numpy as np
-import oracles
 import pytest
 from truths.functions import Case, Mistake, Retired
 
-from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, exact, likelihood, logarithms, schedules
+from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, exact, information, likelihood, schedules
 
 FOLDER = Path(__file__).parent / "vectors"
 ROOT = FOLDER.parent.parent
@@ -76,7 +76,7 @@ def linear_model(x, d):
 
 def linear_lower_bound(x):
     model = linear_model(x, len(x["shift"][0]) if x["shift"] else len(x["x0"][0]))
-    K = bounds.lower_bound(model.diffusion, model.reverse, np.asarray(model.diffusion.check_data("x0", x["x0"])), rng=oracles.Scripted(),
+    K = bounds.lower_bound(model.diffusion, model.reverse, np.asarray(model.diffusion.check_data("x0", x["x0"])), rng=mpmath_oracle.Scripted(),
                            n_samples=2)
     return {"K": K.value.tolist(), "eq14": K.eq14}
 
@@ -166,7 +166,7 @@ PACKAGE = {
     "gaussian_entropy": lambda x: {"entropy": float(bounds.gaussian_entropy(**x))},
     "bernoulli_kl": lambda x: {"kl": float(bounds.bernoulli_kl(**x))},
     "bernoulli_entropy": lambda x: {"entropy": float(bounds.bernoulli_entropy(**x))},
-    "log_mean_exp": lambda x: {"log_mean": float(logarithms.log_mean_exp(x["values"]))},
+    "log_mean_exp": lambda x: {"log_mean": float(information.log_mean_exp(x["values"]))},
     "log_abar": lambda x: {"log_abar": float(gaussian(x).log_abar(x["t"]))},
     "one_minus_abar": lambda x: {"one_minus_abar": float(gaussian(x).one_minus_abar(x["t"]))},
     "schedule_linear": schedule_at_t(schedules.linear),
@@ -288,15 +288,15 @@ def test_regeneration_gives_the_same_bytes(generated):
 
 
 ORACLES = {
-    "gaussian_kl": lambda x: {"kl": oracles.gaussian_kl(x["mean_q"], x["var_q"], x["mean_p"], x["var_p"])},
-    "gaussian_entropy": lambda x: {"entropy": oracles.gaussian_entropy(x["var"])},
-    "bernoulli_kl": lambda x: {"kl": oracles.bernoulli_kl(oracles.bit(x["q1"], x["q0"]), oracles.bit(x["p1"], x["p0"]))},
-    "bernoulli_entropy": lambda x: {"entropy": oracles.bernoulli_entropy(oracles.bit(x["p1"], x["p0"]))},
-    "log_abar": lambda x: {"log_abar": oracles.Tables(x["beta"]).log_abar(x["t"])},
-    "one_minus_abar": lambda x: {"one_minus_abar": oracles.Tables(x["beta"]).one_minus_abar(x["t"])},
-    "gaussian_posterior": lambda x: {"var": oracles.Tables(x["beta"]).posterior_var(x["t"])},
+    "gaussian_kl": lambda x: {"kl": mpmath_oracle.gaussian_kl(x["mean_q"], x["var_q"], x["mean_p"], x["var_p"])},
+    "gaussian_entropy": lambda x: {"entropy": mpmath_oracle.gaussian_entropy(x["var"])},
+    "bernoulli_kl": lambda x: {"kl": mpmath_oracle.bernoulli_kl(mpmath_oracle.bit(x["q1"], x["q0"]), mpmath_oracle.bit(x["p1"], x["p0"]))},
+    "bernoulli_entropy": lambda x: {"entropy": mpmath_oracle.bernoulli_entropy(mpmath_oracle.bit(x["p1"], x["p0"]))},
+    "log_abar": lambda x: {"log_abar": mpmath_oracle.Tables(x["beta"]).log_abar(x["t"])},
+    "one_minus_abar": lambda x: {"one_minus_abar": mpmath_oracle.Tables(x["beta"]).one_minus_abar(x["t"])},
+    "gaussian_posterior": lambda x: {"var": mpmath_oracle.Tables(x["beta"]).posterior_var(x["t"])},
     "binomial_posterior": lambda x: dict(zip(("prob1", "prob0"), map(list, zip(*(
-        oracles.binomial_posterior(a, b, oracles.Tables(x["beta"]), x["t"], p) for a, b,
+        mpmath_oracle.binomial_posterior(a, b, mpmath_oracle.Tables(x["beta"]), x["t"], p) for a, b,
         p in zip(x["x0"], x["xt"], x["prior"], strict=True)),
         strict=True)), strict=True)),
     "gaussian_lower_bound": lambda x: one_component(x, lambda chain, v,
@@ -310,7 +310,7 @@ def one_component(x, each):
     if np.shape(x["x0"]) != (1, 1) or len(x["beta"]) > 20:
         return {}
     kernels = {t: (x["slope"][t - 2], x["shift"][t - 2][0], x["var"][t - 2]) for t in range(2, len(x["beta"]) + 1)}
-    return each(oracles.GaussianChain(x["beta"]), x["x0"][0][0], kernels)
+    return each(mpmath_oracle.GaussianChain(x["beta"]), x["x0"][0][0], kernels)
 
 
 @pytest.mark.parametrize("name", ORACLES)
@@ -321,8 +321,8 @@ def test_forty_digits_are_those_of_another_derivation(name):
             truth = ORACLES[name](vector["input"])
             for key, value in truth.items():
                 for right, text in zip(lint.leaves(value), lint.leaves(vector["output_40"][key]), strict=True):
-                    allowed = abs(right) * oracles.mp.mpf(10) ** -39
-                    assert oracles.mp.isinf(right) or abs(oracles.mp.mpf(text) - right) <= allowed, vector["id"]
+                    allowed = abs(right) * mpmath_oracle.mp.mpf(10) ** -39
+                    assert mpmath_oracle.mp.isinf(right) or abs(mpmath_oracle.mp.mpf(text) - right) <= allowed, vector["id"]
                     compared += 1
     assert compared >= 5
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, xlogy
 
-from dpm_ref._doors import Array
 from dpm_ref.check.about_bound import (
     EntropyParts,
     Parts,
@@ -29,6 +28,7 @@ from dpm_ref.check.about_bound import (
 )
 from dpm_ref.check.subjects import ALIASES, Inputs, Setting, float32, subject
 from dpm_ref.information import bernoulli_entropy, bernoulli_kl
+from dpm_ref.validation import Array
 
 __all__ = ["pair", "kernel", "marginal", "joint", "posterior", "posterior_pair", "kl_of_pairs", "entropy_of_pair",
            "parts", "weight_parts", "entropy_parts"]

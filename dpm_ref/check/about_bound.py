@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dpm_ref._doors import Array
 from dpm_ref.check import about_gaussian, about_tables
 from dpm_ref.check.about_information import elementwise_log_prob, entropy, kl, log_prob
 from dpm_ref.check.subjects import ALIASES, Inputs, Setting, float32, subject
 from dpm_ref.information import gaussian_kl
-from dpm_ref.laws import Diffusion
+from dpm_ref.protocols import Diffusion
+from dpm_ref.validation import Array
 
 __all__ = ["Parts", "WeightParts", "EntropyParts", "parts", "weight_parts", "entropy_parts", "bound", "eq14", "log_weight", "lower",
            "entropy_draw", "meets_eq14", "steps"]

@@ -12,11 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from dpm_ref._doors import Array
 from dpm_ref.check.subjects import ALIASES, Inputs, Setting, float32, subject
 from dpm_ref.gaussian import Gaussian
-from dpm_ref.information import bernoulli_entropy, bernoulli_kl, bernoulli_kl_grad, gaussian_entropy, gaussian_kl, gaussian_kl_grad
-from dpm_ref.logarithms import log_mean_exp
+from dpm_ref.information import (
+    bernoulli_entropy,
+    bernoulli_kl,
+    bernoulli_kl_grad,
+    gaussian_entropy,
+    gaussian_kl,
+    gaussian_kl_grad,
+    log_mean_exp,
+)
+from dpm_ref.validation import Array
 
 __all__ = ["bits_kl", "bits_entropy", "kl", "entropy", "log_prob", "elementwise_log_prob"]
 

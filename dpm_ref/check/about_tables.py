@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dpm_ref._doors import Array
 from dpm_ref.check.subjects import Inputs, Setting, subject
+from dpm_ref.validation import Array
 
 __all__: list[str] = []
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from dpm_ref._doors import Array
 from dpm_ref.check import about_bits, about_bound
 from dpm_ref.check.about_bound import EntropyParts, Parts, WeightParts
 from dpm_ref.check.about_gaussian import posterior_mean
@@ -17,6 +16,7 @@ from dpm_ref.check.about_tables import posterior_var
 from dpm_ref.check.formula_slips import slip
 from dpm_ref.check.mistakes import mistake
 from dpm_ref.check.problems import Problem
+from dpm_ref.validation import Array
 
 __all__: list[str] = []
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dpm_ref._doors import Array
 from dpm_ref.check.conventions import Conventions
 from dpm_ref.check.problems import Problem
+from dpm_ref.validation import Array
 
 __all__ = ["Answer", "Fault", "answers"]
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from dpm_ref._doors import Array
 from dpm_ref.check.calls import Answer
 from dpm_ref.check.habits import explained
 from dpm_ref.check.problems import Problem
+from dpm_ref.validation import Array
 
 __all__ = ["RELATIVE", "Comparison", "broken", "place", "relation"]
 

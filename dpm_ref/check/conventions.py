@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
+from dpm_ref.validation import Array
 
 __all__ = ["Conventions", "from_any"]
 
@@ -65,7 +65,7 @@ class Conventions:
             if not isinstance(self.shape, tuple) or len(self.shape) < 2:
                 raise ValueError(f"shape must be a tuple (n, ...) of a batch of n vectors, got {self.shape!r}")
             for size in self.shape:
-                _doors.count("shape", size, 1)
+                validation.count("shape", size, 1)
         for name in ("to_native", "from_native"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise ValueError(f"{name} must be a callable, got {getattr(self, name)!r}")

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from dpm_ref._doors import Array
 from dpm_ref.check import about_tables
 from dpm_ref.check.about_bits import joint
 from dpm_ref.check.about_information import entropy
 from dpm_ref.check.mistakes import mistake
 from dpm_ref.check.problems import Problem
+from dpm_ref.validation import Array
 
 __all__ = ["slip"]
 

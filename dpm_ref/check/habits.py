@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref._doors import Array
 from dpm_ref.check.problems import Problem
 from dpm_ref.check.rates import Rates, built_in, from_beta, perturbed, read_back
 from dpm_ref.check.subjects import Subject
+from dpm_ref.validation import Array
 
 __all__ = ["Habit", "habit", "habits", "explained"]
 

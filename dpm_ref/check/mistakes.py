@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dpm_ref._doors import Array
 from dpm_ref.check.problems import Problem
 from dpm_ref.check.subjects import Subject
+from dpm_ref.validation import Array
 
 __all__ = ["Mistake", "mistake", "mistakes"]
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from dpm_ref._doors import Array
 from dpm_ref.check.conventions import Conventions
 from dpm_ref.check.rates import Rates
 from dpm_ref.check.subjects import Formula, Inputs, Setting, Subject, float32
+from dpm_ref.validation import Array
 
 __all__ = ["Problem", "posed"]
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref._doors import Array
 from dpm_ref.schedules import Schedule
+from dpm_ref.validation import Array
 
 __all__ = ["Rates", "exact", "from_beta", "built_in", "read_back", "perturbed"]
 

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
 from dpm_ref.bounds import preconditions
 from dpm_ref.check.calls import Answer, Fault, answers
 from dpm_ref.check.comparisons import Comparison
@@ -22,6 +21,7 @@ from dpm_ref.check.report import Report, Row
 from dpm_ref.check.subjects import Setting, Subject, float32, named
 from dpm_ref.check.verdicts import judged
 from dpm_ref.schedules import Schedule, linear
+from dpm_ref.validation import Array
 
 __all__ = ["run"]
 
@@ -70,8 +70,8 @@ def run(functions: Functions | Callable[[Any], Functions], *, beta: npt.ArrayLik
     WRONG ('e missing: +1/2 in each component',)
     """
     declared = _declared(conventions)
-    seed = 0 if rng is None else int(_doors.generator(rng).integers(2**63))
-    settings, mappings = _settings(functions, beta, _doors.fraction("prior", prior), data, declared)
+    seed = 0 if rng is None else int(validation.generator(rng).integers(2**63))
+    settings, mappings = _settings(functions, beta, validation.fraction("prior", prior), data, declared)
     if isinstance(mappings, str):
         return Report((Row("functions", "", "WRONG", message=mappings),))
     rows: list[Row] = []
@@ -127,7 +127,7 @@ def _setting(beta: Array, k: int, prior: float, data: npt.ArrayLike | None, decl
     shape = declared.shape or _SHAPES[k]
     rows = None
     if data is not None:
-        array = _doors.finite("data", data)
+        array = validation.finite("data", data)
         inner = array.shape[1:] if declared.shape is None else declared.shape[1:]
         if array.ndim < 2 or array.shape[1:] != inner or array.size == 0:
             raise ValueError(f"data must have shape (m, {', '.join(map(str, inner)) or '...'}), got {array.shape}")

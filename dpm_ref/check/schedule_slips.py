@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from dpm_ref._doors import Array
 from dpm_ref.check.mistakes import mistake
 from dpm_ref.check.problems import Problem
 from dpm_ref.check.rates import Rates, from_beta
+from dpm_ref.validation import Array
 
 __all__: list[str] = []
 

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from dpm_ref._doors import Array
 from dpm_ref.binomial import BinomialDiffusion
 from dpm_ref.check.rates import Rates, exact
 from dpm_ref.gaussian import GaussianDiffusion
+from dpm_ref.validation import Array
 
 __all__ = ["Setting", "Subject", "Inputs", "subject", "subjects", "named", "ALIASES", "float32"]
 

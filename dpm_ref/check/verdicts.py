@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dpm_ref._doors import Array
 from dpm_ref.check.comparisons import RELATIVE, Comparison, broken, place, relation
 from dpm_ref.check.habits import explained, habits
 from dpm_ref.check.mistakes import Mistake, mistakes
+from dpm_ref.validation import Array
 
 __all__ = ["Verdict", "judged"]
 

@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 from scipy.special import ndtri
 
-from dpm_ref._doors import Array, IntArray
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 from dpm_ref.information import bernoulli_entropy, gaussian_entropy
-from dpm_ref.laws import Law
+from dpm_ref.protocols import Law
+from dpm_ref.validation import Array, IntArray
 
 __all__ = ["Atoms", "GaussianAtoms", "BinaryAtoms"]
 

@@ -3,9 +3,9 @@
 import numpy as np
 from scipy.special import gammaln
 
-from dpm_ref._doors import Array, IntArray
 from dpm_ref.binomial import BinomialDiffusion
 from dpm_ref.exact.finite import FiniteData
+from dpm_ref.validation import Array, IntArray
 
 __all__ = ["lumped_states"]
 

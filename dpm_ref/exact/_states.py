@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array, IntArray
+from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
-from dpm_ref.laws import Law
+from dpm_ref.protocols import Law
+from dpm_ref.validation import Array, IntArray
 
 __all__ = ["binary_states", "state_probabilities", "forward_matrix", "marginal_matrix", "state_number", "safe_log", "expectation"]
 
@@ -18,7 +18,7 @@ def binary_states(d: int) -> Array:
     >>> binary_states(2).astype(int).tolist()
     [[0, 0], [0, 1], [1, 0], [1, 1]]
     """
-    if _doors.count("d", d, 1) > _MOST_BITS:
+    if validation.count("d", d, 1) > _MOST_BITS:
         raise ValueError(f"d must be at most {_MOST_BITS} for enumeration, got {d}")
     return ((np.arange(2**d)[:, None] >> np.arange(d - 1, -1, -1)) & 1).astype(np.float64)
 

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy.typing as npt
 
 from dpm_ref.bounds import fixed_terms
-from dpm_ref.laws import Diffusion
+from dpm_ref.protocols import Diffusion
 
 __all__ = ["AttainableBound", "attainable_bound"]
 

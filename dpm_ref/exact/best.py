@@ -20,12 +20,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
 from dpm_ref.exact.finite import FiniteData
 from dpm_ref.exact.ideal import lattice
 from dpm_ref.gaussian import GaussianDiffusion
 from dpm_ref.schedules import log_snr_linear
+from dpm_ref.validation import Array
 
 __all__ = ["BestSchedule", "ScheduleSearch"]
 
@@ -88,7 +88,7 @@ class ScheduleSearch:
 
     def __init__(self, atoms: npt.ArrayLike, *, spread: npt.ArrayLike = 0.0, beta1: float, abar_T: float = 1e-3, grid: int = 400,
                  n_samples: int = 1024, rng: np.random.Generator) -> None:
-        grid, n_samples = _doors.count("grid", grid, 3), _doors.count("n_samples", n_samples, 1)
+        grid, n_samples = validation.count("grid", grid, 3), validation.count("n_samples", n_samples, 1)
         diffusion = GaussianDiffusion(log_snr_linear(grid, beta1=beta1, abar_T=abar_T))
         data, t = FiniteData(diffusion, atoms, spread=spread), np.arange(1, grid + 1)
         points, weights = data.points()
@@ -99,7 +99,7 @@ class ScheduleSearch:
         self._null = float(weights @ prior.log_prob(points))
         self.cost = np.full((grid, grid), np.inf)
         uniform = lattice(n_samples, 1 + points.shape[1])
-        shifts = _doors.generator(rng).random((grid, uniform.shape[1]))
+        shifts = validation.generator(rng).random((grid, uniform.shape[1]))
         for j in range(1, grid):
             u = _spread_of_x0(data, data.draw((uniform + shifts[j]) % 1.0, j + 1), j + 1)
             kappa = self._grid_abar[j] * np.expm1(self.log_snr[:j] - self.log_snr[j])
@@ -107,7 +107,7 @@ class ScheduleSearch:
 
     def best(self, T: int) -> BestSchedule:
         """The schedule of T steps, 2 <= T <= grid, with the largest K*: (T,), dimensionless; ValueError for another T. Section 2.4.1."""
-        T = _doors.count("T", T, 2)
+        T = validation.count("T", T, 2)
         if len(self.log_snr) < T:
             raise ValueError(f"T must be at most the grid's {len(self.log_snr)} values, got {T}")
         total, came_from = np.where(np.arange(len(self.log_snr)) == 0, 0.0, np.inf), []

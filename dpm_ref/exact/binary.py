@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import xlogy
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
 from dpm_ref.exact._states import binary_states, expectation, forward_matrix, marginal_matrix, safe_log, state_number, state_probabilities
-from dpm_ref.laws import Edge, ReverseKernel, law_over
+from dpm_ref.protocols import Edge, ReverseKernel, law_over
+from dpm_ref.validation import Array
 
 __all__ = ["BinaryModel", "BinaryData", "Averages", "binary_states", "state_probabilities"]
 
@@ -81,7 +81,7 @@ class BinaryModel:
         """
         if len(matrices) != diffusion.T:
             raise ValueError(f"matrices must be {diffusion.T}, one to a step, got {len(matrices)}")
-        n = len(_doors.probability("matrices", matrices[0]))
+        n = len(validation.probability("matrices", matrices[0]))
         kernels = [_pmf(f"matrices[{i}]", matrix, (n, n)) for i, matrix in enumerate(matrices)]
         if n < 2 or n & (n - 1):
             raise ValueError(f"matrices must have 2^d rows, got {n}")
@@ -91,12 +91,12 @@ class BinaryModel:
 
     def reverse_matrix(self, t: int) -> Array:
         """p(x^{t-1} | x^t), t in 1..T, as a matrix (x^t, x^{t-1}), (2^d, 2^d), dimensionless. Equation (5)."""
-        return self._matrix(_doors.one_time("t", t, 1, self.diffusion.T))
+        return self._matrix(validation.one_time("t", t, 1, self.diffusion.T))
 
     def marginal(self, t: int) -> Array:
         """p(x^t), t in 0..T, of every state: shape (2^d,), dimensionless. Section 2.2."""
         law = self._prior
-        for step in range(self.diffusion.T, _doors.one_time("t", t, 0, self.diffusion.T), -1):
+        for step in range(self.diffusion.T, validation.one_time("t", t, 0, self.diffusion.T), -1):
             law = law @ self.reverse_matrix(step)
         return np.asarray(law)
 
@@ -157,7 +157,7 @@ class BinaryData:
     """
 
     def __init__(self, diffusion: BinomialDiffusion, pmf: npt.ArrayLike) -> None:
-        n = _doors.probability("pmf", pmf).size
+        n = validation.probability("pmf", pmf).size
         if n < 2 or n & (n - 1):
             raise ValueError(f"pmf must have length 2^d, got {n}")
         self.diffusion, self.states, self.pmf = diffusion, binary_states(n.bit_length() - 1), _pmf("pmf", pmf, (n,))
@@ -168,11 +168,11 @@ class BinaryData:
 
     def marginal(self, t: int) -> Array:
         """q(x^t), t in 0..T, of every state: shape (2^d,), dimensionless. Section 2.1."""
-        return np.asarray(self.pmf @ marginal_matrix(self.diffusion, self.states, _doors.one_time("t", t, 0, self.diffusion.T)))
+        return np.asarray(self.pmf @ marginal_matrix(self.diffusion, self.states, validation.one_time("t", t, 0, self.diffusion.T)))
 
     def joint(self, t: int) -> Array:
         """q(x^{t-1}, x^t), t in 1..T: shape (2^d, 2^d), dimensionless. Section 2.6."""
-        t = _doors.one_time("t", t, 1, self.diffusion.T)
+        t = validation.one_time("t", t, 1, self.diffusion.T)
         return np.asarray(self.marginal(t - 1)[:, None] * forward_matrix(self.diffusion, self.states, t))
 
     def reversal(self, t: int) -> Array:
@@ -185,7 +185,7 @@ class BinaryData:
 
         Dimensionless. Table App.1; ValueError as for data.
         """
-        xt = _doors.components("xt", self.diffusion.check_data("xt", xt), self.states.shape[1])
+        xt = validation.components("xt", self.diffusion.check_data("xt", xt), self.states.shape[1])
         rows = self.reversal(t)[state_number(xt)]
         prob1, prob0 = rows @ self.states, rows @ (1.0 - self.states)
         return Bernoulli(prob1 / (prob1 + prob0), prob0 / (prob1 + prob0))
@@ -200,7 +200,7 @@ class BinaryData:
 
     def forward_entropy(self, t: int) -> float:
         """H_q(X^t | X^{t-1}), t in 1..T, nats: the upper side of (24)."""
-        rows = forward_matrix(self.diffusion, self.states, _doors.one_time("t", t, 1, self.diffusion.T))
+        rows = forward_matrix(self.diffusion, self.states, validation.one_time("t", t, 1, self.diffusion.T))
         return float(self.marginal(t - 1) @ np.asarray(0.0 - xlogy(rows, rows).sum(1)))
 
     def reverse_entropy(self, t: int) -> float:
@@ -210,7 +210,7 @@ class BinaryData:
 
     def entropy_given_data(self, t: int) -> float:
         """H_q(X^t | X^0), t in 0..T, nats. Equation (24)."""
-        rows = marginal_matrix(self.diffusion, self.states, _doors.one_time("t", t, 0, self.diffusion.T))
+        rows = marginal_matrix(self.diffusion, self.states, validation.one_time("t", t, 0, self.diffusion.T))
         return float(self.pmf @ (0.0 - xlogy(rows, rows).sum(1)))
 
 
@@ -219,7 +219,7 @@ def _entropy(probability: Array) -> float:
 
 
 def _pmf(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
-    array = _doors.probability(name, value)
+    array = validation.probability(name, value)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     off = np.abs(array.sum(-1) - 1.0).max()

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
 from dpm_ref.exact._states import safe_log, state_number
 from dpm_ref.exact.binary import BinaryData, BinaryModel
+from dpm_ref.validation import Array
 
 __all__ = ["BinaryTwist"]
 
@@ -61,7 +61,7 @@ class BinaryTwist:
 
     def __init__(self, chain: BinaryModel | BinaryData, r: Any) -> None:
         self.chain, self.T = chain, chain.diffusion.T
-        values = _doors.finite("r", np.exp(r.log_r(chain.states)) if hasattr(r, "log_r") else r)
+        values = validation.finite("r", np.exp(r.log_r(chain.states)) if hasattr(r, "log_r") else r)
         if values.shape != (len(chain.states),):
             raise ValueError(f"r must have shape ({len(chain.states)},), one value to a state, got shape {values.shape}")
         if (values < 0).any():
@@ -77,7 +77,7 @@ class BinaryTwist:
 
     def log_r(self, xt: npt.ArrayLike, t: int) -> Array:
         """log r_t(x^t) at bits xt (..., d), t in 0..T: shape (...), nats; ValueError as for data. Section 2.5."""
-        return safe_log(self.values[_doors.one_time("t", t, 0, self.T)][state_number(self._bits(xt))])
+        return safe_log(self.values[validation.one_time("t", t, 0, self.T)][state_number(self._bits(xt))])
 
     def slope(self, xt: npt.ArrayLike, t: int) -> Array:
         """log r_t(x_i = 1) - log r_t(x_i = 0) for each bit of xt (..., d), the others as they are: (..., d), nats. Table App.1.
@@ -86,7 +86,7 @@ class BinaryTwist:
         """
         bits, place = self._bits(xt), 2 ** np.arange(self.chain.states.shape[1] - 1, -1, -1)
         without = state_number(bits)[..., None] - bits.astype(np.int64) * place
-        log_values = safe_log(self.values[_doors.one_time("t", t, 0, self.T)])
+        log_values = safe_log(self.values[validation.one_time("t", t, 0, self.T)])
         return np.asarray(log_values[without + place] - log_values[without])
 
     def start(self) -> Array:
@@ -98,7 +98,7 @@ class BinaryTwist:
 
         Rows of states from which r cannot be reached, where the posterior never is, are the chain's own.
         """
-        matrix = self._matrix(_doors.one_time("t", t, 1, self.T))
+        matrix = self._matrix(validation.one_time("t", t, 1, self.T))
         norm = self.values[t][:, None]
         with np.errstate(invalid="ignore"):  # 0 / 0 in rows that are not taken
             return np.where(norm > 0, matrix * self.values[t - 1] / norm, matrix)
@@ -112,4 +112,4 @@ class BinaryTwist:
         return self.chain.reverse_matrix(t) if isinstance(self.chain, BinaryModel) else self.chain.reversal(t)
 
     def _bits(self, xt: npt.ArrayLike) -> Array:
-        return _doors.components("xt", self.chain.diffusion.check_data("xt", xt), self.chain.states.shape[1])
+        return validation.components("xt", self.chain.diffusion.check_data("xt", xt), self.chain.states.shape[1])

@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import xlogy
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array, IntArray
+from dpm_ref import validation
 from dpm_ref.binomial import BinomialDiffusion
 from dpm_ref.exact._atoms import Atoms, BinaryAtoms, GaussianAtoms
 from dpm_ref.gaussian import GaussianDiffusion
+from dpm_ref.validation import Array, IntArray
 
 __all__ = ["FiniteData", "off_the_ends"]
 
@@ -135,7 +135,7 @@ class FiniteData:
 
     def sample(self, n: int, *, rng: np.random.Generator) -> Array:
         """n independent draws of x^0, shape (n, d), dimensionless. ValueError for n < 1 or no Generator. Section 2.1."""
-        n, rng = _doors.count("n", n, 1), _doors.generator(rng)
+        n, rng = validation.count("n", n, 1), validation.generator(rng)
         return self.draw(rng.random((n, 1 + self.atoms.shape[1])), 0)
 
     def draw(self, uniform: npt.ArrayLike, t: int) -> Array:
@@ -143,10 +143,10 @@ class FiniteData:
 
         The deterministic core of `sample`, fit for evenly spread numbers too. Section 2.1; ValueError for numbers of another shape.
         """
-        uniform = _doors.components("uniform", _doors.probability("uniform", uniform), 1 + self.atoms.shape[1])
+        uniform = validation.components("uniform", validation.probability("uniform", uniform), 1 + self.atoms.shape[1])
         total = np.cumsum(self.weights)
         index = np.searchsorted(total, uniform[:, 0] * total[-1], side="right").clip(max=len(total) - 1)
-        return self._column.draw(index, off_the_ends(uniform[:, 1:]), _doors.one_time("t", t, 0, self.diffusion.T))
+        return self._column.draw(index, off_the_ends(uniform[:, 1:]), validation.one_time("t", t, 0, self.diffusion.T))
 
     def mean(self) -> Array:
         """E x^0, shape (d,), dimensionless. App. B.1."""
@@ -176,9 +176,9 @@ class FiniteData:
 
     def _states(self, name: str, x: npt.ArrayLike, t: npt.ArrayLike, first: int) -> tuple[Array, IntArray]:
         """Checked states and times; without a density the law of x^0, and of x^0 given x^1, are out of reach."""
-        x = _doors.components(name, self.diffusion.check_data(name, x), self.atoms.shape[1])
+        x = validation.components(name, self.diffusion.check_data(name, x), self.atoms.shape[1])
         out_of_reach = first < 2 and not self._column.has_density
-        return x, _doors.times_over(t, first + out_of_reach, self.diffusion.T, x)
+        return x, validation.times_over(t, first + out_of_reach, self.diffusion.T, x)
 
     def _log_joint(self, rows: Array, t: int) -> Array:
         with np.errstate(divide="ignore"):  # a weight may be 0
@@ -234,16 +234,16 @@ def _frozen(array: Array) -> Array:
 
 
 def _probabilities(weights: npt.ArrayLike, m: int) -> Array:
-    array = _doors.probability("weights", weights)
+    array = validation.probability("weights", weights)
     if array.shape != (m,):
         raise ValueError(f"weights must have shape ({m},), one to an atom, got shape {array.shape}")
-    if abs(array.sum() - 1.0) > 8 * m * _doors.rounding(weights):
+    if abs(array.sum() - 1.0) > 8 * m * validation.rounding(weights):
         raise ValueError(f"weights must sum to 1, got {array.sum()}")
     return array
 
 
 def _spreads(spread: npt.ArrayLike, m: int) -> Array:
-    array = _doors.finite("spread", spread)
+    array = validation.finite("spread", spread)
     if array.shape not in ((), (m,)):
         raise ValueError(f"spread must be one number or have shape ({m},), one to an atom, got shape {array.shape}")
     if (array < 0).any():

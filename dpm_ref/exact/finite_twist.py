@@ -22,13 +22,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp, softmax
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli
 from dpm_ref.exact.finite import FiniteData
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 from dpm_ref.posteriors.conditions import Clamped
 from dpm_ref.posteriors.factors import Factor
+from dpm_ref.validation import Array
 
 __all__ = ["FiniteTwist", "FinitePosterior"]
 
@@ -43,7 +43,7 @@ class FinitePosterior(NamedTuple):
 
     def sample(self, n: int, *, rng: np.random.Generator) -> Array:
         """n independent draws of x^0, (n, d), dimensionless; ValueError for n < 1 or no Generator. Section 2.5."""
-        n, rng = _doors.count("n", n, 1), _doors.generator(rng)
+        n, rng = validation.count("n", n, 1), validation.generator(rng)
         index = rng.choice(len(self.weights), n, p=self.weights)
         return np.asarray(self.mean[index] + np.sqrt(self.var[index]) * rng.standard_normal((n, self.mean.shape[1])))
 
@@ -158,5 +158,5 @@ class FiniteTwist:
         return product.log_z, product.law.mean, product.law.var
 
     def _state(self, xt: npt.ArrayLike, t: int, first: int) -> tuple[Array, int]:
-        x = _doors.components("xt", self.data.diffusion.check_data("xt", xt), self.data.atoms.shape[1])
-        return x, _doors.one_time("t", t, first, self.data.diffusion.T)
+        x = validation.components("xt", self.data.diffusion.check_data("xt", xt), self.data.atoms.shape[1])
+        return x, validation.one_time("t", t, first, self.data.diffusion.T)

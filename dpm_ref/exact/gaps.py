@@ -24,11 +24,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
 from dpm_ref.exact.finite import FiniteData, off_the_ends
 from dpm_ref.exact.ideal import SHIFTS, entropy_by_enumeration, ideal_bound, ideal_bound_by_enumeration, lattice
 from dpm_ref.gaussian import GaussianDiffusion
+from dpm_ref.validation import Array
 
 __all__ = ["Gap", "gap", "gap_by_enumeration"]
 
@@ -97,7 +97,7 @@ def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *, rng: np.random.Gen
     >>> print("%.1f %.4f" % (parts.edge + parts.end, parts.ideal))
     0.4 -2.4863
     """
-    n_points, T = -(-_doors.count("n_samples", n_samples, 1) // SHIFTS), data.diffusion.T
+    n_points, T = -(-validation.count("n_samples", n_samples, 1) // SHIFTS), data.diffusion.T
     bound = ideal_bound(data, rng=rng, n_samples=n_samples)
     learned = _learned(kl, bound.kl)
     prior, edge, points = data.diffusion.prior(data.atoms.shape[1]), data.diffusion.edge, lattice(n_points, 1 + 2 * data.atoms.shape[1])
@@ -154,7 +154,7 @@ def gap_by_enumeration(data: FiniteData, kl: npt.ArrayLike | None = None) -> Gap
 
 
 def _learned(kl: npt.ArrayLike | None, ideal: Array) -> Array:
-    learned = ideal if kl is None else _doors.finite("kl", kl)
+    learned = ideal if kl is None else validation.finite("kl", kl)
     if learned.shape != ideal.shape:
         raise ValueError(f"kl must have shape ({len(ideal)},), one for each t = 2..T, got {learned.shape}")
     return learned

@@ -23,10 +23,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
 from dpm_ref.exact._lumping import lumped_states
 from dpm_ref.exact.finite import FiniteData
+from dpm_ref.validation import Array
 
 __all__ = ["Estimate", "IdealBound", "ideal_bound", "ideal_bound_by_enumeration", "reversal_bound",
            "reversal_bound_by_enumeration", "entropy", "entropy_by_enumeration", "SHIFTS", "lattice"]
@@ -87,7 +87,7 @@ def ideal_bound(data: FiniteData, *, rng: np.random.Generator, n_samples: int = 
     >>> print("%.6f" % ideal_bound(wide, rng=np.random.default_rng(0)).value)
     -2.486257
     """
-    n_points, rng = -(-_doors.count("n_samples", n_samples, 1) // SHIFTS), _doors.generator(rng)
+    n_points, rng = -(-validation.count("n_samples", n_samples, 1) // SHIFTS), validation.generator(rng)
     kl = np.array([_average(data, t, data.divergence, n_points, rng) for t in range(2, data.diffusion.T + 1)]).reshape(-1, SHIFTS)
     return _bound(data, kl.mean(1), float(kl.sum(0).std(ddof=1) / np.sqrt(SHIFTS)))
 
@@ -199,7 +199,7 @@ def entropy(data: FiniteData, t: int, *, rng: np.random.Generator, n_samples: in
     >>> print("%.1f" % entropy(wide, 0, rng=np.random.default_rng(0)).value)
     2.1
     """
-    n_points, rng = -(-_doors.count("n_samples", n_samples, 1) // SHIFTS), _doors.generator(rng)
+    n_points, rng = -(-validation.count("n_samples", n_samples, 1) // SHIFTS), validation.generator(rng)
     values = _average(data, t, lambda x, t: -data.log_prob(x, t), n_points, rng)
     return Estimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(SHIFTS)))
 

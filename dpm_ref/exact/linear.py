@@ -21,10 +21,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
 from dpm_ref.exact.binary import Averages
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
+from dpm_ref.validation import Array
 
 __all__ = ["LinearKernel", "LinearModel", "GaussianData"]
 
@@ -76,7 +76,7 @@ class LinearModel:
         if not given and d is None:
             raise ValueError("d must be given where there are neither kernels nor an edge, got None")
         self.diffusion, self._fixed_edge = diffusion, edge is None
-        self.d = _doors.vectors("b", _doors.finite("b", given[0][1])).size if d is None else _doors.count("d", d, 1)
+        self.d = validation.vectors("b", validation.finite("b", given[0][1])).size if d is None else validation.count("d", d, 1)
         rate = diffusion.beta[0]
         first = (np.sqrt(1.0 - rate) * np.eye(self.d), np.zeros(self.d), rate * np.eye(self.d)) if edge is None else edge
         self.kernels = tuple(_kernel(kernel, self.d) for kernel in [first, *kernels])
@@ -86,10 +86,10 @@ class LinearModel:
 
         Dimensionless. One t in 1..T; ValueError where S_t is not diagonal, since the law would be another one. Table App.1.
         """
-        A, b, S = self.kernels[_doors.one_time("t", t, 1, self.diffusion.T) - 1]
+        A, b, S = self.kernels[validation.one_time("t", t, 1, self.diffusion.T) - 1]
         if np.abs(S - np.diag(np.diag(S))).max() > 0:
             raise ValueError(f"S must be diagonal for a law of independent components, got {S} at t = {t}")
-        xt = _doors.components("xt", self.diffusion.check_data("xt", xt), self.d)
+        xt = validation.components("xt", self.diffusion.check_data("xt", xt), self.d)
         return Gaussian(xt @ A.T + b, np.diag(S))
 
     def edge(self, x1: npt.ArrayLike) -> Gaussian:
@@ -99,7 +99,7 @@ class LinearModel:
     def marginal(self, t: int) -> tuple[Array, Array]:
         """Mean (d,) and covariance (d, d) of p(x^t), t in 0..T, dimensionless. Section 2.2."""
         mean, cov = np.zeros(self.d), np.eye(self.d)
-        for A, b, S in reversed(self.kernels[_doors.one_time("t", t, 0, self.diffusion.T):]):
+        for A, b, S in reversed(self.kernels[validation.one_time("t", t, 0, self.diffusion.T):]):
             mean, cov = A @ mean + b, A @ cov @ A.T + S
         return mean, cov
 
@@ -110,7 +110,7 @@ class LinearModel:
 
     def step_log_likelihood(self, x0: npt.ArrayLike, t: int) -> Array:
         """E_{q(x^{t-1},x^t|x^0)} log p(x^{t-1} | x^t), t in 1..T, at x0 (..., d): shape (...), nats. Section 2.4."""
-        x0, t = self._data(x0), _doors.one_time("t", t, 1, self.diffusion.T)
+        x0, t = self._data(x0), validation.one_time("t", t, 1, self.diffusion.T)
         A, b, S = self.kernels[t - 1]
         rate = self.diffusion.beta[t - 1]
         scale_prev, var_prev = _scale_and_var(self.diffusion, t - 1)
@@ -144,7 +144,7 @@ class LinearModel:
                         float(eq14) if self._fixed_edge else float("nan"))
 
     def _data(self, x0: npt.ArrayLike) -> Array:
-        return _doors.components("x0", self.diffusion.check_data("x0", x0), self.d)
+        return validation.components("x0", self.diffusion.check_data("x0", x0), self.d)
 
 
 class GaussianData:
@@ -172,19 +172,19 @@ class GaussianData:
 
     def __init__(self, diffusion: GaussianDiffusion, mean: npt.ArrayLike, cov: npt.ArrayLike) -> None:
         self.diffusion = diffusion
-        self._mean = _doors.vectors("mean", _doors.finite("mean", mean))
+        self._mean = validation.vectors("mean", validation.finite("mean", mean))
         if self._mean.ndim != 1:
             raise ValueError(f"mean must have shape (d,), got shape {self._mean.shape}")
         self._values, self._vectors = np.linalg.eigh(_covariance("cov", cov, self._mean.size))
 
     def marginal(self, t: int) -> tuple[Array, Array]:
         """Mean (d,) and covariance (d, d) of q(x^t), t in 0..T, dimensionless. Section 2.1."""
-        scale, _ = _scale_and_var(self.diffusion, _doors.one_time("t", t, 0, self.diffusion.T))
+        scale, _ = _scale_and_var(self.diffusion, validation.one_time("t", t, 0, self.diffusion.T))
         return scale * self._mean, self._in_components(self._eigenvalues(t))
 
     def reversal(self, t: int) -> LinearKernel:
         """q(x^{t-1} | x^t) = N(A x^t + b, S), t in 1..T, dimensionless: the exact reversal. Section 2.6."""
-        rate = self.diffusion.beta[_doors.one_time("t", t, 1, self.diffusion.T) - 1]
+        rate = self.diffusion.beta[validation.one_time("t", t, 1, self.diffusion.T) - 1]
         gain = self._in_components(self._eigenvalues(t - 1) / self._eigenvalues(t))
         A = np.sqrt(1.0 - rate) * gain
         return LinearKernel(A, self.marginal(t - 1)[0] - A @ self.marginal(t)[0], rate * gain)
@@ -199,15 +199,15 @@ class GaussianData:
         It is the reversal itself where C is diagonal. Table App.1; ValueError as for data.
         """
         A, b, S = self.reversal(t)
-        return Gaussian(_doors.components("xt", self.diffusion.check_data("xt", xt), self._mean.size) @ A.T + b, np.diag(S))
+        return Gaussian(validation.components("xt", self.diffusion.check_data("xt", xt), self._mean.size) @ A.T + b, np.diag(S))
 
     def entropy(self, t: int) -> float:
         """H_q(X^t), t in 0..T, nats. Section 2.6."""
-        return _entropy(self._eigenvalues(_doors.one_time("t", t, 0, self.diffusion.T)))
+        return _entropy(self._eigenvalues(validation.one_time("t", t, 0, self.diffusion.T)))
 
     def reverse_entropy(self, t: int) -> float:
         """H_q(X^{t-1} | X^t), t in 1..T, nats: what (24) bounds."""
-        rate = self.diffusion.beta[_doors.one_time("t", t, 1, self.diffusion.T) - 1]
+        rate = self.diffusion.beta[validation.one_time("t", t, 1, self.diffusion.T) - 1]
         return _entropy(rate * self._eigenvalues(t - 1) / self._eigenvalues(t))
 
     def points(self) -> Array:
@@ -246,14 +246,14 @@ def _entropy(eigenvalues: Array) -> float:
 
 
 def _kernel(kernel: tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike], d: int) -> LinearKernel:
-    A, b = _doors.finite("A", kernel[0]), _doors.finite("b", kernel[1])
+    A, b = validation.finite("A", kernel[0]), validation.finite("b", kernel[1])
     if A.shape != (d, d) or b.shape != (d,):
         raise ValueError(f"A and b must have shapes ({d}, {d}) and ({d},), got {A.shape} and {b.shape}")
     return LinearKernel(A, b, _covariance("S", kernel[2], d))
 
 
 def _covariance(name: str, value: npt.ArrayLike, d: int) -> Array:
-    cov = _doors.finite(name, value)
+    cov = validation.finite(name, value)
     if cov.shape != (d, d):
         raise ValueError(f"{name} must have shape ({d}, {d}), got {cov.shape}")
     if np.abs(cov - cov.T).max() > 8 * np.finfo(np.float64).eps * np.abs(cov).max():

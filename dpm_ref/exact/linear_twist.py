@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
 from dpm_ref.exact.linear import GaussianData, LinearKernel, LinearModel
 from dpm_ref.posteriors.conditions import Clamp
 from dpm_ref.posteriors.observations import GaussianFactor
+from dpm_ref.validation import Array
 
 __all__ = ["LinearTwist", "LinearObservation"]
 
@@ -80,7 +80,7 @@ class LinearTwist:
 
     def observation(self, t: int) -> LinearObservation:
         """r_t as an observation of x^t, t in 0..T; dimensionless, shapes as in `LinearObservation`. Section 2.5."""
-        return self._rows[_doors.one_time("t", t, 0, self.T)]
+        return self._rows[validation.one_time("t", t, 0, self.T)]
 
     def log_r(self, xt: npt.ArrayLike, t: int) -> Array:
         """log r_t(x^t) at xt (..., d), t in 0..T: shape (...), nats; ValueError as for data, and at t = 0 for a delta. Section 2.5."""
@@ -99,7 +99,7 @@ class LinearTwist:
 
     def kernel(self, t: int) -> LinearKernel:
         """p~(x^{t-1} | x^t) = N(A x^t + b, S), t in 1..T, dimensionless; S is singular at t = 1 for an exact observation. (21), (22)."""
-        A, b, S = self._kernel(_doors.one_time("t", t, 1, self.T))
+        A, b, S = self._kernel(validation.one_time("t", t, 1, self.T))
         y, H, g, R, _ = self._rows[t - 1]
         gain = _gain(S, H, R)
         return LinearKernel(A - gain @ H @ A, b + gain @ (y - g - H @ b), _shrunk(S, gain, H, R))
@@ -107,7 +107,7 @@ class LinearTwist:
     def marginal(self, t: int) -> tuple[Array, Array]:
         """Mean (d,) and covariance (d, d) of p~(x^t), t in 0..T, along the twisted chain; dimensionless. Section 2.5."""
         mean, cov = self.start()
-        for step in range(self.T, _doors.one_time("t", t, 0, self.T), -1):
+        for step in range(self.T, validation.one_time("t", t, 0, self.T), -1):
             A, b, S = self.kernel(step)
             mean, cov = A @ mean + b, A @ cov @ A.T + S
         return mean, cov
@@ -120,29 +120,29 @@ class LinearTwist:
         return self.chain.kernels[t - 1] if isinstance(self.chain, LinearModel) else self.chain.reversal(t)
 
     def _data(self, xt: npt.ArrayLike) -> Array:
-        return _doors.components("xt", self.chain.diffusion.check_data("xt", xt), self._rows[0].H.shape[1])
+        return validation.components("xt", self.chain.diffusion.check_data("xt", xt), self._rows[0].H.shape[1])
 
 
 def _observation(r: GaussianFactor | Clamp | LinearObservation, d: int) -> LinearObservation:
     """r(x^0) as a linear observation, checked."""
     if isinstance(r, GaussianFactor):
-        _doors.components("r", r.mean, d)
+        validation.components("r", r.mean, d)
         seen = np.isfinite(r.var)
         scale = r.log_scale + 0.5 * float((_LOG_2PI + np.log(r.var[seen])).sum())
         return LinearObservation(r.mean[seen], np.eye(d)[seen], np.zeros(int(seen.sum())), np.diag(r.var[seen]), scale)
     if isinstance(r, Clamp):
-        _doors.components("r", r.values, d)
+        validation.components("r", r.values, d)
         k = int(r.seen.sum())
         return LinearObservation(r.values[r.seen], np.eye(d)[r.seen], np.zeros(k), np.zeros((k, k)), 0.0)
     if not isinstance(r, LinearObservation):
         raise ValueError(f"r must be a GaussianFactor, a Clamp or a LinearObservation, got {type(r).__name__}")
-    y, H, g, R = _doors.finite("y", r.y), _doors.finite("H", r.H), _doors.finite("g", r.g), _doors.finite("R", r.R)
+    y, H, g, R = validation.finite("y", r.y), validation.finite("H", r.H), validation.finite("g", r.g), validation.finite("R", r.R)
     if y.ndim != 1 or H.shape != (y.size, d) or g.shape != y.shape or R.shape != (y.size, y.size):
         shapes = ", ".join(str(part.shape) for part in (y, H, g, R))
         raise ValueError(f"y, H, g and R must have shapes (k,), (k, {d}), (k,) and (k, k), got {shapes}")
     if (R != R.T).any() or (y.size and np.linalg.eigvalsh(R)[0] + 1e-12 * np.abs(R).max() < 0):
         raise ValueError(f"R must be symmetric and positive semidefinite, got {R}")
-    return LinearObservation(y, H, g, R, float(_doors.finite("log_scale", r.log_scale)))
+    return LinearObservation(y, H, g, R, float(validation.finite("log_scale", r.log_scale)))
 
 
 def _regular(cov: Array) -> Array:

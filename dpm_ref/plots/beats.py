@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dpm_ref._doors import Array
 from dpm_ref.plots._style import DATA, MODEL, training_curve
+from dpm_ref.validation import Array
 
 __all__ = ["heartbeat_figure"]
 

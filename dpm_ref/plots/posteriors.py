@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from dpm_ref._doors import Array
 from dpm_ref.plots._style import DATA, MODEL, square
+from dpm_ref.validation import Array
 
 __all__ = ["posterior_figure"]
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from dpm_ref._doors import Array
 from dpm_ref.plots._style import DATA, DRIFT, MODEL, square, training_curve
+from dpm_ref.validation import Array
 
 __all__ = ["swiss_roll_figure"]
 

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 from dpm_ref.posteriors.factors import Factor, Product, exponent_of_r
 from dpm_ref.posteriors.observations import BernoulliFactor, gaussian_likelihood
+from dpm_ref.validation import Array
 
 __all__ = ["Clamp", "LogFactor", "Clamped"]
 
@@ -57,7 +57,7 @@ class Clamp:
     """
 
     def __init__(self, values: npt.ArrayLike, seen: npt.ArrayLike) -> None:
-        self.values, self.seen = _doors.vectors("values", _doors.finite("values", values)), np.asarray(seen)
+        self.values, self.seen = validation.vectors("values", validation.finite("values", values)), np.asarray(seen)
         if self.seen.dtype != bool or self.seen.shape != self.values.shape or self.values.ndim != 1:
             raise ValueError(f"seen must be True or False for each of the values (d,), got dtype {self.seen.dtype}, shape {self.seen.shape}"
                              f" for {self.values.shape}")
@@ -69,7 +69,7 @@ class Clamp:
 
     def log_r(self, x: npt.ArrayLike) -> Array:
         """0 where x (..., d) has the values seen, else -inf: shape (...), nats; for the Gaussian column the delta's place. Section 2.5."""
-        x = _doors.components("x", _doors.finite("x", x), self.values.size)
+        x = validation.components("x", validation.finite("x", x), self.values.size)
         return np.where((x == self.values)[..., self.seen].all(-1), 0.0, -np.inf)
 
     def multiply(self, law: Any) -> Product:
@@ -81,7 +81,7 @@ class Clamp:
             product = self._bits().multiply(law)
             return Product(product.law, product.log_z, product.before, self)
         p = Gaussian.like(law)
-        _doors.components("law", p.mean, self.values.size)
+        validation.components("law", p.mean, self.values.size)
         log_z = -0.5 * (_LOG_2PI + np.log(p.var) + (self.values - p.mean) ** 2 / p.var)[..., self.seen].sum(-1)
         return Product(Clamped(p, self.values, self.seen), np.asarray(log_z), p, self)
 
@@ -91,7 +91,7 @@ class Clamp:
 
     def diffused(self, diffusion: Any, t: int) -> Factor:
         """E r(x^0) under t forward steps from x, t in 0..T: a Gaussian or Bernoulli factor at t >= 1, (d,), nats. Beyond section 2.5."""
-        if _doors.one_time("t", t, 0, diffusion.T) == 0:
+        if validation.one_time("t", t, 0, diffusion.T) == 0:
             return self
         if not isinstance(diffusion, GaussianDiffusion):
             return self._bits().diffused(diffusion, t)
@@ -99,7 +99,7 @@ class Clamp:
         return gaussian_likelihood(diffusion, t, np.where(self.seen, self.values, 0.0), np.where(self.seen, 0.0, np.inf), norm)
 
     def _bits(self) -> BernoulliFactor:
-        bits = _doors.binary("values", self.values)
+        bits = validation.binary("values", self.values)
         return BernoulliFactor(*(np.where(self.seen & (bits != bit), 0.0, 1.0) for bit in (1, 0)))
 
 
@@ -158,7 +158,7 @@ class LogFactor:
     def log_r(self, x: Array) -> Array:
         """log r(x) at x (..., d): shape (...), nats; ValueError if it is nan or inf, or of another shape. Section 2.5."""
         try:
-            values = _doors.below_infinity("log r", self._log_r(x))
+            values = validation.below_infinity("log r", self._log_r(x))
         except ValueError as error:
             raise ValueError(f"{error}; r must be a bounded function that is nowhere negative or nan") from None
         if values.shape != x.shape[:-1]:
@@ -167,7 +167,7 @@ class LogFactor:
 
     def slope(self, x: Array) -> Array:
         """The slope at x (..., d), of its shape, nats per unit; ValueError if it is not finite or of another shape. Table App.1."""
-        values = np.zeros(x.shape) if self._slope is None else _doors.finite("slope", self._slope(x))
+        values = np.zeros(x.shape) if self._slope is None else validation.finite("slope", self._slope(x))
         if values.shape != x.shape:
             raise ValueError(f"slope must have x's shape {x.shape}, got {values.shape}")
         return values
@@ -189,7 +189,7 @@ class LogFactor:
 
     def diffused(self, diffusion: Any, t: int) -> Factor:
         """Itself at t = 0; ValueError at t in 1..T, where there is no closed form of any shape or unit: see `of_time`. Section 2.5."""
-        if _doors.one_time("t", t, 0, diffusion.T) == 0:
+        if validation.one_time("t", t, 0, diffusion.T) == 0:
             return self
         raise ValueError("r must be a Gaussian factor, a Bernoulli factor or a Clamp to be diffused in closed form, got a LogFactor")
 

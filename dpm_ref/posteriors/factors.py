@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
+from dpm_ref.validation import Array
 
 __all__ = ["Factor", "Product", "exponent_of_r"]
 
@@ -63,6 +63,6 @@ class Product:
 
 def exponent_of_r(value: float) -> float:
     """A power of r, a scalar without unit in [0, 1]; ValueError for any other. Section 2.5.3."""
-    if not 0 <= float(_doors.finite("exponent", value)) <= 1:
+    if not 0 <= float(validation.finite("exponent", value)) <= 1:
         raise ValueError(f"exponent must lie in [0, 1], got {value!r}")
     return float(value)

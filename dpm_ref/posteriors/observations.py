@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 from dpm_ref.posteriors.factors import Product, exponent_of_r
 from dpm_ref.schedules import Schedule
+from dpm_ref.validation import Array
 
 __all__ = ["GaussianFactor", "BernoulliFactor", "noisy_bits", "gaussian_likelihood"]
 
@@ -59,23 +59,23 @@ class GaussianFactor:
     positive = True
 
     def __init__(self, mean: npt.ArrayLike, var: npt.ArrayLike, log_scale: float = 0.0) -> None:
-        spread = _doors.real("var", var)
+        spread = validation.real("var", var)
         if not (spread > 0).all():
             raise ValueError(f"var must be positive, or inf for no information, got {var!r}; an observation without noise is a Clamp")
-        self.mean, self.var = _doors.broadcast(mean=_doors.finite("mean", mean), var=spread)
-        if _doors.vectors("mean", self.mean).ndim != 1:
+        self.mean, self.var = validation.broadcast(mean=validation.finite("mean", mean), var=spread)
+        if validation.vectors("mean", self.mean).ndim != 1:
             raise ValueError(f"mean must have shape (d,), got shape {self.mean.shape}")
-        self.log_scale = float(_doors.finite("log_scale", log_scale))
+        self.log_scale = float(validation.finite("log_scale", log_scale))
 
     def log_r(self, x: npt.ArrayLike) -> Array:
         """log r(x) at x (..., d): shape (...), nats; ValueError for x not finite or not of d components. Section 2.5."""
-        x = _doors.components("x", _doors.finite("x", x), self.mean.size)
+        x = validation.components("x", validation.finite("x", x), self.mean.size)
         return np.asarray(self.log_scale - 0.5 * ((x - self.mean) ** 2 / self.var).sum(-1))
 
     def multiply(self, law: Any) -> Product:
         """N(mu, s) r / Z~ and log Z~, exactly; laws over (..., d), nats; ValueError if the law is no Gaussian of d components. (22)."""
         p = Gaussian.like(law)
-        _doors.components("law", p.mean, self.mean.size)
+        validation.components("law", p.mean, self.mean.size)
         ratio = p.var / self.var
         log_z = self.log_scale - 0.5 * (np.log1p(ratio) + (p.mean - self.mean) ** 2 / (p.var + self.var)).sum(-1)
         return Product(Gaussian((p.mean + ratio * self.mean) / (1.0 + ratio), p.var / (1.0 + ratio)), np.asarray(log_z), p, self)
@@ -119,21 +119,21 @@ class BernoulliFactor:
     """
 
     def __init__(self, r1: npt.ArrayLike, r0: npt.ArrayLike) -> None:
-        values = _doors.broadcast(r1=_not_negative("r1", r1), r0=_not_negative("r0", r0))
+        values = validation.broadcast(r1=_not_negative("r1", r1), r0=_not_negative("r0", r0))
         if (np.maximum(*values) == 0).any():
             raise ValueError(f"r1 and r0 must not both be 0 for a bit, or r is zero everywhere, got {r1!r} and {r0!r}")
         with np.errstate(divide="ignore"):
             self._set(np.log(values[0]), np.log(values[1]))
 
     def _set(self, log_r1: Array, log_r0: Array) -> None:
-        if _doors.vectors("r1", log_r1).ndim != 1:
+        if validation.vectors("r1", log_r1).ndim != 1:
             raise ValueError(f"r1 must have shape (d,), got shape {log_r1.shape}")
         self.log_r1, self.log_r0 = log_r1, log_r0
 
     @classmethod
     def from_logs(cls, log_r1: npt.ArrayLike, log_r0: npt.ArrayLike) -> "BernoulliFactor":
         """The factor with these log r_i(1) and log r_i(0), (d,) each, nats; ValueError if inf or nan, or both -inf. (22)."""
-        logs = _doors.broadcast(log_r1=_doors.below_infinity("log_r1", log_r1), log_r0=_doors.below_infinity("log_r0", log_r0))
+        logs = validation.broadcast(log_r1=validation.below_infinity("log_r1", log_r1), log_r0=validation.below_infinity("log_r0", log_r0))
         if (np.maximum(*logs) == -np.inf).any():
             raise ValueError("log_r1 and log_r0 must not both be -inf, or r is zero everywhere")
         factor = cls.__new__(cls)
@@ -147,7 +147,7 @@ class BernoulliFactor:
 
     def log_r(self, x: npt.ArrayLike) -> Array:
         """log r(x) at bits x (..., d): shape (...), nats, -inf where r is 0; ValueError for anything but d bits. Section 2.5."""
-        x = _doors.components("x", _doors.binary("x", x), self.log_r1.size)
+        x = validation.components("x", validation.binary("x", x), self.log_r1.size)
         return np.asarray(np.where(x == 1, self.log_r1, self.log_r0).sum(-1))
 
     def multiply(self, law: Any) -> Product:
@@ -156,7 +156,7 @@ class BernoulliFactor:
         Where Z~ = 0 there is no product; the law is then p itself, and log Z~ = -inf.
         """
         p = Bernoulli.like(law)
-        _doors.components("law", p.prob1, self.log_r1.size)
+        validation.components("law", p.prob1, self.log_r1.size)
         with np.errstate(divide="ignore"):
             logs = np.log(p.prob1) + self.log_r1, np.log(p.prob0) + self.log_r0
         log_z = np.logaddexp(*logs)
@@ -214,13 +214,13 @@ def noisy_bits(bits: npt.ArrayLike, flip_rate: npt.ArrayLike, seen: npt.ArrayLik
     >>> print(noisy_bits([1, 0], 0.1, seen=[True, False]).log_r([[1, 1], [0, 1]]).round(6))
     [-0.105361 -2.302585]
     """
-    rate = _doors.probability("flip_rate", flip_rate)
+    rate = validation.probability("flip_rate", flip_rate)
     if (rate == 1).any():
         raise ValueError("flip_rate must be below 1, got 1.0; bits that are always flipped are known")
     known = np.asarray(seen)
     if known.dtype != bool:
         raise ValueError(f"seen must be True or False for each bit, got dtype {known.dtype}")
-    values, rate, mask = _doors.broadcast(bits=_doors.binary("bits", bits), flip_rate=rate, seen=known.astype(np.float64))
+    values, rate, mask = validation.broadcast(bits=validation.binary("bits", bits), flip_rate=rate, seen=known.astype(np.float64))
     r1, r0 = (np.where(values == bit, 1.0 - rate, rate) for bit in (1, 0))
     return BernoulliFactor(np.where(mask == 1, r1, 1.0), np.where(mask == 1, r0, 1.0))
 
@@ -240,11 +240,11 @@ def _lost(diffusion: GaussianDiffusion, t: int) -> float:
 def _time(diffusion: Any, column: type[Schedule], t: int) -> int:
     if not isinstance(diffusion, column):
         raise ValueError(f"diffusion must be a {column.__name__} for this factor, got {type(diffusion).__name__}")
-    return _doors.one_time("t", t, 0, diffusion.T)
+    return validation.one_time("t", t, 0, diffusion.T)
 
 
 def _not_negative(name: str, value: npt.ArrayLike) -> Array:
-    array = _doors.finite(name, value)
+    array = validation.finite(name, value)
     if (array < 0).any():
         raise ValueError(f"{name} must not be negative, got {array.min()}")
     return array

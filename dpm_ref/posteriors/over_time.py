@@ -14,11 +14,11 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.5.3.
 from collections.abc import Callable
 from typing import Any
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
-from dpm_ref.laws import Diffusion
+from dpm_ref import validation
 from dpm_ref.posteriors.conditions import LogFactor
 from dpm_ref.posteriors.factors import Factor
+from dpm_ref.protocols import Diffusion
+from dpm_ref.validation import Array
 
 __all__ = ["OverTime", "constant", "tempered", "diffused", "of_time"]
 
@@ -39,8 +39,8 @@ def tempered(r: Factor, T: int) -> OverTime:
     >>> print(tempered(GaussianFactor([1.0], 0.5), 4)(3).var)
     [2.]
     """
-    steps = _doors.count("T", T, 1)
-    return lambda t: r.power((steps - _doors.one_time("t", t, 0, steps)) / steps)
+    steps = validation.count("T", T, 1)
+    return lambda t: r.power((steps - validation.one_time("t", t, 0, steps)) / steps)
 
 
 def diffused(r: Factor, diffusion: Diffusion) -> OverTime:

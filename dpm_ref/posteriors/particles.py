@@ -20,13 +20,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array, IntArray
+from dpm_ref import validation
 from dpm_ref._weights import fold, log_mean, standard_error
-from dpm_ref.laws import Diffusion, Edge, ReverseKernel
 from dpm_ref.posteriors.factors import Factor
 from dpm_ref.posteriors.over_time import OverTime
 from dpm_ref.posteriors.perturbed import Perturbed
+from dpm_ref.protocols import Diffusion, Edge, ReverseKernel
+from dpm_ref.validation import Array, IntArray
 
 __all__ = ["Particles", "ContradictionWarning", "particle_filter", "systematic"]
 
@@ -67,7 +67,7 @@ class Particles:
 
     def draw(self, n: int, *, rng: np.random.Generator) -> Array:
         """n particles drawn by their weights, (n, d), dimensionless; ValueError for n < 1, no Generator, or weights all 0. Section 2.5."""
-        n, rng = _doors.count("n", n, 1), _doors.generator(rng)
+        n, rng = validation.count("n", n, 1), validation.generator(rng)
         if not self.weights.any():
             raise ValueError("weights must not all be 0 to draw by them, got a normaliser of 0")
         rows = self.x0.reshape(-1, self.x0.shape[-1])
@@ -121,8 +121,8 @@ def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n
     >>> print("%.6f %.1f" % (result.log_z, result.ess.min()))
     -0.596574 100.0
     """
-    rng, n, runs, d = _doors.generator(rng), _doors.count("n", n, 1), _doors.count("runs", runs, 1), _doors.count("d", d, 1)
-    if not 0 <= float(_doors.finite("resample_below", resample_below)) <= 1:
+    rng, n, runs, d = validation.generator(rng), validation.count("n", n, 1), validation.count("runs", runs, 1), validation.count("d", d, 1)
+    if not 0 <= float(validation.finite("resample_below", resample_below)) <= 1:
         raise ValueError(f"resample_below must lie in [0, 1], got {resample_below!r}")
     kernels, T = Perturbed(diffusion, reverse, r, edge), diffusion.T
     log_z_null = _null(diffusion, kernels.factor(0), d, rng)

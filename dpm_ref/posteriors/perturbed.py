@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
-from dpm_ref.laws import Diffusion, Edge, ReverseKernel, law_over
+from dpm_ref import validation
 from dpm_ref.posteriors.conditions import LogFactor
 from dpm_ref.posteriors.factors import Factor, Product
 from dpm_ref.posteriors.over_time import OverTime
+from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, law_over
 from dpm_ref.reverse import Trajectory
+from dpm_ref.validation import Array
 
 __all__ = ["Perturbed", "sample"]
 
@@ -78,7 +78,7 @@ class Perturbed:
 
         ValueError as for data, times, and kernels' laws.
         """
-        xt, t = self.diffusion.check_data("xt", xt), _doors.one_time("t", t, 1, self.diffusion.T)
+        xt, t = self.diffusion.check_data("xt", xt), validation.one_time("t", t, 1, self.diffusion.T)
         law = self.reverse(xt, t) if t > 1 else (self.diffusion.edge if self.edge is None else self.edge)(xt)
         return self.factor(t - 1).multiply(law_over(self.diffusion.law, law, xt, "reverse" if t > 1 else "edge"))
 
@@ -125,8 +125,8 @@ def sample(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n: int, d:
     >>> print(filled.x0[:, 0])
     [1. 1. 1.]
     """
-    rng, T, n = _doors.generator(rng), diffusion.T, _doors.count("n", n, 1)
-    wanted = {_doors.one_time("keep", t, 0, T) for t in keep}
+    rng, T, n = validation.generator(rng), diffusion.T, validation.count("n", n, 1)
+    wanted = {validation.one_time("keep", t, 0, T) for t in keep}
     kernels, product = Perturbed(diffusion, reverse, r, edge), None
     states: dict[int, Array] = {}
     xt = np.empty((n, d))

@@ -24,14 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
+from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
-from dpm_ref.laws import Edge, ReverseKernel, law_over
 from dpm_ref.posteriors.conditions import Clamped, LogFactor
 from dpm_ref.posteriors.factors import Factor, Product
 from dpm_ref.posteriors.over_time import OverTime
+from dpm_ref.protocols import Edge, ReverseKernel, law_over
+from dpm_ref.validation import Array
 
 __all__ = ["predicted", "predicted_data"]
 
@@ -86,7 +86,7 @@ def predicted_data(diffusion: Any, reverse: ReverseKernel, xt: Array, t: int, *,
     At t = 1 the edge itself. Variances are kept above (1 - abar_t) / 1000 and probabilities off 0 and 1 by 1e-4, since a kernel may be
     narrower than any such average, and a twist must not be zero. Table App.1; ValueError if a kernel returns a law over another shape.
     """
-    xt, t = diffusion.check_data("xt", xt), _doors.one_time("t", t, 1, diffusion.T)
+    xt, t = diffusion.check_data("xt", xt), validation.one_time("t", t, 1, diffusion.T)
     if t == 1:
         law = law_over(diffusion.law, (diffusion.edge if edge is None else edge)(xt), xt, "edge")
     else:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array, IntArray
-from dpm_ref.laws import Diffusion, ReverseKernel
+from dpm_ref import validation
 from dpm_ref.mlp import MLP, Values, stack
+from dpm_ref.protocols import Diffusion, ReverseKernel
+from dpm_ref.validation import Array, IntArray
 
 __all__ = ["Draw", "ReverseModel", "rows", "state"]
 
@@ -49,7 +49,7 @@ def rows(table: Array, t: IntArray, like: Values) -> Values:
 
 def state(diffusion: Diffusion, d: int, xt: npt.ArrayLike, t: npt.ArrayLike) -> tuple[Array, IntArray]:
     """The states and times that a kernel is asked for; ValueError for times that outnumber the states."""
-    states = _doors.components("xt", diffusion.check_data("xt", xt), d)
-    times = _doors.times_over(t, 2, diffusion.T, states)
+    states = validation.components("xt", diffusion.check_data("xt", xt), d)
+    times = validation.times_over(t, 2, diffusion.T, states)
     stack(states, times)
     return states, times

@@ -22,13 +22,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array, IntArray
+from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
-from dpm_ref.laws import ReverseKernel
-from dpm_ref.logarithms import bernoulli_kl_from_logits, logit
+from dpm_ref.information import bernoulli_kl_from_logits, logit
 from dpm_ref.mlp import MLP, Values
+from dpm_ref.protocols import ReverseKernel
 from dpm_ref.reverse._model import Draw, state
+from dpm_ref.validation import Array, IntArray
 
 __all__ = ["BinomialReverse", "SigmoidReverse"]
 
@@ -39,7 +39,7 @@ class _Bits:
     def __init__(self, diffusion: BinomialDiffusion, d: int, **network: Any) -> None:
         if not isinstance(diffusion, BinomialDiffusion):
             raise ValueError(f"diffusion must be a BinomialDiffusion, got {type(diffusion).__name__}")
-        self.diffusion, self.d = diffusion, _doors.count("d", d, 1)
+        self.diffusion, self.d = diffusion, validation.count("d", d, 1)
         self.network = MLP(d, d, diffusion.T, **network)
         t, ones = np.arange(2, diffusion.T + 1), np.ones((diffusion.T - 1, d))
         posterior = [[diffusion.posterior(x0 * ones, xt * ones, t) for xt in (0, 1)] for x0 in (0, 1)]
@@ -52,7 +52,7 @@ class _Bits:
 
     def check_noise(self, noise: npt.ArrayLike) -> Array:
         """Noise vectors (..., d), dimensionless: in [0, 1], at least one; ValueError otherwise. Section 2.1."""
-        return _doors.components("noise", _doors.data("noise", _doors.probability("noise", noise)), self.d)
+        return validation.components("noise", validation.data("noise", validation.probability("noise", noise)), self.d)
 
     def draw(self, x0: Values, t: IntArray, noise: Values) -> Draw:
         """xt = 1 where noise < q(x^t = 1 | x^0), what the network is given of it, and x0 itself; (S, n, d) each. Section 2.1."""

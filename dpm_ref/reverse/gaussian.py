@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array, IntArray
+from dpm_ref import validation
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
-from dpm_ref.laws import ReverseKernel
 from dpm_ref.mlp import MLP, Values
+from dpm_ref.protocols import ReverseKernel
 from dpm_ref.reverse._model import Draw, rows, state
+from dpm_ref.validation import Array, IntArray
 
 __all__ = ["GaussianReverse"]
 
@@ -54,7 +54,7 @@ class GaussianReverse:
     def __init__(self, diffusion: GaussianDiffusion, d: int, **network: Any) -> None:
         if not isinstance(diffusion, GaussianDiffusion):
             raise ValueError(f"diffusion must be a GaussianDiffusion, got {type(diffusion).__name__}")
-        self.d = _doors.count("d", d, 1)
+        self.d = validation.count("d", d, 1)
         self.network = MLP(d, 2 * d, diffusion.T, **network)
         self._follow(diffusion)
 
@@ -83,7 +83,7 @@ class GaussianReverse:
 
     def check_noise(self, noise: npt.ArrayLike) -> Array:
         """Noise vectors (..., d), dimensionless: finite, at least one; ValueError otherwise. Section 2.4.1."""
-        return _doors.components("noise", _doors.data("noise", _doors.finite("noise", noise)), self.d)
+        return validation.components("noise", validation.data("noise", validation.finite("noise", noise)), self.d)
 
     def draw(self, x0: Values, t: IntArray, noise: Values) -> Draw:
         """xt = sqrt(abar) x0 + sqrt(1 - abar) noise, and F's target sqrt(1 - abar) x0 - sqrt(abar) noise; each (S, n, d).

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dpm_ref import _doors
-from dpm_ref._doors import Array
-from dpm_ref.laws import Diffusion, Edge, ReverseKernel, law_over
+from dpm_ref import validation
+from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, law_over
+from dpm_ref.validation import Array
 
 __all__ = ["Trajectory", "sample_trajectory"]
 
@@ -59,10 +59,10 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
     >>> path.x0.shape, sorted(path.states)
     ((5, 2), [0, 3])
     """
-    rng, T = _doors.generator(rng), diffusion.T
-    wanted = {_doors.one_time("keep", t, 0, T) for t in keep}
+    rng, T = validation.generator(rng), diffusion.T
+    wanted = {validation.one_time("keep", t, 0, T) for t in keep}
     prior = diffusion.prior(d)
-    xt = prior.at(prior.noise((_doors.count("n", n, 1), d), rng=rng))
+    xt = prior.at(prior.noise((validation.count("n", n, 1), d), rng=rng))
     states = {T: xt}
     for t in range(T, 0, -1):
         law = reverse(xt, t) if t > 1 else (diffusion.edge if edge is None else edge)(xt)

@@ -290,7 +290,7 @@ def log_mean_exp_cases() -> list[Case]:
 
 
 LOG_MEAN_EXP = Function(
-    name="log_mean_exp", code="dpm_ref.logarithms.log_mean_exp", equation="(9), the average of weights w = exp(l)", units="nats",
+    name="log_mean_exp", code="dpm_ref.information.log_mean_exp", equation="(9), the average of weights w = exp(l)", units="nats",
     definition="log( mean_k exp(l_k) )", inputs={"values": "l_1, ..., l_n, logarithms of weights"},
     outputs={"log_mean": "log of the mean weight"},
     tolerance="64 eps max(|largest l|, |log_mean|)", truth=log_mean_exp, terms=log_mean_exp_terms,

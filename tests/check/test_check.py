@@ -4,10 +4,10 @@ import json
 from dataclasses import replace
 
 import check_measured as measured
+import independent_ddpm
+import injected_mistakes
 import numpy as np
 import pytest
-import slipping
-import somebody
 
 from dpm_ref import check
 from dpm_ref.check.mistakes import mistake, mistakes
@@ -18,7 +18,7 @@ from dpm_ref.check.subjects import ALIASES, subjects
 NAMES = list(subjects())
 BETA = np.array([0.1, 0.25, 0.2, 0.4, 0.3, 0.5])
 DDPM = np.linspace(1e-4, 0.02, 1000)
-RIGHT = somebody.Somebody(BETA)
+RIGHT = independent_ddpm.Somebody(BETA)
 
 
 def one(name, function, **conventions):
@@ -72,16 +72,16 @@ def test_each_form_of_a_textbook_formula_is_the_truth(name):
 
 
 def test_every_mistake_of_the_library_is_injected_and_no_other():
-    assert {injection.mistake for injection in slipping.INJECTIONS} == set(mistakes())
+    assert {injection.mistake for injection in injected_mistakes.INJECTIONS} == set(mistakes())
 
 
 def test_every_mistake_is_wrong_and_named():
     rng = np.random.default_rng(5)
     wrong, named, made = 0, 0, set()
-    order = rng.permutation(len(slipping.INJECTIONS))
+    order = rng.permutation(len(injected_mistakes.INJECTIONS))
     for name in mistakes():
         drawn = measured.setting(rng, 6)._replace(prior=0.2)
-        for injection in (slipping.INJECTIONS[k] for k in order if slipping.INJECTIONS[k].mistake == name):
+        for injection in (injected_mistakes.INJECTIONS[k] for k in order if injected_mistakes.INJECTIONS[k].mistake == name):
             options = {**drawn.conventions, **_suited(name)}
             row = measured.injected(injection, drawn._replace(conventions=options), rng, "float64", "float64")
             if row is not None:
@@ -96,7 +96,7 @@ def test_every_mistake_is_wrong_and_named():
 
 def _suited(name):
     """The convention without which a mistake cannot be made."""
-    declared = [key for key, word in slipping.WORDS.items()
+    declared = [key for key, word in injected_mistakes.WORDS.items()
                 if name.startswith(f"{word} handed") or name.endswith(f"the {word} is declared")]
     spread = next(iter(declared), "var")
     unit = "bits" if "nats where bits" in name else "nats"
@@ -160,8 +160,8 @@ def test_all_mistakes_that_fit_are_listed():
 
 
 def test_mistakes_of_a_network_s_eps_are_named_in_either_way_to_write_it():
-    bent = slipping.renamed(prev=lambda s: s.abar, lost_prev=lambda s: s.lost)
-    person = somebody.Somebody(BETA, bend=bent)
+    bent = injected_mistakes.renamed(prev=lambda s: s.abar, lost_prev=lambda s: s.lost)
+    person = independent_ddpm.Somebody(BETA, bend=bent)
     row = one("mean_from_eps", lambda xt, t, eps: person.posterior_mean(person.x0_from_eps(xt, t, eps), xt, t))
     assert "abar_t for abar_{t-1}" in row.diagnoses
 
@@ -188,7 +188,7 @@ def test_running_product_in_float32_is_told():
 
 
 def test_clipped_variance_is_told():
-    table = somebody.Somebody(DDPM).formula("posterior_variance")
+    table = independent_ddpm.Somebody(DDPM).formula("posterior_variance")
     row = ddpm("posterior_variance", np.maximum(table, 1e-4))
     assert row.status == "PRECISION"
     assert row.diagnoses == ("a variance, a table or a probability clipped from below",)
@@ -200,7 +200,7 @@ def test_constant_added_to_a_variance_is_told():
 
 
 def test_clipped_probability_is_told():
-    person = somebody.Somebody(DDPM)
+    person = independent_ddpm.Somebody(DDPM)
     row = ddpm("binomial_kernel", lambda x, t: np.clip(person.binomial_kernel(x, t), 1e-3, 1 - 1e-3))
     assert (row.status, row.diagnoses) == ("PRECISION", ("a probability clipped at both ends",))
 
@@ -218,8 +218,8 @@ def test_result_in_float16_is_told():
 
 
 def test_a_mistake_is_named_though_digits_are_lost_too():
-    bent = slipping.renamed(prev=lambda s: s.abar, lost_prev=lambda s: s.lost)
-    person = somebody.Somebody(DDPM, table_dtype="float32", bend=bent)
+    bent = injected_mistakes.renamed(prev=lambda s: s.abar, lost_prev=lambda s: s.lost)
+    person = independent_ddpm.Somebody(DDPM, table_dtype="float32", bend=bent)
     row = ddpm("posterior_mean", person.posterior_mean)
     assert row.status == "WRONG"
     assert "abar_t for abar_{t-1}" in row.diagnoses
@@ -255,7 +255,7 @@ def test_upper_entropy_bound_is_undefined_where_its_condition_fails_and_the_lowe
 
 def test_binomial_preconditions_are_checked_too():
     data = np.ones((6, 3))
-    person = somebody.Somebody(BETA, prior=0.2)
+    person = independent_ddpm.Somebody(BETA, prior=0.2)
     report = check.run({"binomial_eq14": person.binomial_eq14, "binomial_entropy_upper_bound": person.binomial_entropy_upper_bound},
                        beta=BETA, prior=0.2, data=data)
     assert {row.status for row in report.rows} == {"UNDEFINED"}
@@ -333,7 +333,7 @@ def test_no_subject_passes_a_malformed_function_or_crashes(name, function):
 @pytest.mark.parametrize("name", ["q_sample", "gaussian_kl", "lower_bound", "posterior_variance", "binomial_posterior"])
 @pytest.mark.parametrize("size", [1e308, -1e308, 1e-320, 0.0])
 def test_values_of_any_size_are_wrong_and_crash_nothing(name, size):
-    right = somebody.functions([name], BETA)[name]
+    right = independent_ddpm.functions([name], BETA)[name]
     wrong = np.full_like(right, size) if isinstance(right, np.ndarray) else lambda *a: np.full_like(right(*a), size)
     report = check.run({name: wrong}, beta=BETA)
     assert report.rows[0].status == "WRONG"
@@ -386,9 +386,9 @@ def test_warnings_of_a_function_are_its_own():
 
 def test_a_schedule_handed_to_a_factory_shows_what_short_ones_hide():
     def functions(beta):
-        return somebody.functions(["one_minus_abar", "posterior"[:9] + "_mean"], beta, table_dtype="float32")
+        return independent_ddpm.functions(["one_minus_abar", "posterior"[:9] + "_mean"], beta, table_dtype="float32")
     assert {row.status for row in check.run(functions).rows} == {"PRECISION"}
-    assert check.run(lambda beta: somebody.functions(NAMES, beta)).ok
+    assert check.run(lambda beta: independent_ddpm.functions(NAMES, beta)).ok
 
 
 def test_tables_may_be_functions_of_t():
@@ -450,7 +450,7 @@ def test_images_keep_their_shape():
 
     def q_sample(x0, t, noise):
         shapes.add((x0.shape, noise.shape, np.shape(t)))
-        return somebody.Somebody(BETA, shape=(2, 3, 8, 8)).q_sample(x0, t, noise)
+        return independent_ddpm.Somebody(BETA, shape=(2, 3, 8, 8)).q_sample(x0, t, noise)
     assert one("q_sample", q_sample, shape=(2, 3, 8, 8), t_shape="batch").status == "PASS"
     assert shapes == {((2, 3, 8, 8), (2, 3, 8, 8), (2,))}
 

@@ -17,7 +17,7 @@ from dpm_ref.check.habits import habits
 from dpm_ref.check.mistakes import mistakes
 from dpm_ref.check.subjects import ALIASES, subjects
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MODULE = """
 import numpy as np
 beta = np.array([0.1, 0.2, 0.3])

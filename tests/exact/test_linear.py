@@ -1,7 +1,7 @@
 """Linear-Gaussian chains against quadrature, against the joint Gaussian of the whole trajectory, and against each other."""
 
+import mpmath_oracle
 import numpy as np
-import oracles
 import pytest
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.integrate import trapezoid
@@ -100,7 +100,7 @@ def test_log_likelihood_is_a_marginal_of_the_joint_trajectory():
 def test_lower_bound_keeps_its_digits_where_a_step_is_smaller_than_rounding():
     """beta_2 = 2^-60 behind a kernel of variance 2^-40: the trace of the residual is 2^-20, and was once rounded to 0."""
     beta, kernels = [0.5, 2.0**-60, 0.25], [(1.0, 0.0, 2.0**-40), (0.875, 0.0, 0.25)]
-    truth = oracles.GaussianChain(beta).bound(-1.75, dict(enumerate(kernels, start=2)))
+    truth = mpmath_oracle.GaussianChain(beta).bound(-1.75, dict(enumerate(kernels, start=2)))
     model = LinearModel(GaussianDiffusion(beta), [([[a]], [b], [[v]]) for a, b, v in kernels])
     assert model.lower_bound([-1.75]) == pytest.approx(float(truth), abs=1e-13)
 

@@ -8,17 +8,17 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import mpmath_oracle
 import numpy as np
-import oracles
 import pytest
 from scipy import stats
 
 from dpm_ref import BinomialDiffusion, bounds, data, exact, likelihood, schedules, training
 from dpm_ref.reverse import BinomialReverse, SigmoidReverse
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 EXACT = 1e-12
-Z = float(stats.norm.isf(oracles.FALSE_ALARM / 2))
+Z = float(stats.norm.isf(mpmath_oracle.FALSE_ALARM / 2))
 KERNELS = {
     "posterior": partial(BinomialReverse, skip=True),
     "sigmoid": SigmoidReverse,
@@ -145,7 +145,7 @@ def test_two_estimates_of_k_and_two_of_the_share_agree(quick):
 
 
 def test_sequences_of_the_quick_heartbeat_are_the_five_alike(quick):
-    assert quick[1]["uniform_p_value"] > oracles.FALSE_ALARM
+    assert quick[1]["uniform_p_value"] > mpmath_oracle.FALSE_ALARM
     assert sum(quick[1]["frequencies"]) == pytest.approx(1.0)
 
 

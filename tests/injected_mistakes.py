@@ -1,6 +1,6 @@
 """Somebody's implementation with one mistake in it: for every mistake that the check knows, at least one way to make it.
 
-Written against `somebody.py` alone, in its own terms: results wrapped, tables bent, arguments exchanged, formulas changed. The
+Written against `independent_ddpm.py` alone, in its own terms: results wrapped, tables bent, arguments exchanged, formulas changed. The
 names of the mistakes are those of the check, which is what the tests compare.
 """
 
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
-from somebody import TABLES, Somebody
+from independent_ddpm import TABLES, Somebody
 
 SPREADS = ("kernel_var", "marginal_var", "posterior_var", "factor_var")
 PROBS = ("binomial_kernel", "binomial_marginal", "binomial_posterior", "binomial_edge", "perturbed_bits")

@@ -248,6 +248,7 @@ def enumerated_bound(data):
     FiniteData(BinomialDiffusion(BETA, [0.3, 0.3, 0.4, 0.4]), [[1, 1, 0, 0], [0, 0, 1, 1]]),
     FiniteData(BinomialDiffusion(BETA, 0.3), [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]]),
 ], ids=["weights", "priors", "half", "ten bits", "two phases", "three phases", "one step", "unequal", "unlike priors", "parity"])
+@pytest.mark.slow
 def test_the_ideal_bound_is_that_of_all_states(data):
     assert ideal_bound_by_enumeration(data).value == pytest.approx(enumerated_bound(data), abs=1e-13)
 
@@ -294,15 +295,18 @@ def heartbeat_bound_by_counts(T, pi=0.2):
 
 
 @pytest.mark.parametrize("T", [1000, 2000])
+@pytest.mark.slow
 def test_the_heartbeat_has_its_ideal_bound(T):
     assert ideal_bound_by_enumeration(heartbeat(T)).value == pytest.approx(heartbeat_bound_by_counts(T), abs=1e-8)  # log(1 - p), T times
 
 
+@pytest.mark.slow
 def test_the_heartbeat_s_ideal_bound_lies_below_that_of_the_true_reversal_and_the_limit():
     got = ideal_bound_by_enumeration(heartbeat(1000)).value
     assert got < reversal_bound_by_enumeration(heartbeat(1000)) < np.log(1 / 5)
 
 
+@pytest.mark.slow
 def test_one_step_of_the_heartbeat_is_a_plain_sum_over_its_states():
     """Fifteen bits, five phases, t = 500 of 1000: E KL_t by 2^15 states, atoms and components, without lumping or entropies."""
     T, t, pi = 1000, 500, 0.2
@@ -320,6 +324,7 @@ def test_one_step_of_the_heartbeat_is_a_plain_sum_over_its_states():
     assert got == pytest.approx(truth, rel=1e-10)
 
 
+@pytest.mark.slow
 def test_the_sampled_bound_of_the_ideal_kernel_agrees_with_the_enumeration():
     data = heartbeat(60)
     got = bounds.lower_bound(data.diffusion, data.reverse, data.atoms, rng=np.random.default_rng(0), n_samples=800)
@@ -328,6 +333,7 @@ def test_the_sampled_bound_of_the_ideal_kernel_agrees_with_the_enumeration():
     assert abs((got.value - got.kl.sum(0)).mean() - ideal_bound_by_enumeration(data).value) > 20 * stderr
 
 
+@pytest.mark.slow
 def test_lattices_agree_with_the_enumeration():
     data = heartbeat(30)
     got, truth = ideal_bound(data, rng=np.random.default_rng(0), n_samples=2048), ideal_bound_by_enumeration(data)
@@ -367,6 +373,7 @@ def test_the_sampled_bound_of_the_ideal_kernel_agrees_with_lattices():
     assert abs(sampled.mean() - got.value) < 5.4 * stderr + 9 * got.stderr
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_honest():
     """Over 40 generators the error in units of the standard error is of order one, and the average is unbiased."""
     data = FiniteData(GaussianDiffusion(BETA), [[-1.0], [1.0]], [0.3, 0.7])
@@ -389,6 +396,7 @@ def roll(m, noise, diffusion):
 ROLL = roll(1000, 0.1, GaussianDiffusion(schedules.log_snr_linear(40, beta1=1e-5, abar_T=1e-3)))
 
 
+@pytest.mark.slow
 def test_the_roll_has_its_ideal_bound():
     """Truth: K* - L_null = 4.1484 bits by quadrature over a grid of x^t at every t, with steps of 0.5 and of 0.8 standard deviations."""
     got = ideal_bound(ROLL, rng=np.random.default_rng(0), n_samples=4096)
@@ -396,6 +404,7 @@ def test_the_roll_has_its_ideal_bound():
     assert abs((got.value - got.null) / LN2 - 4.1484) < 9 * got.stderr / LN2
 
 
+@pytest.mark.slow
 def test_one_step_of_the_roll_is_a_sum_over_a_grid():
     t, step = 25, 0.05
     states = np.stack(np.meshgrid(*2 * [np.arange(-6, 6, step)], indexing="ij"), -1).reshape(-1, 2)
@@ -406,6 +415,7 @@ def test_one_step_of_the_roll_is_a_sum_over_a_grid():
     assert ideal_bound(coarse, rng=np.random.default_rng(0), n_samples=2048).kl[t - 2] == pytest.approx(truth, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_the_roll_has_its_limit():
     got = entropy(ROLL, 0, rng=np.random.default_rng(0), n_samples=2**14)
     null = bounds.null_log_likelihood(ROLL.diffusion, ROLL.points()[0]).mean()

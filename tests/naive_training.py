@@ -9,8 +9,8 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1, 2.2 and 
 
 from itertools import pairwise
 
+import mpmath_oracle
 import numpy as np
-import oracles
 
 STEP = 1e-40  # a complex step has no cancellation, so it can be as small as this
 
@@ -68,7 +68,7 @@ class Gaussian:
     """f_mu, f_Sigma and K for a Gaussian diffusion with the rates beta."""
 
     def __init__(self, beta):
-        tables, self.T = oracles.Tables(beta), len(beta)
+        tables, self.T = mpmath_oracle.Tables(beta), len(beta)
         self.beta = [None, *beta]
         self.abar = [float(tables.abar(t)) for t in range(self.T + 1)]
         self.lost = [float(tables.one_minus_abar(t)) for t in range(self.T + 1)]
@@ -220,7 +220,7 @@ def slope(function, x, direction):
 
 def adam(params, grads, rates, decay1=0.9, decay2=0.999, epsilon=1e-8):
     """One parameter through a run of gradients, in mpmath."""
-    mp = oracles.mp
+    mp = mpmath_oracle.mp
     theta, m, v = mp.mpf(params), mp.mpf(0), mp.mpf(0)
     decay1, decay2, epsilon = mp.mpf(decay1), mp.mpf(decay2), mp.mpf(epsilon)
     for k, (grad, rate) in enumerate(zip(grads, rates, strict=True), start=1):

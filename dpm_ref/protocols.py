@@ -10,9 +10,11 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref._doors import Array
+from dpm_ref import validation
+from dpm_ref.validation import Array
 
-__all__ = ["Condition", "Law", "Diffusion", "ReverseKernel", "Edge", "law_over", "total"]
+__all__ = ["Condition", "Law", "Diffusion", "ReverseKernel", "Edge", "ask_law", "ask_density",
+           "law_over", "total"]
 
 
 class Condition(NamedTuple):
@@ -31,6 +33,7 @@ class Law(Protocol):
     def noise(self, shape: tuple[int, ...], *, rng: np.random.Generator) -> Array: ...
     def sample(self, *, rng: np.random.Generator) -> Array: ...
     def log_prob(self, x: npt.ArrayLike) -> Array: ...
+    def log_p(self, x: Array) -> Array: ...
     def entropy(self) -> Array: ...
     def kl(self, other: Any) -> Array: ...
     @classmethod
@@ -52,6 +55,9 @@ class Diffusion(Protocol):
     def marginal(self, x0: npt.ArrayLike, t: npt.ArrayLike) -> Law: ...
     def posterior(self, x0: npt.ArrayLike, xt: npt.ArrayLike, t: npt.ArrayLike) -> Law: ...
     def edge(self, x1: npt.ArrayLike) -> Law: ...
+    def q_kernel(self, x_prev: Array, t: Any) -> Law: ...
+    def q_marginal(self, x0: Array, t: Any) -> Law: ...
+    def q_posterior(self, x0: Array, xt: Array, t: Any) -> Law: ...
     def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array: ...
     def posterior_entropy(self, x0: npt.ArrayLike, t: int) -> Array: ...
     def entropy_never_falls(self, x0: npt.ArrayLike) -> Condition: ...
@@ -104,6 +110,36 @@ def law_over(family: type[Law], law: Any, x: Array, name: str) -> Law:
     if not fits:
         raise ValueError(f"{name} must return a law over the state's shape {x.shape}, got one over {result.shape}")
     return result
+
+
+def ask_law(family: type[Law], function: Any, name: str, x: Array, *t: Any) -> Law:
+    """The law that a user's kernel or edge gives at states x (m, d): it is handed a copy, and what it returns is checked."""
+    return law_over(family, function(x.copy(), *t), x, name)
+
+
+def ask_density(family: type[Law], function: Any, name: str, x: Array, *t: Any) -> Any:
+    """As `ask_law`, where draws and log densities are enough: a law that brings its own log_prob is taken at its word."""
+    law = function(x.copy(), *t)
+    return law if hasattr(law, "log_p") else _OwnLaw(law, x, name) if hasattr(law, "log_prob") else law_over(family, law, x, name)
+
+
+class _OwnLaw:
+    """A user's law with its own log_prob (and sample): what these return is checked."""
+
+    def __init__(self, law: Any, x: Array, name: str) -> None:
+        self.law, self.shape, self.name = law, x.shape, name
+
+    def log_p(self, x: Array) -> Array:
+        values = validation.below_infinity(f"{self.name}'s log_prob", self.law.log_prob(x.copy()))
+        if values.shape != x.shape[:-1]:
+            raise ValueError(f"{self.name}'s log_prob must have shape {x.shape[:-1]} for x of shape {x.shape}, got {values.shape}")
+        return values
+
+    def sample(self, *, rng: np.random.Generator) -> Array:
+        values = validation.finite(f"{self.name}'s sample", self.law.sample(rng=rng))
+        if values.shape != self.shape:
+            raise ValueError(f"{self.name}'s sample must have shape {self.shape}, got {values.shape}")
+        return values
 
 
 def total(terms: Array) -> Array:
