@@ -3,11 +3,11 @@
     python tests/fuzz.py [--seconds 30] [--seed 0] [--only lower_bound]
 
 A call takes good arguments and replaces up to two of them by hostile ones: nan, infinities, huge
-and tiny numbers, empty and ragged arrays, other shapes and dtypes, other memory layouts, None, strings,
-callables that return nonsense or write into what they are handed. It counts as a fault if the call
-warns, raises anything but ValueError, TypeError or FloatingPointError, raises without naming one of
-the function's parameters, changes an array that it was given, or takes longer than ten seconds.
-The command exits 1 if there was a fault, and prints the call that shows it.
+and tiny numbers, empty and ragged arrays, other shapes and dtypes, other memory layouts, None,
+strings, callables that return nonsense or write into what they are handed. It counts as a fault if
+the call warns, raises anything but ValueError, TypeError or FloatingPointError, raises without
+naming one of the function's parameters, changes an array that it was given, or takes longer than
+ten seconds. The command exits 1 if there was a fault, and prints the call that shows it.
 """
 
 import argparse
@@ -47,9 +47,12 @@ HOSTILE: list[Any] = [
     1e-320, 1e-300, 1e154, 1e200, -1e200, 1e308,
     float("nan"), float("inf"), -float("inf"), 1 + 2j, [], [[]], [[1.0], [1.0, 2.0]], [None], ["a"],
     np.zeros((0, 2)), np.zeros((2, 0)), np.full((3, 2), np.nan), np.full((3, 2), 1e200),
-    np.full((3, 2), -np.inf), np.arange(6).reshape(3, 2), np.ones((3, 2), bool), np.ones((3, 2), "f4"),
-    np.asfortranarray(np.ones((3, 2))), np.ones((6, 4))[::2, ::2], np.ma.masked_array([1.0, 0.0], [True, False]),
-    np.array([[1.0, 0.0]], dtype=object), np.array(1.0), np.ones((2, 1, 2)), {}, object(), lambda *_: None,
+    np.full((3, 2), -np.inf), np.arange(6).reshape(3, 2), np.ones((3, 2), bool),
+    np.ones((3, 2), "f4"),
+    np.asfortranarray(np.ones((3, 2))), np.ones((6, 4))[::2, ::2],
+    np.ma.masked_array([1.0, 0.0], [True, False]),
+    np.array([[1.0, 0.0]], dtype=object), np.array(1.0), np.ones((2, 1, 2)), {}, object(),
+    lambda *_: None,
     np.random.default_rng(0), np.random.RandomState(0), Gaussian([0.0], 1.0), Bernoulli([0.5]),
 ]  # fmt: skip
 

@@ -1,6 +1,8 @@
-"""The slips that restatements of the paper make: each wrong form fails by value on a solvable model, where the package does not.
+"""The mistakes that restatements of the paper make: each wrong form fails by value on a solvable
+model, where the package does not.
 
-Values, because an inequality cannot see them: a K with twice the divergences is still below the log likelihood.
+Values, because an inequality cannot see them: a K with twice the divergences is still below the log
+likelihood.
 """
 
 import mpmath_oracle
@@ -20,16 +22,24 @@ POINT = 1.5
 
 def reverse(kernels):
     """Linear kernels as the package takes them."""
+
     def law(xt, t):
         slope, shift, var = map(float, kernels[t])
         return Gaussian(slope * xt + shift, var)
+
     return law
 
 
 def package(kernels, x0, **options):
     """The package's bound with the average over noise exact."""
-    return bounds.lower_bound(GaussianDiffusion(BETA), reverse(kernels), np.reshape(x0, (-1, 1)), rng=mpmath_oracle.Scripted(), n_samples=2,
-                              **options)
+    return bounds.lower_bound(
+        GaussianDiffusion(BETA),
+        reverse(kernels),
+        np.reshape(x0, (-1, 1)),
+        rng=mpmath_oracle.Scripted(),
+        n_samples=2,
+        **options,
+    )
 
 
 def exact_kernels(chain):
@@ -47,10 +57,12 @@ def truth(x0=POINT):
 
 def entropies():
     """H_q(X^t|X^0) for t = 0 (unused), 1, 2, 3."""
-    return [np.nan] + [float(mpmath_oracle.gaussian_entropy(TABLES.one_minus_abar(t))) for t in (1, 2, 3)]
+    return [np.nan] + [
+        float(mpmath_oracle.gaussian_entropy(TABLES.one_minus_abar(t))) for t in (1, 2, 3)
+    ]
 
 
-def test_package_has_the_right_bound_at_the_point_of_the_slips():
+def test_package_has_the_right_bound_at_the_point_of_the_mistakes():
     assert float(package(LINEAR, POINT).value[0]) == pytest.approx(truth(), abs=ROUNDING)
 
 
@@ -93,12 +105,31 @@ def test_entropies_added_once_per_step_are_off_by_all_but_one_of_them():
 
 
 def test_both_edge_terms_together_count_the_last_step_twice():
-    """-H_q(X^1|X^0) + cross-entropies to pi stand for E log p(x^0|x^1); adding it once more is off by just that."""
-    edge = -float(mpmath_oracle.mp.log(2 * mpmath_oracle.mp.pi * TABLES.beta[1]) + ((POINT - mpmath_oracle.mp.sqrt(1 - TABLES.beta[1]) * TABLES.sqrt_abar(1)
-                  * mpmath_oracle.exact(POINT)) ** 2 + (1 - TABLES.beta[1]) * TABLES.one_minus_abar(1)) / TABLES.beta[1]) / 2
+    """-H_q(X^1|X^0) + cross-entropies to pi stand for E log p(x^0|x^1); adding it once more is off
+    by just that.
+    """
+    edge = (
+        -float(
+            mpmath_oracle.mp.log(2 * mpmath_oracle.mp.pi * TABLES.beta[1])
+            + (
+                (
+                    POINT
+                    - mpmath_oracle.mp.sqrt(1 - TABLES.beta[1])
+                    * TABLES.sqrt_abar(1)
+                    * mpmath_oracle.exact(POINT)
+                )
+                ** 2
+                + (1 - TABLES.beta[1]) * TABLES.one_minus_abar(1)
+            )
+            / TABLES.beta[1]
+        )
+        / 2
+    )
     assert abs(edge) > 0.1
     by_edge = float(package(LINEAR, POINT, edge=GaussianDiffusion(BETA).edge).value[0])
-    assert by_edge == pytest.approx(truth(), abs=ROUNDING)  # the explicit edge, in place of the entropies
+    assert by_edge == pytest.approx(
+        truth(), abs=ROUNDING
+    )  # the explicit edge, in place of the entropies
     assert by_edge + edge != pytest.approx(truth(), abs=0.1)
 
 
@@ -127,9 +158,16 @@ def test_equation_14_exceeds_the_log_likelihood_for_bits_too():
     """One bit that is always 1, pi = 1/4: its log likelihood is at most 0."""
     beta, chain = [0.5, 0.5], mpmath_oracle.BinaryChain({(1,): 1.0}, [0.5, 0.5], [0.25])
     prob1 = {y: float(chain.reversal(2)((1,), (y,))) for y in (0, 1)}
-    got = bounds.lower_bound(BinomialDiffusion(beta, 0.25), lambda xt, t: Bernoulli(np.where(xt == 1, prob1[1], prob1[0])), [[1]],
-                             rng=mpmath_oracle.Scripted(), n_samples=16)
-    likelihood = float(chain.log_prob((1,), {2: lambda x, y: mpmath_oracle.bit(prob1[y[0]])[1 - x[0]]}))
+    got = bounds.lower_bound(
+        BinomialDiffusion(beta, 0.25),
+        lambda xt, t: Bernoulli(np.where(xt == 1, prob1[1], prob1[0])),
+        [[1]],
+        rng=mpmath_oracle.Scripted(),
+        n_samples=16,
+    )
+    likelihood = float(
+        chain.log_prob((1,), {2: lambda x, y: mpmath_oracle.bit(prob1[y[0]])[1 - x[0]]})
+    )
     assert got.eq14 > likelihood
     assert float(got.value[0]) <= likelihood
 
@@ -156,16 +194,24 @@ def test_lower_entropy_bound_with_the_reverse_entropy_inside_misses_its_identity
     mutual = [float(chain.entropy(t) - chain.conditional_entropy(t)) for t in (1, T)]
     h = {t: float(chain.conditional_entropy(t)) for t in range(1, T + 1)}
     true = {t: float(chain.reverse_entropy(t)) for t in (2, 3)}
-    right = {t: bounds.reverse_entropy_bounds(BinomialDiffusion(BETA, 0.2), [[0], [1]], t).lower for t in (2, 3)}
+    right = {
+        t: bounds.reverse_entropy_bounds(BinomialDiffusion(BETA, 0.2), [[0], [1]], t).lower
+        for t in (2, 3)
+    }
     wrong = {t: float(chain.step_entropy(t)) + true[t] - h[t] for t in (2, 3)}
-    assert sum(true[t] - right[t] for t in (2, 3)) == pytest.approx(mutual[0] - mutual[1], abs=1e-14)
+    assert sum(true[t] - right[t] for t in (2, 3)) == pytest.approx(
+        mutual[0] - mutual[1], abs=1e-14
+    )
     assert sum(true[t] - wrong[t] for t in (2, 3)) != pytest.approx(mutual[0] - mutual[1], abs=1e-2)
 
 
 def test_upper_entropy_bound_without_its_condition_is_passed_by_the_truth():
     """One bit, pi = .2, m = .5, beta = .1: 0.190205 > 0.188404."""
     got = bounds.reverse_entropy_bounds(BinomialDiffusion([0.1], 0.2), [[0], [1]], 1)
-    assert mpmath_oracle.BinaryChain({(0,): 0.5, (1,): 0.5}, [0.1], [0.2]).reverse_entropy(1) > got.upper
+    assert (
+        mpmath_oracle.BinaryChain({(0,): 0.5, (1,): 0.5}, [0.1], [0.2]).reverse_entropy(1)
+        > got.upper
+    )
     assert not got.upper_holds
 
 
@@ -179,14 +225,21 @@ def test_upper_entropy_bound_of_wide_normal_data_is_passed_by_the_truth():
 
 
 def test_log_likelihood_is_weighted_by_the_data():
-    """L = E_q log p, not the sum of log p over states; K is below the one, on either side of the other."""
+    """L = E_q log p, not the sum of log p over states; K is below the one, on either side of the
+    other.
+    """
     chain = mpmath_oracle.BinaryChain({(1,): 0.75, (0,): 0.25}, [0.5, 0.5], [0.25])
     prob1 = {y: float(chain.reversal(2)((1,), (y,))) for y in (0, 1)}
     kernels = {2: lambda x, y: mpmath_oracle.bit(prob1[y[0]])[1 - x[0]]}
     log_p = {x0: float(chain.log_prob(x0, kernels)) for x0 in ((0,), (1,))}
     right, wrong = 0.75 * log_p[(1,)] + 0.25 * log_p[(0,)], log_p[(1,)] + log_p[(0,)]
-    got = bounds.lower_bound(BinomialDiffusion([0.5, 0.5], 0.25), lambda xt, t: Bernoulli(np.where(xt == 1, prob1[1], prob1[0])),
-                             [[1], [1], [1], [0]], rng=mpmath_oracle.Scripted(), n_samples=16)
+    got = bounds.lower_bound(
+        BinomialDiffusion([0.5, 0.5], 0.25),
+        lambda xt, t: Bernoulli(np.where(xt == 1, prob1[1], prob1[0])),
+        [[1], [1], [1], [0]],
+        rng=mpmath_oracle.Scripted(),
+        n_samples=16,
+    )
     assert wrong < float(got.value.mean()) <= right
 
 
@@ -195,7 +248,10 @@ def test_log_likelihood_is_weighted_by_the_data():
 
 def test_standard_deviations_for_variances_change_the_divergence():
     laws = (0.5, 2.0, -0.5, 3.0)
-    right, wrong = mpmath_oracle.gaussian_kl(*laws), mpmath_oracle.gaussian_kl(0.5, 2.0**0.5, -0.5, 3.0**0.5)
+    right, wrong = (
+        mpmath_oracle.gaussian_kl(*laws),
+        mpmath_oracle.gaussian_kl(0.5, 2.0**0.5, -0.5, 3.0**0.5),
+    )
     assert abs(right - wrong) > 0.01
     assert mpmath_oracle.ulp_error(bounds.gaussian_kl(*laws), right) <= 8
 
@@ -217,7 +273,10 @@ def test_posterior_variance_has_abar_of_the_step_before():
 
 
 def test_posterior_mean_has_abar_of_the_step_before():
-    right, wrong = float(TABLES.coefficient_x0(3)), float(TABLES.sqrt_abar(3) * TABLES.beta[3] / TABLES.one_minus_abar(3))
+    right, wrong = (
+        float(TABLES.coefficient_x0(3)),
+        float(TABLES.sqrt_abar(3) * TABLES.beta[3] / TABLES.one_minus_abar(3)),
+    )
     assert abs(right - wrong) > 0.05
     assert GaussianDiffusion(BETA).posterior([1.0], [0.0], 3).mean[0] == right
 
@@ -227,7 +286,9 @@ def test_binomial_posterior_has_abar_of_the_step_before():
     late = mpmath_oracle.Tables([0.2, 1 - 0.7 * 0.6, 0.4])  # abar_2 replaced by abar_3
     wrong = float(mpmath_oracle.binomial_posterior(1, 1, late, 3, 0.2)[0])
     assert abs(right - wrong) > 0.01
-    assert BinomialDiffusion(BETA, 0.2).posterior([1], [1], 3).prob1[0] == pytest.approx(right, rel=8 * EPS)
+    assert BinomialDiffusion(BETA, 0.2).posterior([1], [1], 3).prob1[0] == pytest.approx(
+        right, rel=8 * EPS
+    )
 
 
 @pytest.mark.parametrize("t", [1, 2, 3])
