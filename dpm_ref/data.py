@@ -2,7 +2,7 @@
 
 Swiss roll (section 3.1.1, App. D.1.1), in scikit-learn's convention, its middle coordinate left
 out: an angle a = 1.5 pi (1 + 2 u) with u uniform on [0, 1], the point (a cos a, a sin a) of the
-spiral, isotropic Gaussian noise. It is then centred and scaled by its own constants, not a sample's:
+spiral, isotropic Gaussian noise. It is then centred and scaled by constants, not a sample's:
 
     E a cos a = 2,   E a sin a = 2 / (3 pi),   E a^2 = 9.75 pi^2
     scale^2 = (9.75 pi^2 - 4 - 4 / (9 pi^2)) / 2 + noise^2
@@ -61,8 +61,8 @@ def swiss_roll_atoms(m: int, *, noise: float) -> Atoms:
     """The roll as m equally likely Gaussians on the spiral, for the solvable models: exact as m
     grows.
 
-    They stand at the midpoints of m equal steps of the angle. Their spacing, at most 134 / m, should
-    be well below the noise, which is as for `swiss_roll` but > 0; atoms (m, 2) and var are scaled
+    They stand at the midpoints of m equal steps of the angle. Their spacing, at most 134 / m,
+    should be well below the noise (as for `swiss_roll`, but > 0); atoms (m, 2) and var are scaled
     as the data are.
 
     >>> swiss_roll_atoms(1000, noise=0.1).atoms.shape
@@ -77,9 +77,9 @@ def swiss_roll_entropy(noise: float) -> float:
     """Differential entropy -E log p of the (scaled) roll, by quadrature, accurate to 1e-8.
 
     The limit of K on these data is minus it: L <= -H, with equality for the true distribution.
-    p(x) is Gauss-Legendre over the angle. The noise, in [0.001, 10], decides over the rest: if it is
-    small, E is Gauss-Legendre over the angle, on panels that are narrow near the ends, and
-    Gauss-Hermite over the noise; if the turns come near each other, -p log p is summed on a grid.
+    p(x) is Gauss-Legendre over the angle. For noise in [0.001, 0.2), E is Gauss-Legendre over the
+    angle, on panels that are narrow near the ends, and Gauss-Hermite over the noise; in [0.2, 10],
+    where turns come near each other, -p log p is summed on a grid.
 
     >>> print("%.6f" % swiss_roll_entropy(0.1))
     -0.262995
@@ -170,8 +170,7 @@ def _density(x: Array, y: Array, noise: float, first: float, last: float) -> Arr
 
 
 def _outer_edges(noise: float) -> Array:
-    """Panels over the whole angle, geometrically narrower towards both ends, where the density
-    falls within one noise width."""
+    """Panels over the angle, narrower towards both ends, where p falls within a noise width."""
     half = 0.5 * (_LAST - _FIRST)
     layer = half * np.geomspace(min(0.02 * noise / half, 0.5), 1.0, 14)
     inner = np.concatenate([[0.0], layer])
