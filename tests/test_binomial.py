@@ -72,37 +72,6 @@ def test_kl_is_infinite_where_the_other_law_excludes_a_state():
     assert Bernoulli([0.5]).kl(Bernoulli([0.0])) == np.inf
 
 
-def test_log_prob_gradient_agrees_with_complex_step():
-    p, _ = some_probabilities()
-    x = np.arange(15).reshape(5, 3) % 2
-    gap = mpmath_oracle.complex_step_gap(lambda p: x * np.log(p) + (1 - x) * np.log(1 - p), (p,), Bernoulli(p).log_prob_grad(x),
-                                   rng=np.random.default_rng(2))
-    assert gap < 20 * EPS
-
-
-def test_log_prob_gradient_has_mean_zero():
-    gradient = Bernoulli([0.25, 0.75]).log_prob_grad([[1, 1], [0, 0]]).prob1
-    np.testing.assert_array_equal(gradient[0] * [0.25, 0.75] + gradient[1] * [0.75, 0.25], [0.0, 0.0])
-
-
-def test_log_prob_gradient_at_a_certain_bit_is_infinite_on_the_excluded_side():
-    np.testing.assert_array_equal(Bernoulli([0.0, 1.0]).log_prob_grad([1, 0]).prob1, [np.inf, -np.inf])
-
-
-def test_entropy_gradient_agrees_with_complex_step():
-    p, _ = some_probabilities()
-    gap = mpmath_oracle.complex_step_gap(lambda p: -p * np.log(p) - (1 - p) * np.log(1 - p), (p,), (Bernoulli(p).entropy_grad(),),
-                                   rng=np.random.default_rng(3))
-    assert gap < 200 * EPS  # the formula's derivative cancels near 1/2
-
-
-def test_kl_gradient_agrees_with_complex_step():
-    q, p = some_probabilities()
-    gap = mpmath_oracle.complex_step_gap(lambda q, p: q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p)), (q, p),
-                                   Bernoulli(q).kl_grad(Bernoulli(p)), rng=np.random.default_rng(4))
-    assert gap < 200 * EPS  # the formula's derivative cancels where the laws are near
-
-
 def test_sample_is_one_where_the_noise_is_below_prob1():
     np.testing.assert_array_equal(Bernoulli([0.25, 0.75]).at([[0.25, 0.5], [0.2, 0.75]]), [[0.0, 1.0], [1.0, 0.0]])
 
