@@ -217,6 +217,12 @@ class BinomialDiffusion(Schedule):
         sign = ">=" if pull >= 0 else "<"
         return Condition(pull >= 0, f"sum_i logit(pi_i) (m_i - pi_i) = {pull:.6g} {sign} 0")
 
+    def _key(self) -> tuple[Any, ...]:
+        return (*super()._key(), self.pi1.shape, self.pi1.tobytes())
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, prior={validation.brief(self.pi1)})"
+
     def _mixture(self, x: Any, kept: Array, erased: Array) -> tuple[Array, Array]:
         """The pair of the law that keeps x with probability `kept` and else draws from pi."""
         one, drawn1, drawn0 = np.asarray(x) == 1, self.pi1 * erased, self.pi0 * erased

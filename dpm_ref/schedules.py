@@ -122,7 +122,7 @@ class Schedule:
     def __hash__(self) -> int:
         return hash(self._key())
 
-    def _key(self) -> tuple[bytes, ...]:
+    def _key(self) -> tuple[Any, ...]:
         """What equality compares."""
         return (self.beta.tobytes(),)
 
