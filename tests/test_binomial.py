@@ -284,3 +284,111 @@ def test_equality_of_mean_activity_and_prior_counts_in_many_dimensions():
     half = np.ones(10_000)
     x0 = np.array([np.concatenate([(k < 2) * half, (k < 4) * half]) for k in range(10)])  # m = .2 and .4 around pi = .3
     assert BinomialDiffusion(BETA, 0.3).entropy_never_falls(x0).holds
+
+
+# Where intermediates leave the floats and results do not
+
+
+def test_posterior_of_a_state_that_had_to_be_drawn_twice_keeps_its_small_member():
+    """x^2 = 1 came from x^1 = 1 but for a chance of pi beta_2 / (pi beta_1) = 2e-300."""
+    law = BinomialDiffusion([0.5, 1e-300], 1e-300).posterior([0], [1], 2)
+    assert pairs(law) == [1.0, pytest.approx(2e-300, rel=8 * EPS)]
+
+
+TINY = [1e-300, 3e-155, 1e-20, 0.25, 1 - 1e-10]
+
+
+@pytest.mark.parametrize("prior", [2e-308, *TINY, 1 - 2.0**-53])
+@pytest.mark.parametrize("x0", BITS)
+@pytest.mark.parametrize("xt", BITS)
+def test_posterior_of_hostile_schedules_is_bayes_rule(prior, x0, xt):
+    """The truth at 900 digits, in which 1 - 1e-300 is not 1."""
+    for first in [*TINY, 1.0]:
+        for last in [*TINY, 1.0]:
+            with mpmath_oracle.mp.workdps(900):
+                tables = mpmath_oracle.Tables([first, last])
+                truth = mpmath_oracle.binomial_posterior(x0, xt, tables, 2, prior)
+                law = BinomialDiffusion([first, last], prior).posterior([x0], [xt], 2)
+                assert mpmath_oracle.worst_ulp(pairs(law), truth) <= 8, (first, last)
+
+
+@pytest.mark.parametrize("prior", TINY)
+@pytest.mark.parametrize("x", BITS)
+def test_kernel_and_marginal_of_hostile_schedules_are_accurate(prior, x):
+    for first in [*TINY, 1.0]:
+        with mpmath_oracle.mp.workdps(900):
+            truth = mpmath_oracle.binomial_kernel(x, first, prior)
+            diffusion = BinomialDiffusion([first], prior)
+            for law in (diffusion.kernel([x], 1), diffusion.marginal([x], 1), diffusion.edge([x])):
+                assert mpmath_oracle.worst_ulp(pairs(law), truth) <= 8, first
+
+
+def test_a_posterior_takes_priors_and_times_apart_and_together():
+    """Against one bit, one time at a call."""
+    beta, prior = [0.5, 1e-300, 0.25, 1.0], [1e-300, 0.2, 0.75]
+    x0, xt = np.array([[0, 1, 1], [1, 0, 1], [0, 0, 0]]), np.array([[1, 0, 1], [0, 0, 1], [1, 1, 0]])
+    t = np.array([2, 3, 4])
+    together = BinomialDiffusion(beta, prior).posterior(x0, xt, t)
+    for row in range(3):
+        for i, p in enumerate(prior):
+            one = BinomialDiffusion(beta, p).posterior(x0[row, i : i + 1], xt[row, i : i + 1], t[row])
+            got = [together.prob1[row, i], together.prob0[row, i]]
+            assert got == pairs(one)
+
+
+def test_pairs_of_a_diffusion_are_complements():
+    """The larger member is 1 minus the smaller, exactly."""
+    diffusion = BinomialDiffusion(np.linspace(0.01, 0.9, 50), 0.3)
+    x0, xt = (np.tile(row, (49, 1)) for row in ([0, 0, 1, 1], [0, 1, 0, 1]))
+    t = np.arange(2, 51)
+    for law in (diffusion.kernel(x0, t), diffusion.marginal(x0, t), diffusion.posterior(x0, xt, t)):
+        small = np.minimum(law.prob1, law.prob0)
+        np.testing.assert_array_equal(np.maximum(law.prob1, law.prob0), 1.0 - small)
+
+
+def test_entropy_condition_of_tiny_priors_is_finite():
+    condition = BinomialDiffusion([0.5], 1e-300).entropy_never_falls([[0], [1]])
+    assert not condition.holds
+    assert condition.statement == "sum_i logit(pi_i) (m_i - pi_i) = -345.388 < 0"
+
+
+def test_entropy_condition_within_rounding_is_said_to_be_zero():
+    x0 = [[0], [0], [0], [0], [1]]
+    assert BinomialDiffusion(BETA, 0.2).entropy_never_falls(x0).statement == (
+        "sum_i logit(pi_i) (m_i - pi_i) = 0 >= 0"
+    )
+
+
+def test_log_probabilities_come_from_the_smaller_member():
+    law = Bernoulli([1e-300, 1.0], [1.0, 1e-20])
+    truth = [np.log(1e-300), np.log(1e-20)]
+    np.testing.assert_allclose([law.log_prob([1, 1]), law.log_prob([0, 0])], truth, rtol=1e-15)
+    np.testing.assert_allclose(Bernoulli([1.0], [1e-20]).log_prob([1]), -1e-20, rtol=1e-15)
+
+
+def test_entropy_and_kl_of_laws_use_both_members():
+    p, q = Bernoulli([1.0], [1e-20]), Bernoulli([1.0], [1e-21])
+    np.testing.assert_allclose(p.entropy(), 1e-20 * (1 - np.log(1e-20)), rtol=1e-14)
+    np.testing.assert_allclose(p.kl(q), 1e-20 * (np.log(10) - 0.9), rtol=1e-14)
+    np.testing.assert_allclose(q.kl(p), 1e-21 * (9 - np.log(10)), rtol=1e-14)
+
+
+@pytest.mark.parametrize("t", [1, 2])
+def test_entropies_of_a_step_have_the_shape_of_the_batch(t):
+    diffusion, x0 = BinomialDiffusion([0.2, 0.3]), np.zeros((4, 3, 2))
+    assert diffusion.kernel_entropy(x0, t).shape == (4, 3)
+    assert diffusion.posterior_entropy(x0, t).shape == (4, 3)
+
+
+def test_axes_of_a_batch_are_all_averaged_over():
+    x0 = np.random.default_rng(0).integers(2, size=(4, 3, 2))
+    diffusion = BinomialDiffusion([0.2], [0.2, 0.4])
+    assert diffusion.entropy_never_falls(x0) == diffusion.entropy_never_falls(x0.reshape(12, 2))
+
+
+def test_a_prior_of_many_components_takes_no_memory():
+    assert BinomialDiffusion(BETA).prior(10**9).shape == (10**9,)
+
+
+def test_the_noise_of_a_law_is_drawn_at_random_and_compared_strictly():
+    assert Bernoulli([0.5]).at(np.array([0.5])).item() == 0.0

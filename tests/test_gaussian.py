@@ -242,3 +242,64 @@ def test_posterior_entropy_of_the_first_step_is_minus_infinity():
 ])
 def test_entropy_is_promised_not_to_fall_where_the_trace_is_at_most_d(x0, holds):
     assert GaussianDiffusion(BETA).entropy_never_falls(x0).holds is holds
+
+
+@pytest.mark.parametrize(("x0", "statement"), [
+    ([[-1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, -1.0]], "tr Cov(x^0) = 1 <= d = 2"),
+    ([[-2.0, 0.0], [2.0, 0.0]], "tr Cov(x^0) = 4 > d = 2"),
+    ([[1e154], [-1e154]], "tr Cov(x^0) = 1e+308 > d = 1"),
+    ([[1e200], [-1e200]], "tr Cov(x^0) = inf > d = 1"),
+    ([[1e308], [-1e308]], "tr Cov(x^0) = inf > d = 1"),
+    ([[1e200, 1e200]], "tr Cov(x^0) = 0 <= d = 2"),
+    ([[1e-200], [-1e-200]], "tr Cov(x^0) = 0 <= d = 1"),
+])
+def test_entropy_condition_says_what_was_compared(x0, statement):
+    condition = GaussianDiffusion(BETA).entropy_never_falls(x0)
+    assert condition.statement == statement
+    assert condition.holds is ("<=" in statement)
+
+
+def test_axes_of_a_batch_are_all_averaged_over():
+    x0 = np.random.default_rng(0).normal(size=(4, 3, 2))
+    diffusion = GaussianDiffusion(BETA)
+    assert diffusion.entropy_never_falls(x0) == diffusion.entropy_never_falls(x0.reshape(12, 2))
+
+
+@pytest.mark.parametrize("t", [1, 2])
+def test_entropies_of_a_step_have_the_shape_of_the_batch(t):
+    diffusion, x0 = GaussianDiffusion([0.2, 0.3]), np.zeros((4, 3, 2))
+    assert diffusion.kernel_entropy(x0, t).shape == (4, 3)
+    assert diffusion.posterior_entropy(x0, t).shape == (4, 3)
+
+
+@pytest.mark.parametrize(("x", "mean", "var"), [
+    (1e-10, 0.0, 1e-320), (1e-5, 0.0, 1e-310), (0.0, 0.0, 5e-324), (1e154, 0.0, 1.0),
+    (1e200, -1e200, 1e300), (1e-160, 0.0, 1e-310), (1e300, 1e300, 1e-308),
+])
+def test_log_prob_is_right_where_only_its_intermediates_leave_the_floats(x, mean, var):
+    truth = mpmath_oracle.gaussian_log_prob(x, mean, var)
+    square = abs(truth) + abs(mpmath_oracle.mp.log(mpmath_oracle.exact(var)))
+    assert mpmath_oracle.eps_error(Gaussian([mean], var).log_prob([x]), truth, square + 1) <= 8
+
+
+@pytest.mark.parametrize("size", [1e150, 1e154, 1e155, 1e200, 1e308])
+def test_huge_numbers_end_in_a_value_without_a_warning(size):
+    diffusion = GaussianDiffusion(BETA)
+    law = diffusion.posterior([size, -size], [-size, size], 2)
+    values = [
+        law.log_prob([-size, 0.0]), law.kl(diffusion.prior(2)), diffusion.prior(2).kl(law),
+        diffusion.marginal([size, size], 3).kl(diffusion.prior(2)), law.entropy(),
+    ]
+    assert not np.isnan(values).any()
+
+
+def test_a_prior_of_many_components_takes_no_memory():
+    assert GaussianDiffusion(BETA).prior(10**9).shape == (10**9,)
+
+
+def test_a_law_of_one_variance_for_all_is_that_of_as_many():
+    mean, x = np.random.default_rng(1).normal(size=(2, 4, 3))
+    one, many = Gaussian(mean, 2.0), Gaussian(mean, np.full((4, 3), 2.0))
+    np.testing.assert_array_equal(one.log_prob(x), many.log_prob(x))
+    np.testing.assert_array_equal(one.entropy(), many.entropy())
+    np.testing.assert_array_equal(one.kl(many), np.zeros(4))
