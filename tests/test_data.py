@@ -44,9 +44,14 @@ def test_the_moment_test_sees_a_roll_that_is_five_percent_too_large() -> None:
 
 def test_samples_lie_on_the_spiral_when_there_is_no_noise() -> None:
     scale = float(np.sqrt((9.75 * np.pi**2 - 4 - 4 / (9 * np.pi**2)) / 2))
-    x = data.swiss_roll(1000, noise=0.0, rng=np.random.default_rng(2)) * scale + [2.0, 2 / (3 * np.pi)]
+    x = data.swiss_roll(1000, noise=0.0, rng=np.random.default_rng(2)) * scale + [
+        2.0,
+        2 / (3 * np.pi),
+    ]
     radius = np.hypot(*x.T)
-    assert np.abs(np.stack([radius * np.cos(radius), radius * np.sin(radius)], 1) - x).max() < 1e-12  # rounding of a cosine of 14
+    assert (
+        np.abs(np.stack([radius * np.cos(radius), radius * np.sin(radius)], 1) - x).max() < 1e-12
+    )  # rounding of a cosine of 14
 
 
 @pytest.mark.parametrize("noise", [0.1, 1.0])
@@ -57,14 +62,22 @@ def test_the_rolls_entropy_agrees_with_a_histogram_free_monte_carlo_estimate(noi
     log_p = np.empty(len(x))
     for i, point in enumerate(x):
         exponent = -((point - atoms) ** 2).sum(1) / (2 * var)
-        log_p[i] = exponent.max() + np.log(np.exp(exponent - exponent.max()).mean()) - np.log(2 * np.pi * var)
-    assert abs(-log_p.mean() - data.swiss_roll_entropy(noise)) < z_bound() * log_p.std() / np.sqrt(len(x))
+        log_p[i] = (
+            exponent.max()
+            + np.log(np.exp(exponent - exponent.max()).mean())
+            - np.log(2 * np.pi * var)
+        )
+    assert abs(-log_p.mean() - data.swiss_roll_entropy(noise)) < z_bound() * log_p.std() / np.sqrt(
+        len(x)
+    )
 
 
 def entropy_by_gauss_legendre(noise: float) -> float:
     """-integral p log p over a square, every integral by one Gauss-Legendre rule of high order."""
     node, weight = np.polynomial.legendre.leggauss(800)
-    a = 3 * np.pi + 1.5 * np.pi * node  # the angle, from 1.5 pi to 4.5 pi; its density is 1 / (3 pi)
+    a = (
+        3 * np.pi + 1.5 * np.pi * node
+    )  # the angle, from 1.5 pi to 4.5 pi; its density is 1 / (3 pi)
     reach = 4.5 * np.pi + 9 * noise
     x = reach * node
     along = [
@@ -76,7 +89,9 @@ def entropy_by_gauss_legendre(noise: float) -> float:
     return float(-(reach * weight) @ (p * log_p) @ (reach * weight) - np.log(scale2))
 
 
-@pytest.mark.parametrize(("noise", "known"), [(1.0, 2.036422990853), (1.5, 2.387774883061), (2.0, 2.567903155615)])
+@pytest.mark.parametrize(
+    ("noise", "known"), [(1.0, 2.036422990853), (1.5, 2.387774883061), (2.0, 2.567903155615)]
+)
 def test_the_rolls_entropy_is_known_where_its_turns_overlap(noise: float, known: float) -> None:
     assert abs(data.swiss_roll_entropy(noise) - known) < 1e-10
 
@@ -102,8 +117,11 @@ def test_the_rolls_entropy_tends_to_that_of_the_noise_when_the_noise_is_large() 
 def test_the_thin_rolls_entropy_is_that_of_a_line_times_its_width() -> None:
     noise = 0.001
     first, last = 1.5 * np.pi, 4.5 * np.pi
-    # along the curve: density 1 / (3 pi sqrt(1 + a^2)) per length; across it: the noise. Curvature and ends count by O(noise)
-    along = integrate.quad(lambda a: np.log(3 * np.pi * np.sqrt(1 + a * a)), first, last)[0] / (last - first)
+    # along the curve: density 1 / (3 pi sqrt(1 + a^2)) per length; across it: the noise. Curvature
+    # and ends count by O(noise)
+    along = integrate.quad(lambda a: np.log(3 * np.pi * np.sqrt(1 + a * a)), first, last)[0] / (
+        last - first
+    )
     scale = noise / np.sqrt(data.swiss_roll_atoms(1, noise=noise).var)
     line = along + 0.5 * np.log(2 * np.pi * np.e * noise**2) - 2 * np.log(scale)
     assert abs(data.swiss_roll_entropy(noise) - line) < noise
@@ -117,7 +135,9 @@ def test_the_limit_of_the_default_roll_is_4_474_bits_above_the_prior() -> None:
 
 def test_atoms_of_the_roll_with_their_variance_have_second_moment_two() -> None:
     atoms, var = data.swiss_roll_atoms(100_000, noise=0.1)
-    assert abs((atoms**2).sum(1).mean() + 2 * var - 2.0) < 1e-8  # midpoint rule, error of order 1 / m^2
+    assert (
+        abs((atoms**2).sum(1).mean() + 2 * var - 2.0) < 1e-8
+    )  # midpoint rule, error of order 1 / m^2
 
 
 def test_heartbeats_are_the_five_phases_and_nothing_else() -> None:

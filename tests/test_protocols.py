@@ -1,4 +1,6 @@
-"""Laws as objects, and how a user's kernel or edge is asked: with copies, and believed only after a look."""
+"""Laws as objects, and how a user's kernel or edge is asked: with copies, and believed only after a
+look.
+"""
 
 import pickle
 from types import SimpleNamespace
@@ -21,11 +23,16 @@ def rng():
 # Laws
 
 
-@pytest.mark.parametrize("make", [
-    lambda a, b: Gaussian(a, b), lambda a, b: Bernoulli(a, 1 - a), lambda a, b: Bernoulli(a),
-    lambda a, b: Gaussian.like(SimpleNamespace(mean=a, var=b)),
-    lambda a, b: Bernoulli.like(SimpleNamespace(prob1=a)),
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda a, b: Gaussian(a, b),
+        lambda a, b: Bernoulli(a, 1 - a),
+        lambda a, b: Bernoulli(a),
+        lambda a, b: Gaussian.like(SimpleNamespace(mean=a, var=b)),
+        lambda a, b: Bernoulli.like(SimpleNamespace(prob1=a)),
+    ],
+)
 def test_a_law_does_not_follow_later_changes_of_its_arguments(make):
     a, b = np.full(2, 0.25), np.full(2, 0.75)
     law, before = make(a, b), make(a.copy(), b.copy())
@@ -44,24 +51,27 @@ def test_a_law_cannot_be_changed(law):
             setattr(law, name, 0.5)
 
 
-@pytest.mark.parametrize(("first", "second", "equal"), [
-    (Gaussian([0.0, 1.0], 1.0), Gaussian([-0.0, 1.0], [1.0, 1.0]), True),
-    (Gaussian([0.0, 1.0], 1.0), Gaussian([0.0, 1.0], 2.0), False),
-    (Gaussian([0.0], 1.0), Gaussian([1.0], 1.0), False),
-    (Gaussian([0.0], 1.0), Gaussian([[0.0]], 1.0), False),
-    (Bernoulli([0.25]), Bernoulli([0.25], [0.75]), True),
-    (Bernoulli([1.0], [1e-20]), Bernoulli([1.0]), False),
-    (Gaussian([0.5], 0.5), Bernoulli([0.5]), False),
-    (Gaussian([0.5], 0.5), 3.0, False),
-    (Gaussian([0.5], 0.5), np.zeros(3), False),
-    (GaussianDiffusion([0.1, 0.2]), GaussianDiffusion(np.array([0.1, 0.2])), True),
-    (GaussianDiffusion([0.1, 0.2]), GaussianDiffusion([0.1]), False),
-    (GaussianDiffusion([0.1]), BinomialDiffusion([0.1]), False),
-    (BinomialDiffusion([0.1], 0.5), BinomialDiffusion([0.1], 0.25), False),
-    (BinomialDiffusion([0.1], 0.5), BinomialDiffusion([0.1], [0.5]), False),
-    (BinomialDiffusion([0.1], [0.5]), BinomialDiffusion([0.1], [0.5]), True),
-    (GaussianDiffusion([0.1]), None, False),
-])
+@pytest.mark.parametrize(
+    ("first", "second", "equal"),
+    [
+        (Gaussian([0.0, 1.0], 1.0), Gaussian([-0.0, 1.0], [1.0, 1.0]), True),
+        (Gaussian([0.0, 1.0], 1.0), Gaussian([0.0, 1.0], 2.0), False),
+        (Gaussian([0.0], 1.0), Gaussian([1.0], 1.0), False),
+        (Gaussian([0.0], 1.0), Gaussian([[0.0]], 1.0), False),
+        (Bernoulli([0.25]), Bernoulli([0.25], [0.75]), True),
+        (Bernoulli([1.0], [1e-20]), Bernoulli([1.0]), False),
+        (Gaussian([0.5], 0.5), Bernoulli([0.5]), False),
+        (Gaussian([0.5], 0.5), 3.0, False),
+        (Gaussian([0.5], 0.5), np.zeros(3), False),
+        (GaussianDiffusion([0.1, 0.2]), GaussianDiffusion(np.array([0.1, 0.2])), True),
+        (GaussianDiffusion([0.1, 0.2]), GaussianDiffusion([0.1]), False),
+        (GaussianDiffusion([0.1]), BinomialDiffusion([0.1]), False),
+        (BinomialDiffusion([0.1], 0.5), BinomialDiffusion([0.1], 0.25), False),
+        (BinomialDiffusion([0.1], 0.5), BinomialDiffusion([0.1], [0.5]), False),
+        (BinomialDiffusion([0.1], [0.5]), BinomialDiffusion([0.1], [0.5]), True),
+        (GaussianDiffusion([0.1]), None, False),
+    ],
+)
 def test_equality_is_that_of_the_parameters_and_never_raises(first, second, equal):
     assert bool(np.all(first == second)) is equal
     assert bool(np.all(second == first)) is equal
@@ -71,32 +81,48 @@ def test_equality_is_that_of_the_parameters_and_never_raises(first, second, equa
 
 
 def test_laws_and_diffusions_survive_pickling():
-    for each in (Gaussian([0.0, 1.0], 2.0), Bernoulli([1.0], [1e-20]), BinomialDiffusion([0.1], 0.2)):
+    for each in (
+        Gaussian([0.0, 1.0], 2.0),
+        Bernoulli([1.0], [1e-20]),
+        BinomialDiffusion([0.1], 0.2),
+    ):
         assert pickle.loads(pickle.dumps(each)) == each
 
 
-@pytest.mark.parametrize(("thing", "text"), [
-    (Gaussian([0.0, 1.5], 1.0), "Gaussian(mean=[0. , 1.5], var=[1., 1.])"),
-    (Bernoulli([[0.5], [0.25]]), "Bernoulli(prob1=[[0.5 ], [0.25]], prob0=[[0.5 ], [0.75]])"),
-    (Gaussian(np.zeros((50, 2)), 1.0), "Gaussian(mean=<shape (50, 2)>, var=<shape (50, 2)>)"),
-    (Gaussian(np.zeros(7), 1.0), "Gaussian(mean=[0., 0., ..., 0., 0.], var=[1., 1., ..., 1., 1.])"),
-    (GaussianDiffusion([0.1, 0.2]), "GaussianDiffusion(beta=[0.1, 0.2], T=2)"),
-    (BinomialDiffusion([0.1], 0.2), "BinomialDiffusion(beta=[0.1], T=1, prior=0.2)"),
-    (BinomialDiffusion([0.1], [0.2, 0.5]), "BinomialDiffusion(beta=[0.1], T=1, prior=[0.2, 0.5])"),
-    (dpm_ref.schedules.Schedule([0.5]), "Schedule(beta=[0.5], T=1)"),
-])
+@pytest.mark.parametrize(
+    ("thing", "text"),
+    [
+        (Gaussian([0.0, 1.5], 1.0), "Gaussian(mean=[0. , 1.5], var=[1., 1.])"),
+        (Bernoulli([[0.5], [0.25]]), "Bernoulli(prob1=[[0.5 ], [0.25]], prob0=[[0.5 ], [0.75]])"),
+        (Gaussian(np.zeros((50, 2)), 1.0), "Gaussian(mean=<shape (50, 2)>, var=<shape (50, 2)>)"),
+        (
+            Gaussian(np.zeros(7), 1.0),
+            "Gaussian(mean=[0., 0., ..., 0., 0.], var=[1., 1., ..., 1., 1.])",
+        ),
+        (GaussianDiffusion([0.1, 0.2]), "GaussianDiffusion(beta=[0.1, 0.2], T=2)"),
+        (BinomialDiffusion([0.1], 0.2), "BinomialDiffusion(beta=[0.1], T=1, prior=0.2)"),
+        (
+            BinomialDiffusion([0.1], [0.2, 0.5]),
+            "BinomialDiffusion(beta=[0.1], T=1, prior=[0.2, 0.5])",
+        ),
+        (dpm_ref.schedules.Schedule([0.5]), "Schedule(beta=[0.5], T=1)"),
+    ],
+)
 def test_reprs_are_one_line(thing, text):
     assert repr(thing) == text
 
 
-@pytest.mark.parametrize(("thing", "name", "said"), [
-    (Gaussian([0.0], 1.0), "std", "a Gaussian law has mean and var, no 'std'"),
-    (Bernoulli([0.5]), "probs", "a Bernoulli law has prob1 and prob0, no 'probs'"),
-    (GaussianDiffusion([0.1]), "betas", "'betas'; it has beta"),
-    (GaussianDiffusion([0.1]), "alphas_cumprod", "'alphas_cumprod'; it has abar(t)"),
-    (GaussianDiffusion([0.1]), "num_timesteps", "'num_timesteps'; it has T"),
-    (GaussianDiffusion([0.1]), "q_sample", "'q_sample'; it has beta, T, abar(t)"),
-])
+@pytest.mark.parametrize(
+    ("thing", "name", "said"),
+    [
+        (Gaussian([0.0], 1.0), "std", "a Gaussian law has mean and var, no 'std'"),
+        (Bernoulli([0.5]), "probs", "a Bernoulli law has prob1 and prob0, no 'probs'"),
+        (GaussianDiffusion([0.1]), "betas", "'betas'; it has beta"),
+        (GaussianDiffusion([0.1]), "alphas_cumprod", "'alphas_cumprod'; it has abar(t)"),
+        (GaussianDiffusion([0.1]), "num_timesteps", "'num_timesteps'; it has T"),
+        (GaussianDiffusion([0.1]), "q_sample", "'q_sample'; it has beta, T, abar(t)"),
+    ],
+)
 def test_a_first_guess_at_an_attribute_is_answered(thing, name, said):
     with pytest.raises(AttributeError) as error:
         getattr(thing, name)
@@ -133,8 +159,10 @@ def test_what_a_kernel_does_to_its_arguments_changes_nothing(ask):
 @ASKS
 def test_what_a_kernel_does_later_to_what_it_returned_changes_nothing(ask):
     kept = np.full(2, 0.25)
-    for family, make in ((Gaussian, lambda x: SimpleNamespace(mean=kept, var=kept)),
-                         (Bernoulli, lambda x: SimpleNamespace(prob1=kept))):
+    for family, make in (
+        (Gaussian, lambda x: SimpleNamespace(mean=kept, var=kept)),
+        (Bernoulli, lambda x: SimpleNamespace(prob1=kept)),
+    ):
         kept[:] = 0.25
         law = ask(family, make, "edge", X)
         kept[:] = 0.75
@@ -144,16 +172,26 @@ def test_what_a_kernel_does_later_to_what_it_returned_changes_nothing(ask):
 @ASKS
 def test_states_are_handed_over_writable_and_contiguous(ask):
     seen = []
-    ask(Gaussian, lambda x: seen.append(x) or Gaussian(x, 1.0), "edge",
-        np.broadcast_to(np.asfortranarray(X), (3, 2)))
+    ask(
+        Gaussian,
+        lambda x: seen.append(x) or Gaussian(x, 1.0),
+        "edge",
+        np.broadcast_to(np.asfortranarray(X), (3, 2)),
+    )
     assert seen[0].flags.writeable
     assert seen[0].flags.c_contiguous
 
 
-@pytest.mark.parametrize("form", [
-    lambda v: np.asarray(v, np.float32), np.asfortranarray, lambda v: v.tolist(),
-    lambda v: np.broadcast_to(v[0], v.shape), lambda v: v[0],
-])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda v: np.asarray(v, np.float32),
+        np.asfortranarray,
+        lambda v: v.tolist(),
+        lambda v: np.broadcast_to(v[0], v.shape),
+        lambda v: v[0],
+    ],
+)
 @ASKS
 def test_what_a_kernel_returns_may_be_of_any_layout(ask, form):
     row = np.broadcast_to(X[0], X.shape)
@@ -178,10 +216,16 @@ def test_what_a_kernel_returns_may_hold_tensors(ask):
 
 
 REFUSED = [
-    (lambda x: (x, 0.5), "a Gaussian law must have mean and var, got tuple; return Gaussian(mean, var)"),
+    (
+        lambda x: (x, 0.5),
+        "a Gaussian law must have mean and var, got tuple; return Gaussian(mean, var)",
+    ),
     (lambda x: x, "a Gaussian law must have mean and var, got ndarray"),
     (lambda x: None, "a Gaussian law must have mean and var, got NoneType"),
-    (lambda x: SimpleNamespace(mean=x), "a Gaussian law must have mean and var, got SimpleNamespace"),
+    (
+        lambda x: SimpleNamespace(mean=x),
+        "a Gaussian law must have mean and var, got SimpleNamespace",
+    ),
     (lambda x: SimpleNamespace(mean=x, variance=1.0), "return Gaussian(mean, var)"),
     (lambda x: Bernoulli(0 * x), "a Gaussian law must have mean and var, got Bernoulli"),
     (lambda x: SimpleNamespace(mean=x, var=-1.0), "var must be positive and finite, got -1.0"),
@@ -204,7 +248,9 @@ def test_what_is_no_law_over_the_states_is_refused_with_what_is_wanted(ask, func
 
 
 def test_a_kernel_of_bits_is_told_to_return_bits():
-    with pytest.raises(ValueError, match=r"a Bernoulli law must have prob1, got Gaussian; return Bern"):
+    with pytest.raises(
+        ValueError, match=r"a Bernoulli law must have prob1, got Gaussian; return Bern"
+    ):
         ask_law(Bernoulli, lambda x: Gaussian(x, 1.0), "edge", X)
 
 
@@ -265,12 +311,19 @@ def test_its_answers_are_copied():
     np.testing.assert_array_equal(values, np.zeros(3))
 
 
-@pytest.mark.parametrize(("values", "said"), [
-    (np.zeros((3, 2)), "must have shape (3,) for states of shape (3, 2), got (3, 2)"),
-    (np.zeros(1), "must have shape (3,)"), (0.0, "must have shape (3,)"),
-    ([0.0, np.nan, 0.0], "must be real or -inf, got nan"), ([0.0, np.inf, 0.0], "real or -inf"),
-    ([1j, 0, 0], "real numbers"), (["a"] * 3, "real numbers"), (None, "real numbers"),
-])
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.zeros((3, 2)), "must have shape (3,) for states of shape (3, 2), got (3, 2)"),
+        (np.zeros(1), "must have shape (3,)"),
+        (0.0, "must have shape (3,)"),
+        ([0.0, np.nan, 0.0], "must be real or -inf, got nan"),
+        ([0.0, np.inf, 0.0], "real or -inf"),
+        ([1j, 0, 0], "real numbers"),
+        (["a"] * 3, "real numbers"),
+        (None, "real numbers"),
+    ],
+)
 def test_a_density_that_is_none_is_refused(values, said):
     law = ask_density(Gaussian, lambda x: Own(lambda x: values), "reverse", X)
     with pytest.raises(ValueError, match="reverse's log_prob") as error:
@@ -305,11 +358,21 @@ def test_a_law_without_samples_says_so_when_they_are_needed():
 # Diffusions and kernels
 
 
-@pytest.mark.parametrize("other", [
-    None, 0.5, "gaussian", GaussianDiffusion, dpm_ref.schedules.Schedule([0.1]), Gaussian([0.0], 1.0),
-])
+@pytest.mark.parametrize(
+    "other",
+    [
+        None,
+        0.5,
+        "gaussian",
+        GaussianDiffusion,
+        dpm_ref.schedules.Schedule([0.1]),
+        Gaussian([0.0], 1.0),
+    ],
+)
 def test_what_is_no_diffusion_is_refused_by_name(other):
-    with pytest.raises(TypeError, match="diffusion must be a GaussianDiffusion or BinomialDiffusion"):
+    with pytest.raises(
+        TypeError, match="diffusion must be a GaussianDiffusion or BinomialDiffusion"
+    ):
         checked_diffusion(other)
 
 
@@ -328,7 +391,8 @@ def test_a_users_kernel_can_be_marked():
 
 
 LAYOUTS = {
-    "C": np.ascontiguousarray, "Fortran": np.asfortranarray,
+    "C": np.ascontiguousarray,
+    "Fortran": np.asfortranarray,
     "strided": lambda a: np.stack([a, a], -1)[..., 0],
     "reversed": lambda a: a[..., ::-1].copy()[..., ::-1],
     "transposed": lambda a: np.ascontiguousarray(a.T).T,
@@ -343,7 +407,9 @@ def test_a_sum_has_the_same_bits_for_any_layout_and_batch(d, layout):
     alone = [total(row) for row in terms]
     np.testing.assert_array_equal(total(LAYOUTS[layout](terms)), alone)
     np.testing.assert_array_equal(total(LAYOUTS[layout](terms[1:2])), alone[1:2])
-    np.testing.assert_array_equal(total(LAYOUTS[layout](np.broadcast_to(terms, (2, 3, d)))), [alone] * 2)
+    np.testing.assert_array_equal(
+        total(LAYOUTS[layout](np.broadcast_to(terms, (2, 3, d)))), [alone] * 2
+    )
 
 
 @pytest.mark.parametrize("d", [1, 5, 8, 9, 1000, 1_000_000])
