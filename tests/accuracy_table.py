@@ -42,7 +42,8 @@ class Row(NamedTuple):
     obvious: float
 
     def __str__(self) -> str:
-        return f"| {self.function} | {self.promised:g} {self.unit} | {self.worst:.2g} | {self.obvious:.2g} |"
+        promise = f"{self.promised:g} {self.unit}"
+        return f"| {self.function} | {promise} | {self.worst:.2g} | {self.obvious:.2g} |"
 
 
 def row(

@@ -170,7 +170,7 @@ def bernoulli_kl(q: Bit, p: Bit) -> Any:
 
 
 def bernoulli_kl_from_logits(a_q: Any, a_p: Any) -> Any:
-    """The sum over both states, at enough digits for what is left of two terms of size exp(-640)."""
+    """The sum over both states, at enough digits for two terms of size exp(-640)."""
     with mp.workdps(900):
         q1, q0, p1, p0 = (
             1 / (1 + mp.exp(-sign * exact(a))) for a in (a_q, a_p) for sign in (1, -1)
@@ -191,7 +191,7 @@ def bernoulli_entropy(p: Bit) -> Any:
 
 
 def mix(x: Any, kept: Any, prior: Any) -> tuple[Any, Any]:
-    """(P(1), P(0)) of the bit that keeps x with probability `kept` and else is drawn from B(prior)."""
+    """(P(1), P(0)) of the bit that keeps x with probability `kept`, else is drawn from B(prior)."""
     prior = exact(prior)
     return x * kept + prior * (1 - kept), (1 - x) * kept + (1 - prior) * (1 - kept)
 
@@ -502,7 +502,7 @@ def complex_step_gap(
 
 
 FALSE_ALARM = 1e-6 / 500
-"""The suite's budget for false alarms, divided by an upper bound of the number of its statistical comparisons."""
+"""The suite's budget for false alarms, divided by a bound on its statistical comparisons."""
 
 
 class Scripted(np.random.Generator):

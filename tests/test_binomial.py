@@ -1,4 +1,4 @@
-"""The binomial column of Table App.1 against enumeration, mpmath and complex step."""
+"""The binomial column of Table App.1 against enumeration and mpmath."""
 
 from types import SimpleNamespace
 

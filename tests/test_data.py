@@ -108,7 +108,8 @@ def test_the_rolls_two_quadratures_agree_where_they_meet(noise: float) -> None:
 
 
 def test_the_rolls_entropy_tends_to_that_of_the_noise_when_the_noise_is_large() -> None:
-    noise = 10.0  # variance 100 against the spiral's 46: between the noise alone and a Gaussian of all the variance
+    # variance 100 against the spiral's 46: between the noise alone and a Gaussian of it all
+    noise = 10.0
     scale = noise / np.sqrt(data.swiss_roll_atoms(1, noise=noise).var)
     of_noise = np.log(2 * np.pi * np.e * noise**2 / scale**2)
     assert of_noise < data.swiss_roll_entropy(noise) < np.log(2 * np.pi * np.e)

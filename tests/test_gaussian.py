@@ -1,4 +1,4 @@
-"""The Gaussian column of Table App.1 against closed forms in mpmath, quadrature and complex step."""
+"""The Gaussian column of Table App.1 against closed forms in mpmath and quadrature."""
 
 from types import SimpleNamespace
 

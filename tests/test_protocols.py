@@ -28,7 +28,7 @@ def rng():
     [
         lambda a, b: Gaussian(a, b),
         lambda a, b: Bernoulli(a, 1 - a),
-        lambda a, b: Bernoulli(a),
+        lambda a, b: Bernoulli(prob1=a),
         lambda a, b: Gaussian.like(SimpleNamespace(mean=a, var=b)),
         lambda a, b: Bernoulli.like(SimpleNamespace(prob1=a)),
     ],

@@ -96,7 +96,7 @@ def entropy_bounds(diffusion, x):
 
 
 def linear_model(x, d):
-    """The model of slopes, shifts and variances; a null becomes a nan, for the package to refuse."""
+    """The model of slopes, shifts and variances; a null becomes a nan, which is to be refused."""
     slope, var = (np.array(x[name], dtype=float) for name in ("slope", "var"))
     kernels = [
         (a * np.eye(d), b, v * np.eye(d)) for a, b, v in zip(slope, x["shift"], var, strict=True)
