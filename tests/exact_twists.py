@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp, softmax
 
-from dpm_ref import Bernoulli, Gaussian, GaussianDiffusion
+from dpm_ref import Bernoulli, GaussianDiffusion
 from dpm_ref.exact import BinaryModel, LinearKernel, LinearModel
 from dpm_ref.posteriors import Clamp, GaussianFactor
 

@@ -20,7 +20,8 @@ from dpm_ref.binomial import BinomialDiffusion
 from dpm_ref.exact.finite import FiniteData
 from dpm_ref.validation import Array, IntArray
 
-__all__ = ["Estimate", "Lattices", "average_over", "estimate", "lattice"]
+__all__ = ["Estimate", "Lattices", "average_over", "distinguishable_states",
+           "estimate", "lattice"]
 
 _SHIFTS = 16  # independent shifts of the lattice behind one standard error
 _MOST_STATES = 2**20
@@ -40,7 +41,7 @@ def average_over(data: FiniteData, rng: np.random.Generator | None, n_samples: i
     if not isinstance(data, FiniteData):
         raise TypeError(f"data must be FiniteData, got {type(data).__name__}")
     if rng is None:
-        states, log_count = _distinguishable_states(data)
+        states, log_count = distinguishable_states(data)
 
         def by_enumeration(function: Function, t: int) -> Array:
             weight = np.exp(log_count + data.log_prob(states, t))
@@ -89,7 +90,7 @@ def lattice(n: int, dimensions: int) -> Array:
     return np.asarray(np.arange(n)[:, None] * np.concatenate([[1.0 / n], steps]) % 1.0)
 
 
-def _distinguishable_states(data: FiniteData) -> tuple[Array, Array]:
+def distinguishable_states(data: FiniteData) -> tuple[Array, Array]:
     """States of bits (n, d), and the log of how many each of them stands for.
 
     Components in which all atoms agree, and with them pi, are exchangeable: q(x^t) depends on their

@@ -168,6 +168,7 @@ class FiniteData:
             row = rows[~np.isfinite(largest[:, 0])][0]
             raise ValueError(f"xt must have positive probability at t = {t}, got {row}")
         joint -= largest
+        np.copyto(joint, -np.inf, where=joint < -708.0)  # exp is slow where it underflows
         np.exp(joint, out=joint)
         joint /= joint.sum(1, keepdims=True)
         return joint

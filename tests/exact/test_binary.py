@@ -4,13 +4,14 @@ against each other.
 
 import itertools
 
+import mpmath
 import numpy as np
 import pytest
+from enumerated_bits import EnumeratedBits, MatrixModel
 from scipy.special import logit
 
-from dpm_ref import Bernoulli, BinomialDiffusion, bounds
+from dpm_ref import Bernoulli, BinomialDiffusion, GaussianDiffusion, bounds
 from dpm_ref.exact import BinaryData, BinaryModel, FiniteData, binary_states, state_probabilities
-from enumerated_bits import EnumeratedBits, MatrixModel
 
 LN2 = np.log(2.0)
 BETA = [0.1, 0.35, 0.6]
@@ -412,6 +413,87 @@ def test_null_is_always_attainable():
     assert null <= reversed_model(data, "fixed").averages(data).bound
 
 
+# Probabilities whose products underflow
+
+
+def test_a_tiny_pi_loses_nothing_with_the_prior_s_own_kernels():
+    """p = T_pi throughout is pi, so K = log p = log pi(x^0): 2 log(1 - pi), ..., 2 log pi."""
+    diffusion = BinomialDiffusion(BETA, 1e-200)
+    model, truth = BinaryModel(diffusion, 2, diffusion.kernel), np.log(1e-200)
+    for got in (model.lower_bound(), model.log_likelihood()):
+        np.testing.assert_allclose(got, [0.0, truth, truth, 2 * truth], rtol=1e-14, atol=1e-15)
+    assert np.isfinite(model.kl()).all()
+
+
+def test_eleven_rare_bits_lose_nothing_with_the_prior_s_own_kernels():
+    diffusion = BinomialDiffusion([0.3, 0.6], 1e-30)
+    model = BinaryModel(diffusion, 11, diffusion.kernel)
+    truth = np.log(1e-30) * model.states.sum(1)
+    np.testing.assert_allclose(model.lower_bound(), truth, rtol=1e-14, atol=1e-15)
+    np.testing.assert_allclose(model.log_likelihood(), truth, rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("t", [1, 2, 3])
+def test_the_reversal_at_a_tiny_pi_is_that_of_sums_at_500_digits(t):
+    data = BinaryData(BinomialDiffusion(BETA, 1e-200), [0.125, 0.25, 0.5, 0.125])
+    with mpmath.workdps(500):
+        beta = [mpmath.mpf(b) for b in data.diffusion.beta]
+        states = list(itertools.product([0, 1], repeat=2))
+
+        def prob(after, before, kept):
+            rates = [x * kept + mpmath.mpf(1e-200) * (1 - kept) for x in before]
+            return mpmath.fprod(r if x else 1 - r for r, x in zip(rates, after, strict=True))
+
+        def kept(t):
+            return mpmath.fprod(1 - b for b in beta[:t])
+
+        def marginal(x, t):
+            given = [prob(x, x0, kept(t)) for x0 in states]
+            return mpmath.fsum(w * p for w, p in zip(data.weights.tolist(), given, strict=True))
+
+        joint = [
+            [marginal(before, t - 1) * prob(after, before, 1 - beta[t - 1]) for before in states]
+            for after in states
+        ]
+        reversal = [[p / mpmath.fsum(row) for p in row] for row in joint]
+        flat = [
+            pair for rows in zip(joint, reversal, strict=True) for pair in zip(*rows, strict=True)
+        ]
+        entropy = -mpmath.fsum(q * mpmath.log(r) for q, r in flat if r)
+    truth = np.array([[float(p) for p in row] for row in reversal])
+    np.testing.assert_allclose(data.reversal(t), truth, rtol=1e-12)
+    assert data.reverse_entropy(t) == pytest.approx(float(entropy), abs=1e-14)
+
+
+# Kernels of users
+
+
+def test_a_kernel_that_writes_into_its_states_changes_nothing():
+    diffusion = BinomialDiffusion(BETA, PRIOR)
+
+    def in_place(xt, t):
+        law = diffusion.kernel(xt, t)
+        xt[:] = 0.0
+        return law
+
+    def last(x1):
+        return in_place(x1, 1)
+
+    got, truth = (
+        BinaryModel(diffusion, 2, *kernels) for kernels in ((in_place, last), (diffusion.kernel,))
+    )
+    np.testing.assert_array_equal(got.lower_bound(), truth.lower_bound())
+    np.testing.assert_array_equal(got.log_likelihood(), truth.log_likelihood())
+    np.testing.assert_array_equal(got.states, binary_states(2))
+
+
+def test_a_kernel_is_asked_for_one_int_time():
+    times = []
+    diffusion = BinomialDiffusion(BETA, PRIOR)
+    BinaryModel(diffusion, 2, lambda xt, t: times.append(t) or diffusion.kernel(xt, t)).marginal(0)
+    assert times == [3, 2]
+
+
 # Doors, and agreement with atoms
 
 
@@ -425,6 +507,29 @@ def test_atoms_on_all_states_are_the_same_data():
         np.testing.assert_allclose(
             atoms.reverse(data.atoms, t).prob1, data.reverse(data.atoms, t).prob1, rtol=1e-13
         )
+
+
+def test_the_match_of_enumerated_bits_keeps_both_members():
+    law = BinaryData(BinomialDiffusion([0.5, 0.5]), [1e-20, 1.0]).reverse([[1.0]], 1)
+    np.testing.assert_allclose(law.prob0, 1e-20 / 3, rtol=1e-14)
+
+
+def test_enumerated_reversal_takes_any_axes():
+    data = BinaryData(BinomialDiffusion([0.2, 0.3]), [0.1, 0.2, 0.3, 0.4])
+    xt = np.random.default_rng(0).integers(2, size=(4, 3, 2)).astype(float)
+    got, flat = data.reverse(xt, 2).prob1, data.reverse(xt.reshape(12, 2), 2).prob1
+    np.testing.assert_array_equal(got.reshape(12, 2), flat)
+
+
+def test_equation_14_is_nan_behind_any_other_edge():
+    diffusion = BinomialDiffusion([0.2, 0.3])
+    data = BinaryData(diffusion, [0.25, 0.75])
+    model = BinaryModel(diffusion, 1, diffusion.kernel, diffusion.edge)
+    assert np.isnan(model.averages(data).eq14)
+
+
+def test_twelve_bits_are_enumerated():
+    assert binary_states(12).shape == (4096, 12)
 
 
 def test_states_are_numbered_in_binary():
@@ -468,4 +573,26 @@ def test_ten_bits_are_enumerated():
 )
 def test_bad_input_is_refused_with_the_rule(make, message):
     with pytest.raises(ValueError, match=message):
+        make(BinomialDiffusion(BETA, 0.4))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda q: BinaryModel(None, 2, q.kernel),
+            "diffusion must be a BinomialDiffusion, got None",
+        ),
+        (
+            lambda q: BinaryModel(GaussianDiffusion(BETA), 2, q.kernel),
+            "diffusion must be a Binomial",
+        ),
+        (lambda q: BinaryModel(q, 2, None), "reverse must be callable, got NoneType"),
+        (lambda q: BinaryModel(q, 2, 0.5), "reverse must be callable, got float"),
+        (lambda q: BinaryModel(q, 2, q.kernel, 0.5), "edge must be callable, got float"),
+        (lambda q: BinaryData(None, [0.5, 0.5]), "diffusion must be a BinomialDiffusion"),
+    ],
+)
+def test_what_is_no_diffusion_and_no_function_is_named(make, message):
+    with pytest.raises(TypeError, match=message):
         make(BinomialDiffusion(BETA, 0.4))

@@ -5,16 +5,19 @@ bound.
 import itertools
 import math
 from functools import cache
+from unittest import mock
 
 import numpy as np
 import pytest
+from enumerated_bits import EnumeratedBits, MatrixModel
 from scipy.integrate import trapezoid
+from scipy.special import ndtri
 from scipy.stats import norm
 
+import dpm_ref.exact.averages as averages_module
 import dpm_ref.exact.finite as finite_module
 from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, schedules
 from dpm_ref.exact import (
-    BinaryData,
     BinaryModel,
     FiniteData,
     GaussianData,
@@ -25,7 +28,7 @@ from dpm_ref.exact import (
     ideal_bound,
     state_probabilities,
 )
-from enumerated_bits import EnumeratedBits, MatrixModel
+from dpm_ref.exact.averages import distinguishable_states
 
 LN2 = np.log(2.0)
 BETA = [0.1, 0.35, 0.6]
@@ -704,6 +707,215 @@ def test_divergence_is_the_mean_over_atoms_of_the_divergences():
             np.testing.assert_allclose(data.divergence(x, t), truth, rtol=1e-13)
 
 
+# Draws and lattices
+
+
+def test_atoms_of_bits_are_drawn_as_they_are_at_time_zero_and_noisy_after_it():
+    data = FiniteData(BinomialDiffusion([0.5, 0.5]), [[0.0, 1.0]])
+    uniform = np.array([[0.5, 0.01, 0.99]])
+    assert data.draw(uniform, 0).tolist() == [[0.0, 1.0]]
+    assert data.draw(uniform, 1).tolist() == [[1.0, 0.0]]
+
+
+def test_uniform_numbers_above_a_half_are_positive_noise():
+    data = FiniteData(GaussianDiffusion([0.36, 0.5]), [[2.0]])
+    got = data.draw(np.array([[0.5, 0.8413447460685429]]), 1)
+    np.testing.assert_allclose(got, [[2.0 * 0.8 + 0.6]], rtol=1e-12)
+
+
+def test_the_first_uniform_number_counts_for_the_atom_above_it():
+    data = FiniteData(GaussianDiffusion([0.2]), [[-1.0], [1.0]], var=1.0)
+    assert data.draw(np.array([[0.5, 0.5]]), 0).tolist() == [[1.0]]
+
+
+def test_uniform_numbers_are_kept_a_half_step_off_zero_and_one():
+    data = FiniteData(GaussianDiffusion([0.2]), [[0.0]], var=1.0)
+    np.testing.assert_allclose(data.draw([[0.0, 0.0]], 0), [[ndtri(2.0**-53)]], rtol=1e-14)
+
+
+LATTICES = {
+    "ideal bound": ideal_bound,
+    "entropy": lambda data, **lattices: entropy(data, 1, **lattices),
+}
+sampled = pytest.mark.parametrize("function", LATTICES.values(), ids=LATTICES)
+
+
+def two_atoms():
+    return FiniteData(GaussianDiffusion([0.2, 0.3]), [[-1.0], [1.5]], [0.25, 0.75])
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+@sampled
+def test_a_lattice_has_4096_points_in_all_by_default(function):
+    default, said = (
+        function(two_atoms(), rng=rng()),
+        function(two_atoms(), rng=rng(), n_samples=4096),
+    )
+    assert default[:2] == said[:2]
+    assert default[0] != function(two_atoms(), rng=rng(), n_samples=16)[0]
+
+
+@sampled
+def test_samples_are_rounded_up_to_whole_lattices(function):
+    for few, many in ((17, 32), (1, 16)):
+        got, same = (function(two_atoms(), rng=rng(), n_samples=n) for n in (few, many))
+        assert got[:2] == same[:2]
+
+
+GOLDEN = 0.6180339887498949
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "t"),
+    [
+        (
+            lambda data: entropy(data, 1, rng=rng(3), n_samples=64),
+            lambda data, x: -data.log_prob(x, 1),
+            1,
+        ),
+        (
+            lambda data: ideal_bound(data, rng=rng(3), n_samples=64),
+            lambda data, x: data.divergence(x, 2),
+            2,
+        ),
+    ],
+)
+def test_standard_errors_are_those_of_the_mean_of_16_lattices(function, value, t):
+    data, source = two_atoms(), rng(3)
+    lattice = np.stack([np.arange(4) / 4, np.arange(4) * GOLDEN], 1)
+    values = [
+        value(data, data.draw((lattice + source.random(2)) % 1.0, t)).mean() for _ in range(16)
+    ]
+    got = function(data)
+    mean = got.kl[0] if t == 2 else got.value
+    np.testing.assert_allclose(
+        [mean, got.stderr], [np.mean(values), np.sqrt(np.var(values) / 15)], rtol=1e-12
+    )
+
+
+# States that are counted together
+
+
+def test_the_heartbeat_has_126_states():
+    states, log_count = distinguishable_states(heartbeat(2))
+    assert states.shape == (126, 20)
+    np.testing.assert_allclose(np.exp(log_count).sum(), 2.0**20, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        heartbeat(2, 6, 2),
+        heartbeat(2, 6, 3),
+        bits(),
+        bits(prior=[0.1, 0.5, 0.7, 0.5]),
+        FiniteData(BinomialDiffusion(BETA, 0.3), [[1, 1, 0, 0], [0, 0, 1, 1]], [0.25, 0.75]),
+        FiniteData(BinomialDiffusion(BETA, [0.3, 0.3, 0.4, 0.4]), [[1, 1, 0, 0], [0, 0, 1, 1]]),
+        FiniteData(BinomialDiffusion(BETA, 0.3), [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]]),
+    ],
+    ids=["three each", "three phases", "weights", "priors", "unequal", "unlike priors", "parity"],
+)
+def test_every_state_is_counted_once_with_its_probability(data):
+    """By brute force: states of equal probability at all t and the same number of counted states."""
+    states, log_count = distinguishable_states(data)
+    d = data.atoms.shape[1]
+    assert set(states.ravel()) <= {0.0, 1.0}
+    assert np.exp(log_count).sum() == pytest.approx(2.0**d, rel=1e-13)
+    for t in (1, data.diffusion.T):
+        all_states = np.sort(data.log_prob(binary_states(d), t))
+        counted = np.repeat(data.log_prob(states, t), np.rint(np.exp(log_count)).astype(int))
+        np.testing.assert_allclose(np.sort(counted), all_states, rtol=1e-13)
+    for t in range(2, data.diffusion.T + 1):
+        every = np.exp(data.log_prob(binary_states(d), t)) @ data.divergence(binary_states(d), t)
+        assert ideal_bound(data).kl[t - 2] == pytest.approx(every, rel=1e-12)
+
+
+def test_as_many_states_as_allowed_are_enumerated_and_no_more():
+    def states(d):
+        diffusion = BinomialDiffusion([0.25, 0.5], np.linspace(0.2, 0.4, d))
+        return distinguishable_states(FiniteData(diffusion, np.eye(d)))[0]
+
+    with mock.patch.object(averages_module, "_MOST_STATES", 4):
+        assert len(states(2)) == 4
+        with pytest.raises(ValueError, match="at most 4"):
+            states(3)
+
+
+def test_a_bound_by_enumeration_has_no_error():
+    assert ideal_bound(FiniteData(BinomialDiffusion([0.25, 0.5]), np.eye(2))).stderr == 0.0
+
+
+@pytest.mark.parametrize("T", [3, 4])
+def test_a_short_heartbeat_has_its_ideal_bound(T):
+    assert ideal_bound(heartbeat(T)).value == pytest.approx(heartbeat_bound_by_counts(T), abs=1e-12)
+
+
+# Digits
+
+
+@pytest.mark.parametrize("bit", [0.0, 1.0])
+def test_a_nearly_certain_bit_keeps_both_members_and_loses_nothing_to_the_match(bit):
+    data = FiniteData(BinomialDiffusion([1e-20, 0.5]), [[bit]])
+    law = data.reverse([[bit]], 2)
+    np.testing.assert_allclose(law.prob0 if bit else law.prob1, 5e-21 / 3, rtol=1e-14)
+    assert abs(data.divergence([[bit]], 2).item()) < 1e-30
+
+
+def test_log_probabilities_of_bits_do_not_underflow():
+    data = FiniteData(BinomialDiffusion([1e-200, 0.5], 1e-200), [[0.0], [1.0]], [0.5, 0.5])
+    assert data.log_prob([1.0], 1) == pytest.approx(np.log(0.5), rel=1e-15)
+    one = FiniteData(BinomialDiffusion([1e-200, 0.5], 1e-200), [[0.0, 0.0]])
+    assert one.log_prob([1.0, 1.0], 1) == pytest.approx(-800 * np.log(10.0), rel=1e-15)
+
+
+def test_weights_in_float32_need_sum_to_one_in_float32_only():
+    weights = np.array([0.1, 0.2, 0.7], np.float32)
+    assert abs(weights.astype(float).sum() - 1) > 1e-9
+    got = FiniteData(GaussianDiffusion([0.2]), np.eye(3), weights).weights
+    np.testing.assert_array_equal(got, weights)
+
+
+def test_responsibilities_of_a_far_state_do_not_depend_on_its_neighbours():
+    data, far = two_atoms(), [100.0]
+    got = data.responsibilities([[0.0], far], 1)[1]
+    np.testing.assert_array_equal(got, data.responsibilities(far, 1))
+
+
+@pytest.mark.parametrize("column", [GaussianDiffusion(BETA), BinomialDiffusion(BETA, 0.3)])
+def test_neither_the_batch_nor_the_order_in_memory_changes_a_bit(column):
+    draws = rng().integers(0, 2, (40, 30)).astype(float)
+    atoms, states = draws[:9], draws[9:]
+    data = FiniteData(column, atoms)
+    whole = data.reverse(states, 2), data.log_prob(states, 2), data.divergence(states, 2)
+    fortran = np.asfortranarray(states)
+    ordered = data.reverse(fortran, 2), data.log_prob(fortran, 2), data.divergence(fortran, 2)
+    np.testing.assert_array_equal(ordered[1:], whole[1:])
+    for name in ("mean", "var") if hasattr(whole[0], "mean") else ("prob1", "prob0"):
+        np.testing.assert_array_equal(getattr(ordered[0], name), getattr(whole[0], name))
+        rows = [getattr(data.reverse(state, 2), name) for state in states]
+        np.testing.assert_array_equal(rows, getattr(whole[0], name))
+    alone = [(data.log_prob(state, 2), data.divergence(state, 2)) for state in states]
+    np.testing.assert_array_equal(np.transpose(alone), whole[1:])
+
+
+def test_one_state_at_many_times_has_the_axes_of_the_times():
+    data = two_atoms()
+    single = [data.log_prob([0.5], 1), data.log_prob([0.5], 2)]
+    np.testing.assert_array_equal(data.log_prob([0.5], [1, 2]), single)
+
+
+def test_times_that_do_not_fit_the_states_are_refused_as_such():
+    with pytest.raises(ValueError, match="t must broadcast against the leading axes"):
+        two_atoms().log_prob(np.zeros((4, 1)), [1, 2, 1])
+
+
+def test_the_ideal_kernel_says_that_it_takes_arrays_of_times():
+    assert line().reverse.takes_times
+
+
 # Doors
 
 
@@ -748,4 +960,21 @@ Q, B = GaussianDiffusion(BETA), BinomialDiffusion(BETA, 0.3)
 )
 def test_bad_input_is_refused_with_the_rule(make, message):
     with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: FiniteData(None, [[1.0]]),
+            "diffusion must be a GaussianDiffusion or a BinomialDiffusion, got NoneType",
+        ),
+        (lambda: ideal_bound(None), "data must be FiniteData, got NoneType"),
+        (lambda: entropy(None, 1), "data must be FiniteData, got NoneType"),
+        (lambda: gap(None), "data must be FiniteData, got NoneType"),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_named(make, message):
+    with pytest.raises(TypeError, match=message):
         make()

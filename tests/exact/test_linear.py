@@ -392,6 +392,32 @@ def test_reverse_is_the_kernel_of_the_model():
     assert (law.mean.ravel().tolist(), law.var.ravel().tolist()) == ([5.0, 7.0], [5.0, 5.0])
 
 
+def test_linear_models_take_any_axes():
+    data = GaussianData(GaussianDiffusion([0.2, 0.3]), [0.5, 0.0], [[1.0, 0.5], [0.5, 2.0]])
+    model = LinearModel(data.diffusion, data.kernels())
+    x0 = np.random.default_rng(0).standard_normal((4, 3, 2))
+    for function in (model.log_likelihood, model.lower_bound, lambda x: model.kl(x)[0]):
+        flat = function(x0.reshape(12, 2))
+        np.testing.assert_allclose(function(x0), flat.reshape(4, 3), rtol=1e-13)
+
+
+def test_a_linear_model_may_have_one_component_and_one_step():
+    assert LinearModel(GaussianDiffusion([0.2]), [], d=1).d == 1
+
+
+def test_an_edge_alone_gives_the_number_of_components():
+    edge = (np.eye(3), np.zeros(3), np.eye(3))
+    assert LinearModel(GaussianDiffusion([0.2]), [], edge).d == 3
+
+
+def test_the_order_of_data_in_memory_changes_no_bit():
+    data = GaussianData(GaussianDiffusion(BETA), np.zeros(20), np.eye(20))
+    model = LinearModel(data.diffusion, data.kernels())
+    x0 = np.random.default_rng(0).standard_normal((7, 20))
+    for function in (model.log_likelihood, model.lower_bound, model.kl):
+        np.testing.assert_array_equal(function(np.asfortranarray(x0)), function(x0))
+
+
 EYE, ZERO = np.eye(2), np.zeros(2)
 
 
@@ -435,3 +461,9 @@ EYE, ZERO = np.eye(2), np.zeros(2)
 def test_bad_input_is_refused_with_the_rule(make, message):
     with pytest.raises(ValueError, match=message):
         make(GaussianDiffusion(BETA))
+
+
+@pytest.mark.parametrize("make", [LinearModel, GaussianData])
+def test_what_is_no_diffusion_is_named(make):
+    with pytest.raises(TypeError, match="diffusion must be a GaussianDiffusion, got NoneType"):
+        make(None, [], [])

@@ -6,6 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
+from enumerated_bits import MatrixModel
+from exact_twists import BinaryTwist, FiniteTwist, LinearObservation, LinearTwist
 from scipy import stats
 
 from dpm_ref import Bernoulli, BinomialDiffusion, GaussianDiffusion, schedules
@@ -18,8 +20,6 @@ from dpm_ref.exact import (
     binary_states,
 )
 from dpm_ref.posteriors import BernoulliFactor, Clamp, GaussianFactor, noisy_bits
-from enumerated_bits import MatrixModel
-from exact_twists import BinaryTwist, FiniteTwist, LinearObservation, LinearTwist
 
 ROUNDING = 1e-12
 
