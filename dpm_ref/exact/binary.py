@@ -82,10 +82,8 @@ class BinaryModel:
     def __init__(self, diffusion: BinomialDiffusion, d: int, reverse: ReverseKernel,
                  edge: Edge | None = None) -> None:
         check_diffusion(diffusion, BinomialDiffusion)
-        self._reverse, self._edge, self._fixed_edge = reverse, edge or diffusion.edge, edge is None
-        for name, function in (("reverse", self._reverse), ("edge", self._edge)):
-            if not callable(function):
-                raise TypeError(f"{name} must be callable, got {type(function).__name__}")
+        self._reverse, self._fixed_edge = validation.function("reverse", reverse), edge is None
+        self._edge = diffusion.edge if edge is None else validation.function("edge", edge)
         self.diffusion, self.states, self._prior = diffusion, binary_states(d), diffusion.prior(d)
 
     def reverse_matrix(self, t: int) -> Array:
@@ -165,8 +163,8 @@ class BinaryData(FiniteData):
         n = np.size(pmf)
         if n < 2 or n & (n - 1):
             raise ValueError(f"pmf must have length 2^d, d >= 1, got {n}")
-        distribution("pmf", pmf, (n,))
-        super().__init__(diffusion, binary_states(n.bit_length() - 1), pmf)
+        states = binary_states(n.bit_length() - 1)
+        super().__init__(diffusion, states, distribution("pmf", pmf, n))
 
     def average(self, values: Array) -> float:
         """E_{q(x^0)} of values (2^d,); states without probability do not count."""
@@ -179,10 +177,6 @@ class BinaryData(FiniteData):
     def reversal(self, t: int) -> Array:
         """q(x^{t-1} | x^t), t in 1..T, as a matrix (x^t, x^{t-1}), (2^d, 2^d): the true step."""
         return np.exp(self._log_reversal(validation.one_time("t", t, 1, self.diffusion.T)))
-
-    def entropy(self, t: int) -> float:
-        """H_q(X^t), t in 0..T."""
-        return float(0.0 - _expectation(self.marginal(t), self.log_prob(self.atoms, t)))
 
     def reverse_entropy(self, t: int) -> float:
         """H_q(X^{t-1} | X^t), t in 1..T: what (24) bounds."""

@@ -67,16 +67,6 @@ class Gap(NamedTuple):
     stderr: float
     stderrs: Array
 
-    @property
-    def limit(self) -> float:
-        """-H(X^0) = K* + edge + end + sum of form."""
-        return self.ideal + self.edge + self.end + float(self.form.sum())
-
-    @property
-    def K(self) -> float:
-        """K = K* - sum of learning."""
-        return self.ideal - float(self.learning.sum())
-
 
 def ideal_bound(data: FiniteData, *, rng: np.random.Generator | None = None, n_samples: int = 4096
                 ) -> IdealBound:
@@ -156,8 +146,7 @@ def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *,
     bound = ideal_bound(data, rng=rng, n_samples=n_samples)
     learned = bound.kl if kl is None else validation.finite("kl", kl)
     if learned.shape != bound.kl.shape:
-        raise ValueError(f"kl must have shape ({data.diffusion.T - 1},), t = 2..T, "
-                         f"got {learned.shape}")
+        raise ValueError(f"kl must have shape {bound.kl.shape}, t = 2..T, got {learned.shape}")
     parts = (_differences(data, average_over(data, None, 1), bound) if rng is None
              else _log_ratios(data, Lattices(rng, n_samples)))
     mean, stderrs = np.array([estimate(part) for part in parts]).T

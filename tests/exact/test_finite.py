@@ -819,7 +819,7 @@ def test_the_heartbeat_has_126_states():
     ids=["three each", "three phases", "weights", "priors", "unequal", "unlike priors", "parity"],
 )
 def test_every_state_is_counted_once_with_its_probability(data):
-    """By brute force: states of equal probability at all t and the same number of counted states."""
+    """By brute force over all states: their probabilities, and the average divergence."""
     states, log_count = distinguishable_states(data)
     d = data.atoms.shape[1]
     assert set(states.ravel()) <= {0.0, 1.0}
@@ -928,14 +928,23 @@ Q, B = GaussianDiffusion(BETA), BinomialDiffusion(BETA, 0.3)
         (lambda: FiniteData(Q, [1.0, 2.0]), "atoms must have shape \\(m, d\\)"),
         (lambda: FiniteData(Q, [[np.inf]]), "atoms must be finite"),
         (lambda: FiniteData(B, [[0.5]]), "atoms must be 0 or 1"),
-        (lambda: FiniteData(Q, [[1.0], [2.0]], [0.5]), "weights must have shape \\(2,\\)"),
+        (
+            lambda: FiniteData(Q, [[1.0], [2.0]], [0.5]),
+            "weights must be 2 probabilities that sum to 1, got",
+        ),
         (
             lambda: FiniteData(Q, [[1.0], [2.0]], [0.5, 0.6]),
-            "weights must sum to 1 over the last axis, got a sum off by 0.1",
+            "weights must be 2 probabilities that sum to 1, got",
         ),
         (lambda: FiniteData(Q, [[1.0], [2.0]], [1.5, -0.5]), "weights must lie in"),
-        (lambda: FiniteData(Q, [[1.0]], var=-0.1), "var must be >= 0, got -0.1"),
-        (lambda: FiniteData(Q, [[1.0]], var=[0.1, 0.1]), "var must be one number or have shape"),
+        (
+            lambda: FiniteData(Q, [[1.0]], var=-0.1),
+            "var must be one number >= 0 or 1 of them, got -0.1",
+        ),
+        (
+            lambda: FiniteData(Q, [[1.0]], var=[0.1, 0.1]),
+            "var must be one number >= 0 or 1 of them, got",
+        ),
         (lambda: FiniteData(B, [[1.0]], var=0.1), "var must be 0 for binary data"),
         (lambda: FiniteData(Q, [[1.0]]).log_prob([1.0], 0), "t must lie in 1..3"),
         (lambda: FiniteData(Q, [[1.0]]).reverse([1.0], 1), "t must lie in 2..3"),

@@ -430,10 +430,13 @@ EYE, ZERO = np.eye(2), np.zeros(2)
             lambda q: LinearModel(q, [(EYE, ZERO, EYE), (EYE, [0.0], EYE)]),
             "A and b must have shapes",
         ),
-        (lambda q: LinearModel(q, [(EYE, ZERO, EYE), (EYE, ZERO, [[1.0]])]), "S must have shape"),
+        (
+            lambda q: LinearModel(q, [(EYE, ZERO, EYE), (EYE, ZERO, [[1.0]])]),
+            "S must be a symmetric \\(2, 2\\) matrix",
+        ),
         (
             lambda q: LinearModel(q, [(EYE, ZERO, EYE), (EYE, ZERO, [[1.0, 0.2], [0.3, 1.0]])]),
-            "S must be symmetric",
+            "S must be a symmetric \\(2, 2\\) matrix",
         ),
         (
             lambda q: LinearModel(q, [(EYE, ZERO, EYE), (EYE, ZERO, [[1.0, 2.0], [2.0, 1.0]])]),
