@@ -41,11 +41,12 @@ class GaussianAtoms:
         """log w_k + log q(x^t | atom k), (n, m)."""
         scale, var = self._scale_and_var(t)
         square = np.zeros((len(x), len(self.atoms)))
-        for i in range(x.shape[1]):  # one component at a time keeps memory at (n, m)
-            difference = np.subtract.outer(x[:, i], scale * self.atoms[:, i])
-            difference *= difference
-            square += difference
-        square *= -0.5 / var
+        with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
+            for i in range(x.shape[1]):  # one component at a time keeps memory at (n, m)
+                difference = np.subtract.outer(x[:, i], scale * self.atoms[:, i])
+                difference *= difference
+                square += difference
+            square *= -0.5 / var
         square += log_weights - 0.5 * x.shape[1] * (_LOG_2PI + np.log(var))
         return square
 

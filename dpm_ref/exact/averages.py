@@ -17,11 +17,10 @@ from scipy.special import gammaln
 
 from dpm_ref import validation
 from dpm_ref.binomial import BinomialDiffusion
-from dpm_ref.exact.finite import FiniteData
+from dpm_ref.exact.finite import FiniteData, instance
 from dpm_ref.validation import Array, IntArray
 
-__all__ = ["Estimate", "Lattices", "average_over", "distinguishable_states",
-           "estimate", "lattice"]
+__all__ = ["Estimate", "Lattices", "average_over", "distinguishable_states", "estimate", "lattice"]
 
 _SHIFTS = 16  # independent shifts of the lattice behind one standard error
 _MOST_STATES = 2**20
@@ -38,8 +37,7 @@ class Estimate(NamedTuple):
 
 def average_over(data: FiniteData, rng: np.random.Generator | None, n_samples: int) -> Average:
     """E function(x^t, t) at any t, as independent estimates: one to a lattice, or an exact one."""
-    if not isinstance(data, FiniteData):
-        raise TypeError(f"data must be FiniteData, got {type(data).__name__}")
+    instance("data", data, FiniteData)
     if rng is None:
         states, log_count = distinguishable_states(data)
 
@@ -121,19 +119,18 @@ def distinguishable_states(data: FiniteData) -> tuple[Array, Array]:
 def _interchangeable(groups: Array, sizes: IntArray, weights: Array) -> list[list[int]]:
     """Classes of groups any two of which may be swapped; groups (1 + m, G): pi and atoms' bits."""
 
-    def swappable(i: int, j: int) -> bool:
-        order = np.arange(len(sizes))
-        order[[i, j]] = j, i
-        tables = [np.column_stack([weights, table[1:]]) for table in (groups, groups[:, order])]
-        before, after = (table[np.lexsort(table.T)] for table in tables)
-        same_kind = sizes[i] == sizes[j] and groups[0, i] == groups[0, j]
-        return bool(same_kind and (before == after).all())
+    def picture(order: IntArray) -> list[list[list[float]]]:
+        rows = np.column_stack([weights, groups[1:, order]]).tolist()
+        return [[sizes[order].tolist(), groups[0, order].tolist()], sorted(rows)]
 
-    classes: list[list[int]] = []
+    plain, classes = np.arange(len(sizes)), list[list[int]]()
     for i in range(len(sizes)):
-        mine = next((members for members in classes if swappable(members[0], i)), None)
-        if mine is None:
-            classes.append([i])
+        for members in classes:
+            swapped = plain.copy()
+            swapped[i], swapped[members[0]] = members[0], i
+            if picture(swapped) == picture(plain):
+                members.append(i)
+                break
         else:
-            mine.append(i)
+            classes.append([i])
     return classes

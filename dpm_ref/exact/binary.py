@@ -21,7 +21,7 @@ from scipy.special import logsumexp
 
 from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
-from dpm_ref.exact.finite import FiniteData, check_diffusion, distribution
+from dpm_ref.exact.finite import FiniteData, distribution, instance
 from dpm_ref.protocols import Edge, Law, ReverseKernel, ask_law, total
 from dpm_ref.validation import Array
 
@@ -81,7 +81,7 @@ class BinaryModel:
 
     def __init__(self, diffusion: BinomialDiffusion, d: int, reverse: ReverseKernel,
                  edge: Edge | None = None) -> None:
-        check_diffusion(diffusion, BinomialDiffusion)
+        instance("diffusion", diffusion, BinomialDiffusion)
         self._reverse, self._fixed_edge = validation.function("reverse", reverse), edge is None
         self._edge = diffusion.edge if edge is None else validation.function("edge", edge)
         self.diffusion, self.states, self._prior = diffusion, binary_states(d), diffusion.prior(d)
@@ -116,6 +116,7 @@ class BinaryModel:
 
         (14) supposes a precondition that the data may break, and the edge T_pi: else it is nan.
         """
+        instance("data", data, BinaryData)
         q, states = self.diffusion, self.states
         entropies = q.marginal(states, q.T).entropy() - q.marginal(states, 1).entropy()
         eq14 = data.average(entropies - self.kl().sum(0)) - float(self._prior.entropy())
@@ -159,7 +160,7 @@ class BinaryData(FiniteData):
     """
 
     def __init__(self, diffusion: BinomialDiffusion, pmf: npt.ArrayLike) -> None:
-        check_diffusion(diffusion, BinomialDiffusion)
+        instance("diffusion", diffusion, BinomialDiffusion)
         n = np.size(pmf)
         if n < 2 or n & (n - 1):
             raise ValueError(f"pmf must have length 2^d, d >= 1, got {n}")

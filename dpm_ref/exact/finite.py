@@ -28,7 +28,7 @@ from dpm_ref.gaussian import GaussianDiffusion
 from dpm_ref.protocols import takes_times
 from dpm_ref.validation import Array, IntArray, own
 
-__all__ = ["FiniteData", "check_diffusion", "distribution", "inside"]
+__all__ = ["FiniteData", "distribution", "inside", "instance"]
 
 _BLOCK = 2**16  # pairs (state, atom) held at once: what a processor's cache holds
 
@@ -58,7 +58,7 @@ class FiniteData:
 
     def __init__(self, diffusion: GaussianDiffusion | BinomialDiffusion, atoms: npt.ArrayLike,
                  weights: npt.ArrayLike | None = None, var: npt.ArrayLike = 0.0) -> None:
-        check_diffusion(diffusion, GaussianDiffusion, BinomialDiffusion)
+        instance("diffusion", diffusion, GaussianDiffusion, BinomialDiffusion)
         self.diffusion, self.atoms = diffusion, own(diffusion.check_data("atoms", atoms))
         if self.atoms.ndim != 2:
             raise ValueError(f"atoms must have shape (m, d), got shape {self.atoms.shape}")
@@ -97,7 +97,6 @@ class FiniteData:
         match = self._map(self._match, *self._states("xt", xt, t, first=1))
         return self.diffusion.law(match[..., 0, :], match[..., 1, :])
 
-
     def edge(self, x1: npt.ArrayLike) -> Any:
         """The ideal last step, `reverse` at t = 1, instead of T_pi (App. B.2)."""
         return self.reverse(x1, 1)
@@ -124,7 +123,10 @@ class FiniteData:
         x_prev, time = self._states("x_prev", x_prev, t, first=1)
         xt = self._states("xt", xt, t, first=1)[0]
         forward = self.diffusion.kernel(x_prev, time).log_prob(xt)
-        return forward + self._log_prob(x_prev, time - 1) - self._log_prob(xt, time)
+        log_q = self._log_prob(xt, time)
+        if np.isinf(log_q).any():
+            raise ValueError(f"xt must have positive density at t = {time}, got one below 1e-308")
+        return forward + self._log_prob(x_prev, time - 1) - log_q
 
     def sample(self, n: int, *, rng: np.random.Generator) -> Array:
         """n independent draws of x^0, shape (n, d)."""
@@ -200,11 +202,11 @@ def inside(uniform: Array) -> Array:
     return uniform * (1.0 - 2.0**-52) + 2.0**-53
 
 
-def check_diffusion(diffusion: Any, *kinds: type) -> None:
-    """TypeError unless the diffusion is one of these kinds."""
-    if not isinstance(diffusion, kinds):
-        names = " or a ".join(kind.__name__ for kind in kinds)
-        raise TypeError(f"diffusion must be a {names}, got {type(diffusion).__name__}")
+def instance(name: str, value: Any, *kinds: type) -> None:
+    """TypeError unless the value is of one of these kinds."""
+    if not isinstance(value, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"{name} must be a {names}, got {value!r:.80}")
 
 
 def distribution(name: str, value: npt.ArrayLike, n: int) -> Array:

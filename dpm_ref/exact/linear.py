@@ -26,7 +26,7 @@ import numpy.typing as npt
 from dpm_ref import validation
 from dpm_ref.exact._atoms import tables
 from dpm_ref.exact.binary import Averages
-from dpm_ref.exact.finite import check_diffusion
+from dpm_ref.exact.finite import instance
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 from dpm_ref.information import gaussian_entropy
 from dpm_ref.protocols import total
@@ -71,10 +71,14 @@ class LinearModel:
 
     def __init__(self, diffusion: GaussianDiffusion, kernels: Sequence[Kernel],
                  edge: Kernel | None = None, *, d: int | None = None) -> None:
-        check_diffusion(diffusion, GaussianDiffusion)
+        instance("diffusion", diffusion, GaussianDiffusion)
+        instance("kernels", kernels, list, tuple)
         if len(kernels) != diffusion.T - 1:
             raise ValueError(f"kernels must be T - 1 = {diffusion.T - 1}, got {len(kernels)}")
         given = [*([] if edge is None else [edge]), *kernels]
+        for kernel in given:
+            if not isinstance(kernel, (list, tuple)) or len(kernel) != 3:
+                raise ValueError(f"kernels and edge must be triples (A, b, S), got {kernel!r:.80}")
         if not given and d is None:
             raise ValueError("d must be given where there are neither kernels nor an edge")
         self.diffusion, self._fixed_edge = diffusion, edge is None
@@ -127,6 +131,7 @@ class LinearModel:
 
     def averages(self, data: "GaussianData") -> Averages:
         """L, K and equation (14) over data; (14) is nan for another edge than T_pi."""
+        instance("data", data, GaussianData)
         x0, q = data.points(), self.diffusion
         entropies = q.marginal(x0, q.T).entropy() - q.marginal(x0, 1).entropy()
         eq14 = (entropies - self.kl(x0).sum(0)).mean() - q.prior(self.d).entropy()
@@ -163,7 +168,7 @@ class GaussianData:
 
     def __init__(self, diffusion: GaussianDiffusion, mean: npt.ArrayLike,
                  cov: npt.ArrayLike) -> None:
-        check_diffusion(diffusion, GaussianDiffusion)
+        instance("diffusion", diffusion, GaussianDiffusion)
         self.diffusion, self._mean = diffusion, validation.finite("mean", mean)
         if self._mean.ndim != 1 or self._mean.size == 0:
             raise ValueError(f"mean must have shape (d,), d >= 1, got shape {self._mean.shape}")
@@ -223,10 +228,11 @@ def _data(name: str, x: npt.ArrayLike, d: int) -> Array:
 def _log_normal(residual: Array, cov: Array, noise_cov: Array) -> Array:
     """E log N(r + noise; 0, cov) over noise of covariance `noise_cov`, at residuals r (..., d)."""
     root = np.linalg.cholesky(cov)
-    whitened = np.linalg.solve(root, residual[..., None])[..., 0]
-    log_det = 2.0 * np.log(np.diag(root)).sum()
+    constant = len(cov) * _LOG_2PI + 2.0 * np.log(np.diag(root)).sum()
     trace = np.trace(np.linalg.solve(cov, noise_cov))
-    return np.asarray(-0.5 * (len(cov) * _LOG_2PI + log_det + trace + total(whitened**2)))
+    with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
+        square = total(np.linalg.solve(root, residual[..., None])[..., 0] ** 2)
+    return np.asarray(-0.5 * (constant + trace + square))
 
 
 def _kernel(kernel: Kernel, d: int) -> LinearKernel:
@@ -237,9 +243,8 @@ def _kernel(kernel: Kernel, d: int) -> LinearKernel:
 
 
 def _covariance(name: str, value: npt.ArrayLike, d: int) -> Array:
-    cov = validation.finite(name, value)
-    allowed = 8 * np.finfo(np.float64).eps * np.abs(cov).max()
-    if cov.shape != (d, d) or np.abs(cov - cov.T).max() > allowed:
+    cov, eps = validation.finite(name, value), np.finfo(np.float64).eps
+    if cov.shape != (d, d) or np.abs(cov - cov.T).max() > 8 * eps * np.abs(cov).max():
         raise ValueError(f"{name} must be a symmetric ({d}, {d}) matrix, got {cov}")
     if (least := np.linalg.eigvalsh(cov)[0]) <= 0:
         raise ValueError(f"{name} must be positive definite, got an eigenvalue {least}")

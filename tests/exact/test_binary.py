@@ -600,6 +600,10 @@ def test_bad_input_is_refused_with_the_rule(make, message):
         (lambda q: BinaryModel(q, 2, 0.5), "reverse must be a callable, got 0.5"),
         (lambda q: BinaryModel(q, 2, q.kernel, 0.5), "edge must be a callable, got 0.5"),
         (lambda q: BinaryData(None, [0.5, 0.5]), "diffusion must be a BinomialDiffusion"),
+        (
+            lambda q: BinaryModel(q, 1, q.kernel).averages(None),
+            "data must be a BinaryData, got None",
+        ),
     ],
 )
 def test_what_is_no_diffusion_and_no_function_is_named(make, message):

@@ -916,6 +916,15 @@ def test_the_ideal_kernel_says_that_it_takes_arrays_of_times():
     assert line().reverse.takes_times
 
 
+def test_states_too_far_for_a_density_have_none_and_no_warning():
+    assert line().log_prob([1e200], 2) == -np.inf
+    for ask in (line().reverse, line().divergence, line().responsibilities):
+        with pytest.raises(ValueError, match="xt must have positive probability at t = 2"):
+            ask([1e200], 2)
+    with pytest.raises(ValueError, match="xt must have positive density at t = 2"):
+        line().log_reverse([0.0], [1e200], 2)
+
+
 # Doors
 
 
@@ -977,11 +986,11 @@ def test_bad_input_is_refused_with_the_rule(make, message):
     [
         (
             lambda: FiniteData(None, [[1.0]]),
-            "diffusion must be a GaussianDiffusion or a BinomialDiffusion, got NoneType",
+            "diffusion must be a GaussianDiffusion or BinomialDiffusion, got None",
         ),
-        (lambda: ideal_bound(None), "data must be FiniteData, got NoneType"),
-        (lambda: entropy(None, 1), "data must be FiniteData, got NoneType"),
-        (lambda: gap(None), "data must be FiniteData, got NoneType"),
+        (lambda: ideal_bound(None), "data must be a FiniteData, got None"),
+        (lambda: entropy(None, 1), "data must be a FiniteData, got None"),
+        (lambda: gap(None), "data must be a FiniteData, got None"),
     ],
 )
 def test_arguments_of_a_wrong_type_are_named(make, message):

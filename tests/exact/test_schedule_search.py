@@ -221,6 +221,7 @@ def test_costs_are_means_over_one_lattice_of_half_the_sum_of_logarithms():
     assert np.isinf(got.cost[np.tril_indices(grid)]).all()
 
 
+@pytest.mark.slow
 def test_a_search_has_400_ratios_down_to_a_thousandth_and_1024_states_by_default():
     one = {"var": 0.5, "beta1": 0.1, "rng": default_rng(0)}
     default, said = (
