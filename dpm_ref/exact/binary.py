@@ -13,6 +13,8 @@ is kept as one: pi_1 = 1e-200 is as good as 0.2.
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.4 and 2.6.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
@@ -111,7 +113,7 @@ class BinaryModel:
         return np.array([-self._step(t) - self.diffusion.posterior_entropy(self.states, t)
                          for t in range(2, self.diffusion.T + 1)]).reshape(-1, len(self.states))
 
-    def averages(self, data: "BinaryData") -> Averages:
+    def averages(self, data: BinaryData) -> Averages:
         """L, K and equation (14) over data.
 
         (14) supposes a precondition that the data may break, and the edge T_pi: else it is nan.

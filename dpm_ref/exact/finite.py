@@ -14,6 +14,8 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.4 an
 ideal kernel is beyond the paper.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

@@ -17,6 +17,8 @@ Every exact quantity is at most quadratic in x^0; its average over N(m, C) is it
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.4 and 2.6.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -129,7 +131,7 @@ class LinearModel:
                  for t in range(2, self.diffusion.T + 1)]
         return np.array(terms).reshape(-1, *x0.shape[:-1])
 
-    def averages(self, data: "GaussianData") -> Averages:
+    def averages(self, data: GaussianData) -> Averages:
         """L, K and equation (14) over data; (14) is nan for another edge than T_pi."""
         instance("data", data, GaussianData)
         x0, q = data.points(), self.diffusion

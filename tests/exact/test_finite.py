@@ -14,8 +14,8 @@ from scipy.integrate import trapezoid
 from scipy.special import ndtri
 from scipy.stats import norm
 
-import dpm_ref.exact.averages as averages_module
 import dpm_ref.exact.finite as finite_module
+import dpm_ref.exact.ideal as ideal_module
 from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, schedules
 from dpm_ref.exact import (
     BinaryModel,
@@ -28,7 +28,6 @@ from dpm_ref.exact import (
     ideal_bound,
     state_probabilities,
 )
-from dpm_ref.exact.averages import distinguishable_states
 
 LN2 = np.log(2.0)
 BETA = [0.1, 0.35, 0.6]
@@ -800,7 +799,7 @@ def test_standard_errors_are_those_of_the_mean_of_16_lattices(function, value, t
 
 
 def test_the_heartbeat_has_126_states():
-    states, log_count = distinguishable_states(heartbeat(2))
+    states, log_count = ideal_module._distinguishable_states(heartbeat(2))
     assert states.shape == (126, 20)
     np.testing.assert_allclose(np.exp(log_count).sum(), 2.0**20, rtol=1e-12)
 
@@ -820,7 +819,7 @@ def test_the_heartbeat_has_126_states():
 )
 def test_every_state_is_counted_once_with_its_probability(data):
     """By brute force over all states: their probabilities, and the average divergence."""
-    states, log_count = distinguishable_states(data)
+    states, log_count = ideal_module._distinguishable_states(data)
     d = data.atoms.shape[1]
     assert set(states.ravel()) <= {0.0, 1.0}
     assert np.exp(log_count).sum() == pytest.approx(2.0**d, rel=1e-13)
@@ -836,9 +835,9 @@ def test_every_state_is_counted_once_with_its_probability(data):
 def test_as_many_states_as_allowed_are_enumerated_and_no_more():
     def states(d):
         diffusion = BinomialDiffusion([0.25, 0.5], np.linspace(0.2, 0.4, d))
-        return distinguishable_states(FiniteData(diffusion, np.eye(d)))[0]
+        return ideal_module._distinguishable_states(FiniteData(diffusion, np.eye(d)))[0]
 
-    with mock.patch.object(averages_module, "_MOST_STATES", 4):
+    with mock.patch.object(ideal_module, "_MOST_STATES", 4):
         assert len(states(2)) == 4
         with pytest.raises(ValueError, match="at most 4"):
             states(3)
