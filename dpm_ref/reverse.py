@@ -97,6 +97,7 @@ class _Reverse:
         """p(x^{t-1} | x^t)."""
         states = validation.components("xt", self.diffusion.check_data("xt", xt), self.d)
         times = validation.times_over(t, 2, self.diffusion.T, states)
+        stack(states, times)  # refuses times that outnumber the states
         inputs = self._inputs(states, times)
         out = self.network.apply(params, inputs, times).astype(np.float64)
         return self._law(out, states, inputs, times)
@@ -306,8 +307,8 @@ class BinomialReverse(_Bits):
     """f_b(x^t, t) from one network, whose output a corrects a prediction of x^0.
 
     f_b = r q(1 | x^t, x^0 = 1) + (1 - r) q(1 | x^t, x^0 = 0),   logit r = logit pi + e + a
-    e = log q(x^t | x^0 = 1) - log q(x^t | x^0 = 0) = log(1 + abar_t / (pi_1 (1 - abar_t))) if x^t = 1
-                                                     -log(1 + abar_t / (pi_0 (1 - abar_t))) if x^t = 0
+    e = log q(x^t | x^0 = 1) - log q(x^t | x^0 = 0)
+      = log(1 + abar_t / (pi_1 (1 - abar_t))) where x^t = 1, else -log(1 + abar_t / (pi_0 (1 - abar_t)))
 
     The log likelihood ratio e is sufficient: the distribution of x^0 given x^t is a function of the
     vector e, the same at every t. So e is what the network is given, one readout serves all times,
