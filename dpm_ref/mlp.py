@@ -45,7 +45,7 @@ class MLP:
     T : int >= 2
         The network serves the times 2..T.
     hidden : int or sequence of int >= 1
-        Widths of the tanh layers.
+        Widths of the tanh layers; four of 64 by default.
     time_features : array_like, shape (T-1, F), optional
         What the trunk is told of the times 2..T; nothing by default.
     basis : array_like, shape (T-1, B), optional
@@ -75,7 +75,8 @@ class MLP:
     def __init__(self, d_in: int, d_out: int, T: int, *, hidden: int | Sequence[int] = (64,) * 4,
                  time_features: npt.ArrayLike | None = None, basis: npt.ArrayLike | None = None,
                  input_gain: float = 1.0, skip: bool = False) -> None:
-        self.d_in, self.d_out = validation.count("d_in", d_in, 1), validation.count("d_out", d_out, 1)
+        self.d_in = validation.count("d_in", d_in, 1)
+        self.d_out = validation.count("d_out", d_out, 1)
         self.T = validation.count("T", T, 2)
         widths: Any = hidden if np.iterable(hidden) else [hidden]
         self.widths = [validation.count("hidden", width, 1) for width in widths]
@@ -189,7 +190,7 @@ class Tape:
                 self._layer(below, p[f"W{k}"], p[f"b{k}"], h)
         readout = self.basis @ p["R"].reshape(len(p["R"]), -1)
         self.readout = readout.reshape(S, -1, network.d_out)
-        out = self.activations[-1].reshape(S, n, -1) @ self.readout
+        out: Values = self.activations[-1].reshape(S, n, -1) @ self.readout
         out += (self.basis @ p["c"])[:, None]
         if network.skip:
             out += inputs[..., -network.d_in :] @ p["S"]
@@ -281,7 +282,7 @@ def time_polynomials(T: int, degree: int) -> Array:
     """
     time = np.linspace(-1.0, 1.0, validation.count("T", T, 2) - 1)
     degree = validation.count("degree", degree, 1)
-    return np.polynomial.legendre.legvander(time, degree)[:, 1:]
+    return np.asarray(np.polynomial.legendre.legvander(time, degree)[:, 1:], dtype=np.float64)
 
 
 def time_bumps(T: int, n: int) -> Array:

@@ -22,7 +22,7 @@ Table App.1 and App. D.1.
 from collections.abc import Iterable
 from copy import copy
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -56,25 +56,11 @@ class InnerGrad(NamedTuple):
     beta: Values | None
 
 
-class ReverseModel(Protocol):
-    """What training asks of a reverse kernel; t has shape (S, 1), states and noise (S, n, d)."""
-
-    diffusion: Any
-    network: MLP
-    d: int
-
-    def noise(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> Values: ...
-    def mirrored(self, noise: Values) -> Values: ...
-    def check_noise(self, noise: npt.ArrayLike) -> Array: ...
-    def draw(self, x0: Values, t: IntArray, noise: Values) -> Draw: ...
-    def kl_and_grad(self, out: Values, draw: Draw, t: IntArray) -> tuple[Values, Values]: ...
-    def inner_grad(self, x0: Values, draw: Draw, out: Values, dout: Values, dinputs: Values,
-                   t: IntArray) -> InnerGrad | None: ...
-    def kernel(self, params: npt.ArrayLike) -> ReverseKernel: ...
-
-
 class _Reverse:
-    """What the kernels of both columns share."""
+    """What the kernels of both columns share.
+
+    In training t has shape (S, 1), states and noise (S, n, d).
+    """
 
     d: int
     diffusion: Any
@@ -123,8 +109,8 @@ class GaussianReverse(_Reverse):
     d : int >= 1
         Components of a data vector.
     network : keyword arguments of `MLP`
-        hidden, time_features, basis, input_gain, skip. By default four layers of 64, two
-        polynomials of time, and a readout for each of up to 40 equally spaced times.
+        hidden, time_features, basis, input_gain, skip. By default two polynomials of time, a gain
+        of 2.5, and a readout for each of up to 40 equally spaced times.
 
     Notes
     -----
@@ -142,7 +128,7 @@ class GaussianReverse(_Reverse):
             kind = type(diffusion).__name__
             raise ValueError(f"diffusion must be a GaussianDiffusion, got {kind}")
         self.d, T = validation.count("d", d, 1), validation.count("T", diffusion.T, 2)
-        defaults = {"time_features": time_polynomials(T, 2), "input_gain": 2.5,
+        defaults: dict[str, Any] = {"time_features": time_polynomials(T, 2), "input_gain": 2.5,
                     "basis": time_bumps(T, min(T - 1, 40))}
         self.network = MLP(d, 2 * d, T, **defaults | network)
         self._follow(diffusion)
@@ -186,9 +172,9 @@ class GaussianReverse(_Reverse):
         return validation.components("noise", self.diffusion.check_data("noise", noise), self.d)
 
     def draw(self, x0: Values, t: IntArray, noise: Values) -> Draw:
-        """xt = sqrt(abar) x0 + sqrt(1 - abar) noise; F's target sqrt(1 - abar) x0 - sqrt(abar) noise.
+        """xt = sqrt(abar) x0 + sqrt(1 - abar) noise; target sqrt(1 - abar) x0 - sqrt(abar) noise.
 
-        The target is (x0 - sqrt(abar) xt) / sqrt(1 - abar), without the cancellation.
+        The target, F's, is (x0 - sqrt(abar) xt) / sqrt(1 - abar), without the cancellation.
         """
         tables = self._root_abar, self._root_one_minus_abar
         of_x0, of_noise = (_at(table, t, noise) for table in tables)
@@ -308,7 +294,8 @@ class BinomialReverse(_Bits):
 
     f_b = r q(1 | x^t, x^0 = 1) + (1 - r) q(1 | x^t, x^0 = 0),   logit r = logit pi + e + a
     e = log q(x^t | x^0 = 1) - log q(x^t | x^0 = 0)
-      = log(1 + abar_t / (pi_1 (1 - abar_t))) where x^t = 1, else -log(1 + abar_t / (pi_0 (1 - abar_t)))
+      = log(1 + abar_t / (pi_1 (1 - abar_t)))   where x^t = 1
+       -log(1 + abar_t / (pi_0 (1 - abar_t)))   where x^t = 0
 
     The log likelihood ratio e is sufficient: the distribution of x^0 given x^t is a function of the
     vector e, the same at every t. So e is what the network is given, one readout serves all times,
@@ -321,8 +308,8 @@ class BinomialReverse(_Bits):
     d : int >= 1
         Bits of a data vector.
     network : keyword arguments of `MLP`
-        hidden, time_features, basis, input_gain, skip. By default three layers of 64, one readout
-        for all times, a gain of 0.3 and the linear path.
+        hidden, time_features, basis, input_gain, skip. By default one readout for all times, a
+        gain of 0.3 and the linear path.
 
     Notes
     -----
@@ -337,7 +324,7 @@ class BinomialReverse(_Bits):
 
     def __init__(self, diffusion: BinomialDiffusion, d: int, **network: Any) -> None:
         T = getattr(diffusion, "T", 1)
-        defaults = {"hidden": (64,) * 3, "basis": np.ones((T - 1, 1)), "input_gain": 0.3, "skip": True}
+        defaults = {"basis": np.ones((T - 1, 1)), "input_gain": 0.3, "skip": True}
         super().__init__(diffusion, d, **defaults | network)
         t, ones = np.arange(2, diffusion.T + 1), np.ones(d)
         rise, fall = self._q1[1] - self._q1[0], self._q0[0] - self._q0[1]
@@ -418,7 +405,7 @@ class SigmoidReverse(_Bits):
     def kl_and_grad(self, out: Values, draw: Draw, t: IntArray) -> tuple[Values, Values]:
         """KL(posterior || kernel), elementwise (S, n, d), and its derivative by the outputs.
 
-            d/d a = p1 - q1                                vanishes where the kernel is the posterior
+            d/d a = p1 - q1                        vanishes where the kernel is the posterior
         Equation (14), from both logits.
         """
         at = _places(draw.xt, t)
@@ -433,6 +420,9 @@ class SigmoidReverse(_Bits):
         return Bernoulli(expit(ours), expit(-ours))
 
 
+ReverseModel = GaussianReverse | BinomialReverse | SigmoidReverse  # what can be trained
+
+
 class Trajectory(NamedTuple):
     """A reverse trajectory: x^0 (n, d), and the intermediate states asked for, by time."""
 
@@ -443,7 +433,7 @@ class Trajectory(NamedTuple):
 def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *,
                       rng: np.random.Generator, keep: Iterable[int] = (),
                       edge: Edge | None = None) -> Trajectory:
-    """Draw n vectors from the model: x^T from the prior, x^{t-1} from the kernel, x^0 from the edge.
+    """Draw n vectors: x^T from the prior, x^{t-1} from the reverse kernel, x^0 from the edge.
 
     Parameters
     ----------
@@ -478,7 +468,7 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
     edge = diffusion.edge if edge is None else edge
     prior = diffusion.prior(d)
     xt = prior.at(prior.noise((validation.count("n", n, 1), d), rng=rng))
-    states = {}
+    states: dict[int, Array] = {}
     for t in range(T, 0, -1):
         states |= {t: xt} if t in wanted else {}
         asked = (reverse, "reverse", xt, t) if t > 1 else (edge, "edge", xt)

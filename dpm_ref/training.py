@@ -55,7 +55,7 @@ _GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
 
 class Objective(NamedTuple):
-    """The bound at fixed noise, and its derivatives; those by x0, noise and beta are None for bits."""
+    """The bound at fixed noise, and its derivatives; bits have only that by the parameters."""
 
     value: float
     params: Values
@@ -78,7 +78,7 @@ class TrainingState:
 
 
 class Scaling(NamedTuple):
-    """Mean and standard deviation of each component: data to and from the scale of the prior N(0, I).
+    """Mean and standard deviation of each component, to have data on the prior's scale and back.
 
     >>> scaling = Scaling.of([[10.0, 3.0], [14.0, 5.0]])
     >>> print(scaling.to_model([[10.0, 3.0]]), "%.6f" % scaling.log_jacobian)
@@ -105,7 +105,7 @@ class Scaling(NamedTuple):
 
     @property
     def log_jacobian(self) -> float:
-        """What is added to K and to log p of a scaled vector to have them in the data's own units."""
+        """What to add to K or log p of a scaled vector for the density in the data's own units."""
         return -float(np.log(self.std).sum())
 
 
@@ -384,7 +384,7 @@ def _training_data(model: ReverseModel, x0: npt.ArrayLike) -> Array:
 @contextmanager
 def _interrupts_held() -> Iterator[Callable[[], None]]:
     """SIGINT is remembered, and raised when the function that is yielded is called."""
-    handler, pending = signal.getsignal(signal.SIGINT), []
+    handler, pending = signal.getsignal(signal.SIGINT), list[Any]()
 
     def deliver() -> None:
         if pending and callable(handler):
@@ -403,6 +403,8 @@ def _interrupts_held() -> Iterator[Callable[[], None]]:
 
 def _check_state(model: ReverseModel, state: TrainingState) -> None:
     """Refuse a state that is not this model's, or none that training can have left."""
+    if not isinstance(state, TrainingState):
+        raise ValueError(f"state must be a TrainingState, got {type(state).__name__}")
     for name in ("params", "mean", "square"):
         try:
             vector = model.network.check(getattr(state, name))
@@ -491,7 +493,7 @@ def load(path: str | os.PathLike[str],
         if not np.array_equal(arrays[name], value):
             raise ValueError(f"{path} must have this model's {name}, got another")
     step = validation.count(f"{path}: step", arrays["step"][()], 0)
-    state = TrainingState(*(arrays[name] for name in _VECTORS), step)
+    state = TrainingState(**{name: arrays[name] for name in _VECTORS}, step=step)
     try:
         _check_state(model, state)
         return state, _generator(json.loads(str(arrays["rng"])))
