@@ -19,19 +19,30 @@ STEP = 1e-40  # a complex step has no cancellation, so it can be as small as thi
 
 
 class Network:
-    """A tanh trunk with a readout of its own for each time; the flat parameters are U, W1, b1, W2, b2, ..., R, c, S, row by row."""
+    """A tanh trunk with a readout for each time; flat parameters W1, b1, W2, b2, ..., R, c, S.
+
+    The first rows of W1 belong to the time features.
+    """
 
     def __init__(self, d_in, d_out, T, *, hidden, time_features=None, basis=None, skip=False):
         self.features = np.zeros((T - 1, 0)) if time_features is None else np.asarray(time_features)
         self.basis = np.eye(T - 1) if basis is None else np.asarray(basis)
-        self.shapes = {"U": (self.features.shape[1], hidden[0])}
-        for k, (fan_in, fan_out) in enumerate(pairwise([d_in, *hidden]), start=1):
+        self.shapes = {}
+        sizes = [self.features.shape[1] + d_in, *hidden]
+        for k, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
             self.shapes[f"W{k}"], self.shapes[f"b{k}"] = (fan_in, fan_out), (fan_out,)
         self.shapes["R"], self.shapes["c"] = (self.basis.shape[1], hidden[-1], d_out), (self.basis.shape[1], d_out)
         if skip:
             self.shapes["S"] = (d_in, d_out)
         self.depth = len(hidden)
         self.size = sum(int(np.prod(shape)) for shape in self.shapes.values())
+
+    @classmethod
+    def like(cls, network):
+        """The textbook's network of the same widths and tables."""
+        tables = {"time_features": network.time_features, "basis": network.basis}
+        shape = network.d_in, network.d_out, network.T
+        return cls(*shape, hidden=network.widths, skip=network.skip, **tables)
 
     def named(self, params):
         """The parameters by name."""
@@ -45,8 +56,8 @@ class Network:
     def __call__(self, params, x, t):
         """The output (d_out,) for one state x (d_in,) at one time t."""
         p = self.named(params)
-        h = np.einsum("i,ij->j", x, p["W1"]) + p["b1"] + np.einsum("f,fj->j", self.features[t - 2], p["U"])
-        h = np.tanh(h)
+        h = np.concatenate([self.features[t - 2], x])
+        h = np.tanh(np.einsum("i,ij->j", h, p["W1"]) + p["b1"])
         for k in range(2, self.depth + 1):
             h = np.tanh(np.einsum("i,ij->j", h, p[f"W{k}"]) + p[f"b{k}"])
         readout = sum(weight * R for weight, R in zip(self.basis[t - 2], p["R"], strict=True))
@@ -71,11 +82,11 @@ class Gaussian:
         tables, self.T = mpmath_oracle.Tables(beta), len(beta)
         self.beta = [None, *beta]
         self.abar = [float(tables.abar(t)) for t in range(self.T + 1)]
-        self.lost = [float(tables.one_minus_abar(t)) for t in range(self.T + 1)]
+        self.one_minus_abar = [float(tables.one_minus_abar(t)) for t in range(self.T + 1)]
 
     def state(self, x0, noise, t):
         """x^t."""
-        return np.sqrt(self.abar[t]) * x0 + np.sqrt(self.lost[t]) * noise
+        return np.sqrt(self.abar[t]) * x0 + np.sqrt(self.one_minus_abar[t]) * noise
 
     def inputs(self, xt, t):
         """What the network is given."""
@@ -88,13 +99,13 @@ class Gaussian:
 
     def coefficients(self, t):
         rate = self.beta[t]
-        return (np.sqrt(self.abar[t - 1]) * rate / self.lost[t], np.sqrt(1 - rate) * self.lost[t - 1] / self.lost[t],
-                rate * self.lost[t - 1] / self.lost[t])
+        return (np.sqrt(self.abar[t - 1]) * rate / self.one_minus_abar[t], np.sqrt(1 - rate) * self.one_minus_abar[t - 1] / self.one_minus_abar[t],
+                rate * self.one_minus_abar[t - 1] / self.one_minus_abar[t])
 
     def kernel(self, out, xt, t):
         """Mean and variance of the posterior averaged over x^0 ~ N(m, V)."""
         F, g = np.split(out, 2)
-        m, V = np.sqrt(self.abar[t]) * xt + np.sqrt(self.lost[t]) * F, self.lost[t] * np.exp(g)
+        m, V = np.sqrt(self.abar[t]) * xt + np.sqrt(self.one_minus_abar[t]) * F, self.one_minus_abar[t] * np.exp(g)
         of_x0, of_xt, var = self.coefficients(t)
         return of_x0 * m + of_xt * xt, var + of_x0**2 * V
 
@@ -106,10 +117,10 @@ class Gaussian:
 
     def fixed(self, x0):
         """log pi(x^0) + H_q(X^T|x^0) - H_q(X^1|x^0) + E log pi(x^T) - E log pi(x^1)."""
-        def cross(abar, lost):
-            return -(np.log(2 * np.pi) + abar * x0**2 + lost) / 2
-        entropies = (np.log(self.lost[self.T]) - np.log(self.lost[1])) / 2
-        terms = entropies + cross(self.abar[self.T], self.lost[self.T]) - cross(self.abar[1], self.lost[1]) + cross(1, 0)
+        def cross(abar, one_minus_abar):
+            return -(np.log(2 * np.pi) + abar * x0**2 + one_minus_abar) / 2
+        entropies = (np.log(self.one_minus_abar[self.T]) - np.log(self.one_minus_abar[1])) / 2
+        terms = entropies + cross(self.abar[self.T], self.one_minus_abar[self.T]) - cross(self.abar[1], self.one_minus_abar[1]) + cross(1, 0)
         return terms.sum()
 
 

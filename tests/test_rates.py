@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from dpm_ref import BinomialDiffusion, GaussianDiffusion, bounds, data, rates, schedules, training
+from dpm_ref import BinomialDiffusion, GaussianDiffusion, bounds, data, schedules, training
 from dpm_ref.reverse import BinomialReverse, GaussianReverse
 
 EXACT = 1e-12
@@ -26,18 +26,19 @@ class Column(naive_training.Gaussian):
     """The textbook's Gaussian column as a function of complex rates; 1 - abar from positive terms."""
 
     def __init__(self, beta):
-        self.beta, self.T, self.abar, self.lost = [None, *beta], len(beta), [1.0], [0.0]
+        self.beta, self.T, self.abar = [None, *beta], len(beta), [1.0]
+        self.one_minus_abar = [0.0]
         for rate in beta:
-            self.lost.append(self.lost[-1] + self.abar[-1] * rate)
+            self.one_minus_abar.append(self.one_minus_abar[-1] + self.abar[-1] * rate)
             self.abar.append(self.abar[-1] * (1 - rate))
 
 
 def case(name, t=None, seed=0):
     """The model, the textbook's network, parameters, x0, t and noise."""
     beta, rng = np.array(SCHEDULES[name]), default_rng(seed)
-    T, shape = len(beta), {"hidden": (3, 2)}
-    t = np.arange(2, T + 1)[:, None] if t is None else np.asarray(t)
-    model, network = GaussianReverse(GaussianDiffusion(beta), 2, **shape), naive_training.Network(2, 4, T, **shape)
+    t = np.arange(2, len(beta) + 1)[:, None] if t is None else np.asarray(t)
+    model = GaussianReverse(GaussianDiffusion(beta), 2, hidden=(3, 2))
+    network = naive_training.Network.like(model.network)
     return model, network, rng.standard_normal(network.size), rng.standard_normal((3, 2)), t, rng.standard_normal((len(t), 3, 2))
 
 
@@ -70,12 +71,12 @@ def test_a_path_left_out_is_noticed(spoil):
         def state(self, x0, noise, t):
             if spoil != "frozen states":
                 return super().state(x0, noise, t)
-            return np.sqrt(self.abar[t].real) * x0 + np.sqrt(self.lost[t].real) * noise
+            return np.sqrt(self.abar[t].real) * x0 + np.sqrt(self.one_minus_abar[t].real) * noise
 
         def coefficients(self, t):
             of_x0, of_xt, var = super().coefficients(t)
             if spoil == "abar_t for abar_{t-1}":
-                of_x0 = np.sqrt(self.abar[t]) * self.beta[t] / self.lost[t]
+                of_x0 = np.sqrt(self.abar[t]) * self.beta[t] / self.one_minus_abar[t]
             return of_x0, of_xt, var.real if spoil == "frozen variances" else var
 
     model, *rest = case("steep")
@@ -86,20 +87,20 @@ def test_a_path_left_out_is_noticed(spoil):
 def precise_bound(mp, beta, x0, noise, weights):
     """K of one component, at one draw for every t, with F = tanh(a x + b) and g = c x, in mpmath."""
     a, b, c = weights
-    abar, lost = [mp.mpf(1)], [mp.mpf(0)]
+    abar, variance = [mp.mpf(1)], [mp.mpf(0)]
     for rate in beta:
-        lost.append(lost[-1] + abar[-1] * rate)
+        variance.append(variance[-1] + abar[-1] * rate)
         abar.append(abar[-1] * (1 - rate))
     total, T = mp.mpf(0), len(beta)
     for t in range(2, T + 1):
-        x = mp.sqrt(abar[t]) * x0 + mp.sqrt(lost[t]) * noise[t - 2]
+        x = mp.sqrt(abar[t]) * x0 + mp.sqrt(variance[t]) * noise[t - 2]
         F, g = mp.tanh(a * x + b), c * x
-        of_x0, var = mp.sqrt(abar[t - 1]) * beta[t - 1] / lost[t], beta[t - 1] * lost[t - 1] / lost[t]
-        m, V = mp.sqrt(abar[t]) * x + mp.sqrt(lost[t]) * F, lost[t] * mp.exp(g)
+        of_x0, var = mp.sqrt(abar[t - 1]) * beta[t - 1] / variance[t], beta[t - 1] * variance[t - 1] / variance[t]
+        m, V = mp.sqrt(abar[t]) * x + mp.sqrt(variance[t]) * F, variance[t] * mp.exp(g)
         var_p = var + of_x0**2 * V
         total -= (mp.log(var_p / var) + (var + (of_x0 * (x0 - m)) ** 2) / var_p - 1) / 2
-    total -= (abar[T] * x0**2 + lost[T] - 1 - mp.log(lost[T])) / 2
-    return total + (abar[1] * x0**2 + lost[1] - 1 - mp.log(lost[1])) / 2 - (x0**2 + mp.log(2 * mp.pi)) / 2
+    total -= (abar[T] * x0**2 + variance[T] - 1 - mp.log(variance[T])) / 2
+    return total + (abar[1] * x0**2 + variance[1] - 1 - mp.log(variance[1])) / 2 - (x0**2 + mp.log(2 * mp.pi)) / 2
 
 
 @pytest.mark.parametrize("beta", [[1e-12, 1e-10, 1e-8, 0.5], [0.5, 1 - 1e-9, 1e-12, 0.1], [1e-300, 1e-3, 0.5]], ids=str)
@@ -113,7 +114,8 @@ def test_gradient_holds_at_tiny_and_large_rates_by_mpmath(beta):
             moved = [[r + sign * small * r * (k == s) for k, r in enumerate(rates_)] for sign in (1, -1)]
             up, down = (precise_bound(mp, each, mp.mpf(x0), [mp.mpf(z) for z in noise], [mp.mpf(w) for w in weights]) for each in moved)
             truth.append(float((up - down) / (2 * small * rates_[s])))
-    model = GaussianReverse(GaussianDiffusion(beta), 1, hidden=(1,), skip=True, basis=np.ones((len(beta) - 1, 1)))
+    model = GaussianReverse(GaussianDiffusion(beta), 1, hidden=(1,), skip=True, basis=np.ones((len(beta) - 1, 1)),
+        time_features=np.zeros((len(beta) - 1, 0)))
     params, (a, b, c) = np.zeros(model.network.size), weights
     views = model.network.unpack(params)
     views["W1"][...], views["b1"][...], views["R"][0, 0, 0], views["S"][0, 1] = a, b, 1.0, c
@@ -139,7 +141,6 @@ def test_a_rate_of_one_has_no_derivative(beta):
 def test_bits_have_no_derivative_by_the_rates():
     model = BinomialReverse(BinomialDiffusion([0.1, 0.2]), 1, hidden=(2,))
     assert training.objective(model, model.network.init(rng=default_rng(0)), [1], 2, [0.5]).beta is None
-    assert model.fixed_beta_grad(np.ones(1)).tolist() == [0.0]
 
 
 # The coordinates
@@ -148,12 +149,12 @@ def test_bits_have_no_derivative_by_the_rates():
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_coordinates_lead_back_to_the_schedule(name):
     beta = np.array(SCHEDULES[name])
-    np.testing.assert_allclose(rates.from_log_steps(rates.log_steps(beta), beta[0]), beta, rtol=1e-6 if "tiny" in name else 1e-12, atol=0)
+    np.testing.assert_allclose(training.from_log_steps(training.log_steps(beta), beta[0]), beta, rtol=1e-6 if "tiny" in name else 1e-12, atol=0)
 
 
 def test_equal_steps_are_the_schedule_linear_in_the_log_ratio():
     beta = schedules.log_snr_linear(40, beta1=1e-5, abar_T=1e-3)
-    assert np.ptp(rates.log_steps(beta)) < 1e-10
+    assert np.ptp(training.log_steps(beta)) < 1e-10
 
 
 def test_derivative_by_the_coordinates_agrees_with_complex_step():
@@ -163,25 +164,27 @@ def test_derivative_by_the_coordinates_agrees_with_complex_step():
         log_snr = np.log((1 - beta1) / beta1) - np.cumsum(np.exp(s))
         abar = 1 / (1 + np.exp(-log_snr))
         return by_beta @ (1 - abar / np.concatenate([[1 - beta1], abar[:-1]]))
-    np.testing.assert_allclose(rates.by_log_steps(s, beta1, by_beta), naive_training.gradient(value, s), rtol=EXACT, atol=0)
-    assert value(s) == pytest.approx(by_beta @ rates.from_log_steps(s, beta1)[1:], rel=EXACT, abs=0)
+    np.testing.assert_allclose(training._by_log_steps(s, beta1, by_beta), naive_training.gradient(value, s), rtol=EXACT, atol=0)
+    assert value(s) == pytest.approx(by_beta @ training.from_log_steps(s, beta1)[1:], rel=EXACT, abs=0)
 
 
-@pytest.mark.parametrize("s", [[-40.0, 3.0, 3.0], [-5.0, -5.0, 6.0]], ids=str)
+@pytest.mark.parametrize("s", [[-40.0, 3.0, 3.0], [-5.0, -5.0, 3.5], [-600.0, 1.0]], ids=str)
 def test_every_step_is_a_schedule(s):
-    beta = rates.from_log_steps(s, 1e-3)
-    assert ((beta > 0) & (beta <= 1)).all()
+    beta = training.from_log_steps(s, 1e-3)
+    assert ((beta > 0) & (beta < 1)).all()
     assert beta[0] == 1e-3
 
 
 @pytest.mark.parametrize(("call", "message"), [
-    (lambda: rates.log_steps([0.1]), "beta must have shape"),
-    (lambda: rates.log_steps([0.1, 1.0]), "beta must have shape"),
-    (lambda: rates.log_steps([0.1, 1e-18]), "beta must change the log signal-to-noise ratio, got 1e-18 at index 1"),
-    (lambda: rates.from_log_steps([np.nan], 0.1), "s must be finite"),
-    (lambda: rates.from_log_steps([], 0.1), "s must have shape"),
-    (lambda: rates.from_log_steps([0.0], 1.0), "beta1 must be one number strictly between 0 and 1"),
-    (lambda: rates.by_log_steps([0.0], 0.1, [1.0, 2.0]), "by_beta must have the shape of s"),
+    (lambda: training.log_steps([0.1]), "beta must have shape"),
+    (lambda: training.log_steps([0.1, 1.0]), "beta must have shape"),
+    (lambda: training.log_steps([0.1, 1e-18]), "beta must change the log signal-to-noise ratio, got 1e-18 at index 1"),
+    (lambda: training.from_log_steps([np.nan], 0.1), "s must be finite"),
+    (lambda: training.from_log_steps([], 0.1), "s must have shape"),
+    (lambda: training.from_log_steps([0.0], 1.0), "beta1 must be one number strictly between 0 and 1"),
+    (lambda: training.from_log_steps([0.0, 800.0], 0.1), "s must be coordinates of rates strictly between 0 and 1, got 800.0 at index 1"),
+    (lambda: training.from_log_steps([-800.0], 0.1), "s must be coordinates of rates strictly between 0 and 1, got -800.0 at index 0"),
+    (lambda: training.from_log_steps([1e300], 0.1), "s must be coordinates"),
 ])
 def test_bad_input_is_refused_by_name(call, message):
     with pytest.raises(ValueError, match=message):
@@ -195,11 +198,11 @@ def small_model(beta):
     return GaussianReverse(GaussianDiffusion(beta), 1, hidden=(8,))
 
 
-def climb(beta, steps, seed=0, turn=4, rate=0.05, callback=None):
+def climb(beta, steps, seed=0, rate=0.05, callback=None):
     rng, model = default_rng(seed), small_model(beta)
-    x0, state, moving = default_rng(1).choice([-1.0, 1.0], (500, 1)), training.start(model, rng=rng), rates.start(beta)
-    model = rates.learn(model, x0, state, moving, rng=rng, steps=steps, learning_rate=lambda _: 0.01, rate_learning_rate=lambda _: rate,
-                        batch=16, rate_batch=64, turn=turn, callback=callback, every=40)
+    x0, state, moving = default_rng(1).choice([-1.0, 1.0], (500, 1)), training.start(model, rng=rng), training.start_rates(beta)
+    model = training.learn_rates(model, x0, state, moving, rng=rng, steps=steps, learning_rate=lambda _: 0.01, rate_learning_rate=lambda _: rate,
+                        batch=32, callback=callback, every=40)
     return model, state, moving
 
 
@@ -220,8 +223,8 @@ def test_the_first_rate_stays_and_the_others_remain_rates():
     model, _, moving = climb(beta, 80, rate=0.3)
     assert model.diffusion.beta[0] == 0.01
     assert (model.diffusion.beta[1:] != beta[1:]).all()
-    assert moving.step == 20
-    np.testing.assert_array_equal(model.diffusion.beta, rates.from_log_steps(moving.params, 0.01))
+    assert moving.step == 5
+    np.testing.assert_array_equal(model.diffusion.beta, training.from_log_steps(moving.params, 0.01))
 
 
 def test_a_climb_without_steps_changes_nothing():
@@ -240,22 +243,24 @@ def test_the_same_seed_climbs_the_same_way_to_the_bit():
 def test_the_callback_hears_k_at_the_steps_asked_for():
     heard = []
     climb(np.array([0.01, 0.3, 0.3]), 90, callback=lambda state, K: heard.append((state.step, K)))
-    assert [step for step, _ in heard] == [40, 80]
+    assert [step for step, _ in heard] == [48, 80]  # turns of 16 steps
     assert all(np.isfinite(K) and K < 0 for _, K in heard)
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"rates": rates.start([0.1, 0.2])}, r"rates.params must have shape \(2,\)"),
+    ({"rates": training.start_rates([0.1, 0.2])}, r"rates.params must have shape \(2,\)"),
     ({"x0": [1.0]}, r"x0 must have shape \(N, d\)"),
-    ({"turn": 0}, "turn must be an integer >= 1"),
+    ({"every": 0}, "every must be an integer >= 1"),
+    ({"steps": -1}, "steps must be an integer >= 0"),
+    ({"x0": [[30.0]]}, "x0 must have a mean square"),
     ({"rng": 0}, "rng must be a numpy.random.Generator"),
 ])
 def test_learn_refuses_bad_input_by_name(change, message):
     model = small_model([0.1, 0.2, 0.3])
-    call = {"x0": [[1.0]], "state": training.start(model, rng=default_rng(0)), "rates": rates.start([0.1, 0.2, 0.3]), "steps": 4,
+    call = {"x0": [[1.0]], "state": training.start(model, rng=default_rng(0)), "rates": training.start_rates([0.1, 0.2, 0.3]), "steps": 4,
             "rng": default_rng(0), "learning_rate": lambda _: 0.01, "rate_learning_rate": lambda _: 0.01} | change
     with pytest.raises(ValueError, match=message):
-        partial(rates.learn, model, call.pop("x0"), call.pop("state"), call.pop("rates"))(**call)
+        partial(training.learn_rates, model, call.pop("x0"), call.pop("state"), call.pop("rates"))(**call)
 
 
 def test_rates_that_run_away_are_reported():
@@ -276,8 +281,8 @@ def test_a_kernel_over_another_diffusion_is_that_of_a_model_made_for_it():
 def test_the_roll_climbs_at_its_default_settings():
     beta, rng = np.concatenate([[1e-5], schedules.linear(9, first=0.01, last=0.6)]), default_rng(0)
     model = GaussianReverse(GaussianDiffusion(beta), 2, hidden=(16, 16), input_gain=4.0)
-    x0, state, moving = data.swiss_roll(2000, noise=0.1, rng=rng), training.start(model, rng=rng, dtype=np.float32), rates.start(beta)
-    model = rates.learn(model, x0, state, moving, rng=rng, steps=160, turn=16, learning_rate=training.cosine_decay(0.012, 160),
+    x0, state, moving = data.swiss_roll(2000, noise=0.1, rng=rng), training.start(model, rng=rng, dtype=np.float32), training.start_rates(beta)
+    model = training.learn_rates(model, x0, state, moving, rng=rng, steps=160, learning_rate=training.cosine_decay(0.012, 160),
                         rate_learning_rate=training.cosine_decay(0.05, 160, warmup=20))
     assert moving.step == 10
     assert np.isfinite(state.params).all()

@@ -12,7 +12,7 @@ from scipy import stats
 
 from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, schedules
 from dpm_ref.exact import BinaryData
-from dpm_ref.reverse import BinomialReverse, GaussianReverse, SigmoidReverse, sample_trajectory
+from dpm_ref.reverse import BinomialReverse, Draw, GaussianReverse, SigmoidReverse, sample_trajectory
 from dpm_ref.training import objective
 
 EPS = 2.0**-52
@@ -26,19 +26,19 @@ LAYOUTS = [((3,), 2), ((4, 3), 3), ((4, 3), [2, 4, 4, 3]), ((3, 4, 3), [[4], [2]
 def gaussian_pair(beta=BETA, d=3, seed=1):
     """The model under test, its textbook column and network, and parameters."""
     model, column = GaussianReverse(GaussianDiffusion(beta), d, **TINY), naive_training.Gaussian(beta)
-    network = naive_training.Network(d, 2 * d, len(beta), **TINY)
+    network = naive_training.Network.like(model.network)
     return model, column, network, np.random.default_rng(seed).standard_normal(network.size)
 
 
 def binomial_pair(beta=BETA, prior=PRIOR, d=3, seed=2):
     model, column = BinomialReverse(BinomialDiffusion(beta, prior), d, **TINY), naive_training.Binomial(beta, prior)
-    network = naive_training.Network(d, d, len(beta), **TINY)
+    network = naive_training.Network.like(model.network)
     return model, column, network, np.random.default_rng(seed).standard_normal(network.size)
 
 
 def sigmoid_pair(beta=BETA, prior=PRIOR, d=3, seed=2, **keywords):
     model, column = SigmoidReverse(BinomialDiffusion(beta, prior), d, **keywords, **TINY), naive_training.Sigmoid(beta, prior, **keywords)
-    network = naive_training.Network(d, d, len(beta), **TINY)
+    network = naive_training.Network.like(model.network)
     return model, column, network, np.random.default_rng(seed).standard_normal(network.size)
 
 
@@ -128,12 +128,12 @@ def test_gaussian_states_are_drawn_from_the_marginal(t):
 def test_the_best_outputs_give_the_exact_reversal_of_gaussian_data(mean, var, t):
     """The posterior of x^0 ~ N(mean, var) given x^t is N(m, V); F and g are what make the kernel's prediction that law."""
     model, tables = GaussianReverse(GaussianDiffusion(BETA), 1, hidden=(1,)), mpmath_oracle.Tables(BETA)
-    kept, lost = float(tables.abar(t)), float(tables.one_minus_abar(t))
+    abar, noise = float(tables.abar(t)), float(tables.one_minus_abar(t))
 
     def best(xt, t):
-        V = 1 / (1 / var + kept / lost)
-        m = V * (mean / var + np.sqrt(kept) * xt / lost)
-        return np.concatenate([(m - np.sqrt(kept) * xt) / np.sqrt(lost), np.full_like(xt, np.log(V / lost))], -1)
+        V = 1 / (1 / var + abar / noise)
+        m = V * (mean / var + np.sqrt(abar) * xt / noise)
+        return np.concatenate([(m - np.sqrt(abar) * xt) / np.sqrt(noise), np.full_like(xt, np.log(V / noise))], -1)
 
     xt = np.array([[0.5], [-1.0], [3.0]])
     law, (slope, shift, var_p) = answering(model, best)(xt, t), map(float, mpmath_oracle.GaussianChain(BETA, mean, var).reversal(t))
@@ -305,23 +305,120 @@ def certain_bit(x0, xt, a, beta=(0.5, 1e-9), prior=0.5):
     r = odds / (1 + odds)
     p1, p0, (q1, q0) = r * one1 + (1 - r) * nil1, r * one0 + (1 - r) * nil0, (one1, one0) if x0 else (nil1, nil0)
     slope = (one1 - nil1) * r * (1 - r)
-    return (float(kl[0, 0]), float(grad[0, 0, 0])), (q1 * mp.log(q1 / p1) + q0 * mp.log(q0 / p0), -(q1 / p1 - q0 / p0) * slope)
+    shift = float(abs(p1 - q1))
+    return (float(kl[0, 0, 0]), float(grad[0, 0, 0])), (q1 * mp.log(q1 / p1) + q0 * mp.log(q0 / p0), -(q1 / p1 - q0 / p0) * slope), shift
 
 
-@pytest.mark.parametrize("a", [-1.0, 2.0])
+@pytest.mark.parametrize("a", [-800.0, -30.0, -1.0, 2.0, 30.0, 800.0])
 @pytest.mark.parametrize("xt", [0, 1])
 @pytest.mark.parametrize("x0", [0, 1])
-def test_divergence_of_a_nearly_certain_bit_keeps_its_digits(x0, xt, a):
-    got, truth = certain_bit(x0, xt, a)
-    assert got[0] == pytest.approx(float(truth[0]), rel=ROUNDING, abs=0)
+@pytest.mark.parametrize("beta", [(0.5, 1e-9), (1e-17, 0.5), (0.1, 0.2)], ids=str)
+def test_divergence_and_gradient_of_a_bit_keep_their_digits(x0, xt, a, beta):
+    """Also where the prediction is certain, of what is true or of what is not."""
+    got, truth, shift = certain_bit(x0, xt, a, beta)
+    assert got[0] == pytest.approx(float(truth[0]), rel=ROUNDING, abs=EPS * shift)
+    assert got[1] == pytest.approx(float(truth[1]), rel=2 * ROUNDING, abs=1e-300)
 
 
-@pytest.mark.parametrize("a", [-1.0, 2.0])
-@pytest.mark.parametrize("xt", [0, 1])
+@pytest.mark.parametrize("a", [-800.0, 800.0])
 @pytest.mark.parametrize("x0", [0, 1])
-def test_gradient_of_a_nearly_certain_bit_keeps_its_digits(x0, xt, a):
-    got, truth = certain_bit(x0, xt, a)
-    assert got[1] == pytest.approx(float(truth[1]), rel=ROUNDING, abs=0)
+def test_divergence_and_gradient_of_a_sigmoid_s_bit_hold_at_extreme_outputs(x0, a):
+    model, mp = SigmoidReverse(BinomialDiffusion([0.1, 0.2]), 1, hidden=(1,)), mpmath_oracle.mp
+    t, one = np.array([[2]]), np.ones((1, 1, 1))
+    draw = model.draw(x0 * one, t, 0.0 * one)
+    q1, q0 = mpmath_oracle.binomial_posterior(x0, 1, mpmath_oracle.Tables([0.1, 0.2]), 2, 0.5)
+    p1, p0 = 1 / (1 + mp.exp(-mp.mpf(a))), 1 / (1 + mp.exp(mp.mpf(a)))
+    kl, grad = model.kl_and_grad(a * one, draw, t)
+    truth = q1 * mp.log(q1 / p1) + q0 * mp.log(q0 / p0)
+    assert kl.item() == pytest.approx(float(truth), rel=ROUNDING, abs=0)
+    assert grad.item() == pytest.approx(float(p1 - q1), rel=ROUNDING, abs=0)
+
+
+# Outputs at which exp overflows
+
+
+def normal_divergence(mp, F, g, target, kappa):
+    """KL between N(target, 1) and N(F, 1 + kappa exp(g)), means in units of 1 / sqrt(kappa)."""
+    v = 1 + kappa * mp.exp(g)
+    return (mp.log(v) + (1 + kappa * (F - target) ** 2) / v - 1) / 2
+
+
+@pytest.mark.parametrize("g", [-800.0, -90.0, -3.0, -0.1, 0.0, 0.7, 5.0, 90.0, 710.0, 800.0, 1e4])
+@pytest.mark.parametrize("F", [-0.75, 3.0, 40.0])
+@pytest.mark.parametrize(("dtype", "eps"), [(np.float32, 2.0**-23), (np.float64, EPS)])
+def test_divergence_of_a_normal_and_its_gradient_hold_at_any_output(dtype, eps, g, F):
+    model, mp = GaussianReverse(GaussianDiffusion(BETA), 1, hidden=(1,)), mpmath_oracle.mp
+    tables, t, target = mpmath_oracle.Tables(BETA), 3, 0.25
+    kappa = mp.mpf(BETA[2]) * tables.abar(2) / tables.one_minus_abar(2)
+    draw = Draw(*(np.full((1, 1, 1), target, dtype) for _ in range(3)))
+    kl, grad = model.kl_and_grad(np.array([[[F, g]]], dtype), draw, np.array([[t]]))
+    with mp.workdps(800):
+        F, g = mp.mpf(F), mp.mpf(float(dtype(g)))
+        v = 1 + kappa * mp.exp(g)
+        truth = normal_divergence(mp, F, g, target, kappa)
+        by_F = kappa * (F - target) / v
+        by_g = kappa * mp.exp(g) / v / 2 * (1 - (1 + kappa * (F - target) ** 2) / v)
+        size = float(abs(g) + kappa * (F - target) ** 2 / v + 1)
+    assert kl.dtype == grad.dtype == dtype
+    assert abs(kl.item() - float(truth)) <= 16 * eps * size
+    assert abs(grad[0, 0, 0] - float(by_F)) <= eps * (abs(float(g)) + 64) * max(abs(float(by_F)), np.finfo(dtype).tiny)
+    assert abs(grad[0, 0, 1] - float(by_g)) <= 64 * eps * size
+
+
+@pytest.mark.parametrize("g", [-800.0, 800.0])
+def test_the_bound_at_a_variance_logit_of_800_is_that_of_mpmath_and_its_gradient_finite(g):
+    """Three divergences of (800 + ...) / 2 each: -1199 where exp(800) overflows."""
+    beta, mp = [0.1, 0.2, 0.3, 0.4], mpmath_oracle.mp
+    model = GaussianReverse(GaussianDiffusion(beta), 1, hidden=(1,))
+    params = np.zeros(model.network.size)
+    model.network.unpack(params)["c"][:, 1] = g
+    x0, noise = 0.5, [0.25, -1.0, 0.75]
+    got = objective(model, params, [x0], [[2], [3], [4]], np.reshape(noise, (3, 1, 1)))
+    tables = mpmath_oracle.Tables(beta)
+    with mp.workdps(800):
+        abar, variance = ([f(t) for t in range(5)] for f in (tables.abar, tables.one_minus_abar))
+        total = -mp.log(2 * mp.pi) / 2 - mp.mpf(x0) ** 2 / 2
+        for t, sign in ((1, 1), (4, -1)):
+            square = abar[t] * mp.mpf(x0) ** 2
+            total += sign * (square + variance[t] - 1 - mp.log(variance[t])) / 2
+        for t in (2, 3, 4):
+            kappa = mp.mpf(beta[t - 1]) * abar[t - 1] / variance[t - 1]
+            target = mp.sqrt(variance[t]) * x0 - mp.sqrt(abar[t]) * noise[t - 2]
+            total -= normal_divergence(mp, 0, mp.mpf(g), target, kappa)
+    assert got.value == pytest.approx(float(total), rel=8 * EPS, abs=0)
+    for part in got[1:]:
+        assert np.isfinite(part).all()
+    by_g = model.network.unpack(got.params)["c"][:, 1]
+    np.testing.assert_allclose(by_g, -0.5 if g > 0 else 0, rtol=4 * EPS, atol=1e-300)
+
+
+@pytest.mark.parametrize("kind", [BinomialReverse, SigmoidReverse])
+@pytest.mark.parametrize("a", [-800.0, 800.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_bound_of_bits_and_its_gradient_are_finite_at_extreme_outputs(kind, a, dtype):
+    model = kind(BinomialDiffusion(BETA, PRIOR), 3, hidden=(1,))
+    params = np.zeros(model.network.size, dtype)
+    model.network.unpack(params)["c"][...] = a
+    got = objective(model, params, bits((4, 3), 40), [[2], [3], [4]], np.full((3, 4, 3), 0.5))
+    assert np.isfinite(got.value)
+    assert np.isfinite(got.params).all()
+
+
+@pytest.mark.parametrize("g", [-800.0, 0.0, 690.0])
+def test_f_sigma_holds_where_exp_almost_overflows(g):
+    model, mp = GaussianReverse(GaussianDiffusion(BETA), 1, hidden=(1,)), mpmath_oracle.mp
+    law = answering(model, lambda xt, t: np.full((*xt.shape[:-1], 2), g))(np.zeros((1, 1)), 3)
+    tables = mpmath_oracle.Tables(BETA)
+    kappa = mp.mpf(BETA[2]) * tables.abar(2) / tables.one_minus_abar(2)
+    truth = tables.posterior_var(3) * (1 + kappa * mp.exp(g))
+    assert law.var.item() == pytest.approx(float(truth), rel=2000 * EPS, abs=0)  # g's own rounding
+
+
+def test_f_sigma_beyond_float64_is_refused_by_name_without_a_warning():
+    model = GaussianReverse(GaussianDiffusion(BETA), 1, hidden=(1,))
+    kernel = answering(model, lambda xt, t: np.full((*xt.shape[:-1], 2), 800.0))
+    with pytest.raises(ValueError, match="var must be positive and finite, got inf"):
+        kernel(np.zeros((1, 1)), 3)
 
 
 # Both columns
@@ -479,6 +576,51 @@ def test_states_kept_are_those_asked_for_in_order_of_time(keep, times):
     diffusion = GaussianDiffusion(BETA)
     path = sample_trajectory(diffusion, diffusion.kernel, 3, 2, rng=np.random.default_rng(24), keep=keep)
     assert list(path.states) == times
+
+
+def test_a_kernel_that_writes_into_its_states_changes_nothing():
+    diffusion = GaussianDiffusion(BETA)
+
+    def rude(function):
+        def asked(x, *t):
+            law = function(x.copy(), *t)
+            x[...] = 1e9
+            return law
+
+        return asked
+
+    paths = []
+    for wrap in (lambda function: function, rude):
+        kernels = {"reverse": wrap(diffusion.kernel), "edge": wrap(diffusion.edge)}
+        rng = np.random.default_rng(25)
+        paths.append(sample_trajectory(diffusion, n=3, d=2, rng=rng, keep=range(5), **kernels))
+    for t in range(5):
+        assert paths[0].states[t].tobytes() == paths[1].states[t].tobytes()
+
+
+def test_a_law_that_only_draws_is_enough():
+    class Twos:
+        def log_prob(self, x):
+            raise AssertionError("not asked for")
+
+        def sample(self, *, rng):
+            return np.full((3, 2), 2.0)
+
+    diffusion = GaussianDiffusion(BETA)
+    rng = np.random.default_rng(25)
+    path = sample_trajectory(diffusion, lambda xt, t: Twos(), 3, 2, rng=rng, keep=[1])
+    assert (path.states[1] == 2.0).all()
+
+
+def test_model_kernels_take_arrays_of_times_and_say_so():
+    for model in (gaussian_model(), binomial_model()):
+        kernel = model.kernel(np.zeros(model.network.size))
+        assert kernel.takes_times is True
+        assert pickle.loads(pickle.dumps(kernel)).takes_times is True
+
+
+def test_a_model_s_repr_is_one_line():
+    assert repr(gaussian_model()) == "GaussianReverse(GaussianDiffusion, d=2, T=4, size=63)"
 
 
 def test_what_is_kept_does_not_change_the_trajectory():

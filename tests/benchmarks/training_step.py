@@ -36,7 +36,8 @@ from pathlib import Path
 
 def options():
     parser = argparse.ArgumentParser(description="Time one training step.", epilog="See the module's docstring.")
-    for name, default in {"threads": 1, "rounds": 60, "steps": 20, "batch": 32, "T": 40, "width": 64, "seed": 0}.items():
+    for name, default in {"threads": 1, "rounds": 60, "steps": 20, "batch": 32, "T": 40, "width": 64, "depth": 3,
+                          "seed": 0}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     return parser.parse_args()
 
@@ -55,7 +56,7 @@ import numpy as np  # noqa: E402
 from dpm_ref import GaussianDiffusion, schedules, training  # noqa: E402
 from dpm_ref.reverse import GaussianReverse  # noqa: E402
 
-D, RATE, N_DATA, DEPTH = 2, 1e-3, 4096, 3
+D, RATE, N_DATA = 2, 1e-3, 4096
 CHECKED_STEPS = 5
 TOLERANCE = {"float32": 1e-3, "float64": 1e-9}  # of loss and gradient; after five steps of Adam, a hundred times that
 
@@ -66,7 +67,8 @@ class Problem:
     def __init__(self, dtype):
         self.dtype, self.T, self.batch = np.dtype(dtype), OPTIONS.T, OPTIONS.batch
         self.diffusion = GaussianDiffusion(schedules.log_snr_linear(self.T, beta1=1e-5, abar_T=1e-3))
-        self.model = GaussianReverse(self.diffusion, D, hidden=(OPTIONS.width,) * DEPTH)
+        self.model = GaussianReverse(self.diffusion, D, hidden=(OPTIONS.width,) * OPTIONS.depth,
+                                     time_features=np.zeros((self.T - 1, 0)))
         rng = np.random.default_rng(OPTIONS.seed)
         self.x0 = rng.standard_normal((N_DATA, D)).astype(dtype)
         self.params = self.model.network.init(rng=rng, dtype=dtype)
@@ -74,16 +76,18 @@ class Problem:
         t = np.arange(2, self.T + 1)
         tables = (self.diffusion.sqrt_abar(t), self.diffusion.sqrt_one_minus_abar(t),
                   self.diffusion.beta[t - 1] * self.diffusion.abar(t - 1) / self.diffusion.one_minus_abar(t - 1))
-        self.kept, self.lost, self.kappa = (table.astype(dtype)[:, None, None] for table in tables)
+        self.root_abar, self.root_variance, self.kappa = (table.astype(dtype)[:, None, None] for table in tables)
 
     def named(self):
-        """The parameters by name, as copies, without those of the time features, of which there are none."""
-        return {name: value.copy() for name, value in self.model.network.unpack(self.params).items() if value.size}
+        """The parameters by name, as copies."""
+        return {name: value.copy() for name, value in self.model.network.unpack(self.params).items()}
 
     def minibatch(self, rng):
-        """x0 and noise, (T-1, batch, d) each."""
-        shape = (self.T - 1, self.batch)
-        return self.x0[rng.integers(N_DATA, size=shape)], rng.standard_normal((*shape, D), dtype=self.dtype)
+        """x0 and noise, (T-1, batch, d) each, in antithetic pairs."""
+        shape = (self.T - 1, self.batch // 2)
+        x0 = self.x0.take(rng.integers(N_DATA, size=shape), axis=0)
+        noise = rng.standard_normal((*shape, D), dtype=self.dtype)
+        return np.concatenate([x0, x0], 1), np.concatenate([noise, -noise], 1)
 
 
 # Contestants: `steps(n, rng)` takes n training steps; `check(x0, noise)` is the loss and the named gradient; `parameters()` are named.
@@ -104,10 +108,10 @@ class Ours:
         t = np.arange(2, self.problem.T + 1)[:, None]
         got = training.objective(self.problem.model, self.state.params, x0, t, noise)
         fixed = training.fixed_terms(self.problem.diffusion, x0).mean()
-        return fixed - got.value, {name: -value for name, value in self.problem.model.network.unpack(got.params).items() if value.size}
+        return fixed - got.value, {name: -value for name, value in self.problem.model.network.unpack(got.params).items()}
 
     def parameters(self):
-        return {name: value for name, value in self.problem.model.network.unpack(self.state.params).items() if value.size}
+        return {name: value for name, value in self.problem.model.network.unpack(self.state.params).items()}
 
 
 class Torch:
@@ -120,14 +124,14 @@ class Torch:
         torch.set_num_threads(OPTIONS.threads)
         self.torch, self.problem = torch, problem
         self.named = {name: torch.nn.Parameter(torch.from_numpy(value)) for name, value in problem.named().items()}
-        self.kept, self.lost, self.kappa = (torch.from_numpy(table) for table in (problem.kept, problem.lost, problem.kappa))
+        self.root_abar, self.root_variance, self.kappa = (torch.from_numpy(table) for table in (problem.root_abar, problem.root_variance, problem.kappa))
         self.adam = torch.optim.Adam(self.named.values(), lr=RATE, fused=True)
         self.loss = torch.compile(self._loss) if self.compiled else self._loss
 
     def _loss(self, x0, noise):
         torch, p = self.torch, self.named
-        h, target = (self.kept * x0 + self.lost * noise).reshape(-1, D), self.lost * x0 - self.kept * noise
-        for k in range(1, DEPTH + 1):
+        h, target = (self.root_abar * x0 + self.root_variance * noise).reshape(-1, D), self.root_variance * x0 - self.root_abar * noise
+        for k in range(1, OPTIONS.depth + 1):
             h = torch.tanh(torch.addmm(p[f"b{k}"], h, p[f"W{k}"]))
         out = torch.baddbmm(p["c"][:, None], h.reshape(self.problem.T - 1, -1, p["R"].shape[1]), p["R"])
         error, u = out[..., :D] - target, torch.exp(out[..., D:])
@@ -169,11 +173,11 @@ class Jax:
         self.params = {name: jnp.asarray(value) for name, value in problem.named().items()}
         self.mean, self.square = ({name: jnp.zeros_like(value) for name, value in self.params.items()} for _ in range(2))
         self.taken = jnp.zeros((), problem.dtype)
-        kept, lost, kappa = problem.kept, problem.lost, problem.kappa
+        root_abar, root_variance, kappa = problem.root_abar, problem.root_variance, problem.kappa
 
         def loss(p, x0, noise):
-            h, target = (kept * x0 + lost * noise).reshape(-1, D), lost * x0 - kept * noise
-            for k in range(1, DEPTH + 1):
+            h, target = (root_abar * x0 + root_variance * noise).reshape(-1, D), root_variance * x0 - root_abar * noise
+            for k in range(1, OPTIONS.depth + 1):
                 h = jnp.tanh(h @ p[f"W{k}"] + p[f"b{k}"])
             out = h.reshape(problem.T - 1, -1, p["R"].shape[1]) @ p["R"] + p["c"][:, None]
             error, u = out[..., :D] - target, jnp.exp(out[..., D:])
@@ -213,8 +217,8 @@ class Floor:
 
         def array(*shape):
             return rng.standard_normal(shape).astype(problem.dtype)
-        self.x, self.weights = array(rows, D), [array(D, width)] + [array(width, width) for _ in range(DEPTH - 1)]
-        self.h, self.dh = [array(rows, width) for _ in range(DEPTH)], [array(rows, width) for _ in range(DEPTH)]
+        self.x, self.weights = array(rows, D), [array(D, width)] + [array(width, width) for _ in range(OPTIONS.depth - 1)]
+        self.h, self.dh = [array(rows, width) for _ in range(OPTIONS.depth)], [array(rows, width) for _ in range(OPTIONS.depth)]
         self.dweights = [np.empty_like(weight) for weight in self.weights]
         self.R, self.dR = array(problem.T - 1, width, 2 * D), array(problem.T - 1, width, 2 * D)
         self.out, self.dout = array(problem.T - 1, problem.batch, 2 * D), array(problem.T - 1, problem.batch, 2 * D)
@@ -230,7 +234,7 @@ class Floor:
             np.matmul(stacked, self.R, out=self.out)
             np.matmul(stacked.transpose(0, 2, 1), self.dout, out=self.dR)
             np.matmul(self.dout, self.R.transpose(0, 2, 1), out=dstacked)
-            for k in range(DEPTH - 1, -1, -1):
+            for k in range(OPTIONS.depth - 1, -1, -1):
                 np.matmul((self.h[k - 1] if k else self.x).T, self.dh[k], out=self.dweights[k])
                 if k:
                     np.matmul(self.dh[k], self.weights[k].T, out=self.dh[k - 1])
@@ -300,7 +304,7 @@ def main():
     warnings.simplefilter("ignore")  # of the contestants
     result = {}
     for dtype in ("float32", "float64"):
-        print(f"{dtype}: batch {OPTIONS.batch}, T {OPTIONS.T}, {DEPTH} x {OPTIONS.width}, {OPTIONS.threads} thread(s)", flush=True)
+        print(f"{dtype}: batch {OPTIONS.batch}, T {OPTIONS.T}, {OPTIONS.depth} x {OPTIONS.width}, {OPTIONS.threads} thread(s)", flush=True)
         seconds = race(assemble(Problem(dtype)))
         print(f"  {'':14s} {'ms per step':>11s} {'fastest':>8s} {'to ours':>8s}")
         for name in CONTESTANTS:
