@@ -6,6 +6,7 @@ library makes them slower where the machine is busy. OMP_NUM_THREADS, if set, is
 
 import argparse
 import json
+import math
 import os
 import shutil
 import signal
@@ -32,7 +33,7 @@ try:
 except ImportError:  # Windows: two runs on one folder are not noticed there
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Progress", "Run", "evaluate", "parser"]
+__all__ = ["Progress", "Run", "evaluate", "parser", "with_error"]
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
 
@@ -54,6 +55,12 @@ def parser(description: str | None, resume: bool = True) -> argparse.ArgumentPar
             "--resume", action="store_true", help="go on from where Ctrl-C stopped this command"
         )
     return options
+
+
+def with_error(value: float, stderr: float) -> str:
+    """Both, to the second digit of the standard error."""
+    digits = max(0, 1 - math.floor(math.log10(stderr))) if stderr > 0 else 6
+    return f"{value:.{digits}f} +- {stderr:.{digits}f}"
 
 
 class Progress:
@@ -229,7 +236,7 @@ class Run:
 
     def _options(self) -> Any:
         """What a resumed run must have in common with the run that it resumes."""
-        chosen = {k: v for k, v in vars(self.chosen).items() if k not in ("out", "resume")}
+        chosen = {k: v for k, v in vars(self.chosen).items() if k not in ("out", "resume", "x0")}
         return json.loads(json.dumps(chosen, default=str))
 
     def _save(self, stem: Path, model: Any, state: training.TrainingState,
@@ -328,8 +335,9 @@ def _deferred_interrupts() -> Iterator[list[int]]:
     former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def note(number: int, frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
         asked.append(number)
-        signal.signal(number, former[signal.Signals(number)])
 
     for number in former:
         signal.signal(number, note)

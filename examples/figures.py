@@ -35,7 +35,8 @@ def swiss_roll(
     forward and reverse are samples (n, 2) by t, drift f_mu(x, t) - x at the points (m, 2) by t.
     """
     figure = Figure(figsize=(9.4, 13.2), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[3, 1])
+    halves: Any = figure.subfigures(2, 1, height_ratios=[3, 1])
+    top, bottom = halves
     panels = top.subplots(3, len(forward), sharex=True, sharey=True)
     rows = zip(panels[:2], (forward, reverse), (DATA, MODEL), "qp", strict=True)
     for row, samples, color, name in rows:
@@ -346,7 +347,8 @@ def own_points(
 ) -> Figure:
     """Data and samples of the model, their first two components, and K during training."""
     figure = Figure(figsize=(9.4, 8.6), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 0.75])
+    halves: Any = figure.subfigures(2, 1, height_ratios=[1, 0.75])
+    top, bottom = halves
     panels = top.subplots(1, 2)
     low, high = data.min(0), data.max(0)
     margin = 0.1 * (high - low)
@@ -370,8 +372,9 @@ def own_bits(
     limits: Mapping[str, float],
 ) -> Figure:
     """Images of bits (n, h, w), of the data and of the model, 25 each, and K during training."""
-    figure = Figure(figsize=(9.4, 8.6), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 0.75])
+    figure = Figure(figsize=(9.4, 9.2), layout="constrained")
+    halves: Any = figure.subfigures(2, 1, height_ratios=[1, 0.7])
+    top, bottom = halves
     panels: Any = top.subplots(1, 2)
     titles = ("data", "samples of the model")
     for axes, x, title in zip(panels, (data, samples), titles, strict=True):

@@ -203,17 +203,17 @@ def draw(
 
 def report(numbers: dict[str, Any]) -> list[str]:
     """What is printed at the end."""
-    text = {key: f"{value:.4f}" for key, value in numbers.items() if isinstance(value, float)}
+    K, above, missing = (
+        common.with_error(numbers[f"{name}_bits"], numbers[f"{error}_stderr_bits"])
+        for name, error in (("K", "K"), ("K_minus_null", "K"), ("ideal_minus_K",) * 2))
+    p_sum = common.with_error(numbers["p_sum"], numbers["p_sum_stderr"])
     return [
-        f"K = {text['K_bits']} +- {text['K_stderr_bits']} bits; K* {text['ideal_K_bits']}, and "
-        f"K* - K = {text['ideal_minus_K_bits']} +- {text['ideal_minus_K_stderr_bits']}; "
-        f"K - L_null = {text['K_minus_null_bits']}; limit {text['limit_bits']}; "
-        f"{numbers['seconds']:.0f} s",
+        f"K = {K} bits; K* {numbers['ideal_K_bits']:.6f}, and K* - K = {missing}; K - L_null = "
+        f"{above}; limit {numbers['limit_bits']:.3f}; {numbers['seconds']:.0f} s",
         f"{numbers['heartbeat_share']:.2%} +- {numbers['heartbeat_share_stderr']:.2%} of "
         f"{numbers['samples']} sequences are heartbeats (ideally "
         f"{numbers['ideal_heartbeat_share']:.2%}), equally frequent with p = "
-        f"{numbers['uniform_p_value']:.2g}; p of the five sums to {text['p_sum']} +- "
-        f"{text['p_sum_stderr']}",
+        f"{numbers['uniform_p_value']:.2g}; p of the five sums to {p_sum}",
     ]
 
 

@@ -108,10 +108,9 @@ def fit_roll(run: common.Run, rng: np.random.Generator) -> Fitted:
     """The roll's model, as in swiss_roll.py; its distribution as 1500 Gaussians."""
     T, (atoms, var) = run.chosen.roll_T, data.swiss_roll_atoms(1500, noise=NOISE)
     diffusion = GaussianDiffusion(schedules.log_snr_linear(T, beta1=var / 20, abar_T=0.05))
-    model = GaussianReverse(diffusion, 2, hidden=(64,) * 3, input_gain=4.0,
-                            time_features=time_polynomials(T, 2))
+    model = GaussianReverse(diffusion, 2)
     x0 = data.swiss_roll(100_000, noise=NOISE, rng=rng)
-    return fit(run, "roll", model, x0, exact.FiniteData(diffusion, atoms, var=var), 0.012, rng)
+    return fit(run, "roll", model, x0, exact.FiniteData(diffusion, atoms, var=var), 0.01, rng)
 
 
 def fit_heartbeat(run: common.Run, rng: np.random.Generator) -> Fitted:
@@ -279,11 +278,12 @@ def draw(
 
 def report(name: str, part: dict[str, float]) -> str:
     """A line of what is printed at the end."""
-    distances = ", ".join(f"{way} {part[f'{way}_distance']:.3f} +- "
-                          f"{part[f'{way}_distance_stderr']:.3f}"
-                          for way in ("recipe", "tempered", "filter"))
-    return (f"{name:<11} distance to the truth: {distances}; log Z = {part['log_z']:.3f} +- "
-            f"{part['log_z_stderr']:.3f}, of the data's distribution {part['exact_log_z']:.3f}")
+    distances = ", ".join(
+        f"{way} {common.with_error(part[f'{way}_distance'], part[f'{way}_distance_stderr'])}"
+        for way in ("recipe", "tempered", "filter"))
+    log_z = common.with_error(part["log_z"], part["log_z_stderr"])
+    return (f"{name:<11} distance to the truth: {distances}; log Z = {log_z}, of the data's "
+            f"distribution {part['exact_log_z']:.3f}")
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:

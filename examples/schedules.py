@@ -21,7 +21,6 @@ import numpy as np
 
 from dpm_ref import GaussianDiffusion, data, exact, schedules, training
 from dpm_ref.bounds import to_bits
-from dpm_ref.mlp import time_polynomials
 from dpm_ref.reverse import GaussianReverse
 from dpm_ref.validation import Array
 
@@ -34,12 +33,12 @@ Values = dict[str, dict[int, tuple[float, float]]]
 def options(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; `--quick` has fewer lengths, states and grid points too."""
     parser = common.parser(__doc__)
-    parser.add_argument("--steps", type=int, default=20_000, help="of training (default 20000)")
+    parser.add_argument("--steps", type=int, default=8_000, help="of training (default 8000)")
     chosen = parser.parse_args(argv)
     if chosen.steps < 1 or chosen.seed < 0:
         parser.error(f"--steps must be at least 1 and --seed 0, got {chosen.steps} and "
                      f"{chosen.seed}")
-    chosen.lengths, chosen.shown, chosen.states, chosen.grid = [10, 20, 40, 100], 40, 512, 300
+    chosen.lengths, chosen.shown, chosen.states, chosen.grid = [10, 20, 40, 100], 40, 2048, 300
     if chosen.quick:
         chosen.steps = min(chosen.steps, 100)
         chosen.lengths, chosen.shown, chosen.states, chosen.grid = [8, 10], 10, 16, 60
@@ -48,7 +47,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def plan(chosen: argparse.Namespace) -> dict[str, float]:
     """The stages, and the seconds that each takes on some machine."""
-    share = chosen.states / 512
+    share = chosen.states / 2048
     return {"training": 3.2e-3 * chosen.steps, "search": 25.0 * share,
             "K*": 0.12 * sum(chosen.lengths) * share, "K": 0.2 if chosen.quick else 2.5,
             "gaps": 25.0 * share, "figure": 2.5}
@@ -80,14 +79,13 @@ def above_null(beta: Array, chosen: argparse.Namespace) -> tuple[float, float]:
 def fit(run: common.Run, beta: Array) -> tuple[GaussianReverse, Any]:
     """A network and its rates, from the schedule given."""
     chosen, rng = run.chosen, np.random.default_rng(run.chosen.seed)
-    model = GaussianReverse(GaussianDiffusion(beta), 2, hidden=(64,) * 3, input_gain=4.0,
-                            time_features=time_polynomials(len(beta), 2))
+    model = GaussianReverse(GaussianDiffusion(beta), 2)
     x0 = data.swiss_roll(100_000, noise=NOISE, rng=rng)
     state, rates = training.start(model, rng=rng, dtype=np.float32), training.start_rates(beta)
     with run.fitting(model, state, rng, rates=rates) as history:
         model = training.learn_rates(
             model, x0, state, rates, rng=rng, steps=chosen.steps - state.step,
-            learning_rate=training.cosine_decay(0.012, chosen.steps),
+            learning_rate=training.cosine_decay(0.01, chosen.steps),
             rate_learning_rate=training.cosine_decay(0.05, chosen.steps),
             callback=lambda state, K: history(state.step, to_bits(K)),
             every=max(1, chosen.steps // 200))
@@ -118,7 +116,7 @@ def gaps(run: common.Run, shown: dict[str, Array], kl: Array) -> dict[str, Any]:
     for k, (name, beta) in enumerate(shown.items()):
         own = kl if name == LEARNED else None
         found[name] = exact.gap(roll(beta), own, rng=np.random.default_rng([chosen.seed, 3]),
-                                n_samples=chosen.states * (1 if chosen.quick else 4))
+                                n_samples=chosen.states)
         run.step((k + 1) / len(shown))
     return found
 
@@ -164,10 +162,9 @@ def report(chosen: argparse.Namespace, numbers: dict[str, Any]) -> list[str]:
     for name, parts in numbers["gap_bits"].items():
         keys = ("edge", "form", "end", "learning", "stderr")
         lines.append(f"  {name:<29}" + "".join(f"{parts[key]:8.3f}" for key in keys))
-    text = {key: f"{value:.3f}" for key, value in numbers.items() if isinstance(value, float)}
-    return [*lines, f"learned: K - L_null = {text['K_minus_null_bits']} +- "
-            f"{text['K_minus_null_stderr_bits']} on held-out points; K* - L_null = "
-            f"{text['ideal_K_minus_null_bits']} +- {text['ideal_K_stderr_bits']}; "
+    K = common.with_error(numbers["K_minus_null_bits"], numbers["K_minus_null_stderr_bits"])
+    ideal = common.with_error(numbers["ideal_K_minus_null_bits"], numbers["ideal_K_stderr_bits"])
+    return [*lines, f"learned: K - L_null = {K} on held-out points; K* - L_null = {ideal}; "
             f"{numbers['seconds']:.0f} s"]
 
 

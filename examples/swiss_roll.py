@@ -21,7 +21,6 @@ import numpy as np
 
 from dpm_ref import GaussianDiffusion, bounds, data, exact, likelihood, schedules, training
 from dpm_ref.bounds import to_bits
-from dpm_ref.mlp import time_polynomials
 from dpm_ref.reverse import GaussianReverse, sample_trajectory
 
 TRAINING_POINTS, HELD_OUT_POINTS = 100_000, 25_000
@@ -33,17 +32,20 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--noise", type=float, default=0.1, help="its standard deviation unscaled (default 0.1)")
     add("--beta1", type=float, help="fixed beta_1 (default: the noise's scaled variance / 20)")
-    add("--steps", type=int, default=16_000, help="training steps (default 16000)")
+    add("--steps", type=int, help="training steps (default 4000, below noise 0.05 12000)")
     add("--T", type=int, default=40, help="diffusion steps (default 40)")
     add("--schedule", choices=["log-snr", "linear"], default="log-snr",
         help="beta_2..T: linear in the log signal-to-noise ratio (default), or itself linear")
+    add("--states", type=int, default=2048, help="states a step for K* (default 2048)")
     add("--learn-schedule", action="store_true", help="learn beta_2..T, from that schedule on")
     chosen = parser.parse_args(argv)
+    if chosen.steps is None:
+        chosen.steps = 4_000 if chosen.noise >= 0.05 else 12_000
     if not 0.001 <= chosen.noise <= 10:
         parser.error(f"--noise must lie in [0.001, 10], got {chosen.noise}")
-    if chosen.steps < 1 or chosen.T < 4 or chosen.seed < 0:
-        parser.error(f"--steps must be at least 1, --T 4 and --seed 0, got {chosen.steps}, "
-                     f"{chosen.T} and {chosen.seed}")
+    if min(chosen.steps, chosen.states) < 1 or chosen.T < 4 or chosen.seed < 0:
+        parser.error(f"--steps and --states must be at least 1, --T 4 and --seed 0, got "
+                     f"{chosen.steps}, {chosen.states}, {chosen.T} and {chosen.seed}")
     if chosen.beta1 is None:
         chosen.beta1 = data.swiss_roll_atoms(1, noise=chosen.noise)[1] / 20
     if not 0 < chosen.beta1 < 0.5:
@@ -63,15 +65,14 @@ def plan(chosen: argparse.Namespace) -> dict[str, float]:
 
 
 def build(chosen: argparse.Namespace) -> GaussianReverse:
-    """The diffusion, and a network whose width follows the noise: a thin roll takes more."""
+    """The diffusion, and a network of the default size; a thin roll takes a wider one."""
     beta = schedules.log_snr_linear(chosen.T, beta1=chosen.beta1, abar_T=0.05)
     if chosen.schedule == "linear":
         last = min(0.9, 6.0 / chosen.T)
         tail = schedules.linear(chosen.T - 1, first=0.1 / chosen.T, last=last)
         beta = np.concatenate([[chosen.beta1], tail])
-    width = 64 if chosen.noise >= 0.05 else 128
-    return GaussianReverse(GaussianDiffusion(beta), 2, hidden=(width,) * 3,
-                           time_features=time_polynomials(chosen.T, 2), input_gain=4.0)
+    wider = {} if chosen.noise >= 0.05 else {"hidden": (128,) * 4}
+    return GaussianReverse(GaussianDiffusion(beta), 2, **wider)
 
 
 def fit(
@@ -83,8 +84,8 @@ def fit(
     rates = training.start_rates(model.diffusion.beta) if chosen.learn_schedule else None
     with run.fitting(model, state, rng, rates=rates) as history:
         settings: dict[str, Any] = {
-            "rng": rng, "steps": chosen.steps - state.step, "batch": 32,
-            "learning_rate": training.cosine_decay(0.012, chosen.steps),
+            "rng": rng, "steps": chosen.steps - state.step,
+            "learning_rate": training.cosine_decay(0.01, chosen.steps),
             "callback": lambda state, K: history(state.step, to_bits(K)),
             "every": max(1, chosen.steps // 200),
         }
@@ -103,9 +104,9 @@ def ideal(
     """K*: the roll as Gaussians 1.3 noise widths apart or closer."""
     run.stage("K*")
     m = int(np.ceil(134 / (1.3 * chosen.noise)))
+    n_samples = min(chosen.states, 64) if chosen.quick else chosen.states
     atoms, var = data.swiss_roll_atoms(m, noise=chosen.noise)
     roll = exact.FiniteData(model.diffusion, atoms, var=var)
-    n_samples = 64 if chosen.quick else max(256, 2**20 // m)
     bound = exact.ideal_bound(roll, rng=rng, n_samples=n_samples)
     return {"ideal_K_bits": float(to_bits(bound.value)),
             "ideal_K_stderr_bits": float(to_bits(bound.stderr)),
@@ -157,14 +158,14 @@ def draw(
 
 def report(numbers: dict[str, Any]) -> list[str]:
     """What is printed at the end."""
-    text = {key: f"{value:.3f}" for key, value in numbers.items() if isinstance(value, float)}
+    K, above, ideal, log_p = (
+        common.with_error(numbers[f"{name}_bits"], numbers[f"{name}_stderr_bits"])
+        for name in ("K", "K_minus_null", "ideal_K", "log_p_minus_K"))
     return [
-        f"K = {text['K_bits']} +- {text['K_stderr_bits']} bits on {numbers['held_out']} held-out "
-        f"points; K - L_null = {text['K_minus_null_bits']} +- {text['K_minus_null_stderr_bits']}; "
-        f"K* {text['ideal_K_bits']} +- {text['ideal_K_stderr_bits']}; limit {text['limit_bits']}; "
-        f"{numbers['seconds']:.0f} s",
+        f"K = {K} bits on {numbers['held_out']} held-out points; K - L_null = {above}; "
+        f"K* = {ideal}; limit {numbers['limit_bits']:.3f}; {numbers['seconds']:.0f} s",
         f"log p of {numbers['log_p_points']} more, by {numbers['log_p_samples']} samples each, is "
-        f"{text['log_p_minus_K_bits']} +- {text['log_p_minus_K_stderr_bits']} bits above their K; "
+        f"{log_p} bits above their K; "
         f"{numbers['log_p_reliable_share']:.0%} of the estimates are reliable",
     ]
 

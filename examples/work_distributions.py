@@ -152,12 +152,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                     "seed": chosen.seed}
         figure = figures.work(edges, forward, own, AVERAGED, lower, upper)
         numbers["seconds"] = run.seconds
-        text = {key: f"{value:.4f}" for key, value in numbers.items() if isinstance(value, float)}
+        w, slope = (common.with_error(numbers[name], numbers[f"{name}_stderr"])
+                    for name in ("jarzynski", "crooks_slope"))
+        K = common.with_error(numbers["K_bits"], numbers["K_stderr_bits"])
         run.finish(figure, numbers, [
-            f"E[w / p(x^0)] = {text['jarzynski']} +- {text['jarzynski_stderr']}, exactly 1; Crooks "
-            f"slope {text['crooks_slope']} +- {text['crooks_slope_stderr']}, exactly 1; K = "
-            f"{text['K_bits']} +- {text['K_stderr_bits']} bits, exactly {text['exact_K_bits']}, "
-            f"of log p = {text['limit_bits']}; {numbers['seconds']:.0f} s"])
+            f"E[w / p(x^0)] = {w}, exactly 1; Crooks slope {slope}, exactly 1; K = {K} bits, "
+            f"exactly {numbers['exact_K_bits']:.5f}, of log p = {numbers['limit_bits']:.5f}; "
+            f"{numbers['seconds']:.0f} s"])
     return numbers
 
 
