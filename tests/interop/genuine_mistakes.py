@@ -5,12 +5,17 @@ check's own list of mistakes had no part in the choice.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 
+from dpm_ref import check
 
-class Genuine(NamedTuple):
+
+@dataclass(frozen=True, eq=False)
+class Genuine:
     name: str
     functions: Callable[[Any], Mapping[str, Any]]
     said: str  # words of a diagnosis; "" where none is known
@@ -24,6 +29,7 @@ def genuine(said: str, **conventions: Any) -> Any:
     def register(functions: Any) -> Any:
         GENUINE.append(Genuine(functions.__name__, functions, said, conventions))
         return functions
+
     return register
 
 
@@ -104,6 +110,7 @@ def x0_from_the_step_before(beta):  # dmme 0.5.2, DDIM
     def ddim_step(xt, t, eps, noise):
         x0 = (xt - np.sqrt(1 - abar[t]) * eps) / np.sqrt(prev[t])
         return np.sqrt(prev[t]) * x0 + np.sqrt(1 - prev[t]) * eps
+
     return {"ddim_step": ddim_step}
 
 
@@ -115,6 +122,7 @@ def ddim_noise_of_the_marginal(beta):  # jsboige/CoursIA, pull request 16158
         x0 = (xt - np.sqrt(1 - abar[t]) * eps) / np.sqrt(abar[t])
         rest = np.clip(1 - prev[t] - 0.49 * (1 - abar[t]), 0, None)
         return np.sqrt(prev[t]) * x0 + np.sqrt(rest) * eps + 0.7 * np.sqrt(1 - abar[t]) * noise
+
     return {"ddim_step": ddim_step}
 
 
@@ -127,14 +135,18 @@ def ddim_noise_not_squared_under_the_root(beta):
         x0 = (xt - np.sqrt(1 - abar[t]) * eps) / np.sqrt(abar[t])
         with np.errstate(invalid="ignore"):
             return np.sqrt(prev[t]) * x0 + np.sqrt(1 - prev[t] - std) * eps + std * noise
+
     return {"ddim_step": ddim_step}
 
 
 @genuine("xt", **FROM_0)
 def only_half_of_the_mean_is_divided(beta):  # a misplaced bracket in Algorithm 2
     alpha, abar, _ = tables(beta)
-    return {"mean_from_eps": lambda xt, t, eps:
-            xt / np.sqrt(alpha[t]) - beta[t] / np.sqrt(1 - abar[t]) * eps}
+    return {
+        "mean_from_eps": lambda xt, t, eps: (
+            xt / np.sqrt(alpha[t]) - beta[t] / np.sqrt(1 - abar[t]) * eps
+        )
+    }
 
 
 @genuine("without its root", reverse_var="beta", silent=True, **FROM_0)
@@ -144,14 +156,19 @@ def beta_times_the_noise(beta):
     def p_sample(xt, t, eps, noise):
         mean = (xt - beta[t] / np.sqrt(1 - abar[t]) * eps) / np.sqrt(alpha[t])
         return mean + (beta[t] * noise if t > 0 else 0)
+
     return {"p_sample": p_sample}
 
 
 @genuine("last step too", reverse_var="beta", silent=True, **FROM_0)
 def noise_at_the_last_step(beta):
     alpha, abar, _ = tables(beta)
-    return {"p_sample": lambda xt, t, eps, noise: (
-        xt - beta[t] / np.sqrt(1 - abar[t]) * eps) / np.sqrt(alpha[t]) + np.sqrt(beta[t]) * noise}
+    return {
+        "p_sample": lambda xt, t, eps, noise: (
+            (xt - beta[t] / np.sqrt(1 - abar[t]) * eps) / np.sqrt(alpha[t])
+            + np.sqrt(beta[t]) * noise
+        )
+    }
 
 
 @genuine("without its root", **FROM_0)
@@ -174,19 +191,24 @@ def half_taken_off_once_for_all_components(beta):  # ericjang/draw, issue 2
     def kl(mean_q, std_q, mean_p, std_p):
         square = (std_q**2 + (mean_q - mean_p) ** 2) / std_p**2
         return (np.log(std_p / std_q) + 0.5 * square).sum(-1) - 0.5
+
     return {"gaussian_kl": kl}
 
 
 @genuine("a factor 1/2 is missing", spread="logvar", components="sum")
 def kl_without_its_half(beta):
-    return {"normal_kl": lambda m, v, n, w: (
-        w - v + np.exp(v - w) + (m - n) ** 2 * np.exp(-w) - 1).sum(-1)}
+    return {
+        "normal_kl": lambda m, v, n, w: (w - v + np.exp(v - w) + (m - n) ** 2 * np.exp(-w) - 1).sum(
+            -1
+        )
+    }
 
 
 @genuine("KL reversed", components="sum")
 def kl_in_the_other_direction(beta):
-    return {"gaussian_kl": lambda m, v, n, w: 0.5 * (
-        np.log(v / w) + (w + (m - n) ** 2) / v - 1).sum(-1)}
+    return {
+        "gaussian_kl": lambda m, v, n, w: 0.5 * (np.log(v / w) + (w + (m - n) ** 2) / v - 1).sum(-1)
+    }
 
 
 @genuine("variance used as a standard deviation", spread="logvar")
@@ -194,12 +216,15 @@ def log_variance_exponentiated_as_a_deviation(beta):  # bjlkeng/sandbox, issue 1
     def log_prob(x, mean, log_var):
         scale = np.exp(log_var)
         return (-0.5 * np.log(2 * np.pi) - np.log(scale) - 0.5 * ((x - mean) / scale) ** 2).sum(-1)
+
     return {"gaussian_log_prob": log_prob}
 
 
 @genuine("log n left out")
 def logsumexp_not_its_mean(beta):
-    return {"log_likelihood": lambda log_w: log_w.max(0) + np.log(np.exp(log_w - log_w.max(0)).sum(0))}
+    return {
+        "log_likelihood": lambda log_w: log_w.max(0) + np.log(np.exp(log_w - log_w.max(0)).sum(0))
+    }
 
 
 @genuine("reversed")
@@ -208,6 +233,7 @@ def cross_entropy_with_its_arguments_exchanged(beta):
         with np.errstate(all="ignore"):
             terms = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
         return terms.sum(-1)
+
     return {"bernoulli_kl": kl}
 
 
@@ -225,9 +251,13 @@ def entropies_inside_the_loop(beta):
             total = total + 0.5 * np.log((1 - abar[-1]) / (1 - abar[0]))
             if t > 0:
                 mean, var = c0[t] * x0 + c1[t] * xs[t - 1], posterior_variance(beta)[t]
-                total = total - 0.5 * (np.log(variances[t - 1] / var) - 1 + (
-                    var + (mean - means[t - 1]) ** 2) / variances[t - 1])
+                total = total - 0.5 * (
+                    np.log(variances[t - 1] / var)
+                    - 1
+                    + (var + (mean - means[t - 1]) ** 2) / variances[t - 1]
+                )
         return total.sum(-1)
+
     return {"lower_bound": lower_bound}
 
 
@@ -250,10 +280,14 @@ def posterior_from_the_same_step(beta):
     alpha, abar, _ = tables(beta)
 
     def posterior(x0, xt, t):
-        one = (abar[t] * x0 + (1 - abar[t]) / 2) * np.where(xt == 1, (1 + alpha[t]) / 2, (1 - alpha[t]) / 2)
+        one = (abar[t] * x0 + (1 - abar[t]) / 2) * np.where(
+            xt == 1, (1 + alpha[t]) / 2, (1 - alpha[t]) / 2
+        )
         zero = (abar[t] * (1 - x0) + (1 - abar[t]) / 2) * np.where(
-            xt == 0, (1 + alpha[t]) / 2, (1 - alpha[t]) / 2)
+            xt == 0, (1 + alpha[t]) / 2, (1 - alpha[t]) / 2
+        )
         return one / (one + zero)
+
     return {"binomial_posterior": posterior}
 
 
@@ -265,6 +299,7 @@ def posterior_divided_by_the_step_before(beta):  # evodiff 1.1.2, the loss of al
         before = prev[t] * x0 + (1 - prev[t]) / 2
         same = np.where(xt == 1, before, 1 - before)
         return before * np.where(xt == 1, (1 + alpha[t]) / 2, (1 - alpha[t]) / 2) / same
+
     return {"binomial_posterior": posterior}
 
 
@@ -274,10 +309,14 @@ def one_hot_taken_for_logits(beta):  # bionemo-moco 0.0.2.2, D3PM's loss
 
     def posterior(x0, xt, t):
         x0 = 1 / (1 + np.exp(1 - 2 * x0))
-        one = (prev[t] * x0 + (1 - prev[t]) / 2) * np.where(xt == 1, (1 + alpha[t]) / 2, (1 - alpha[t]) / 2)
+        one = (prev[t] * x0 + (1 - prev[t]) / 2) * np.where(
+            xt == 1, (1 + alpha[t]) / 2, (1 - alpha[t]) / 2
+        )
         zero = (prev[t] * (1 - x0) + (1 - prev[t]) / 2) * np.where(
-            xt == 0, (1 + alpha[t]) / 2, (1 - alpha[t]) / 2)
+            xt == 0, (1 + alpha[t]) / 2, (1 - alpha[t]) / 2
+        )
         return one / (one + zero)
+
     return {"binomial_posterior": posterior}
 
 
@@ -292,17 +331,38 @@ def shifted_and_in_float32(beta):
     def q_sample(x0, t, noise):
         kept = abar[min(t + 1, last)]
         return np.sqrt(kept) * x0 + np.sqrt(np.float32(1) - kept) * noise
+
     return {"q_sample": q_sample}
 
 
 @genuine("and", spread="logvar", unit="bits", components="mean")
 def nats_and_no_half(beta):
-    return {"normal_kl": lambda m, v, n, w: (
-        w - v + np.exp(v - w) + (m - n) ** 2 * np.exp(-w) - 1).mean(-1)}
+    return {
+        "normal_kl": lambda m, v, n, w: (
+            w - v + np.exp(v - w) + (m - n) ** 2 * np.exp(-w) - 1
+        ).mean(-1)
+    }
 
 
 @genuine("and", components="sum", **FROM_0)
 def prior_kl_of_the_step_before_without_its_minus_one(beta):
     _, abar, _ = tables(beta)
-    return {"prior_kl": lambda x0: 0.5 * (
-        abar[-2] * x0**2 + 1 - abar[-2] - np.log(1 - abar[-2])).sum(-1)}
+    return {
+        "prior_kl": lambda x0: (
+            0.5 * (abar[-2] * x0**2 + 1 - abar[-2] - np.log(1 - abar[-2])).sum(-1)
+        )
+    }
+
+
+@cache
+def report(each: Genuine) -> check.Report:
+    """What the check says, made once. Where the schedule is declared, the functions are fixed."""
+    fixed = each.conventions.get("beta") is not None
+    return check.run(each.functions(None) if fixed else each.functions, **each.conventions)
+
+
+if __name__ == "__main__":
+    for each in GENUINE:
+        print(each.name, report(each).rows[0], sep="\n    ")
+    named = sum(bool(report(each).rows[0].diagnoses) for each in GENUINE)
+    print(f"{named} of {len(GENUINE)} named")

@@ -1,8 +1,8 @@
 """Other people's implementations, handed to the check as a user would.
 
 An adapter maps the names of `dpm_ref.check` to a library's functions: at most 8 lines. With it
-stands what is true of each function, by the library's source, and therefore must be said: a status,
-and a diagnosis or words of the message. Libraries are imported when their case is run.
+stands what is true of each function, by the library's source, and therefore must be said: PASS, or
+a status with words of a diagnosis or of the message. Libraries are imported when a case is run.
 """
 
 import warnings
@@ -16,8 +16,7 @@ import torch
 
 from dpm_ref import check
 
-Said = tuple[str, str]
-PASS: Said = ("PASS", "")
+Said = tuple[str, str]  # a status, and words of a diagnosis or of the message
 
 
 class Case(NamedTuple):
@@ -32,29 +31,24 @@ class Case(NamedTuple):
 CASES: list[Case] = []
 
 
-def precision(source: str) -> Said:
-    return "PRECISION", source
-
-
-def wrong(mistake: str) -> Said:
-    return "WRONG", mistake
-
-
-def case(library: str, what: str, said: dict[Said, str], note: str = "", **conventions: Any) -> Any:
-    """Registers an adapter; `said` maps a verdict to the names of the functions it is true of."""
-    verdicts = {name: each for each, names in said.items() for name in names.split()}
+def case(library: str, what: str, passes: str = "", *, wrong: Mapping[str, str] | None = None,
+         precision: Mapping[str, str] | None = None, note: str = "", **conventions: Any) -> Any:
+    """Registers an adapter, with the verdict on each of its functions."""
+    said = dict.fromkeys(passes.split(), ("PASS", ""))
+    said |= {name: ("PRECISION", why) for name, why in (precision or {}).items()}
+    said |= {name: ("WRONG", why) for name, why in (wrong or {}).items()}
 
     def register(adapter: Any) -> Any:
-        CASES.append(Case(library, what, adapter, verdicts, conventions, note))
+        CASES.append(Case(library, what, adapter, said, conventions, note))
         return adapter
     return register
 
 
 @cache
 def rows(k: int) -> dict[str, check.Row]:
-    """The report's rows on case k, made once. A case with a schedule of its own takes no beta."""
+    """The report's rows on case k, made once; a schedule that is declared is the library's own."""
     each = CASES[k]
-    fixed = {"beta", "abar", "sigmas", "log_snr"} & set(each.conventions)
+    fixed = {"beta", "abar"} & set(each.conventions)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         functions = each.adapter() if fixed else each.adapter
@@ -63,24 +57,38 @@ def rows(k: int) -> dict[str, check.Row]:
 
 
 def agrees(row: check.Row, said: Said) -> bool:
-    """Whether a row has the status, and the words among its diagnoses or in its message."""
     status, why = said
-    return row.status == status and (not why or any(why in text for text in (*row.diagnoses, row.message)))
+    return row.status == status and any(why in text for text in (*row.diagnoses, row.message))
 
 
+def tables(made: Any, names: str) -> dict[str, Any]:
+    return {name: getattr(made, name) for name in names.split()}
+
+
+OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
+
+
+@cache
 def torchvision() -> None:
-    """Lets torchvision be imported beside a CPU build of PyTorch that lacks its operators."""
-    with torch.library._scoped_library("torchvision", "FRAGMENT") as operators:
+    """Imports torchvision, also beside a CPU build of PyTorch that lacks its operators."""
+    try:
+        __import__("torchvision")
+    except RuntimeError:
         for name in ("nms", "qnms"):
-            operators.define(f"{name}(Tensor boxes, Tensor scores, float threshold) -> Tensor")
+            OPERATORS.define(f"{name}(Tensor boxes, Tensor scores, float threshold) -> Tensor")
         __import__("torchvision")
 
-
-# Conventions, and verdicts that several libraries share
 
 IMAGES = {"first_t": 0, "shape": (4, 3, 2, 2)}
 BATCH = {**IMAGES, "t_shape": "batch"}
 SINGLE = {**BATCH, "dtype": "float32"}
+POSTERIOR = "posterior_mean posterior_var posterior_log_var"
+TABLES = ("alphas_cumprod sqrt_recipm1_alphas_cumprod log_one_minus_alphas_cumprod "
+          "posterior_variance posterior_log_variance_clipped posterior_mean_coef1 "
+          "posterior_mean_coef2")
+READ_BACK = "beta read back from the product, 1 - abar_t / abar_{t-1}, in float32"
+INTERPOLATED = "interpolated"
+NOT_LOGARITHMS = "a fault: the variances are interpolated, not their logarithms"
 
 
 # diffusers: float32 tables; beta_t is read back from their product; x^0 clipped unless told not to
@@ -97,7 +105,7 @@ def diffusers(beta: Any, wide: bool = True, **options: Any) -> Any:
 
 
 def diffusers_steps(beta: Any, wide: bool) -> dict[str, Any]:
-    """`add_noise`, and the step without its noise: of `learned` variance, here 0."""
+    """`add_noise`, and `step` without its noise: that of a learned variance, here 0."""
     known, made = (diffusers(beta, wide, prediction_type=kind, variance_type="learned")
                    for kind in ("sample", "epsilon"))
     silent = lambda output: torch.cat([output, 0 * output], 1)  # noqa: E731
@@ -107,61 +115,62 @@ def diffusers_steps(beta: Any, wide: bool) -> dict[str, Any]:
             "mean_from_eps": lambda xt, t, eps: made.step(silent(eps), t, xt).prev_sample}
 
 
-READ_BACK = precision("beta read back from the product, 1 - abar_t / abar_{t-1}, in float32")
-STEPS = "add_noise x0_from_eps posterior_mean mean_from_eps"
-
-
-@case("diffusers", "`DDPMScheduler` on float64 tables", {PASS: STEPS}, "only its tables lose digits", **IMAGES)
+@case("diffusers", "`DDPMScheduler` on float64 tables", "add_noise x0_from_eps posterior_mean "
+      "mean_from_eps", note="only its tables lose digits", **IMAGES)
 def diffusers_wide(beta):
     return diffusers_steps(beta, wide=True)
 
 
-@case("diffusers", "`DDPMScheduler`", {precision("float32"): "add_noise x0_from_eps",
-      READ_BACK: "posterior_mean mean_from_eps"}, "right, on its float32 tables", dtype="float32", **IMAGES)
+@case("diffusers", "`DDPMScheduler`", precision={
+    "add_noise": "float32", "x0_from_eps": "float32", "posterior_mean": READ_BACK,
+    "mean_from_eps": READ_BACK}, note="right, on its float32 tables", dtype="float32", **IMAGES)
 def diffusers_narrow(beta):
     return diffusers_steps(beta, wide=False)
 
 
-@case("diffusers", "`_get_variance`", {READ_BACK: "posterior_variance"}, dtype="float32", **IMAGES)
+@case("diffusers", "`_get_variance`", precision={"posterior_variance": READ_BACK},
+      note="right, on its float32 tables", dtype="float32", **IMAGES)
 def diffusers_variance(beta):
     return {"posterior_variance": diffusers(beta, wide=False)._get_variance}
 
 
-@case("diffusers", '`variance_type="fixed_large"`', {
-    wrong("beta_t for the posterior variance"): "posterior_variance"},
-    "by design: the larger choice of Ho et al. 2020", **IMAGES)
+@case("diffusers", '`variance_type="fixed_large"`', note="by design: the larger choice of DDPM",
+      wrong={"posterior_variance": "beta_t for the posterior variance"}, **IMAGES)
 def diffusers_large(beta):
     return {"posterior_variance": diffusers(beta, variance_type="fixed_large")._get_variance}
 
 
-@case("diffusers", '`variance_type="fixed_large_log"`', {wrong("returns nan"): "reverse_step"},
-      "a fault, known upstream: `step` takes the root of log beta_t",
-      **IMAGES, reverse_var="beta", randn="diffusers.schedulers.scheduling_ddpm:randn_tensor")
+@case("diffusers", '`variance_type="fixed_large_log"`', wrong={"reverse_step": "returns nan"},
+      note="a fault, known upstream: `step` takes the root of log beta_t", reverse_var="beta",
+      randn="diffusers.schedulers.scheduling_ddpm:randn_tensor", **IMAGES)
 def diffusers_large_log(beta):
     made = diffusers(beta, variance_type="fixed_large_log")
     return {"reverse_step": lambda xt, t, output, noise: made.step(output, t, xt).prev_sample}
 
 
-@case("diffusers", '`variance_type="learned_range"`', {PASS: "learned_range_var"}, **IMAGES)
+@case("diffusers", '`variance_type="learned_range"`', "learned_range_var", **IMAGES)
 def diffusers_learned(beta):
     made = diffusers(beta, variance_type="learned_range")
     return {"learned_range_var": lambda w, t: made._get_variance(t, w).exp()}
 
 
-@case("diffusers", "`clip_sample=True`, the default", {wrong("x^0 clipped to [-1, 1]"): "mean_from_x0"},
-      "by design", **IMAGES)
+@case("diffusers", "`clip_sample=True`, the default", note="by design",
+      wrong={"mean_from_x0": "x^0 clipped to [-1, 1]"}, **IMAGES)
 def diffusers_clipped(beta):
     made = diffusers(beta, prediction_type="sample", variance_type="learned", clip_sample=True)
-    return {"mean_from_x0": lambda xt, t, x0: made.step(torch.cat([x0, 0 * x0], 1), t, xt).prev_sample}
+    return {"mean_from_x0": lambda xt, t, x0: made.step(
+        torch.cat([x0, 0 * x0], 1), t, xt).prev_sample}
 
 
-@case("diffusers", '`beta_schedule="squaredcos_cap_v2"`', {PASS: "betas"}, beta=("cosine", 1000), dtype="float32")
+@case("diffusers", '`beta_schedule="squaredcos_cap_v2"`', "betas", beta=("cosine", 1000),
+      dtype="float32")
 def diffusers_cosine():
     from diffusers import DDPMScheduler
     return {"betas": DDPMScheduler(beta_schedule="squaredcos_cap_v2").betas}
 
 
-@case("diffusers", '`beta_schedule="scaled_linear"`', {PASS: "betas"}, beta=("quadratic", 1000), dtype="float32")
+@case("diffusers", '`beta_schedule="scaled_linear"`', "betas", beta=("quadratic", 1000),
+      dtype="float32")
 def diffusers_scaled():
     from diffusers import DDPMScheduler
     return {"betas": DDPMScheduler(beta_schedule="scaled_linear").betas}
@@ -171,67 +180,59 @@ def diffusers_ddim(beta: Any, eta: float) -> dict[str, Any]:
     """DDIM with as many steps as the chain."""
     from diffusers import DDIMScheduler
     made = DDIMScheduler(len(beta), trained_betas=beta.numpy(), clip_sample=False)
-    made.alphas_cumprod, made.final_alpha_cumprod = torch.cumprod(1 - beta, 0), torch.ones((), dtype=beta.dtype)
+    made.alphas_cumprod = torch.cumprod(1 - beta, 0)
+    made.final_alpha_cumprod = torch.ones((), dtype=beta.dtype)
     made.set_timesteps(len(beta))
     return {"ddim_step": lambda xt, t, eps, noise: made.step(
         eps, t, xt, eta=eta, variance_noise=noise).prev_sample}
 
 
-@case("diffusers", "`DDIMScheduler.step` at eta = 0.5", {PASS: "ddim_step"}, eta=0.5, **IMAGES)
+@case("diffusers", "`DDIMScheduler.step` at eta = 0.5", "ddim_step", eta=0.5, **IMAGES)
 def diffusers_ddim_half(beta):
     return diffusers_ddim(beta, 0.5)
 
 
-@case("diffusers", "`DDIMScheduler.step` at eta = 0", {PASS: "ddim_step"}, **IMAGES)
+@case("diffusers", "`DDIMScheduler.step` at eta = 0", "ddim_step", **IMAGES)
 def diffusers_ddim_silent(beta):
     return diffusers_ddim(beta, 0.0)
 
 
-# azula: x_t = alpha_t x + sigma_t eps at times in [0, 1]; divided by sqrt(alpha^2 + sigma^2), ours
+# azula: x_t = alpha_t x + sigma_t eps, at times in [0, 1] or on any table
 
 
-def azula_table(beta: Any) -> Any:
-    """A schedule on the steps t = 0..T."""
-    from azula.noise import Schedule
+def azula(beta: Any, sampler: str, **options: Any) -> dict[str, Any]:
+    """A sampler's step on the table t = 0..T, its denoiser told x^0."""
+    from azula import denoise, noise, sample
     abar = torch.cat([beta.new_ones(1), torch.cumprod(1 - beta, 0)])
-    return type("Table", (Schedule,), {"__call__": lambda _, t: (abar[t].sqrt(), (1 - abar[t]).sqrt())})()
-
-
-def azula_sampler(kind: str, schedule: Any, **options: Any) -> Any:
-    """A sampler whose denoiser is told x^0."""
-    from azula import denoise, sample
+    levels = {"__call__": lambda _, t: (abar[t].sqrt(), (1 - abar[t]).sqrt())}
     tell = {"forward": lambda _, x_t, t, x0: denoise.DiracPosterior(mean=x0)}
     told = type("Told", (denoise.Denoiser,), tell)()
-    told.schedule = schedule
-    return getattr(sample, kind)(told, **options)
+    told.schedule, at = type("Table", (noise.Schedule,), levels)(), torch.tensor
+    made = getattr(sample, sampler)(told, **options)
+    return {"reverse_step": lambda xt, t, x0, _: made.step(xt, at(t), at(t - 1), x0=x0)}
 
 
-def azula_step(beta: Any, kind: str, **options: Any) -> dict[str, Any]:
-    made, at = azula_sampler(kind, azula_table(beta), **options), torch.tensor
-    return {"reverse_step": lambda xt, t, x0, noise: made.step(xt, at(t), at(t - 1), x0=x0)}
-
-
-AZULA = {"model": "x0", "reverse_var": "posterior"}
-
-
-@case("azula", "`DDPMSampler.step`", {PASS: "reverse_step"}, randn="torch:randn_like", **AZULA)
+@case("azula", "`DDPMSampler.step`", "reverse_step", model="x0", reverse_var="posterior",
+      randn="torch:randn_like")
 def azula_ddpm(beta):
-    return azula_step(beta, "DDPMSampler")
+    return azula(beta, "DDPMSampler")
 
 
-@case("azula", "`DDIMSampler.step` at eta = 1", {PASS: "reverse_step"}, randn="torch:randn_like", **AZULA)
+@case("azula", "`DDIMSampler.step` at eta = 1", "reverse_step", model="x0",
+      reverse_var="posterior", randn="torch:randn_like")
 def azula_ddim(beta):
-    return azula_step(beta, "DDIMSampler", eta=1.0)
+    return azula(beta, "DDIMSampler", eta=1.0)
 
 
-@case("azula", "`VPSchedule(sigma_min=0)`", {PASS: "marginal_mean marginal_var"}, abar=1000.0 ** (-2 * (np.arange(1, 65) / 64) ** 2))
+@case("azula", "`VPSchedule(sigma_min=0)`", "marginal_mean marginal_var",
+      abar=1000.0 ** (-2 * (np.arange(1, 65) / 64) ** 2))
 def azula_vp():
     from azula.noise import VPSchedule
     made, at = VPSchedule(sigma_min=0.0), lambda t: torch.tensor(t / 64, dtype=torch.float64)
     return {"marginal": lambda x0, t: (made(at(t))[0] * x0, made(at(t))[1] ** 2)}
 
 
-@case("azula", "`GaussianPosterior.log_prob`", {PASS: "gaussian_log_prob"}, components="none", beta=None)
+@case("azula", "`GaussianPosterior.log_prob`", "gaussian_log_prob", components="none", beta=None)
 def azula_normal():
     from azula.denoise import GaussianPosterior
     return {"gaussian_log_prob": lambda x, mean, var: GaussianPosterior(mean, var).log_prob(x)}
@@ -249,17 +250,13 @@ def openai(beta: Any, var: str = "FIXED_SMALL") -> Any:
         model_var_type=module.ModelVarType[var], loss_type=module.LossType.KL)
 
 
-@case(OPENAI, "tables", {PASS: "betas alphas_cumprod alphas_cumprod_prev sqrt_recipm1_alphas_cumprod "
-      "posterior_variance posterior_log_variance_clipped posterior_mean_coef1 posterior_mean_coef2"}, first_t=0)
+@case(OPENAI, "tables", TABLES, first_t=0)
 def openai_tables(beta):
-    names = ("betas alphas_cumprod alphas_cumprod_prev sqrt_recipm1_alphas_cumprod posterior_variance "
-             "posterior_log_variance_clipped posterior_mean_coef1 posterior_mean_coef2").split()
-    return {name: getattr(openai(beta), name) for name in names}
+    return tables(openai(beta), TABLES)
 
 
-@case(OPENAI, "distributions", {
-    PASS: "q_sample marginal_mean marginal_var marginal_log_var posterior_mean posterior_var "
-    "posterior_log_var x0_from_eps eps_from_x0 prior_kl"}, **SINGLE)
+@case(OPENAI, "distributions", f"q_sample marginal_mean marginal_var marginal_log_var {POSTERIOR} "
+      "x0_from_eps eps_from_x0 prior_kl", **SINGLE)
 def openai_distributions(beta):
     made, bits = openai(beta), {"unit": "bits", "components": "mean"}
     return {"q_sample": made.q_sample, "q_mean_variance": made.q_mean_variance,
@@ -268,7 +265,7 @@ def openai_distributions(beta):
             "eps_from_x0": made._predict_eps_from_xstart, "prior_kl": (made._prior_bpd, bits)}
 
 
-@case(OPENAI, "`normal_kl`", {PASS: "normal_kl"}, spread="logvar", components="none", beta=None)
+@case(OPENAI, "`normal_kl`", "normal_kl", spread="logvar", components="none", beta=None)
 def openai_kl():
     from improved_diffusion_for_SMLM.improved_diffusion.losses import normal_kl
     return {"normal_kl": normal_kl}
@@ -286,20 +283,14 @@ def lucid(beta_schedule: str, objective: str = "pred_noise") -> Any:
                                objective=objective, channels=3, self_condition=False)
 
 
-@case(LUCID, '`beta_schedule="cosine"`', {
-    PASS: "betas alphas_cumprod sqrt_recipm1_alphas_cumprod log_one_minus_alphas_cumprod "
-    "posterior_variance posterior_log_variance_clipped posterior_mean_coef1 posterior_mean_coef2"},
-    beta=("cosine", 1000), first_t=0, dtype="float32")
+@case(LUCID, '`beta_schedule="cosine"`', f"betas {TABLES}", beta=("cosine", 1000), first_t=0,
+      dtype="float32")
 def lucid_tables():
-    names = ("betas alphas_cumprod sqrt_recipm1_alphas_cumprod log_one_minus_alphas_cumprod "
-             "posterior_variance posterior_log_variance_clipped posterior_mean_coef1 "
-             "posterior_mean_coef2").split()
-    return {name: getattr(lucid("cosine"), name) for name in names}
+    return tables(lucid("cosine"), f"betas {TABLES}")
 
 
-@case(LUCID, '`beta_schedule="linear"`', {
-    PASS: "q_sample posterior_mean posterior_var posterior_log_var x0_from_eps eps_from_x0 "
-    "x0_from_v velocity"}, beta=("linear", 1000), **{**SINGLE, "shape": (4, 3, 4)})
+@case(LUCID, '`beta_schedule="linear"`', f"q_sample {POSTERIOR} x0_from_eps eps_from_x0 x0_from_v "
+      "velocity", beta=("linear", 1000), **{**SINGLE, "shape": (4, 3, 4)})
 def lucid_distributions():
     made = lucid("linear")
     return {"q_sample": made.q_sample, "q_posterior": made.q_posterior,
@@ -308,13 +299,13 @@ def lucid_distributions():
             "x0_from_v": made.predict_start_from_v, "velocity": made.predict_v}
 
 
-@case(LUCID, 'loss weights of `"pred_x0"`', {PASS: "snr"}, "these are the snr", beta=("linear", 1000),
-      first_t=0, dtype="float32")
-def lucid_weights():
+@case(LUCID, 'loss weight of `"pred_x0"`', "snr", beta=("linear", 1000), first_t=0,
+      dtype="float32")
+def lucid_weight():
     return {"snr": lucid("linear", "pred_x0").loss_weight}
 
 
-@case(LUCID, "`normal_kl`", {PASS: "normal_kl"}, spread="logvar", components="none", beta=None)
+@case(LUCID, "`normal_kl`", "normal_kl", spread="logvar", components="none", beta=None)
 def lucid_kl():
     torchvision()
     from denoising_diffusion_pytorch.learned_gaussian_diffusion import normal_kl
@@ -332,11 +323,10 @@ def monai(beta: Any, **options: Any) -> Any:
     return made
 
 
-@case("monai", "`DDPMScheduler` on float64 tables", {
-    PASS: "add_noise velocity posterior_mean x0_from_eps posterior_variance"}, **IMAGES)
-def monai_step(beta):
-    made = monai(beta)
-    at = torch.tensor
+@case("monai", "`DDPMScheduler` on float64 tables", "add_noise velocity posterior_mean x0_from_eps "
+      "posterior_variance", **IMAGES)
+def monai_steps(beta):
+    made, at = monai(beta), torch.tensor
     return {"add_noise": lambda x0, t, noise: made.add_noise(x0, noise, at([t])),
             "velocity": lambda x0, t, noise: made.get_velocity(x0, noise, at([t])),
             "posterior_mean": lambda x0, xt, t: made._get_mean(t, x0, xt),
@@ -344,9 +334,8 @@ def monai_step(beta):
             "posterior_variance": made._get_variance}
 
 
-@case("monai", '`variance_type="learned_range"`', {
-    wrong("interpolated"): "learned_range_var"},
-    "a fault: the variances are interpolated, not their logarithms", **IMAGES)
+@case("monai", '`variance_type="learned_range"`', wrong={"learned_range_var": INTERPOLATED},
+      note=NOT_LOGARITHMS, **IMAGES)
 def monai_learned(beta):
     made = monai(beta, variance_type="learned_range")
     return {"learned_range_var": lambda w, t: made._get_variance(t, w)}
@@ -364,25 +353,29 @@ def moco(beta: Any, **options: Any) -> Any:
     return DDPM(times, GaussianPrior(), schedule, **options)
 
 
-@case("bionemo-moco", "`DDPM`", {
-    PASS: "q_sample abar posterior_coefficient_x0 posterior_coefficient_xt posterior_variance "
-    "velocity x0_from_eps eps_from_x0 score_from_x0"}, **BATCH)
-def moco_distributions(beta):
-    made, noise = moco(beta), moco(beta, prediction_type="noise")
-    return {"q_sample": made.interpolate, "abar": made.alpha_bar, "velocity": made.calculate_velocity,
-            "posterior_coefficient_x0": made.reverse_data_schedule,
+@case("bionemo-moco", "`DDPM` tables", "abar posterior_coefficient_x0 posterior_coefficient_xt "
+      "posterior_variance", first_t=0)
+def moco_tables(beta):
+    made = moco(beta)
+    return {"abar": made.alpha_bar, "posterior_coefficient_x0": made.reverse_data_schedule,
             "posterior_coefficient_xt": made.reverse_noise_schedule,
-            "posterior_variance": made._posterior_variance,
+            "posterior_variance": made._posterior_variance}
+
+
+@case("bionemo-moco", "`DDPM.log_var`, for the noise of `step`", first_t=0,
+      wrong={"posterior_log_variance": "t one too small"},
+      note="a fault: the log variance of t - 1 stands at t")
+def moco_log_var(beta):
+    return {"posterior_log_variance": moco(beta).log_var}
+
+
+@case("bionemo-moco", "`DDPM`", "q_sample velocity x0_from_eps eps_from_x0 score_from_x0", **BATCH)
+def moco_conversions(beta):
+    made, noise = moco(beta), moco(beta, prediction_type="noise")
+    return {"q_sample": made.interpolate, "velocity": made.calculate_velocity,
             "x0_from_eps": lambda xt, t, eps: noise.process_data_prediction(eps, xt, t),
             "eps_from_x0": lambda xt, t, x0: made.process_noise_prediction(x0, xt, t),
             "score_from_x0": lambda xt, t, x0: made.score(x0, xt, t)}
-
-
-@case("bionemo-moco", "`DDPM.log_var`, the noise of `step`", {
-    wrong("one table shifted"): "posterior_log_variance"},
-    "a fault: the log variance of t - 1 stands at t", first_t=0)
-def moco_log_var(beta):
-    return {"posterior_log_variance": moco(beta).log_var}
 
 
 def d3pm(beta: Any) -> Any:
@@ -394,16 +387,17 @@ def d3pm(beta: Any) -> Any:
     return D3PM(times, DiscreteUniformPrior(2), schedule)
 
 
-@case("bionemo-moco", "`D3PM`, two classes", {
-    PASS: "binomial_kernel binomial_marginal", precision("a small constant added"): "binomial_posterior"},
-    "by design: 1e-6 is added in logarithms", t_shape="batch", first_t=0, dtype="float32")
+@case("bionemo-moco", "`D3PM`, two classes", precision={
+    "binomial_kernel": "float32", "binomial_marginal": "float32", "binomial_posterior": ""},
+    note="matrices in float32; 1e-6 is added in logarithms, by design", t_shape="batch", first_t=0,
+    dtype="float32")
 def moco_discrete(beta):
-    made, one_hot = d3pm(beta), lambda x: torch.nn.functional.one_hot(x.long(), 2).float()
-    certain = lambda x: (one_hot(x) + 1e-30).log()  # noqa: E731
-    logits = lambda x0, xt, t: made._q_posterior_logits(certain(x0), t, xt.long())  # noqa: E731
-    return {"binomial_kernel": lambda x, t: (one_hot(x)[:, :, None] @ made._Qt[t][:, None])[..., 0, 1],
-            "binomial_marginal": lambda x, t: (one_hot(x)[:, :, None] @ made._Qt_bar[t][:, None])[..., 0, 1],
-            "binomial_posterior": lambda x0, xt, t: logits(x0, xt, t).softmax(-1)[..., 1]}
+    made, hot = d3pm(beta), lambda x: torch.nn.functional.one_hot(x.long(), 2).float()
+    return {"binomial_kernel": lambda x, t: (hot(x)[:, :, None] @ made._Qt[t][:, None])[..., 0, 1],
+            "binomial_marginal": lambda x, t: (
+                hot(x)[:, :, None] @ made._Qt_bar[t][:, None])[..., 0, 1],
+            "binomial_posterior": lambda x0, xt, t: made._q_posterior_logits(
+                (hot(x0) + 1e-30).log(), t, xt.long()).softmax(-1)[..., 1]}
 
 
 # transfusion-asr: multinomial diffusion in log space, on two classes
@@ -411,26 +405,26 @@ def moco_discrete(beta):
 
 def transfusion(beta: Any) -> Any:
     from transfusion.diffusion import MultinomialDiffusion
+    rates = {"cosine_beta_schedule": staticmethod(lambda steps, s: 1 - beta)}
+    declared = type("Declared", (MultinomialDiffusion,), rates)
+    return declared(2, len(beta), dtype=torch.float64)
 
-    class Declared(MultinomialDiffusion):
-        cosine_beta_schedule = staticmethod(lambda steps, s: 1 - beta)
-    return Declared(2, len(beta), dtype=torch.float64)
 
-
-def log_classes(p1: Any) -> Any:
+def classes(p1: Any) -> Any:
+    """Log probabilities of 0 and 1."""
     return torch.stack([1 - p1, p1], -1).clamp(min=1e-40).log()
 
 
-@case("transfusion-asr", "`MultinomialDiffusion`, two classes", {
-    PASS: "binomial_kernel binomial_marginal binomial_posterior binomial_prior_kl bernoulli_kl"},
-    t_shape="batch", first_t=0)
+@case("transfusion-asr", "`MultinomialDiffusion`, two classes", "binomial_kernel binomial_marginal "
+      "binomial_posterior binomial_prior_kl bernoulli_kl", t_shape="batch", first_t=0)
 def transfusion_distributions(beta):
-    made, log = transfusion(beta), log_classes
-    return {"binomial_kernel": lambda x, t: made.q_pred_one_timestep(log(x), t)[..., 1].exp(),
-            "binomial_marginal": lambda x0, t: made.q_pred(log(x0), t)[..., 1].exp(),
-            "binomial_posterior": lambda x0, xt, t: made.q_posterior(log(x0), log(xt), t)[..., 1].exp(),
-            "binomial_prior_kl": lambda x0: made.kl_prior(log(x0)),
-            "bernoulli_kl": lambda q, p: made.multinomial_kl(log(q), log(p)).sum(-1)}
+    made, p1 = transfusion(beta), lambda log: log[..., 1].exp()
+    return {"binomial_kernel": lambda x, t: p1(made.q_pred_one_timestep(classes(x), t)),
+            "binomial_marginal": lambda x0, t: p1(made.q_pred(classes(x0), t)),
+            "binomial_posterior": lambda x0, xt, t: p1(
+                made.q_posterior(classes(x0), classes(xt), t)),
+            "binomial_prior_kl": lambda x0: made.kl_prior(classes(x0)),
+            "bernoulli_kl": lambda q, p: made.multinomial_kl(classes(q), classes(p)).sum(-1)}
 
 
 # diffusions
@@ -443,77 +437,68 @@ def diffusions(beta: Any, **options: Any) -> Any:
     return made
 
 
-@case("diffusions", "`DDPM` of float64 rates", {PASS: "posterior_variance reverse_step"},
-      **IMAGES, reverse_var="posterior", randn="torch:randn")
-def diffusions_step(beta):
+@case("diffusions", "`DDPM` of float64 rates", "posterior_variance reverse_step",
+      reverse_var="posterior", randn="torch:randn", **IMAGES)
+def diffusions_steps(beta):
     made = diffusions(beta)
     return {"posterior_variance": made._get_variance,
             "reverse_step": lambda xt, t, eps, noise: made.step(eps, t, xt)["prev_sample"]}
 
 
-@case("diffusions", '`variance_type="learned_range"`', {wrong("interpolated"): "learned_range_var"},
-      "a fault: the variances are interpolated, not their logarithms", **IMAGES)
+@case("diffusions", '`variance_type="learned_range"`', wrong={"learned_range_var": INTERPOLATED},
+      note=NOT_LOGARITHMS, **IMAGES)
 def diffusions_learned(beta):
     made = diffusions(beta, variance_type="learned_range")
     return {"learned_range_var": lambda w, t: made._get_variance(t, w)}
 
 
-@case("diffusions", "`scale_beta=True`", {wrong("sqrt(beta_t) for beta_t"): "betas"},
-      "a fault: roots are spaced evenly, and not squared again", beta=("quadratic", 1000), dtype="float32")
+@case("diffusions", "`scale_beta=True`", wrong={"betas": "sqrt(beta_t) for beta_t"},
+      note="a fault: roots are spaced evenly, and not squared again", beta=("quadratic", 1000),
+      dtype="float32")
 def diffusions_scaled():
     from diffusions.schedulers import DDIM
     return {"betas": DDIM(scale_beta=True).betas}
 
 
-# probabilisticdiffusion
+# probabilisticdiffusion, tiny-diff, torchmanager-diffusion (which counts t from 1)
 
 
-@case("probabilisticdiffusion", "`Diffusion.forward`", {wrong("without its root"): "q_sample"},
-      "a fault: torch.normal is handed the variance for the standard deviation",
-      beta=("linear", 100, {"scaled": False}), first_t=0, randn="torch:normal")
+@case("probabilisticdiffusion", "`Diffusion.forward`", first_t=0, randn="torch:normal",
+      wrong={"q_sample": "without its root"}, beta=("linear", 100, {"scaled": False}),
+      note="a fault: `torch.normal` is handed the variance for the standard deviation")
 def probabilistic():
     from ProbabilisticDiffusion import Diffusion
-
-    def q_sample(x0, t, noise):
-        made = Diffusion(x0, 100, 1e-4, 0.02, "linear", None, None, None)
-        return made.forward(t, plot=False)
-    return {"q_sample": q_sample}
+    made = lambda x0: Diffusion(x0, 100, 1e-4, 0.02, "linear", None, None, None)  # noqa: E731
+    return {"q_sample": lambda x0, t, noise: made(x0).forward(t, plot=False)}
 
 
-# tiny-diff
-
-
-@case("tiny-diff", "`DDPMScheduler`", {PASS: "x0_from_eps", READ_BACK: "mean_from_eps posterior_variance"},
-      dtype="float32", **IMAGES)
+@case("tiny-diff", "`DDPMScheduler`", dtype="float32", precision={
+    "x0_from_eps": "float32", "mean_from_eps": READ_BACK, "posterior_variance": READ_BACK},
+    note="right, on its float32 tables", **IMAGES)
 def tiny_diff(beta):
     from tiny_diff.schedulers import DDPMScheduler
     made = DDPMScheduler(len(beta))
-    made._betas = beta.float()
+    made._betas, variance = beta.float(), made._get_variance
     made._set_alphas()
-    made._get_variance, variance = (lambda t: torch.zeros(())), made._get_variance
+    made._get_variance = lambda t: torch.zeros(())  # a step without its noise
     return {"x0_from_eps": lambda xt, t, eps: made.step(eps, t, xt)["z_t_1"],
-            "mean_from_eps": lambda xt, t, eps: made.step(eps, t, xt)["z"], "posterior_variance": variance}
+            "mean_from_eps": lambda xt, t, eps: made.step(eps, t, xt)["z"],
+            "posterior_variance": variance}
 
 
-# torchmanager-diffusion: t counts from 1
+BETA_SPACE = "betas alphas_cumprod alphas_cumprod_prev posterior_variance sqrt_alphas_cumprod"
 
 
-@case("torchmanager-diffusion", "`BetaSpace`", {
-    PASS: "betas alphas_cumprod alphas_cumprod_prev posterior_variance sqrt_one_minus_alphas_cumprod"})
+@case("torchmanager-diffusion", "`BetaSpace`", BETA_SPACE)
 def torchmanager_diffusion(beta):
     torchvision()
     from diffusion.scheduling import BetaSpace
-    names = ("betas alphas_cumprod alphas_cumprod_prev posterior_variance "
-             "sqrt_one_minus_alphas_cumprod").split()
-    return {name: getattr(BetaSpace(beta), name) for name in names}
+    return tables(BetaSpace(beta), BETA_SPACE)
 
 
-# torch.distributions
-
-
-@case("torch", "`torch.distributions`", {
-    PASS: "gaussian_kl gaussian_entropy gaussian_log_prob bernoulli_kl bernoulli_entropy bernoulli_log_prob"},
-    components="none", spread="std", beta=None)
+@case("torch", "`torch.distributions`", "gaussian_kl gaussian_entropy gaussian_log_prob "
+      "bernoulli_kl bernoulli_entropy bernoulli_log_prob", components="none", spread="std",
+      beta=None)
 def torch_laws():
     from torch.distributions import Bernoulli, Normal, kl_divergence
     return {"gaussian_kl": lambda m, s, n, r: kl_divergence(Normal(m, s), Normal(n, r)),
@@ -527,53 +512,51 @@ def torch_laws():
 # JAX: flaxdiff, artifex, numpyro
 
 
-def flaxdiff(beta: Any) -> Any:
-    from flaxdiff.schedulers import DiscreteNoiseScheduler
-    return DiscreteNoiseScheduler(len(beta), schedule_fn=lambda *_: np.asarray(beta))
-
-
-JAX = {"t_shape": "batch", "first_t": 0, "shape": (4, 3, 2, 2), "dtype": "float32"}
-
-
 def to_jax(array: Any) -> Any:
     import jax
     jax.config.update("jax_enable_x64", True)
     return jax.numpy.asarray(array)
 
 
-@case("flaxdiff", "`DiscreteNoiseScheduler` (JAX)", {
-    PASS: "betas alphas_cumprod posterior_variance posterior_log_variance posterior_mean add_noise "
-    "x0_from_eps"}, to_native=to_jax, **JAX)
+JAX = {**SINGLE, "to_native": to_jax}
+
+
+def flaxdiff(beta: Any) -> Any:
+    from flaxdiff.schedulers import DiscreteNoiseScheduler
+    return DiscreteNoiseScheduler(len(beta), schedule_fn=lambda *_: np.asarray(beta))
+
+
+@case("flaxdiff", "`DiscreteNoiseScheduler` (JAX)", "betas alphas_cumprod posterior_log_variance "
+      "posterior_mean add_noise x0_from_eps", **JAX)
 def flaxdiff_distributions(beta):
     made = flaxdiff(beta)
     return {"betas": made.betas, "alphas_cumprod": made.alpha_cumprod,
-            "posterior_variance": made.posterior_variance,
             "posterior_log_variance": made.posterior_log_variance_clipped,
             "posterior_mean": made.get_posterior_mean,
             "add_noise": lambda x0, t, noise: made.add_noise(x0, noise, t),
             "x0_from_eps": lambda xt, t, eps: made.remove_all_noise(xt, eps, t)}
 
 
-@case("flaxdiff", "`get_posterior_variance` (JAX)", {wrong("standard deviation"): "posterior_variance"},
-      "its caller takes it for what it is, a standard deviation", to_native=to_jax, **{**JAX, "t_shape": "scalar"})
+@case("flaxdiff", "`get_posterior_variance` (JAX)", wrong={"posterior_variance": "root"},
+      note="its caller takes it for what it is, a standard deviation",
+      **{**JAX, "t_shape": "scalar"})
 def flaxdiff_variance(beta):
     return {"posterior_variance": flaxdiff(beta).get_posterior_variance}
 
 
-@case("avitai-artifex", "`LinearNoiseSchedule` (JAX)", {
-    PASS: "q_sample posterior_mean posterior_var posterior_log_var x0_from_eps posterior_variance"},
-    beta=("linear", 1000), to_native=to_jax, **JAX)
-def artifex_distributions():
+@case("avitai-artifex", "`LinearNoiseSchedule` (JAX)", f"q_sample {POSTERIOR} x0_from_eps",
+      beta=("linear", 1000), **JAX)
+def artifex():
     from artifex.generative_models.core import noise_schedule as module
     made = module.create_noise_schedule(module.NoiseScheduleConfig(
         name="linear", num_timesteps=1000, schedule_type="linear", beta_start=1e-4, beta_end=0.02))
     return {"q_sample": made.q_sample, "q_posterior": made.q_posterior_mean_variance,
-            "x0_from_eps": made.predict_start_from_noise, "posterior_variance": made.posterior_variance}
+            "x0_from_eps": made.predict_start_from_noise}
 
 
-@case("numpyro", "distributions (JAX)", {
-    PASS: "gaussian_kl gaussian_entropy gaussian_log_prob bernoulli_entropy bernoulli_log_prob"},
-    components="none", spread="std", to_native=to_jax, beta=None)
+@case("numpyro", "distributions (JAX)", "gaussian_kl gaussian_entropy gaussian_log_prob "
+      "bernoulli_entropy bernoulli_log_prob", components="none", spread="std", to_native=to_jax,
+      beta=None)
 def numpyro_laws():
     from numpyro.distributions import Bernoulli, Normal, kl_divergence
     return {"gaussian_kl": lambda m, s, n, r: kl_divergence(Normal(m, s), Normal(n, r)),
