@@ -88,6 +88,10 @@ class Gaussian(Law):
             deviation = (x - mean) / np.sqrt(var)
             return -0.5 * total(_LOG_2PI + np.log(var) + deviation * deviation)
 
+    def drawn(self, noise: Array) -> tuple[Array, Array]:
+        """The sample at a noise, and its log density as a function of the noise."""
+        return self.at(noise), -0.5 * total(_LOG_2PI + np.log(self._parameters[1]) + noise * noise)
+
     def entropy(self) -> Array:
         """Differential entropy, shape (...)."""
         return total(_gaussian_entropy(self.var))

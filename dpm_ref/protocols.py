@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dpm_ref import validation
 from dpm_ref.validation import Array
 
-__all__ = ["Condition", "Law", "Diffusion", "ReverseKernel", "Edge", "checked_diffusion",
+__all__ = ["Condition", "Law", "Diffusion", "ReverseKernel", "Edge", "as_diffusion",
            "takes_times", "ask_law", "ask_density", "law_over", "total"]
 
 Function = TypeVar("Function")
@@ -72,6 +72,11 @@ class Law(Protocol):
     def log_prob(self, x: npt.ArrayLike) -> Array: ...
     def entropy(self) -> Array: ...
 
+    def drawn(self, noise: Array) -> tuple[Array, Array]:
+        """The sample at a noise, and its `log_p`."""
+        x = self.at(noise)
+        return x, self.log_p(x)
+
     def sample(self, *, rng: np.random.Generator) -> Array:
         """One draw of each vector, shape (..., d)."""
         return self.at(self.noise(self.shape, rng=validation.generator(rng)))
@@ -126,7 +131,6 @@ class Diffusion(Protocol):
 
     @property
     def law(self) -> type[Law]: ...
-    def abar(self, t: npt.ArrayLike) -> Array: ...
     def check_data(self, name: str, x: npt.ArrayLike) -> Array: ...
     def prior(self, d: int) -> Law: ...
     def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> Law: ...
@@ -156,16 +160,13 @@ class Edge(Protocol):
     def __call__(self, x1: Array, /) -> Any: ...
 
 
-def checked_diffusion(diffusion: Any) -> Diffusion:
+def as_diffusion(diffusion: Any) -> Diffusion:
     """The argument, if it is a diffusion."""
     if isinstance(diffusion, type) or not hasattr(diffusion, "q_posterior"):
         kinds = "a GaussianDiffusion or BinomialDiffusion"
         raise TypeError(f"diffusion must be {kinds}, got {diffusion!r:.80}")
-    checked: Diffusion = diffusion
-    return checked
-
-
-as_diffusion = checked_diffusion
+    result: Diffusion = diffusion
+    return result
 
 
 def takes_times(kernel: Function) -> Function:
@@ -206,15 +207,11 @@ def law_over(family: type[Law], law: Any, x: Array, name: str) -> Law:
         result = family.like(law)
     except ValueError as error:
         raise ValueError(f"{rule}: {error}") from error
-    if result.shape[-1] != x.shape[-1] or not _fits(result.shape, x.shape):
+    shape = (1,) * (x.ndim - len(result.shape)) + result.shape
+    repeats = all(n in (1, m) for n, m in zip(shape[:-1], x.shape[:-1], strict=False))
+    if len(shape) > x.ndim or shape[-1] != x.shape[-1] or not repeats:
         raise ValueError(f"{rule}, got one over {result.shape}")
     return result.over(x.shape)
-
-
-def _fits(shape: tuple[int, ...], over: tuple[int, ...]) -> bool:
-    """Whether an array of this shape can be repeated over that one."""
-    pairs = zip(shape[::-1], over[::-1], strict=False)
-    return len(shape) <= len(over) and all(n in (1, m) for n, m in pairs)
 
 
 class _OwnDensity:
@@ -227,6 +224,11 @@ class _OwnDensity:
         name = f"{self.name}'s log_prob"
         values = np.array(validation.below_infinity(name, self.law.log_prob(x.copy())))
         return self._fit(name, values, x.shape[:-1])
+
+    def drawn(self, noise: Array) -> tuple[Array, Array]:
+        """The sample at a noise, and its `log_p`."""
+        x = self.at(noise)
+        return x, self.log_p(x)
 
     def sample(self, *, rng: np.random.Generator) -> Array:
         name = f"{self.name}'s sample"
