@@ -396,13 +396,3 @@ def log_mean_exp(values: npt.ArrayLike, axis: int = -1) -> Array:
 def _exact_sum(terms: Array) -> Array:
     rows = terms.reshape(-1, terms.shape[-1])
     return np.array([math.fsum(row) for row in rows]).reshape(terms.shape[:-1])
-
-
-def gaussian_entropy_grad(var: npt.ArrayLike) -> Array:
-    """Goes away."""
-    return np.asarray(0.5 / validation.positive("var", var))
-
-
-def bernoulli_entropy_grad(p1: npt.ArrayLike, p0: npt.ArrayLike | None = None) -> Array:
-    """Goes away."""
-    return -logit(p1, p0)
