@@ -28,26 +28,28 @@ from dpm_ref import validation
 from dpm_ref.information import (
     bernoulli_entropy,
     bernoulli_kl,
+    bernoulli_kl_grad,
     gaussian_entropy,
     gaussian_entropy_difference,
     gaussian_kl,
+    gaussian_kl_grad,
     to_bits,
 )
 from dpm_ref.protocols import (
     Diffusion,
     Edge,
-    IndependentLaw,
+    Law,
     ReverseKernel,
-    as_diffusion,
     ask_density,
     ask_law,
+    checked_diffusion,
 )
 from dpm_ref.validation import Array, IntArray
 
 __all__ = ["LowerBound", "lower_bound", "fixed_terms", "null_log_likelihood", "Preconditions",
            "preconditions", "ReverseEntropyBounds", "reverse_entropy_bounds", "to_bits",
-           "gaussian_kl", "gaussian_entropy", "gaussian_entropy_difference", "bernoulli_kl",
-           "bernoulli_entropy"]
+           "gaussian_kl", "gaussian_kl_grad", "gaussian_entropy", "gaussian_entropy_difference",
+           "bernoulli_kl", "bernoulli_kl_grad", "bernoulli_entropy"]
 
 _CHUNK = 2**18  # numbers held at once while samples are averaged
 
@@ -93,7 +95,8 @@ class Preconditions(NamedTuple):
 
     def __str__(self) -> str:
         guaranteed = "is guaranteed" if self.upper_holds else "is not guaranteed"
-        return (f"equation (14) exceeds the mean of K by {self.eq14_excess:.6g} nats on these data\n"
+        excess = f"{self.eq14_excess:.6g} nats on these data"
+        return (f"equation (14) exceeds the mean of K by {excess}\n"
                 f"the upper bound of (24) {guaranteed}: {self.statement}")
 
 
@@ -141,7 +144,7 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
     >>> print(K.kl.shape, K.value.shape)
     (2, 1000) (1000,)
     """
-    x0 = as_diffusion(diffusion).check_data("x0", x0)
+    x0 = checked_diffusion(diffusion).check_data("x0", x0)
     n_samples, rng = validation.count("n_samples", n_samples, 1), validation.generator(rng)
     validation.function("reverse", reverse)
     prior = diffusion.prior(x0.shape[-1])
@@ -184,7 +187,7 @@ def fixed_terms(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
     >>> print("%.6f" % fixed_terms(GaussianDiffusion([0.1, 0.2]), [0.0, 1.0]))
     -1.398258
     """
-    return _fixed_terms(diffusion, as_diffusion(diffusion).check_data("x0", x0))
+    return _fixed_terms(diffusion, checked_diffusion(diffusion).check_data("x0", x0))
 
 
 def _fixed_terms(diffusion: Diffusion, x0: Array) -> Array:
@@ -211,7 +214,7 @@ def null_log_likelihood(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
     >>> print("%.6f" % null_log_likelihood(GaussianDiffusion([0.1]), [0.0, 1.0]))
     -2.337877
     """
-    x0 = as_diffusion(diffusion).check_data("x0", x0)
+    x0 = checked_diffusion(diffusion).check_data("x0", x0)
     return diffusion.prior(x0.shape[-1]).log_p(x0)
 
 
@@ -239,7 +242,7 @@ def preconditions(diffusion: Diffusion, x0: npt.ArrayLike) -> Preconditions:
     equation (14) exceeds the mean of K by 0.804 nats on these data
     the upper bound of (24) is not guaranteed: tr Cov(x^0) = 4 > d = 1
     """
-    x0 = as_diffusion(diffusion).check_data("x0", x0)
+    x0 = checked_diffusion(diffusion).check_data("x0", x0)
     prior = diffusion.prior(x0.shape[-1])
     with np.errstate(over="ignore"):  # an excess beyond 1e308 is inf
         excess = -prior.log_p(x0).mean() - prior.entropy()
@@ -278,7 +281,7 @@ def reverse_entropy_bounds(diffusion: Diffusion, x0: npt.ArrayLike, t: int) -> R
     >>> print("%.6f %.6f %s" % bound)
     0.000000 0.188404 False
     """
-    x0 = as_diffusion(diffusion).check_data("x0", x0)
+    x0 = checked_diffusion(diffusion).check_data("x0", x0)
     lower, upper = diffusion.posterior_entropy(x0, t), diffusion.kernel_entropy(x0, t)
     guaranteed = diffusion.entropy_never_falls(x0).holds
     return ReverseEntropyBounds(float(lower.mean()), float(upper.mean()), guaranteed)
@@ -305,21 +308,22 @@ def _kl_terms(diffusion: Diffusion, reverse: ReverseKernel, x0: Array, times: In
     The noise of one t after the other is one stream, however many are evaluated at once.
     """
     rows, t = _rows(x0), times[:, None]
-    noise = np.array([_rows(diffusion.law.noise(x0.shape, rng=rng)) for _ in times])
-    xt = diffusion.q_marginal(rows, t).at(noise)
+    marginal = diffusion.q_marginal(rows, t)
+    xt = marginal.at(np.array([_rows(marginal.noise(x0.shape, rng=rng)) for _ in times]))
     kl = diffusion.q_posterior(rows, xt, t).kl(_reverse_laws(diffusion, reverse, xt, times))
     return kl.reshape(len(times), *x0.shape[:-1])
 
 
 def _reverse_laws(diffusion: Diffusion, reverse: ReverseKernel, xt: Array,
-                  times: IntArray) -> IndependentLaw:
+                  times: IntArray) -> Law:
     """p(x^{t-1}|x^t) of states (k, m, d) at k times, asked for all at once if the kernel can."""
     family = diffusion.law
     if getattr(reverse, "takes_times", False):
         rows = _rows(xt)
         laws = [ask_law(family, reverse, "reverse", rows, times.repeat(xt.shape[1]))]
     else:
-        laws = [ask_law(family, reverse, "reverse", *each) for each in zip(xt, times.tolist())]
+        pairs = zip(xt, times.tolist(), strict=True)
+        laws = [ask_law(family, reverse, "reverse", x, t) for x, t in pairs]
     parameters = (np.array([getattr(law, name) for law in laws]) for name in family.names)
     return family.unchecked(*(values.reshape(xt.shape) for values in parameters))
 
@@ -336,7 +340,7 @@ def _rows(x: Array) -> Array:
 
 
 class _Sum:
-    """A running sum that keeps what rounding takes from it, so that T = 10^4 terms cost no digits."""
+    """A running sum that keeps what rounding takes from it: T = 10^4 terms cost no digits."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.total, self.rest = np.zeros(shape), np.zeros(shape)
