@@ -21,15 +21,15 @@ import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import validation
-from dpm_ref.information import _bernoulli_entropy, _bernoulli_kl, logit, probability_pair
-from dpm_ref.protocols import Condition, IndependentLaw, takes_times, total
+from dpm_ref.information import _bernoulli_entropy, _bernoulli_kl, _pair, logit, probability_pair
+from dpm_ref.protocols import Condition, Law, takes_times, total
 from dpm_ref.schedules import Schedule
 from dpm_ref.validation import Array
 
 __all__ = ["Bernoulli", "BinomialDiffusion"]
 
 
-class Bernoulli(IndependentLaw):
+class Bernoulli(Law):
     """B(prob1): independent bits, vectors on the last axis.
 
     Parameters
@@ -48,7 +48,6 @@ class Bernoulli(IndependentLaw):
     __slots__ = ()
     names = ("prob1", "prob0")
     needed = ("prob1",)
-    wanted = "Bernoulli(prob1)"
 
     def __init__(self, prob1: npt.ArrayLike, prob0: npt.ArrayLike | None = None) -> None:
         pair = probability_pair(prob1, prob0)
@@ -58,12 +57,12 @@ class Bernoulli(IndependentLaw):
     @property
     def prob1(self) -> Array:
         """P(x = 1), (..., d)."""
-        return self._view(0)
+        return self.view(0)
 
     @property
     def prob0(self) -> Array:
         """P(x = 0), (..., d)."""
-        return self._view(1)
+        return self.view(1)
 
     @staticmethod
     def noise(shape: tuple[int, ...], *, rng: np.random.Generator) -> Array:
@@ -93,9 +92,9 @@ class Bernoulli(IndependentLaw):
         """Entropy, shape (...)."""
         return total(_bernoulli_entropy(*self._parameters))
 
-    def kl(self, other: Any) -> Array:
-        """KL(self || other), shape (...), to 8 ulp, inf where other excludes what self allows."""
-        return total(_bernoulli_kl(*self._parameters, *self._other(other)._parameters))
+    def kl_p(self, other: Bernoulli) -> Array:
+        """`kl` to a Bernoulli law."""
+        return total(_bernoulli_kl(*self._parameters, *other._parameters))
 
 
 class BinomialDiffusion(Schedule):
@@ -172,11 +171,11 @@ class BinomialDiffusion(Schedule):
 
     def q_posterior(self, x0: Array, xt: Array, t: Any) -> Bernoulli:
         """`posterior` of data, states and times known to be valid."""
-        pairs = [[self._bayes(bit0, bit, t) for bit in (0, 1)] for bit0 in (0, 1)]
-        (a, b), (c, d) = pairs
-        one0, one = x0 == 1, xt == 1
-        return Bernoulli.unchecked(*(
-            np.where(one0, np.where(one, d[i], c[i]), np.where(one, b[i], a[i])) for i in (0, 1)))
+        seen, ones = np.asarray(x0) == 1, np.asarray(xt) == 1
+        rows = [[self._bayes(bit0, bit, t) for bit in (0, 1)] for bit0 in (0, 1)]
+        given = [[np.where(ones, one[i], zero[i]) for zero, one in rows] for i in (0, 1)]
+        prob1, prob0 = (np.where(seen, of_one, of_zero) for of_zero, of_one in given)
+        return Bernoulli.unchecked(prob1, prob0)
 
     def edge(self, x1: npt.ArrayLike) -> Bernoulli:
         """p(x^0 | x^1) = T_pi(x^0 | x^1; beta_1) over x1's shape (..., d), App. B.2."""
@@ -218,32 +217,39 @@ class BinomialDiffusion(Schedule):
         sign = ">=" if pull >= 0 else "<"
         return Condition(pull >= 0, f"sum_i logit(pi_i) (m_i - pi_i) = {pull:.6g} {sign} 0")
 
+    def _key(self) -> tuple[Any, ...]:
+        return (*super()._key(), self.pi1.shape, self.pi1.tobytes())
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, prior={validation.brief(self.pi1)})"
+
     def _mixture(self, x: Any, kept: Array, erased: Array) -> tuple[Array, Array]:
         """The pair of the law that keeps x with probability `kept` and else draws from pi."""
         one, drawn1, drawn0 = np.asarray(x) == 1, self.pi1 * erased, self.pi0 * erased
-        return np.where(one, kept + drawn1, drawn1), np.where(one, drawn0, kept + drawn0)
+        of_one, of_zero = _pair(kept + drawn1, drawn0), _pair(drawn1, kept + drawn0)
+        return np.where(one, of_one[0], of_zero[0]), np.where(one, of_one[1], of_zero[1])
 
     def _bayes(self, x0: int, xt: int, t: Any) -> tuple[Array, Array]:
         """The posterior's pair for one value of each bit.
 
-        The joint probabilities of x^t and x^{t-1} = 1, 0 are products of sums and factors down to
-        1e-300, formed with their exponents apart, so that only their ratio must be a float.
+        The joint probabilities of x^t and x^{t-1} = 1, 0 are products of factors down to 1e-300,
+        formed with their exponents apart, so that only their ratio must be a float.
         """
-        t = np.asarray(t)
-        rate, pi = self.beta[t - 1][..., None], (self.pi0, self.pi1)[xt]
-        kept, erased = self.table("abar", t - 1)[..., None], self.table("one_minus_abar", t - 1)[..., None]
-        step = ((1.0 - rate) + pi * rate, 1.0), (pi, rate)  # q(x^t | x^{t-1}) if the bit stays, flips
+        rate, pi = self.beta[np.asarray(t) - 1][..., None], (self.pi0, self.pi1)[xt]
+        kept = self.table("abar", t - 1)[..., None]
+        erased = self.table("one_minus_abar", t - 1)[..., None]
         joints = []
         for bit, drawn in ((1, self.pi1), (0, self.pi0)):
-            start = (kept + drawn * erased, 1.0) if bit == x0 else (drawn, erased)
-            joints.append(_product(*step[bit != xt], *start))
-        (m1, e1), (m0, e0) = joints
-        top = np.maximum(e1, e0)
-        joint1, joint0 = np.ldexp(m1, e1 - top), np.ldexp(m0, e0 - top)
-        return joint1 / (joint1 + joint0), joint0 / (joint1 + joint0)
+            before = (kept + drawn * erased, 1.0) if bit == x0 else (drawn, erased)
+            step = (1.0 - rate + pi * rate, 1.0) if bit == xt else (pi, rate)
+            joints.append(_product(*before, *step))
+        (joint1, exponent1), (joint0, exponent0) = joints
+        top = np.maximum(exponent1, exponent0)
+        joint1, joint0 = np.ldexp(joint1, exponent1 - top), np.ldexp(joint0, exponent0 - top)
+        return _pair(joint1 / (joint1 + joint0), joint0 / (joint1 + joint0))
 
 
 def _product(*factors: Any) -> tuple[Array, Array]:
     """A product of positive numbers as mantissa and exponent of 2."""
     mantissas, exponents = zip(*map(np.frexp, factors), strict=True)
-    return math.prod(mantissas), sum(exponents)
+    return math.prod(mantissas), np.asarray(sum(exponents))

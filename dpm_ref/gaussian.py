@@ -1,4 +1,4 @@
-"""The Gaussian column of Table App.1: the law N(mean, diag var) and the diffusion that ends in N(0, I).
+"""The Gaussian column of Table App.1: N(mean, diag var), and the diffusion that ends in N(0, I).
 
     kernel     q(x^t | x^{t-1}) = N(sqrt(1 - beta_t) x^{t-1}, beta_t I)
     marginal   q(x^t | x^0) = N(sqrt(abar_t) x^0, (1 - abar_t) I)
@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from dpm_ref import validation
 from dpm_ref.information import _gaussian_entropy, _gaussian_kl
-from dpm_ref.protocols import Condition, IndependentLaw, takes_times, total
+from dpm_ref.protocols import Condition, Law, takes_times, total
 from dpm_ref.schedules import Schedule
 from dpm_ref.validation import Array
 
@@ -31,7 +31,7 @@ __all__ = ["Gaussian", "GaussianDiffusion"]
 _LOG_2PI = 1.8378770664093453
 
 
-class Gaussian(IndependentLaw):
+class Gaussian(Law):
     """N(mean, diag var): independent components, vectors on the last axis.
 
     Parameters
@@ -51,7 +51,6 @@ class Gaussian(IndependentLaw):
 
     __slots__ = ()
     names = needed = ("mean", "var")
-    wanted = "Gaussian(mean, var)"
 
     def __init__(self, mean: npt.ArrayLike, var: npt.ArrayLike) -> None:
         mean, var = validation.finite("mean", mean), validation.positive("var", var)
@@ -61,12 +60,12 @@ class Gaussian(IndependentLaw):
     @property
     def mean(self) -> Array:
         """The mean, (..., d)."""
-        return self._view(0)
+        return self.view(0)
 
     @property
     def var(self) -> Array:
         """The variance, (..., d)."""
-        return self._view(1)
+        return self.view(1)
 
     @staticmethod
     def noise(shape: tuple[int, ...], *, rng: np.random.Generator) -> Array:
@@ -93,11 +92,10 @@ class Gaussian(IndependentLaw):
         """Differential entropy, shape (...)."""
         return total(_gaussian_entropy(self.var))
 
-    def kl(self, other: Any) -> Array:
-        """KL(self || other), shape (...), to 8 ulp; equation (14)."""
-        law = self._other(other)
+    def kl_p(self, other: Gaussian) -> Array:
+        """`kl` to a Gaussian law."""
         with np.errstate(over="ignore"):
-            return total(_gaussian_kl(*self._parameters, *law._parameters))
+            return total(_gaussian_kl(*self._parameters, *other._parameters))
 
 
 class GaussianDiffusion(Schedule):

@@ -143,7 +143,7 @@ def gaussian_entropy_difference(var_a: npt.ArrayLike, var_b: npt.ArrayLike) -> A
 
 def probability_pair(prob1: npt.ArrayLike, prob0: npt.ArrayLike | None = None,
                      name: str = "prob") -> tuple[Array, Array]:
-    """A Bernoulli law's (P(x = 1), P(x = 0)): the smaller member as given, the larger its complement.
+    """(P(x = 1), P(x = 0)) of a bit: the smaller member as given, the larger its complement.
 
     Where prob0 is None it is 1 - prob1. A pair that does not sum to 1 within 4 eps of its dtype is
     a ValueError; `name` is what the arguments are called in it.
@@ -160,6 +160,11 @@ def probability_pair(prob1: npt.ArrayLike, prob0: npt.ArrayLike | None = None,
     if (off > 4 * max(validation.rounding(prob1), validation.rounding(prob0))).any():
         rule = f"{name}1 + {name}0 must be 1 within rounding"
         raise ValueError(f"{rule}, got a pair off by {off.max():.3g}")
+    return _pair(p1, p0)
+
+
+def _pair(p1: Array, p0: Array) -> tuple[Array, Array]:
+    """The smaller member as it is, the larger as its complement."""
     first = p1 <= p0
     return np.where(first, p1, 1.0 - p0), np.where(first, 1.0 - p1, p0)
 
@@ -263,7 +268,7 @@ def _difference(b1: Array, b0: Array, a1: Array, a0: Array) -> Array:
 
 
 def _log_ratio(a: Array, b: Array, difference: Array) -> Array:
-    """log(a / b) for a, b >= 0 with an accurate a - b; where a / b leaves the floats, log a - log b."""
+    """log(a / b) from an accurate a - b, and log a - log b where a / b leaves the floats."""
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         ratio = a / b
         inside = (ratio > _TINY) & (ratio < np.inf)

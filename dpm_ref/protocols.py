@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dpm_ref import validation
 from dpm_ref.validation import Array
 
-__all__ = ["Condition", "Law", "IndependentLaw", "Diffusion", "ReverseKernel", "Edge", "as_diffusion",
+__all__ = ["Condition", "Law", "Diffusion", "ReverseKernel", "Edge", "checked_diffusion",
            "takes_times", "ask_law", "ask_density", "law_over", "total"]
 
 Function = TypeVar("Function")
@@ -29,32 +29,16 @@ class Condition(NamedTuple):
 
 
 class Law(Protocol):
-    """A distribution of vectors on the last axis; `at` and `log_p` do not validate."""
+    """A distribution of vectors (..., d) with independent components: `Gaussian` and `Bernoulli`.
 
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    def at(self, noise: Array) -> Array: ...
-    def noise(self, shape: tuple[int, ...], *, rng: np.random.Generator) -> Array: ...
-    def sample(self, *, rng: np.random.Generator) -> Array: ...
-    def log_prob(self, x: npt.ArrayLike) -> Array: ...
-    def log_p(self, x: Array) -> Array: ...
-    def entropy(self) -> Array: ...
-    def kl(self, other: Any) -> Array: ...
-    @classmethod
-    def like(cls, other: Any) -> Self: ...
-
-
-class IndependentLaw(Law):
-    """The part that `Gaussian` and `Bernoulli` share: two parameters that broadcast to (..., d).
-
-    A law is immutable, shares no memory with what it was made from, and equals a law of the same
-    kind with the same parameters.
+    Its two parameters broadcast to (..., d). It is immutable, shares no memory with what it was
+    made from, and equals a law of the same kind with the same parameters. `unchecked`, `at`,
+    `log_p` (of valid states) and `kl_p` (to the same family) do not validate.
     """
 
     __slots__ = ("_parameters",)
     names: ClassVar[tuple[str, str]]
     needed: ClassVar[tuple[str, ...]]
-    wanted: ClassVar[str]
     _parameters: tuple[Array, Array]
 
     @classmethod
@@ -71,7 +55,8 @@ class IndependentLaw(Law):
             return other
         if any(callable(getattr(other, name, callable)) for name in cls.needed):
             rule = f"a {cls.__name__} law must have {' and '.join(cls.needed)}"
-            raise ValueError(f"{rule}, got {type(other).__name__}; return {cls.wanted}")
+            wanted = f"return {cls.__name__}({', '.join(cls.needed)})"
+            raise ValueError(f"{rule}, got {type(other).__name__}; {wanted}")
         return cls(*(getattr(other, name, None) for name in cls.names))
 
     @property
@@ -79,27 +64,37 @@ class IndependentLaw(Law):
         """(..., d)."""
         return np.broadcast_shapes(*(array.shape for array in self._parameters))
 
+    @staticmethod
+    def noise(shape: tuple[int, ...], *, rng: np.random.Generator) -> Array: ...
+    def at(self, noise: Array) -> Array: ...
+    def log_p(self, x: Array) -> Array: ...
+    def kl_p(self, other: Any) -> Array: ...
+    def log_prob(self, x: npt.ArrayLike) -> Array: ...
+    def entropy(self) -> Array: ...
+
     def sample(self, *, rng: np.random.Generator) -> Array:
         """One draw of each vector, shape (..., d)."""
         return self.at(self.noise(self.shape, rng=validation.generator(rng)))
+
+    def kl(self, other: Any) -> Array:
+        """KL(self || other), shape (...), to 8 ulp; inf where other excludes what self allows."""
+        law = self.like(other)
+        validation.components("other", law.view(0), self.shape[-1])
+        validation.broadcast(law=self.view(0), other=law.view(0))
+        return self.kl_p(law)
+
+    def view(self, index: int) -> Array:
+        """A parameter, read-only, over the whole shape."""
+        return np.broadcast_to(self._parameters[index], self.shape)
 
     def over(self, shape: tuple[int, ...]) -> Self:
         """The same law repeated over leading axes."""
         first, second = (np.broadcast_to(array, shape) for array in self._parameters)
         return self if self.shape == shape else self.unchecked(first, second)
 
-    def _view(self, index: int) -> Array:
-        return np.broadcast_to(self._parameters[index], self.shape)
-
-    def _other(self, other: Any) -> Self:
-        law = self.like(other)
-        validation.components("other", law._view(0), self.shape[-1])
-        validation.broadcast(self=self._view(0), other=law._view(0))
-        return law
-
     def _over(self, x: Array) -> Array:
         array = validation.components("x", x, self.shape[-1])
-        return validation.broadcast(x=array, law=self._view(0))[0]
+        return validation.broadcast(x=array, law=self.view(0))[0]
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self._key() == other._key()
@@ -109,14 +104,18 @@ class IndependentLaw(Law):
 
     def _key(self) -> tuple[Any, ...]:
         """What equality compares; adding 0 makes -0.0 and 0.0 one number."""
-        return self.shape, *((self._view(i) + 0.0).tobytes() for i in (0, 1))
+        return self.shape, *((self.view(i) + 0.0).tobytes() for i in (0, 1))
 
     def __repr__(self) -> str:
-        values = (f"{name}={validation.brief(self._view(i))}" for i, name in enumerate(self.names))
+        values = (f"{name}={validation.brief(self.view(i))}" for i, name in enumerate(self.names))
         return f"{type(self).__name__}({', '.join(values)})"
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"{self.wanted} has no attribute {name!r}")
+        own = " and ".join(self.names)
+        raise AttributeError(f"a {type(self).__name__} law has {own}, no {name!r}")
+
+
+IndependentLaw = Law
 
 
 class Diffusion(Protocol):
@@ -126,25 +125,24 @@ class Diffusion(Protocol):
     beta: Array
 
     @property
-    def law(self) -> type[IndependentLaw]: ...
+    def law(self) -> type[Law]: ...
     def abar(self, t: npt.ArrayLike) -> Array: ...
     def check_data(self, name: str, x: npt.ArrayLike) -> Array: ...
-    def prior(self, d: int) -> IndependentLaw: ...
-    def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> IndependentLaw: ...
-    def marginal(self, x0: npt.ArrayLike, t: npt.ArrayLike) -> IndependentLaw: ...
-    def posterior(self, x0: npt.ArrayLike, xt: npt.ArrayLike,
-                  t: npt.ArrayLike) -> IndependentLaw: ...
-    def edge(self, x1: npt.ArrayLike) -> IndependentLaw: ...
-    def q_kernel(self, x_prev: Array, t: Any) -> IndependentLaw: ...
-    def q_marginal(self, x0: Array, t: Any) -> IndependentLaw: ...
-    def q_posterior(self, x0: Array, xt: Array, t: Any) -> IndependentLaw: ...
+    def prior(self, d: int) -> Law: ...
+    def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> Law: ...
+    def marginal(self, x0: npt.ArrayLike, t: npt.ArrayLike) -> Law: ...
+    def posterior(self, x0: npt.ArrayLike, xt: npt.ArrayLike, t: npt.ArrayLike) -> Law: ...
+    def edge(self, x1: npt.ArrayLike) -> Law: ...
+    def q_kernel(self, x_prev: Array, t: Any) -> Law: ...
+    def q_marginal(self, x0: Array, t: Any) -> Law: ...
+    def q_posterior(self, x0: Array, xt: Array, t: Any) -> Law: ...
     def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array: ...
     def posterior_entropy(self, x0: npt.ArrayLike, t: int) -> Array: ...
     def entropy_never_falls(self, x0: npt.ArrayLike) -> Condition: ...
 
 
 class ReverseKernel(Protocol):
-    """p(x^{t-1} | x^t), equation (5): states (m, d) and an integer t in 2..T in, a law over them out.
+    """p(x^{t-1} | x^t), equation (5): states (m, d) and an integer t in, a law over them out.
 
     A kernel marked by `takes_times` is also asked with an integer array t over the leading axes.
     """
@@ -158,13 +156,16 @@ class Edge(Protocol):
     def __call__(self, x1: Array, /) -> Any: ...
 
 
-def as_diffusion(diffusion: Any) -> Diffusion:
+def checked_diffusion(diffusion: Any) -> Diffusion:
     """The argument, if it is a diffusion."""
     if isinstance(diffusion, type) or not hasattr(diffusion, "q_posterior"):
-        kinds = "a GaussianDiffusion or a BinomialDiffusion"
+        kinds = "a GaussianDiffusion or BinomialDiffusion"
         raise TypeError(f"diffusion must be {kinds}, got {diffusion!r:.80}")
-    found: Diffusion = diffusion
-    return found
+    checked: Diffusion = diffusion
+    return checked
+
+
+as_diffusion = checked_diffusion
 
 
 def takes_times(kernel: Function) -> Function:
@@ -173,8 +174,7 @@ def takes_times(kernel: Function) -> Function:
     return kernel
 
 
-def ask_law(family: type[IndependentLaw], function: Any, name: str, x: Array,
-            *t: Any) -> IndependentLaw:
+def ask_law(family: type[Law], function: Any, name: str, x: Array, *t: Any) -> Law:
     """The law that a user's kernel or edge gives at states x (m, d).
 
     The function is handed copies, and what it returns is checked and copied.
@@ -182,12 +182,14 @@ def ask_law(family: type[IndependentLaw], function: Any, name: str, x: Array,
     return law_over(family, _call(function, name, x, *t), x, name)
 
 
-def ask_density(family: type[IndependentLaw], function: Any, name: str, x: Array, *t: Any) -> Any:
-    """As `ask_law` where only draws and log densities are needed: a law of another kind that brings
-    its own log_prob is taken at its word."""
+def ask_density(family: type[Law], function: Any, name: str, x: Array, *t: Any) -> Any:
+    """As `ask_law` where only draws and log densities are needed.
+
+    A law of another kind that brings its own log_prob is taken at its word.
+    """
     law = _call(function, name, x, *t)
-    ours = type(law) is family or isinstance(law, IndependentLaw) and not isinstance(law, family)
-    if ours or not hasattr(law, "log_prob"):
+    another_family = Law in type(law).__mro__ and not issubclass(type(law), family)
+    if type(law) is family or another_family or not hasattr(law, "log_prob"):
         return law_over(family, law, x, name)
     return _OwnDensity(law, x.shape, name)
 
@@ -197,7 +199,7 @@ def _call(function: Any, name: str, x: Array, *t: Any) -> Any:
     return validation.function(name, function)(x.copy(), *times)
 
 
-def law_over(family: type[IndependentLaw], law: Any, x: Array, name: str) -> IndependentLaw:
+def law_over(family: type[Law], law: Any, x: Array, name: str) -> Law:
     """A user's law, read into the family and repeated over the states x that it was asked for."""
     rule = f"{name} must return a law over the state's shape {x.shape}"
     try:

@@ -36,7 +36,7 @@ def _array(name: str, value: Any) -> npt.NDArray[Any]:
     """The argument as an array of any dtype; masked arrays and ragged lists are refused."""
     parts = value if isinstance(value, (list, tuple)) else [value]
     if any(isinstance(part, np.ma.MaskedArray) for part in parts):
-        raise ValueError(f"{name} must not be a masked array: the values under its mask would count")
+        raise ValueError(f"{name} must not be a masked array: its mask would be lost")
     try:
         return np.asarray(value)
     except Exception as error:  # ragged lists, tensors that cannot be converted
@@ -48,7 +48,7 @@ def real(name: str, value: npt.ArrayLike) -> Array:
     """The argument as float64; complex numbers, strings and objects are refused."""
     array = _array(name, value)
     if array.dtype.kind not in "fiub":
-        got = f"dtype {array.dtype}" if array.dtype.kind != "O" else f"{value!r:.80} of dtype object"
+        got = f"{value!r:.80} of dtype {array.dtype}"
         raise ValueError(f"{name} must be an array of real numbers, got {got}")
     with np.errstate(over="ignore"):  # a longdouble beyond float64 is inf
         return array.astype(np.float64, copy=False)
@@ -106,7 +106,8 @@ def data(name: str, array: Array) -> Array:
 def components(name: str, array: Array, d: int) -> Array:
     """Vectors of exactly d components (a last axis of length 1 does not stand for d)."""
     if vectors(name, array).shape[-1] != d:
-        raise ValueError(f"{name} must have {d} components on its last axis, got shape {array.shape}")
+        rule = f"{name} must have {d} components on its last axis"
+        raise ValueError(f"{rule}, got shape {array.shape}")
     return array
 
 
@@ -208,7 +209,7 @@ def own(array: Array) -> Array:
 
 
 def brief(array: Array) -> str:
-    """An array on one line: its values if they are few, its ends if it is a vector, else its shape."""
+    """An array on one line: all of it, the ends of a vector, or else its shape."""
     if array.ndim > 1 and array.size > 6:
         return f"<shape {array.shape}>"
     text = np.array2string(array, precision=6, separator=", ", threshold=6, edgeitems=2,
