@@ -17,7 +17,7 @@ from dpm_ref import validation
 from dpm_ref.schedules import Schedule
 from dpm_ref.validation import Array
 
-__all__ = ["Condition", "Law", "Diffusion", "ReverseKernel", "Edge", "as_diffusion",
+__all__ = ["Condition", "Law", "Diffusion", "ReverseKernel", "Edge", "checked_diffusion",
            "takes_times", "ask_law", "ask_density", "law_over", "total"]
 
 Function = TypeVar("Function")
@@ -188,12 +188,15 @@ class Edge(Protocol):
     def __call__(self, x1: Array, /) -> Any: ...
 
 
-def as_diffusion(diffusion: Any) -> Diffusion:
+def checked_diffusion(diffusion: Any) -> Diffusion:
     """The argument, if it is a diffusion."""
     if not isinstance(diffusion, Diffusion):
         kinds = "a GaussianDiffusion or BinomialDiffusion"
         raise TypeError(f"diffusion must be {kinds}, got {diffusion!r:.80}")
     return diffusion
+
+
+as_diffusion = checked_diffusion
 
 
 def ask_law(family: type[Law], function: Any, name: str, x: Array, *t: Any) -> Law:

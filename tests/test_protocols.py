@@ -10,7 +10,7 @@ import pytest
 
 import dpm_ref
 from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, protocols
-from dpm_ref.protocols import as_diffusion, ask_density, ask_law, takes_times, total
+from dpm_ref.protocols import checked_diffusion, ask_density, ask_law, takes_times, total
 
 X = np.array([[0.5, -1.0], [2.0, 0.0], [1.0, 3.0]])
 ASKS = pytest.mark.parametrize("ask", [ask_law, ask_density])
@@ -373,12 +373,12 @@ def test_what_is_no_diffusion_is_refused_by_name(other):
     with pytest.raises(
         TypeError, match="diffusion must be a GaussianDiffusion or BinomialDiffusion"
     ):
-        as_diffusion(other)
+        checked_diffusion(other)
 
 
 @pytest.mark.parametrize("diffusion", [GaussianDiffusion([0.1]), BinomialDiffusion([0.1])])
 def test_a_diffusion_is_let_through_and_its_kernel_takes_times(diffusion):
-    assert as_diffusion(diffusion) is diffusion
+    assert checked_diffusion(diffusion) is diffusion
     assert diffusion.kernel.takes_times is True
     assert not hasattr(diffusion.posterior, "takes_times")
 
