@@ -84,7 +84,7 @@ class BinaryAtoms:
     """x^t given atom k is the diffusion's own marginal."""
 
     def __init__(self, diffusion: BinomialDiffusion, atoms: Array) -> None:
-        self.diffusion, self.atoms = diffusion, atoms
+        self.diffusion, self.atoms, self._known = diffusion, atoms, dict[int, Bernoulli]()
 
     def log_joint(self, x: Array, log_weights: Array, t: int) -> Array:
         """log w_k + log q(x^t | atom k), (n, m)."""
@@ -103,14 +103,14 @@ class BinaryAtoms:
         """P(x^{t-1} = 1) and P(x^{t-1} = 0) under q(x^{t-1} | x^t), stacked (n, 2, d)."""
         atom1, atom0 = prob1, prob0 = self._atom_bits(weights)
         if t > 1:
-            law = self._posteriors(xt.shape[1], t)
+            law = self._posteriors(t)
             prob1, prob0 = (atom1 * _at(p[1], xt) + atom0 * _at(p[0], xt)
                             for p in (law.prob1, law.prob0))
         return np.asarray(np.stack([prob1, prob0], axis=1) / (prob1 + prob0)[:, None])
 
     def posterior_entropy(self, weights: Array, xt: Array, t: int) -> Array:
         """E[ H( q(x^{t-1} | x^t, x^0) ) | x^t ], (n,), t >= 2."""
-        law = self._posteriors(xt.shape[1], t)
+        law = self._posteriors(t)
         given0, given1 = (_at(H, xt) for H in bernoulli_entropy(law.prob1, law.prob0))
         atom1, atom0 = self._atom_bits(weights)
         return total(atom1 * given1 + atom0 * given0)
@@ -120,10 +120,12 @@ class BinaryAtoms:
         return (np.einsum("nm,md->nd", weights, self.atoms),
                 np.einsum("nm,md->nd", weights, 1.0 - self.atoms))
 
-    def _posteriors(self, d: int, t: int) -> Bernoulli:
+    def _posteriors(self, t: int) -> Bernoulli:
         """q(x^{t-1} | x^t, x^0) at every bit x^0 and x^t, over shape (2, 2, d) in that order."""
-        bits = np.broadcast_to(np.array([0.0, 1.0])[:, None], (2, d))
-        return self.diffusion.posterior(bits[:, None], bits[None, :], t)
+        if t not in self._known:
+            bits = np.broadcast_to(np.array([0.0, 1.0])[:, None], (2, self.atoms.shape[1]))
+            self._known[t] = self.diffusion.q_posterior(bits[:, None], bits[None, :], t)
+        return self._known[t]
 
     def draw(self, index: IntArray, uniform: Array, t: int) -> Array:
         """x^t given the atoms at `index` (n,), from uniform numbers (n, d) in (0, 1)."""
