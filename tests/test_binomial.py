@@ -469,3 +469,10 @@ def test_a_prior_of_many_components_takes_no_memory():
 
 def test_the_noise_of_a_law_is_drawn_at_random_and_compared_strictly():
     assert Bernoulli([0.5]).at(np.array([0.5])).item() == 0.0
+
+
+def test_a_draw_brings_its_log_probability():
+    law = Bernoulli([0.25, 0.5])
+    x, log_p = law.drawn(np.array([0.2, 0.7]))
+    assert x.tolist() == [1.0, 0.0]
+    assert log_p == law.log_prob([1, 0])

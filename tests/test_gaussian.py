@@ -383,3 +383,10 @@ def test_a_law_of_one_variance_for_all_is_that_of_as_many():
     np.testing.assert_array_equal(one.log_prob(x), many.log_prob(x))
     np.testing.assert_array_equal(one.entropy(), many.entropy())
     np.testing.assert_array_equal(one.kl(many), np.zeros(4))
+
+
+def test_a_draw_brings_its_log_density():
+    law, noise = Gaussian([[1.0, -2.0]] * 2, [0.25, 3.0]), np.array([[0.5, -1.5], [2.0, 0.0]])
+    x, log_p = law.drawn(noise)
+    np.testing.assert_array_equal(x, law.at(noise))
+    np.testing.assert_allclose(log_p, law.log_prob(x), rtol=8 * EPS)

@@ -512,6 +512,18 @@ def test_log_mean_exp_is_accurate_to_2_eps_of_its_size():
         assert mpmath_oracle.eps_error(information.log_mean_exp(values), truth, scale) <= 2
 
 
+def test_log_mean_exp_near_its_zero_is_accurate_among_far_smaller_weights():
+    """What the difference to the largest loses to rounding counts by its weight."""
+    rng = np.random.default_rng(1)
+    for _ in range(1000):
+        values = -(10.0 ** rng.uniform(-6, 2, rng.integers(1, 12)))
+        values[0] = 10.0 ** rng.uniform(-6, 0)
+        exact = [mpmath_oracle.mp.exp(mpmath_oracle.exact(v)) for v in values]
+        truth = mpmath_oracle.mp.log(mpmath_oracle.mp.fsum(exact) / len(values))
+        scale = max(values[0], abs(float(truth)))
+        assert mpmath_oracle.eps_error(information.log_mean_exp(values), truth, scale) <= 2
+
+
 def test_the_obvious_log_mean_exp_misses_that_by_far_near_zero():
     values = np.array([1e-9, 3e-9])
     truth = mpmath_oracle.mp.log(

@@ -10,7 +10,7 @@ import pytest
 
 import dpm_ref
 from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, protocols
-from dpm_ref.protocols import ask_density, ask_law, checked_diffusion, takes_times, total
+from dpm_ref.protocols import checked_diffusion, ask_density, ask_law, takes_times, total
 
 X = np.array([[0.5, -1.0], [2.0, 0.0], [1.0, 3.0]])
 ASKS = pytest.mark.parametrize("ask", [ask_law, ask_density])
