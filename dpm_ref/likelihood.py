@@ -169,10 +169,11 @@ def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
     variance that is infinite, or known from too few samples, shows:
 
     - pareto_shape < 0.4 + 2 / sqrt(m), fitted to the m largest weights;
-    - bulk shape = 8 m G^3 < 1/3, with m the mean of the first 1024 log weights above their least
-      and G their Gini coefficient. It is the Pareto shape of weights whose logarithm is a gamma
-      variable (any Gaussian model at T = 1) and less noisy. It is not asked where weights seen only
-      once carry less than 5 % of the sum: discrete weights, whose values are known.
+    - bulk shape = 8 m G^3 < max(1, n/1000)^(1/8) / 3, with m the mean of the first 1024 log weights
+      above their least and G their Gini coefficient. It is near the Pareto shape of weights whose
+      logarithm is a gamma variable, as that of a Gaussian model at T = 1 is, and less noisy than a
+      fit to the tail. It is not asked where weights seen only once carry less than 20 % of the sum:
+      discrete weights, whose values are known.
 
     Rates, printed by `python tests/reliability.py`, for T = 1 Gaussian edges of d = 1 and 10 whose
     weights have a known shape .1 to .9: RATES
@@ -552,9 +553,10 @@ def _estimates(sums: _WeightSums) -> tuple[float, float, float, float, bool]:
     ess = sums.n / (1.0 + variance)
     if sums.n < _FEWEST:
         return _log_mean(sums), stderr, ess, np.nan, False
-    shape, most = _tail_shape(sums.tail), 0.4 + 2.0 / np.sqrt(sums.tail.size - 1)
-    reliable = bool(ess >= _LEAST_ESS and shape < most and sums.bulk < 1 / 3)
-    return _log_mean(sums), stderr, ess, shape, reliable
+    shape = _tail_shape(sums.tail)
+    reliable = (ess >= _LEAST_ESS and shape < 0.4 + 2.0 / np.sqrt(sums.tail.size - 1)
+                and sums.bulk < max(1.0, sums.n / 1000) ** 0.125 / 3)
+    return _log_mean(sums), stderr, ess, shape, bool(reliable)
 
 
 def _log_mean(sums: _WeightSums) -> float:
@@ -582,7 +584,7 @@ def _bulk_shape(falling: Array) -> float:
             return np.nan
     weights, apart = np.exp(falling - falling[0]), -np.diff(falling) > _ALIKE
     once = np.append(True, apart) & np.append(apart, True)
-    if weights[once].sum() < 0.05 * weights.sum():
+    if weights[once].sum() < 0.2 * weights.sum():
         return 0.0
     above, n = falling - falling[-1], falling.size
     if not above[0]:
