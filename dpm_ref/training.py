@@ -137,6 +137,7 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     -----
     Equations (13) and (14), in the form that needs no precondition; frozen noise as in 2.4.1.
     """
+    _check_model(model)
     vector = model.network.check(params)
     frozen = model.check_noise(noise)
     data = validation.components("x0", model.diffusion.check_data("x0", x0), model.d)
@@ -148,10 +149,11 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     dtype = vector.real.dtype
     states, noises = states.astype(dtype), noises.astype(dtype)
     tape = Tape(model.network, vector, *noises.shape[:2])
-    terms, grad, draw, out, dout = _divergences(model, tape, states, times, noises)
-    value = float(fixed_terms(model.diffusion, data).mean()) + terms
-    dinputs = tape.backward_x(dout)
-    inner = model.inner_grad(states, draw, out, dout, dinputs, times[:, None])
+    with np.errstate(over="ignore", invalid="ignore"):
+        terms, grad, draw, out, dout = _divergences(model, tape, states, times, noises)
+        dinputs = tape.backward_x(dout)
+        inner = model.inner_grad(states, draw, out, dout, dinputs, times[:, None])
+        value = float(fixed_terms(model.diffusion, data).mean()) + terms
     if inner is None:
         return Objective(value, grad, None, None, None)
     by_x0, by_noise = (part.reshape(frozen.shape) for part in inner[:2])
@@ -173,6 +175,7 @@ def start(model: ReverseModel, *, rng: np.random.Generator,
     -------
     TrainingState of vectors of shape (size,)
     """
+    _check_model(model)
     if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
     params = model.network.init(rng=rng, dtype=dtype)
@@ -331,7 +334,7 @@ def _divergences(model: ReverseModel, tape: Tape, x0: Values, t: IntArray,
     with np.errstate(over="ignore", invalid="ignore"):  # K tells
         kl, dout = model.kl_and_grad(out, draw, times)
         dout *= scale
-        return scale * kl.sum(), tape.backward(dout), draw, out, dout
+        return float(scale * kl.sum()), tape.backward(dout), draw, out, dout
 
 
 def _minibatch(model: ReverseModel, data: Values, n_times: int, batch: int,
@@ -355,10 +358,17 @@ def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
     """The learning rate as a function of the number of steps taken."""
     if learning_rate is None:
         return cosine_decay(0.01, max(1, last), warmup=min(200, max(1, last // 10)))
-    if callable(learning_rate):
-        return learning_rate  # type: ignore[no-any-return]
-    constant = validation.positive_number("learning_rate", learning_rate, zero_allowed=True)
-    return lambda step: constant
+    if not callable(learning_rate):
+        constant = validation.positive_number("learning_rate", learning_rate, zero_allowed=True)
+        return lambda step: constant
+
+    def rate(step: int) -> float:
+        value = np.asarray(learning_rate(step))
+        if value.ndim or value.dtype.kind not in "fiu":
+            raise ValueError(f"learning_rate must return a number, got {value!r}")
+        return float(value)
+
+    return rate
 
 
 def _rows(x0: npt.ArrayLike) -> Array:
@@ -371,6 +381,7 @@ def _rows(x0: npt.ArrayLike) -> Array:
 
 def _training_data(model: ReverseModel, x0: npt.ArrayLike) -> Array:
     """Data (N, d) of the model, of about the prior's scale."""
+    _check_model(model)
     data = _rows(model.diffusion.check_data("x0", x0))
     validation.components("x0", data, model.d)
     square = np.einsum("nd,nd->d", data, data).max() / len(data)
@@ -401,8 +412,15 @@ def _interrupts_held() -> Iterator[Callable[[], None]]:
     deliver()
 
 
+def _check_model(model: Any) -> None:
+    if not hasattr(model, "kl_and_grad"):
+        kinds = "a GaussianReverse, BinomialReverse or SigmoidReverse"
+        raise ValueError(f"model must be {kinds}, got {type(model).__name__}")
+
+
 def _check_state(model: ReverseModel, state: TrainingState) -> None:
     """Refuse a state that is not this model's, or none that training can have left."""
+    _check_model(model)
     if not isinstance(state, TrainingState):
         raise ValueError(f"state must be a TrainingState, got {type(state).__name__}")
     for name in ("params", "mean", "square"):
@@ -485,6 +503,7 @@ def load(path: str | os.PathLike[str],
     OSError
         If the file cannot be read.
     """
+    _check_model(model)
     wanted = _description(model)
     sizes = {name: np.asarray(value).nbytes for name, value in wanted.items()}
     sizes |= dict.fromkeys(_VECTORS, 8 * model.network.size) | {"step": 8, "rng": 2**16}

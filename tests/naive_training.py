@@ -1,10 +1,13 @@
-"""The learning half as a textbook would write it: one state at a time, for real or complex arguments.
+"""The learning half as a textbook would write it: one state at a time, for real or complex
+arguments.
 
-Nothing here shares a line or a derivation with the package: f_mu and f_Sigma are the posterior's mean and variance averaged
-over a predicted N(m, V) of x^0, f_b is a sum over both values of x^0, the divergences are the formulas with logarithms, and
-what of K is fixed is its entropies and cross-entropies one by one. Derivatives are complex steps of these scalars.
+Nothing here shares a line or a derivation with the package: f_mu and f_Sigma are the posterior's
+mean and variance averaged over a predicted N(m, V) of x^0, f_b is a sum over both values of x^0,
+the divergences are the formulas with logarithms, and what of K is fixed is its entropies and
+cross-entropies one by one. Derivatives are complex steps of these scalars.
 
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1, 2.2 and 2.4; Kingma and Ba 2015, algorithm 1.
+References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1, 2.2 and 2.4; Kingma and Ba
+2015, algorithm 1.
 """
 
 from itertools import pairwise
@@ -31,7 +34,10 @@ class Network:
         sizes = [self.features.shape[1] + d_in, *hidden]
         for k, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
             self.shapes[f"W{k}"], self.shapes[f"b{k}"] = (fan_in, fan_out), (fan_out,)
-        self.shapes["R"], self.shapes["c"] = (self.basis.shape[1], hidden[-1], d_out), (self.basis.shape[1], d_out)
+        self.shapes["R"], self.shapes["c"] = (
+            (self.basis.shape[1], hidden[-1], d_out),
+            (self.basis.shape[1], d_out),
+        )
         if skip:
             self.shapes["S"] = (d_in, d_out)
         self.depth = len(hidden)
@@ -66,7 +72,9 @@ class Network:
         return np.einsum("i,ij->j", h, readout) + offset + past
 
     def everywhere(self, params, x, t):
-        """The outputs (..., d_out) for states (..., d_in) at times that broadcast against the leading axes, one by one."""
+        """The outputs (..., d_out) for states (..., d_in) at times that broadcast against the
+        leading axes, one by one.
+        """
         times = np.broadcast_to(t, x.shape[:-1])
         rows = [self(params, x[index], times[index]) for index in np.ndindex(x.shape[:-1])]
         return np.array(rows).reshape(*x.shape[:-1], -1)
@@ -99,13 +107,19 @@ class Gaussian:
 
     def coefficients(self, t):
         rate = self.beta[t]
-        return (np.sqrt(self.abar[t - 1]) * rate / self.one_minus_abar[t], np.sqrt(1 - rate) * self.one_minus_abar[t - 1] / self.one_minus_abar[t],
-                rate * self.one_minus_abar[t - 1] / self.one_minus_abar[t])
+        return (
+            np.sqrt(self.abar[t - 1]) * rate / self.one_minus_abar[t],
+            np.sqrt(1 - rate) * self.one_minus_abar[t - 1] / self.one_minus_abar[t],
+            rate * self.one_minus_abar[t - 1] / self.one_minus_abar[t],
+        )
 
     def kernel(self, out, xt, t):
         """Mean and variance of the posterior averaged over x^0 ~ N(m, V)."""
         F, g = np.split(out, 2)
-        m, V = np.sqrt(self.abar[t]) * xt + np.sqrt(self.one_minus_abar[t]) * F, self.one_minus_abar[t] * np.exp(g)
+        m, V = (
+            np.sqrt(self.abar[t]) * xt + np.sqrt(self.one_minus_abar[t]) * F,
+            self.one_minus_abar[t] * np.exp(g),
+        )
         of_x0, of_xt, var = self.coefficients(t)
         return of_x0 * m + of_xt * xt, var + of_x0**2 * V
 
@@ -117,10 +131,17 @@ class Gaussian:
 
     def fixed(self, x0):
         """log pi(x^0) + H_q(X^T|x^0) - H_q(X^1|x^0) + E log pi(x^T) - E log pi(x^1)."""
+
         def cross(abar, one_minus_abar):
             return -(np.log(2 * np.pi) + abar * x0**2 + one_minus_abar) / 2
+
         entropies = (np.log(self.one_minus_abar[self.T]) - np.log(self.one_minus_abar[1])) / 2
-        terms = entropies + cross(self.abar[self.T], self.one_minus_abar[self.T]) - cross(self.abar[1], self.one_minus_abar[1]) + cross(1, 0)
+        terms = (
+            entropies
+            + cross(self.abar[self.T], self.one_minus_abar[self.T])
+            - cross(self.abar[1], self.one_minus_abar[1])
+            + cross(1, 0)
+        )
         return terms.sum()
 
 
@@ -145,8 +166,10 @@ class Binomial:
 
     def posterior(self, x, xt, x0, t):
         """q(x^{t-1} = x | x^t, x^0), by Bayes' rule over both values of x^{t-1}."""
+
         def joint(value):
             return self.prob(xt, value, 1 - self.beta[t]) * self.prob(value, x0, self.abar[t - 1])
+
         return joint(x) / (joint(0) + joint(1))
 
     def inputs(self, xt, t):
@@ -154,8 +177,10 @@ class Binomial:
         return np.log(self.prob(xt, 1, self.abar[t])) - np.log(self.prob(xt, 0, self.abar[t]))
 
     def predicted(self, out, xt, t):
-        """P(x^0 = 1) = 1 / (1 + exp(-logit)), logit = logit pi + log q(x^t|1) - log q(x^t|0) + a."""
-        return 1 / (1 + np.exp(-(np.log(self.prior) - np.log(1 - self.prior) + self.inputs(xt, t) + out)))
+        """P(x^0 = 1), its logit being logit pi + log q(x^t|1) - log q(x^t|0) + a."""
+        return 1 / (
+            1 + np.exp(-(np.log(self.prior) - np.log(1 - self.prior) + self.inputs(xt, t) + out))
+        )
 
     def kernel(self, out, x, xt, t):
         """p(x^{t-1} = x | x^t), the posterior averaged over the predicted x^0."""
@@ -171,18 +196,24 @@ class Binomial:
         return total
 
     def fixed(self, x0):
-        """log pi(x^0) + H_q(X^T|x^0) - H_q(X^1|x^0) + E log pi(x^T) - E log pi(x^1), sums over both values."""
+        """log pi(x^0) + H_q(X^T|x^0) - H_q(X^1|x^0) + E log pi(x^T) - E log pi(x^1), sums over both
+        values.
+        """
+
         def log_prior(x):
             return np.log(np.where(x == 1, self.prior, 1 - self.prior))
 
         def expected(t):  # E[ log pi(x^t) - log q(x^t|x^0) ]
             probs = [(x, self.prob(x, x0, self.abar[t])) for x in (0, 1)]
             return sum((p * (log_prior(np.full(p.shape, x)) - np.log(p))).sum() for x, p in probs)
+
         return log_prior(x0).sum() + expected(self.T) - expected(1)
 
 
 class Sigmoid(Binomial):
-    """The paper's f_b: the logit of p(x^{t-1} = 1 | x^t) is the network's output, or that and T_pi's own."""
+    """The paper's f_b: the logit of p(x^{t-1} = 1 | x^t) is the network's output, or that and
+    T_pi's own.
+    """
 
     def __init__(self, beta, prior, from_forward=False):
         super().__init__(beta, prior)
@@ -192,7 +223,10 @@ class Sigmoid(Binomial):
         return xt
 
     def kernel(self, out, x, xt, t):
-        forward = [self.prob(value, xt, 1 - self.beta[t]) if self.from_forward else 1.0 for value in (x, 1 - x)]
+        forward = [
+            self.prob(value, xt, 1 - self.beta[t]) if self.from_forward else 1.0
+            for value in (x, 1 - x)
+        ]
         sign = 1 if x == 1 else -1
         return forward[0] / (forward[0] + forward[1] * np.exp(-sign * out))
 
@@ -207,7 +241,11 @@ def objective(column, network, params, x0, t, noise):
     for index in np.ndindex(noise.shape[:-1]):
         xt = column.state(x0[index], noise[index], times[index])
         out = network(params, column.inputs(xt, times[index]), times[index])
-        total = total + column.fixed(x0[index]) - (column.T - 1) * column.divergence(out, x0[index], noise[index], times[index])
+        total = (
+            total
+            + column.fixed(x0[index])
+            - (column.T - 1) * column.divergence(out, x0[index], noise[index], times[index])
+        )
     return total / times.size
 
 
@@ -238,5 +276,7 @@ def adam(params, grads, rates, decay1=0.9, decay2=0.999, epsilon=1e-8):
         grad = mp.mpf(grad)
         m = decay1 * m + (1 - decay1) * grad
         v = decay2 * v + (1 - decay2) * grad**2
-        theta = theta - mp.mpf(rate) * (m / (1 - decay1**k)) / (mp.sqrt(v / (1 - decay2**k)) + epsilon)
+        theta = theta - mp.mpf(rate) * (m / (1 - decay1**k)) / (
+            mp.sqrt(v / (1 - decay2**k)) + epsilon
+        )
     return theta

@@ -1,4 +1,6 @@
-"""The network against a textbook one that takes one state at a time, and its derivatives against complex steps of that one."""
+"""The network against a textbook one that takes one state at a time, and its derivatives against
+complex steps of that one.
+"""
 
 import re
 
@@ -21,10 +23,22 @@ NETWORKS = {
     "one layer": {"hidden": (4,)},
     "time features": {"hidden": (3, 2), "time_features": [[-1.0, 0.5], [0.25, -0.5], [1.0, 0.75]]},
     "narrow basis": {"hidden": (2, 3), "basis": [[1.0, 0.0], [0.5, 0.25], [-0.25, 1.0]]},
-    "wide basis": {"hidden": (2,), "basis": [[1.0, 0.5, 0.0, 2.0], [0.0, 1.0, -0.5, 0.5], [0.25, 0.0, 1.0, -1.0]]},
-    "features and basis": {"hidden": (3, 3, 2), "time_features": [[-1.0], [0.5], [1.0]], "basis": [[1.0], [0.5], [2.0]]},
+    "wide basis": {
+        "hidden": (2,),
+        "basis": [[1.0, 0.5, 0.0, 2.0], [0.0, 1.0, -0.5, 0.5], [0.25, 0.0, 1.0, -1.0]],
+    },
+    "features and basis": {
+        "hidden": (3, 3, 2),
+        "time_features": [[-1.0], [0.5], [1.0]],
+        "basis": [[1.0], [0.5], [2.0]],
+    },
     "skip": {"hidden": (3, 2), "skip": True},
-    "skip, features and basis": {"hidden": (2, 3), "time_features": [[-1.0], [0.5], [1.0]], "basis": [[1.0], [0.5], [2.0]], "skip": True},
+    "skip, features and basis": {
+        "hidden": (2, 3),
+        "time_features": [[-1.0], [0.5], [1.0]],
+        "basis": [[1.0], [0.5], [2.0]],
+        "skip": True,
+    },
 }
 networks = pytest.mark.parametrize("name", NETWORKS)
 
@@ -44,7 +58,9 @@ layouts = pytest.mark.parametrize("layout", LAYOUTS)
 
 def pair(name, d_in=2, d_out=3):
     """The network under test, the textbook's, and parameters."""
-    network, truth = (kind(d_in, d_out, T, **NETWORKS[name]) for kind in (MLP, naive_training.Network))
+    network, truth = (
+        kind(d_in, d_out, T, **NETWORKS[name]) for kind in (MLP, naive_training.Network)
+    )
     return network, truth, np.random.default_rng(1).standard_normal(truth.size)
 
 
@@ -82,19 +98,33 @@ def test_apply_is_the_textbook_network_for_every_layout_of_times(name, layout):
     network, truth, params = pair(name)
     leading, t = LAYOUTS[layout]
     x = np.random.default_rng(3).standard_normal((*leading, 2))
-    np.testing.assert_allclose(network.apply(params, x, np.array(t)), truth.everywhere(params, x, t), rtol=0, atol=ROUNDING)
+    np.testing.assert_allclose(
+        network.apply(params, x, np.array(t)), truth.everywhere(params, x, t), rtol=0, atol=ROUNDING
+    )
 
 
-@pytest.mark.parametrize(("leading", "t"), [
-    ((4500,), 3), ((3, 2100), [[2], [4], [3]]), ((3000, 1), np.arange(3000)[:, None] % 3 + 2), ((4500,), np.arange(4500) % 3 + 2),
-    ((2, 3000), np.arange(3000) % 3 + 2),
-], ids=["t constant", "long stacks", "stacks of one", "t per row", "t along the last axis"])
+@pytest.mark.parametrize(
+    ("leading", "t"),
+    [
+        ((4500,), 3),
+        ((3, 2100), [[2], [4], [3]]),
+        ((3000, 1), np.arange(3000)[:, None] % 3 + 2),
+        ((4500,), np.arange(4500) % 3 + 2),
+        ((2, 3000), np.arange(3000) % 3 + 2),
+    ],
+    ids=["t constant", "long stacks", "stacks of one", "t per row", "t along the last axis"],
+)
 def test_apply_is_the_textbook_network_on_more_states_than_one_block(leading, t):
     """Compared at every 23rd state and at the last."""
     network, truth, params = pair("time features")
     x = np.random.default_rng(4).standard_normal((*leading, 2))
-    got, rows = network.apply(params, x, np.array(t)).reshape(-1, 3), [*range(0, x.size // 2, 23), -1]
-    step = truth.everywhere(params, x.reshape(-1, 2)[rows], np.broadcast_to(t, leading).ravel()[rows])
+    got, rows = (
+        network.apply(params, x, np.array(t)).reshape(-1, 3),
+        [*range(0, x.size // 2, 23), -1],
+    )
+    step = truth.everywhere(
+        params, x.reshape(-1, 2)[rows], np.broadcast_to(t, leading).ravel()[rows]
+    )
     np.testing.assert_allclose(got[rows], step, rtol=0, atol=ROUNDING)
 
 
@@ -136,7 +166,9 @@ def test_float32_is_float64_rounded(name):
     network, _, params = pair(name)
     x, t = stacked()
     got = forward(network, params.astype(np.float32), x.astype(np.float32), t)
-    np.testing.assert_allclose(got, forward(network, params, x, t), rtol=0, atol=2.0**-23 * 64)  # as ROUNDING, in float32
+    np.testing.assert_allclose(
+        got, forward(network, params, x, t), rtol=0, atol=2.0**-23 * 64
+    )  # as ROUNDING, in float32
 
 
 # Derivatives
@@ -158,7 +190,9 @@ def test_backward_by_parameters_agrees_with_complex_step_entry_by_entry(name, se
     x, t = stacked()
     weights = np.random.default_rng(seed).standard_normal((4, 4, 3))
     grad, _ = backward(network, params, x, t, weights)
-    step = naive_training.gradient(lambda p: (weights * truth.everywhere(p, x, t[:, None])).sum(), params)
+    step = naive_training.gradient(
+        lambda p: (weights * truth.everywhere(p, x, t[:, None])).sum(), params
+    )
     named = truth.named(step)
     for part, got in network.unpack(grad).items():
         assert_gradient(got, named[part])
@@ -171,7 +205,9 @@ def test_backward_by_the_state_agrees_with_complex_step_entry_by_entry(name, see
     x, t = stacked()
     weights = np.random.default_rng(seed).standard_normal((4, 4, 3))
     _, dx = backward(network, params, x, t, weights)
-    step = naive_training.gradient(lambda moved: (weights * truth.everywhere(params, moved, t[:, None])).sum(), x)
+    step = naive_training.gradient(
+        lambda moved: (weights * truth.everywhere(params, moved, t[:, None])).sum(), x
+    )
     assert_gradient(dx, step)
 
 
@@ -197,7 +233,9 @@ def test_backward_vanishes_with_the_derivative_by_the_outputs(name):
 def test_gradients_have_the_dtype_of_the_parameters(dtype):
     network, _, params = pair("features and basis")
     x, t = stacked()
-    grad, dx = backward(network, params.astype(dtype), x.astype(dtype), t, np.ones((4, 4, 3), dtype))
+    grad, dx = backward(
+        network, params.astype(dtype), x.astype(dtype), t, np.ones((4, 4, 3), dtype)
+    )
     assert (grad.dtype, dx.dtype) == (dtype, dtype)
 
 
@@ -233,7 +271,9 @@ def test_a_tape_follows_parameters_that_are_written_to():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_unit_that_is_saturated_is_one_in_size_without_a_warning(dtype, z):
     network = MLP(1, 1, 2, hidden=(1,))
-    out = forward(network, np.array([0.0, z, 3.0, 0.0], dtype), np.zeros((1, 1, 1), dtype), np.array([2]))
+    out = forward(
+        network, np.array([0.0, z, 3.0, 0.0], dtype), np.zeros((1, 1, 1), dtype), np.array([2])
+    )
     assert out.item() == 3.0 * np.sign(z)
 
 
@@ -255,7 +295,9 @@ def test_outputs_are_zero_at_the_start(name):
 
 
 def start(gain=1.0):
-    network = MLP(30, 2, 3, hidden=(300, 200), input_gain=gain, time_features=np.ones((2, 10)), skip=True)
+    network = MLP(
+        30, 2, 3, hidden=(300, 200), input_gain=gain, time_features=np.ones((2, 10)), skip=True
+    )
     return network.unpack(network.init(rng=statistics_budget.seed(8)))
 
 
@@ -293,19 +335,29 @@ def test_start_is_the_same_for_the_same_generator():
 
 def test_start_in_float32_is_that_in_float64_rounded():
     network, _, _ = pair("time features")
-    single, double = (network.init(rng=np.random.default_rng(9), dtype=dtype) for dtype in (np.float32, np.float64))
+    single, double = (
+        network.init(rng=np.random.default_rng(9), dtype=dtype)
+        for dtype in (np.float32, np.float64)
+    )
     assert single.tobytes() == double.astype(np.float32).tobytes()
 
 
 # Time polynomials
 
 
-@pytest.mark.parametrize(("degree", "polynomial"), [
-    (1, lambda u: u), (2, lambda u: (3 * u**2 - 1) / 2), (3, lambda u: (5 * u**3 - 3 * u) / 2),
-])
+@pytest.mark.parametrize(
+    ("degree", "polynomial"),
+    [
+        (1, lambda u: u),
+        (2, lambda u: (3 * u**2 - 1) / 2),
+        (3, lambda u: (5 * u**3 - 3 * u) / 2),
+    ],
+)
 def test_time_polynomials_are_legendre_s(degree, polynomial):
     u = np.array([-1, -0.5, 0, 0.5, 1])  # t = 2..6
-    np.testing.assert_allclose(time_polynomials(6, 3)[:, degree - 1], polynomial(u), rtol=0, atol=4 * EPS)
+    np.testing.assert_allclose(
+        time_polynomials(6, 3)[:, degree - 1], polynomial(u), rtol=0, atol=4 * EPS
+    )
 
 
 def test_time_polynomials_have_one_row_for_each_time_that_is_learned():
@@ -329,40 +381,64 @@ def test_as_many_bumps_as_times_are_the_identity():
 # Bad input
 
 
-@pytest.mark.parametrize(("arguments", "keywords", "message"), [
-    ((0, 1, 4), {}, "d_in must be an integer >= 1, got 0"),
-    ((2.0, 1, 4), {}, "d_in must be an integer, got 2.0"),
-    ((2, 0, 4), {}, "d_out must be an integer >= 1, got 0"),
-    ((2, True, 4), {}, "d_out must be an integer >= 1, got True"),
-    ((2, 1, 1), {}, "T must be an integer >= 2, got 1"),
-    ((2, 1, "4"), {}, "T must be an integer, got '4'"),
-    ((2, 1, 4), {"hidden": ()}, "hidden must name at least one layer, got none"),
-    ((2, 1, 4), {"hidden": (3, 0)}, "hidden must be an integer >= 1, got 0"),
-    ((2, 1, 4), {"hidden": 0}, "hidden must be an integer >= 1, got 0"),
-    ((2, 1, 4), {"hidden": "64"}, "hidden must be an integer, got '6'"),
-    ((2, 1, 4), {"hidden": (3, 2.5)}, "hidden must be an integer, got 2.5"),
-    ((2, 1, 4), {"input_gain": 0.0}, "input_gain must be one number > 0, got 0.0"),
-    ((2, 1, 4), {"input_gain": float("nan")}, "input_gain must be finite, got nan"),
-    ((2, 1, 4), {"input_gain": [1.0, 2.0]}, "input_gain must be one number > 0"),
-    ((2, 1, 4), {"skip": 1}, "skip must be True or False, got 1"),
-    ((2, 1, 4), {"time_features": np.zeros((4, 1))}, "time_features must have shape (T-1, .), one row for every t in 2..4, got (4, 1)"),
-    ((2, 1, 4), {"time_features": np.zeros(3)}, "time_features must have shape (T-1, .), one row for every t in 2..4, got (3,)"),
-    ((2, 1, 4), {"time_features": [[np.inf]] * 3}, "time_features must be finite, got inf"),
-    ((2, 1, 4), {"basis": np.eye(4)}, "basis must have shape (T-1, .), one row for every t in 2..4, got (4, 4)"),
-    ((2, 1, 4), {"basis": [["a"]] * 3}, "basis must be an array of real numbers"),
-    ((2, 1, 4), {"basis": [[np.nan]] * 3}, "basis must be finite, got nan"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "message"),
+    [
+        ((0, 1, 4), {}, "d_in must be an integer >= 1, got 0"),
+        ((2.0, 1, 4), {}, "d_in must be an integer, got 2.0"),
+        ((2, 0, 4), {}, "d_out must be an integer >= 1, got 0"),
+        ((2, True, 4), {}, "d_out must be an integer >= 1, got True"),
+        ((2, 1, 1), {}, "T must be an integer >= 2, got 1"),
+        ((2, 1, "4"), {}, "T must be an integer, got '4'"),
+        ((2, 1, 4), {"hidden": ()}, "hidden must name at least one layer, got none"),
+        ((2, 1, 4), {"hidden": (3, 0)}, "hidden must be an integer >= 1, got 0"),
+        ((2, 1, 4), {"hidden": 0}, "hidden must be an integer >= 1, got 0"),
+        ((2, 1, 4), {"hidden": "64"}, "hidden must be an integer, got '6'"),
+        ((2, 1, 4), {"hidden": (3, 2.5)}, "hidden must be an integer, got 2.5"),
+        ((2, 1, 4), {"input_gain": 0.0}, "input_gain must be one number > 0, got 0.0"),
+        ((2, 1, 4), {"input_gain": float("nan")}, "input_gain must be finite, got nan"),
+        ((2, 1, 4), {"input_gain": [1.0, 2.0]}, "input_gain must be one number > 0"),
+        ((2, 1, 4), {"skip": 1}, "skip must be True or False, got 1"),
+        (
+            (2, 1, 4),
+            {"time_features": np.zeros((4, 1))},
+            "time_features must have shape (T-1, .), one row for every t in 2..4, got (4, 1)",
+        ),
+        (
+            (2, 1, 4),
+            {"time_features": np.zeros(3)},
+            "time_features must have shape (T-1, .), one row for every t in 2..4, got (3,)",
+        ),
+        ((2, 1, 4), {"time_features": [[np.inf]] * 3}, "time_features must be finite, got inf"),
+        (
+            (2, 1, 4),
+            {"basis": np.eye(4)},
+            "basis must have shape (T-1, .), one row for every t in 2..4, got (4, 4)",
+        ),
+        ((2, 1, 4), {"basis": [["a"]] * 3}, "basis must be an array of real numbers"),
+        ((2, 1, 4), {"basis": [[np.nan]] * 3}, "basis must be finite, got nan"),
+    ],
+)
 def test_a_network_refuses_bad_shapes(arguments, keywords, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         MLP(*arguments, **keywords)
 
 
-@pytest.mark.parametrize(("params", "message"), [
-    (np.zeros(3), "params must be a floating-point vector of shape (18,), got float64 (3,)"),
-    (np.zeros((1, 18)), "params must be a floating-point vector of shape (18,), got float64 (1, 18)"),
-    (np.zeros(18, dtype=int), "params must be a floating-point vector of shape (18,), got int64 (18,)"),
-    ("nothing", "params must be a floating-point vector of shape (18,)"),
-])
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (np.zeros(3), "params must be a floating-point vector of shape (18,), got float64 (3,)"),
+        (
+            np.zeros((1, 18)),
+            "params must be a floating-point vector of shape (18,), got float64 (1, 18)",
+        ),
+        (
+            np.zeros(18, dtype=int),
+            "params must be a floating-point vector of shape (18,), got int64 (18,)",
+        ),
+        ("nothing", "params must be a floating-point vector of shape (18,)"),
+    ],
+)
 def test_check_refuses_what_are_no_parameters(params, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         MLP(1, 1, 4, hidden=(3,)).check(params)
@@ -374,19 +450,27 @@ def test_a_start_refuses_a_seed(rng):
         MLP(1, 1, 4, hidden=(3,)).init(rng=rng)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ((1, 1), "T must be an integer >= 2, got 1"), ((4, 0), "degree must be an integer >= 1, got 0"),
-    ((4, 1.0), "degree must be an integer, got 1.0"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((1, 1), "T must be an integer >= 2, got 1"),
+        ((4, 0), "degree must be an integer >= 1, got 0"),
+        ((4, 1.0), "degree must be an integer, got 1.0"),
+    ],
+)
 def test_time_polynomials_refuse_what_is_out_of_range(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         time_polynomials(*arguments)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ((1, 1), "T must be an integer >= 2, got 1"), ((4, 0), "n must be an integer >= 1, got 0"),
-    ((4, 4), "n must lie in 1..3, got 4"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((1, 1), "T must be an integer >= 2, got 1"),
+        ((4, 0), "n must be an integer >= 1, got 0"),
+        ((4, 4), "n must lie in 1..3, got 4"),
+    ],
+)
 def test_time_bumps_refuse_what_is_out_of_range(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         time_bumps(*arguments)
