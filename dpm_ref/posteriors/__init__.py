@@ -30,14 +30,19 @@ Each is a proposal to a particle filter, whose answer is p(x^0) r(x^0) / Z of th
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.5, equations (21) and (22), Table App.1.
 """
 
-from dpm_ref.posteriors.conditions import Clamp, LogFactor
-from dpm_ref.posteriors.factors import Factor, Product
-from dpm_ref.posteriors.observations import BernoulliFactor, GaussianFactor, noisy_bits
-from dpm_ref.posteriors.over_time import OverTime, constant, diffused, of_time, tempered
+from dpm_ref.posteriors.factors import (
+    BernoulliFactor,
+    Clamp,
+    Factor,
+    GaussianFactor,
+    LogFactor,
+    Product,
+    noisy_bits,
+)
+from dpm_ref.posteriors.over_time import OverTime, constant, diffused, of_time, predicted, tempered
 from dpm_ref.posteriors.particles import ContradictionWarning, Particles, particle_filter
 from dpm_ref.posteriors.perturbed import Perturbed, sample
-from dpm_ref.posteriors.predicted import predicted, predicted_data
 
-__all__ = ["Factor", "Product", "GaussianFactor", "BernoulliFactor", "noisy_bits", "Clamp", "LogFactor",
-           "OverTime", "constant", "tempered", "diffused", "of_time", "predicted", "predicted_data", "Perturbed", "sample",
-           "particle_filter", "Particles", "ContradictionWarning"]
+__all__ = ["Factor", "Product", "GaussianFactor", "BernoulliFactor", "noisy_bits", "Clamp",
+           "LogFactor", "OverTime", "constant", "tempered", "diffused", "predicted", "of_time",
+           "Perturbed", "sample", "Particles", "particle_filter", "ContradictionWarning"]

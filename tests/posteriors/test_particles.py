@@ -6,18 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from exact_twists import BinaryTwist, FiniteTwist, LinearTwist
 from scipy import stats
 
 from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, data, schedules, training
 from dpm_ref.exact import (
     BinaryData,
     BinaryModel,
-    BinaryTwist,
     FiniteData,
-    FiniteTwist,
     GaussianData,
     LinearModel,
-    LinearTwist,
     state_probabilities,
 )
 from dpm_ref.mlp import time_polynomials
@@ -35,10 +33,11 @@ from dpm_ref.posteriors import (
     of_time,
     particle_filter,
     predicted,
-    predicted_data,
     sample,
     tempered,
 )
+from dpm_ref.posteriors import particles
+from dpm_ref.posteriors.over_time import predicted_data
 from dpm_ref.posteriors.particles import systematic
 from dpm_ref.reverse import BinomialReverse
 
@@ -156,10 +155,11 @@ def z_score(Z, truth):
 
 @pytest.mark.parametrize("resample_below", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("name", CASES)
-def test_the_normaliser_s_estimate_is_unbiased(name, resample_below):
+def test_the_normaliser_s_estimate_is_unbiased(name, resample_below, monkeypatch):
+    monkeypatch.setattr(particles, "_RESAMPLE_BELOW", resample_below)
     case = CASES[name]
     for kind in ("constant", "tempered", "weights alone"):
-        result = run(case, over_time(case, kind), 32, 3000, seed=len(kind), resample_below=resample_below)
+        result = run(case, over_time(case, kind), 32, 3000, seed=len(kind))
         ratio = np.exp(result.log_z_runs - case.log_z)
         assert abs(z_score(ratio, 1.0)) < SIGMAS, kind
         if kind == "tempered":
@@ -348,7 +348,7 @@ def test_a_particle_without_weight_has_no_children():
 
 
 def test_draws_from_the_particles_follow_their_weights():
-    result = Particles(np.array([[[0.0], [1.0]]]), np.array([[0.25, 0.75]]), 0.0, 0.0, np.zeros(1), np.zeros((1, 1)), 0.0, False)
+    result = Particles(np.array([[[0.0], [1.0]]]), np.array([[0.25, 0.75]]), 0.0, 0.0, False, np.zeros(1), np.zeros((1, 1)), 0.0)
     drawn = result.draw(40_000, rng=rng(0))
     assert drawn.shape == (40_000, 1)
     assert abs(drawn.mean() - 0.75) < SIGMAS * np.sqrt(0.1875 / 40_000)
@@ -389,7 +389,7 @@ def test_the_posterior_over_heartbeats_is_the_exact_one_though_the_model_is_lear
     probabilities = phases(result, atoms)
     off = 1.0 - probabilities.sum()  # the model's own: sequences that are no heartbeat
     assert 0.5 * (np.abs(probabilities - truth).sum() + off) <= most
-    assert not result.contradictory
+    assert result.log_z > result.log_z_null - np.log(20)
 
 
 def test_contradictory_heartbeats_are_said_to_be_and_give_no_nan(learned):
@@ -397,7 +397,6 @@ def test_contradictory_heartbeats_are_said_to_be_and_give_no_nan(learned):
     two_in_a_row = Clamp([1, 1, 0, 0, 0, 0, 0, 0, 0, 0], np.ones(10, dtype=bool))
     with pytest.warns(ContradictionWarning, match="contradicts the model"):
         result = particle_filter(diffusion, kernel, diffused(two_in_a_row, diffusion), 200, 10, rng=rng(4), runs=2)
-    assert result.contradictory
     assert result.log_z < result.log_z_null - np.log(20)
     assert not np.isnan(result.weights).any()
     assert abs(result.log_z_null - (2 * np.log(0.2) + 8 * np.log(0.8))) < ROUNDING
@@ -424,7 +423,7 @@ def test_ordinary_evidence_gives_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for case in CASES.values():
-            assert not run(case, constant(case.factor), 200, 2).contradictory
+            run(case, constant(case.factor), 200, 2)
 
 
 # What is refused
@@ -460,7 +459,6 @@ REFUSED = [
     (lambda: filtered(d=0), "d must be"),
     (lambda: filtered(runs=0), "runs must be"),
     (lambda: filtered(rng=1), "Generator"),
-    (lambda: filtered(resample_below=1.5), "resample_below"),
 ]
 
 
@@ -505,7 +503,7 @@ def test_a_factor_of_one_s_own_needs_no_closed_form():
             return -np.log1p((x[..., 0] - 1.0) ** 2)
 
         def multiply(self, law):
-            return Product(law, None, law, self)
+            return Product(law, None)
 
     result = particle_filter(DIFFUSION, DIFFUSION.kernel, constant(Heavy()), 2000, 1, rng=rng(9), runs=20)
     x = np.linspace(-9, 9, 20001)

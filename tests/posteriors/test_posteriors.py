@@ -7,8 +7,10 @@ import pytest
 from scipy import stats
 from scipy.integrate import solve_ivp
 
+from exact_twists import BinaryTwist, LinearTwist
+
 from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, posteriors, schedules
-from dpm_ref.exact import BinaryData, BinaryModel, BinaryTwist, GaussianData, LinearTwist, binary_states, state_probabilities
+from dpm_ref.exact import BinaryData, BinaryModel, GaussianData, binary_states, state_probabilities
 from dpm_ref.posteriors import (
     BernoulliFactor,
     Clamp,
@@ -21,7 +23,6 @@ from dpm_ref.posteriors import (
     of_time,
     tempered,
 )
-from dpm_ref.posteriors.observations import gaussian_likelihood
 from dpm_ref.reverse import sample_trajectory
 
 ALPHA = 1e-6 / 40  # the false alarms allowed to one comparison of draws
@@ -151,12 +152,13 @@ def test_shifted_mean_is_right_to_first_order_in_the_variance():
 
 def test_any_factorised_binary_r_given_by_its_log_ratio_is_multiplied_exactly():
     factor = BernoulliFactor([0.2, 3.0, 1.0], [1.5, 0.1, 1.0])
-    generic = LogFactor(factor.log_r, lambda x: np.broadcast_to(factor.log_r1 - factor.log_r0, x.shape))
+    generic = LogFactor(factor.log_r, lambda x: np.broadcast_to(np.log(factor.r1 / factor.r0), x.shape))
     law = Bernoulli(rng(0).random((20, 3)))
     exact, tilted = factor.multiply(law), generic.multiply(law)
     assert np.abs(exact.law.prob1 - tilted.law.prob1).max() < ROUNDING
     draws = law.sample(rng=rng(1))
-    assert np.abs(exact.log_z - tilted.log_weight(draws)).max() < ROUNDING  # p r / p~ is Z at every state
+    weight = law.log_prob(draws) + generic.log_r(draws) - tilted.law.log_prob(draws)
+    assert np.abs(exact.log_z - weight).max() < ROUNDING  # p r / p~ is Z at every state
 
 
 # r over time
@@ -196,33 +198,23 @@ def test_where_nothing_is_left_of_the_data_a_diffused_factor_is_its_mean_over_th
     diffusion = GaussianDiffusion([0.1, 1.0])
     factor = GaussianFactor([1.0], 1.0)
     assert abs(diffused(factor, diffusion)(2).log_r([3.0]) - factor.multiply(diffusion.prior(1)).log_z) < ROUNDING
-    assert gaussian_likelihood(diffusion, 2, np.array([1.0]), np.array([0.0]), 0.0).var[0] == np.inf
+    clamp = Clamp([1.0], [True])
+    assert diffused(clamp, diffusion)(2).var[0] == np.inf
+    assert abs(diffused(clamp, diffusion)(2).log_r([3.0]) - stats.norm.logpdf(1.0)) < ROUNDING
 
 
 # What the paper's recipes sample: affine kernels in, mean and variance out
 
 
 def moments(kernels, d=1):
-    """Mean and variance of x^0 for kernels that are affine in each component, read off their laws at two states; clamped rows stay."""
-    start = kernels.start(d)
-    clamped = start.law if hasattr(start.law, "seen") else None
-    law = start.law.law if clamped else start.law
+    """Mean and covariance of x^0 for kernels that are affine, read off their laws at d + 1 states."""
+    law = kernels.prior(d)
     mean, cov = np.array(law.mean), np.diag(law.var)
-    for t in range(kernels.diffusion.T, 0, -1):
-        if clamped:
-            mean, cov = put(mean, cov, clamped)
-        states = np.concatenate([np.zeros((1, d)), np.eye(d)])
-        law = kernels.step(states, t).law
-        law = law.law if clamped else law
+    for t in range(kernels.T, 0, -1):
+        law = kernels(np.concatenate([np.zeros((1, d)), np.eye(d)]), t)
         A = (law.mean[1:] - law.mean[0]).T
         mean, cov = A @ mean + law.mean[0], A @ cov @ A.T + np.diag(law.var[0])
-    return put(mean, cov, clamped) if clamped else (mean, cov)
-
-
-def put(mean, cov, clamped):
-    cov = cov.copy()
-    cov[clamped.seen] = cov[:, clamped.seen] = 0.0
-    return np.where(clamped.seen, clamped.values, mean), cov
+    return mean, cov
 
 
 def stationary(T, abar_T):
@@ -327,9 +319,9 @@ def test_clamping_bits_of_factorised_data_is_exact_and_of_dependent_data_is_not(
         pmf = np.array([0.45, 0.05, 0.05, 0.45]) if dependent else np.outer([0.3, 0.7], [0.6, 0.4]).ravel()
         data = BinaryData(diffusion, pmf)
         kernels = Perturbed(diffusion, data.reverse, constant(r), lambda x1, data=data: data.reverse(x1, 1))
-        law = state_probabilities(Bernoulli(kernels.start(2).law.prob1[None]))[0]
+        law = state_probabilities(Bernoulli(kernels.prior(2).prob1[None]))[0]
         for t in range(50, 0, -1):
-            law = law @ state_probabilities(kernels.step(binary_states(2), t).law)
+            law = law @ state_probabilities(kernels(binary_states(2), t))
         truth = pmf * [0, 0, 1, 1] / pmf[2:].sum()
         assert (np.abs(law - truth).max() < ROUNDING) != dependent
     assert np.abs(law - truth).max() > 0.05
@@ -360,7 +352,7 @@ def test_the_perturbed_trajectory_is_itself_a_reverse_kernel():
 def test_a_learned_edge_is_perturbed_in_place_of_the_fixed_one():
     diffusion = stationary(1, 0.5)
     kernels = Perturbed(diffusion, diffusion.kernel, constant(OBSERVED), lambda x1: Gaussian(x1 + 3.0, 1.0))
-    assert abs(kernels.step([[0.0]], 1).law.mean[0, 0] - 2.0) < ROUNDING
+    assert abs(kernels(np.zeros((1, 1)), 1).mean[0, 0] - 2.0) < ROUNDING
 
 
 # What is refused
