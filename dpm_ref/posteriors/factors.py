@@ -1,8 +1,8 @@
 """Factors r(x), by which a distribution of independent components is multiplied: p~ = p r / Z~.
 
-    GaussianFactor    r(x) = prod_i exp(-(x_i - m_i)^2 / (2 v_i))     a noisy observation (denoising)
-    BernoulliFactor   r(x) = prod_i r_i(x_i)                          flipped, known or missing bits
-    Clamp             r(x) = prod_i delta(x_i - v_i), i observed      known components (inpainting)
+    GaussianFactor    prod_i exp(-(x_i - m_i)^2 / (2 v_i))       a noisy observation (denoising)
+    BernoulliFactor   prod_i r_i(x_i)                            flipped, known or missing bits
+    Clamp             prod_i delta(x_i - m_i), i observed        known components (inpainting)
     LogFactor         any r(x), by log r and, to shift a kernel, its slope
 
 The first three multiply a kernel in closed form, component by component:
@@ -30,8 +30,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import validation
-from dpm_ref.binomial import Bernoulli, BinomialDiffusion
-from dpm_ref.gaussian import Gaussian, GaussianDiffusion
+from dpm_ref.binomial import Bernoulli
+from dpm_ref.gaussian import Gaussian
 from dpm_ref.protocols import total
 from dpm_ref.validation import Array
 
@@ -43,28 +43,57 @@ class Product(NamedTuple):
     """p~ = p r / Z~ and log Z~, shape (...); log_z is None where the law is only near p r / Z~."""
 
     law: Any
-    log_z: Array | None
+    log_z: Any
 
 
 class Factor(Protocol):
-    """r(x), a bounded nonnegative function; a user's own factor has the first three names too.
+    """r(x), a bounded nonnegative function; a user's own factor has these names too.
 
     positive    whether r > 0 everywhere
     log_r       log r at x (..., d): shape (...), -inf where r is 0
     multiply    the product of a Gaussian or Bernoulli over (..., d) and r
-    power       r to a power in [0, 1], for `tempered`
-    diffused    E r(x^0) over t >= 1 forward steps from x, for `diffused`
     """
 
     @property
     def positive(self) -> bool: ...
     def log_r(self, x: Array) -> Array: ...
     def multiply(self, law: Any) -> Product: ...
-    def power(self, exponent: float) -> "Factor": ...
-    def diffused(self, diffusion: Any, t: int) -> "Factor": ...
 
 
-class GaussianFactor:
+class _Observation:
+    """An observation `mean` of x with noise of variance `var`, from 0 (a delta) to inf (none)."""
+
+    mean: Array
+    var: Array
+    log_scale: float
+
+    def multiply(self, law: Any) -> Product:
+        """The law times r, and log Z~, exactly; a clamped component gets variance 0."""
+        p = Gaussian.like(law)
+        validation.components("law", p.mean, self.mean.size)
+        m, v, s = self.mean, self.var, p.var
+        with np.errstate(over="ignore", divide="ignore"):  # a density below -1e308 is -inf
+            ratio = np.minimum(v, s) / np.maximum(v, s)  # neither v / s nor s / v overflows
+            larger, smaller = 1.0 / (1.0 + ratio), ratio / (1.0 + ratio)
+            kept, gain = np.where(v < s, [smaller, larger], [larger, smaller])
+            excess = np.maximum(np.log(s) - np.log(v), 0.0)
+            excess = np.where(v > 0, excess, np.log(2 * np.pi * s))  # at v = 0 r is a density
+            miss = np.where(v < np.inf, p.mean - m, 0.0)
+            log_z = self.log_scale - 0.5 * total(np.log1p(ratio) + excess + miss / (s + v) * miss)
+        return Product(Gaussian.unchecked(kept * p.mean + gain * m, kept * s), log_z)
+
+    def diffused(self, diffusion: Any, t: int) -> "GaussianFactor":
+        """E r(x^0) for x^0 ~ N(sqrt(abar_t) x, (1 - abar_t) I), t in 1..T."""
+        root, noise = float(diffusion.sqrt_abar(t)), diffusion.one_minus_abar(t)
+        log_z, var = self.multiply(Gaussian.unchecked(self.mean, noise)).log_z, self.var + noise
+        with np.errstate(over="ignore"):
+            if root < 1e-150:  # x^t says nothing about x^0
+                miss = 0.5 * total(self.mean / var * self.mean)
+                return GaussianFactor(np.zeros(self.mean.shape), np.inf, log_z - miss)
+            return GaussianFactor(self.mean / root, var / root**2, log_z)
+
+
+class GaussianFactor(_Observation):
     """r(x) = exp(log_scale) prod_i exp(-(x_i - mean_i)^2 / (2 var_i)): a noisy observation of x.
 
     Parameters
@@ -82,9 +111,10 @@ class GaussianFactor:
     0.500000 0.500000 -0.596574
     """
 
-    positive = True
+    columns, positive = (Gaussian,), True
 
-    def __init__(self, mean: npt.ArrayLike, var: npt.ArrayLike, log_scale: float = 0.0) -> None:
+    def __init__(self, mean: npt.ArrayLike, var: npt.ArrayLike,
+                 log_scale: npt.ArrayLike = 0.0) -> None:
         variances = validation.real("var", var)
         if not (variances > 0).all():
             raise ValueError("var must be positive, or inf for no information, got "
@@ -100,20 +130,10 @@ class GaussianFactor:
             difference = np.where(self.var < np.inf, x - self.mean, 0.0)
             return np.asarray(self.log_scale - 0.5 * total(difference / self.var * difference))
 
-    def multiply(self, law: Any) -> Product:
-        """N(mu, s) r / Z~ and log Z~, exactly."""
-        p = Gaussian.like(law)
-        validation.components("law", p.mean, self.mean.size)
-        return Product(*_gaussian_product(p, self.mean, self.var, self.log_scale))
-
     def power(self, exponent: float) -> "GaussianFactor":
         """r to a power in [0, 1]: the variances divided by it."""
         var = self.var / exponent if exponent else np.full(self.var.shape, np.inf)
         return GaussianFactor(self.mean, var, exponent * self.log_scale)
-
-    def diffused(self, diffusion: Any, t: int) -> "GaussianFactor":
-        """E r(x^0) for x^0 ~ N(sqrt(abar_t) x, (1 - abar_t) I), t in 1..T."""
-        return _diffused(diffusion, t, self.mean, self.var, self.log_scale)
 
 
 class BernoulliFactor:
@@ -128,6 +148,8 @@ class BernoulliFactor:
     >>> print(product.law.prob1.round(6), "%.6f" % product.log_z)
     [0.75 0.2 ] 0.693147
     """
+
+    columns = (Bernoulli,)
 
     def __init__(self, r1: npt.ArrayLike, r0: npt.ArrayLike) -> None:
         pair = validation.broadcast(r1=validation.finite("r1", r1), r0=validation.finite("r0", r0))
@@ -190,7 +212,7 @@ def noisy_bits(bits: npt.ArrayLike, flip_rate: npt.ArrayLike,
     return BernoulliFactor(r1, r0)
 
 
-class Clamp:
+class Clamp(_Observation):
     """r(x) = delta on the observed components, the rest to be filled in (inpainting).
 
     Parameters
@@ -211,13 +233,15 @@ class Clamp:
     [1. 0.] [0. 1.] -1.418939
     """
 
+    columns = (Gaussian, Bernoulli)
+
     def __init__(self, values: npt.ArrayLike, seen: npt.ArrayLike) -> None:
         self.values = _one_vector("values", validation.finite("values", values))
         self.seen = _mask(seen)
         if self.seen.shape != self.values.shape:
             raise ValueError("seen must be True or False for each of the values "
                              f"{self.values.shape}, got shape {self.seen.shape}")
-        self._var = np.where(self.seen, 0.0, np.inf)
+        self.mean, self.var, self.log_scale = self.values, np.where(self.seen, 0.0, np.inf), 0.0
 
     @property
     def positive(self) -> bool:
@@ -231,21 +255,17 @@ class Clamp:
 
     def multiply(self, law: Any) -> Product:
         """The law with the observed components fixed, and the log density of these."""
-        if hasattr(law, "prob1"):
-            return self._bits().multiply(law)
-        p = Gaussian.like(law)
-        validation.components("law", p.mean, self.values.size)
-        return Product(*_gaussian_product(p, self.values, self._var, 0.0))
+        bits = hasattr(law, "prob1")
+        return self._bits().multiply(law) if bits else super().multiply(law)
 
     def power(self, exponent: float) -> "Clamp":
         """Itself, or 1 at exponent 0."""
         return Clamp(self.values, self.seen & (exponent > 0))
 
-    def diffused(self, diffusion: Any, t: int) -> Factor:
+    def diffused(self, diffusion: Any, t: int) -> Any:
         """E r(x^0) over t >= 1 forward steps from x: a Gaussian or Bernoulli factor."""
-        if isinstance(diffusion, BinomialDiffusion):
-            return self._bits().diffused(diffusion, t)
-        return _diffused(diffusion, t, self.values, self._var, 0.0)
+        bits = diffusion.law is Bernoulli
+        return self._bits().diffused(diffusion, t) if bits else super().diffused(diffusion, t)
 
     def _bits(self) -> BernoulliFactor:
         bits = validation.binary("values", self.values)
@@ -297,7 +317,8 @@ class LogFactor:
 
     def slope(self, x: npt.ArrayLike) -> Array:
         """The slope at x (..., d); 0 if there is none."""
-        return _ask(self._slope or np.zeros_like, "slope", x, validation.finite, lambda shape: shape)
+        slope = self._slope or np.zeros_like
+        return _ask(slope, "slope", x, validation.finite, lambda shape: shape)
 
     def multiply(self, law: Any) -> Product:
         """The law tilted by the slope, without a normaliser."""
@@ -315,11 +336,6 @@ class LogFactor:
         return LogFactor(lambda x: exponent * self.log_r(x),
                          (lambda x: exponent * self.slope(x)) if self.has_slope else None)
 
-    def diffused(self, diffusion: Any, t: int) -> "LogFactor":
-        """There is no closed form: see `of_time`."""
-        raise ValueError("r must be a GaussianFactor, a BernoulliFactor or a Clamp to be diffused "
-                         "in closed form, got a LogFactor")
-
 
 def _ask(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
          check: Callable[[str, Any], Array], shaped: Callable[[Any], Any]) -> Array:
@@ -331,30 +347,6 @@ def _ask(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
         raise ValueError(f"{name} must have shape {shaped(rows.shape)} for states {rows.shape}, "
                          f"got {values.shape}")
     return values.reshape(shaped(states.shape))
-
-
-def _gaussian_product(p: Gaussian, m: Array, v: Array, log_scale: float) -> tuple[Gaussian, Array]:
-    """N(mu, s) r / Z~ and log Z~, v in [0, inf]; where v = 0 r is a delta, else exp(-(x-m)^2/2v)."""
-    s = p.var
-    with np.errstate(over="ignore", divide="ignore"):  # a density below -1e308 is -inf
-        ratio = np.minimum(v, s) / np.maximum(v, s)  # so that neither v / s nor s / v overflows
-        larger, smaller = 1.0 / (1.0 + ratio), ratio / (1.0 + ratio)
-        kept, gain = np.where(v < s, [smaller, larger], [larger, smaller])
-        excess = np.where(v > 0, np.maximum(np.log(s) - np.log(v), 0.0), np.log(2 * np.pi * s))
-        miss = np.where(v < np.inf, p.mean - m, 0.0)
-        log_z = log_scale - 0.5 * total(np.log1p(ratio) + excess + miss / (s + v) * miss)
-    return Gaussian.unchecked(kept * p.mean + gain * m, kept * s), np.asarray(log_z)
-
-
-def _diffused(diffusion: GaussianDiffusion, t: int, m: Array, v: Array,
-              log_scale: float) -> GaussianFactor:
-    """E r(x^0) for x^0 ~ N(sqrt(abar_t) x, (1 - abar_t) I), as a factor of x."""
-    root, noise = float(diffusion.sqrt_abar(t)), diffusion.one_minus_abar(t)
-    log_z = float(_gaussian_product(Gaussian.unchecked(m, noise), m, v, log_scale)[1])
-    with np.errstate(over="ignore"):
-        if root < 1e-150:  # x^t says nothing about x^0
-            return GaussianFactor(0.0 * m, np.inf, log_z - 0.5 * float(total(m / (v + noise) * m)))
-        return GaussianFactor(m / root, (v + noise) / root**2, log_z)
 
 
 def _tilted(p: Bernoulli, log_r1: Array, log_r0: Array) -> tuple[Bernoulli, Array]:

@@ -5,7 +5,8 @@
     diffused    r(x^t) = E[r(x^0) | x^t] where p = T_pi throughout: exact for data that are pi, in
                 closed form, and positive everywhere at t >= 1
     predicted   r(x^t) = Z~ of the model's own prediction of x^0 times r: for a learned model
-    of_time     log r(x^t) = f(x, t), with its slope
+
+Any other is a function of t too: lambda t: LogFactor(lambda x: f(x, t), lambda x: slope(x, t)).
 
 A reverse kernel is a posterior q(x^{t-1} | x^t, x^0) averaged over a predicted distribution of x^0,
 which `predicted` reads back from it:
@@ -17,7 +18,7 @@ For the slope of its log Z~ no backward pass is needed. With E, rho and E~, rho~
 and after multiplication by r,
 
     Gaussian   grad log r_t = sqrt(abar_t) / (1 - abar_t) (E~[x^0] - E[x^0])
-    binomial   r_t(x_i') / r_t(x_i) = (rho~_i R_1 + (1 - rho~_i) R_0) / (rho_i R_1 + (1 - rho_i) R_0),
+    binomial   r_t(x_i') / r_t(x_i) = M(rho~_i) / M(rho_i),   M(rho) = rho R_1 + (1 - rho) R_0,
                R_b = q(x_i' | b) / q(x_i | b)
 
 These hold for the true distribution of x^0 given x^t. The prediction neglects that its components
@@ -34,20 +35,14 @@ import numpy as np
 
 from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
-from dpm_ref.gaussian import Gaussian, GaussianDiffusion
-from dpm_ref.posteriors.factors import (
-    BernoulliFactor,
-    Factor,
-    GaussianFactor,
-    LogFactor,
-    Product,
-)
+from dpm_ref.gaussian import Gaussian
+from dpm_ref.posteriors.factors import Factor, LogFactor, Product
 from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, ask_law
 from dpm_ref.validation import Array
 
-__all__ = ["OverTime", "constant", "tempered", "diffused", "predicted", "of_time"]
+__all__ = ["OverTime", "constant", "tempered", "diffused", "predicted"]
 
-OverTime = Callable[[int], Factor]
+OverTime = Callable[[int], Any]
 
 _LEAST_PROB = 1e-4  # left to either value of a predicted bit, since r(x^t) must not be 0
 _LEAST_VAR = 1e-3  # of a prediction, in units of 1 - abar_t
@@ -58,7 +53,7 @@ def constant(r: Factor) -> OverTime:
     return lambda t: r
 
 
-def tempered(r: Factor, T: int) -> OverTime:
+def tempered(r: Any, T: int) -> OverTime:
     """r(x^t) = r(x)^((T - t) / T).
 
     >>> from dpm_ref.posteriors import GaussianFactor
@@ -69,39 +64,24 @@ def tempered(r: Factor, T: int) -> OverTime:
     return lambda t: r.power((steps - validation.one_time("t", t, 0, steps)) / steps)
 
 
-def diffused(r: Factor, diffusion: Diffusion) -> OverTime:
+def diffused(r: Any, diffusion: Diffusion) -> OverTime:
     """r(x^t) = E r(x^0) over t forward steps from x^t, which are T_pi's reverse steps too.
 
+    >>> from dpm_ref import GaussianDiffusion
     >>> from dpm_ref.posteriors import GaussianFactor
     >>> print(diffused(GaussianFactor([1.0], 0.5), GaussianDiffusion([0.5, 0.5]))(2).var)
     [5.]
     """
-    def factor(t: int) -> Factor:
-        wrong = BernoulliFactor if diffusion.law is Gaussian else GaussianFactor
-        if isinstance(r, wrong):
-            raise ValueError(f"r must be of the diffusion's column, got a {type(r).__name__} "
-                             f"for a {type(diffusion).__name__}")
+    def factor(t: int) -> Any:
+        if diffusion.law not in getattr(r, "columns", ()):
+            raise ValueError("r must be a closed form of the diffusion's column to be "
+                             f"diffused, got a {type(r).__name__} for a {type(diffusion).__name__}")
         return r.diffused(diffusion, t) if validation.one_time("t", t, 0, diffusion.T) else r
 
     return factor
 
 
-def of_time(log_r: Callable[[Array, int], Any],
-            slope: Callable[[Array, int], Any] | None = None, *,
-            at_0: Factor | None = None) -> OverTime:
-    """log r(x^t) = log_r(x, t) at states x (m, d), t in 0..T, and its slope, as for `LogFactor`.
-
-    With at_0, that factor at t = 0: r itself, where it has a closed form or is no function.
-    """
-    def factor(t: int) -> Factor:
-        if t == 0 and at_0 is not None:
-            return at_0
-        return LogFactor(lambda x: log_r(x, t), None if slope is None else lambda x: slope(x, t))
-
-    return factor
-
-
-def predicted(r: Factor, diffusion: Diffusion, reverse: ReverseKernel,
+def predicted(r: Factor, diffusion: Any, reverse: ReverseKernel,
               edge: Edge | None = None) -> OverTime:
     """r(x^t) = Z~ of the model's own prediction of x^0 times r, a closed form.
 
@@ -116,8 +96,9 @@ def predicted(r: Factor, diffusion: Diffusion, reverse: ReverseKernel,
     -----
     Exact where x^0's components are independent given x^t and the prediction is right:
 
-    >>> diffusion = GaussianDiffusion([0.1, 0.2, 0.5])
+    >>> from dpm_ref import GaussianDiffusion
     >>> from dpm_ref.posteriors import GaussianFactor
+    >>> diffusion = GaussianDiffusion([0.1, 0.2, 0.5])
     >>> factor, x = GaussianFactor([1.0], 1.0), np.array([[0.3]])
     >>> exact = diffused(factor, diffusion)(3).log_r(x)          # for p = T_pi
     >>> ours = predicted(factor, diffusion, diffusion.kernel)(3).log_r(x)
@@ -128,7 +109,7 @@ def predicted(r: Factor, diffusion: Diffusion, reverse: ReverseKernel,
         if t == 0:
             return r
 
-        def log_r(x: Array) -> Array | None:
+        def log_r(x: Array) -> Any:
             return _product(r, predicted_data(diffusion, reverse, x, t, edge)).log_z
 
         def slope(x: Array) -> Array:
@@ -137,7 +118,8 @@ def predicted(r: Factor, diffusion: Diffusion, reverse: ReverseKernel,
             if isinstance(diffusion, BinomialDiffusion):
                 return _log_ratio(diffusion, before, after, x, t)
             gain = float(diffusion.sqrt_abar(t) / diffusion.one_minus_abar(t))
-            return np.asarray(gain * (after.mean - before.mean))
+            with np.errstate(over="ignore"):
+                return np.asarray(gain * (after.mean - before.mean))
 
         return LogFactor(log_r, slope)
 
@@ -146,7 +128,7 @@ def predicted(r: Factor, diffusion: Diffusion, reverse: ReverseKernel,
 
 def predicted_data(diffusion: Any, reverse: ReverseKernel, xt: Array, t: int,
                    edge: Edge | None = None) -> Any:
-    """The distribution of x^0 whose average posterior the kernel is at xt (m, d); the edge at t = 1.
+    """The distribution of x^0 whose average posterior the kernel is at xt (m, d), or the edge.
 
     Variances and probabilities are kept off 0: a kernel may be narrower than any such average.
     """

@@ -22,32 +22,18 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from dpm_ref import validation
-from dpm_ref.information import log_mean_exp
 from dpm_ref.posteriors.over_time import OverTime
 from dpm_ref.posteriors.perturbed import Perturbed
-from dpm_ref.posteriors.reliability import is_reliable
-from dpm_ref.protocols import Diffusion, Edge, ReverseKernel
+from dpm_ref.posteriors.reliability import estimate, is_reliable
+from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, as_diffusion
 from dpm_ref.validation import Array, IntArray
-
-class _E:
-    pass
-
-
-def from_log_weights(l):
-    e = _E()
-    e.value = log_mean_exp(l)
-    with np.errstate(all="ignore"):
-        z = np.exp(l - l.max())
-        e.stderr = z.std(ddof=1) / z.mean() / np.sqrt(len(l)) if len(l) > 1 and np.isfinite(l.max()) else np.nan
-    return e
-
 
 __all__ = ["Particles", "ContradictionWarning", "particle_filter"]
 
 _RESAMPLE_BELOW = 0.5  # effective sample size, as a share of the particles
 _CONTRADICTION = np.log(20.0)
 _NULL_DRAWS = 4096
-_RARE = 20  # particles
+_FEW = 20  # particles by which a value of r(x^t) is known to have been tried
 
 
 class ContradictionWarning(UserWarning):
@@ -137,32 +123,39 @@ def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n
     -0.596574 100.0 True
     """
     rng, n, d = validation.generator(rng), validation.count("n", n, 1), validation.count("d", d, 1)
-    kernels, runs = Perturbed(diffusion, reverse, r, edge), validation.count("runs", runs, 1)
+    runs, T = validation.count("runs", runs, 1), as_diffusion(diffusion).T
+    kernels = Perturbed(diffusion, reverse, r, edge)
     _require_positive(kernels)
     log_z_null = _null(kernels, d, rng)
-    T, x, log_r, log_w = diffusion.T, np.empty((runs * n, d)), np.zeros(runs * n), np.zeros((runs, n))
-    ess, rare = np.empty((T + 1, runs)), np.empty(T + 1)
+    x, log_r, log_w = np.empty((runs * n, d)), np.zeros(runs * n), np.zeros((runs, n))
+    ess, rare, few = np.empty((T + 1, runs)), np.empty(T + 1), min(_FEW, runs * n)
     for t in range(T, -1, -1):
         x, gain, after = _step(kernels, x, t, rng)
-        log_w = _plus(log_w, gain - log_r)
-        ess[t], rare[t] = _effective(log_w), np.sort(after)[min(_RARE, n * runs) - 1]
-        log_w, ancestors = _resample(log_w, (ess[t] < _RESAMPLE_BELOW * n) & (t > 0), rng)
+        log_w = _plus(log_w, gain, log_r)
+        ess[t], rare[t] = _ess(log_w), np.sort(after)[few - 1]
+        ancestors, log_w = _resample(log_w, ess[t] < (_RESAMPLE_BELOW * n if t else 0.0), rng)
         x, log_r = x[ancestors], after[ancestors]
-    estimate = from_log_weights(log_mean_exp(log_w))
-    result = Particles(x.reshape(runs, n, d), _normalised(log_w), float(estimate.value),
-                       float(estimate.stderr), False, log_mean_exp(log_w), ess, log_z_null)
-    if log_z_null == result.log_z == -np.inf:
+    log_z_runs = _log_means(log_w)
+    log_z, weights = estimate(log_z_runs), _scaled(log_w.reshape(1, -1)).reshape(runs, n)
+    result = Particles(x.reshape(runs, n, d), weights / max(weights.sum(), 1.0), log_z.value,
+                       log_z.stderr, False, log_z_runs, ess, log_z_null)
+    if log_z_null == log_z.value == -np.inf:
         raise ValueError("r must be positive somewhere on the support, got r(x^0) = 0 at every "
                          "particle and at every draw from pi")
-    if result.log_z < log_z_null - _CONTRADICTION:
+    if log_z.value < log_z_null - _CONTRADICTION:
         warnings.warn("the evidence contradicts the model, or the particles are too few: log Z = "
-                      f"{result.log_z:.6g} nats, where pi alone gives {log_z_null:.6g}; least "
+                      f"{log_z.value:.6g} nats, where pi alone gives {log_z_null:.6g}; least "
                       f"effective sample size {ess.min():.3g} of {n}", ContradictionWarning,
                       stacklevel=2)
-    return replace(result, reliable=is_reliable(kernels, result, rare, rng))
+    if log_z.value == -np.inf:
+        return result
+    x0 = np.repeat(result.draw(64, rng=rng), 16, axis=0)
+    return replace(result, reliable=is_reliable(kernels, log_z_runs, ess, rare,
+                                                3 * few / (runs * n), x0, rng))
 
 
-def _step(kernels: Perturbed, x: Array, t: int, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+def _step(kernels: Perturbed, x: Array, t: int,
+          rng: np.random.Generator) -> tuple[Array, Array, Array]:
     """States x^t drawn from the perturbed kernel, log p r / p~ and log r(x^t) of each."""
     law = kernels.model(x, t)
     product = kernels.multiply(law, t)
@@ -176,56 +169,52 @@ def _step(kernels: Perturbed, x: Array, t: int, rng: np.random.Generator) -> tup
         return x, law.log_p(x) + log_r - product.law.log_p(x), log_r
 
 
-def _plus(log_w: Array, gain: Array) -> Array:
-    """log w + gain, in which a weight of 0 stays 0 and r(x^t) = 0 gives none."""
+def _plus(log_w: Array, gain: Array, log_r: Array) -> Array:
+    """log w + gain - log r(x^t), in which a weight of 0 stays 0 and r(x^t) = 0 gives none."""
     with np.errstate(invalid="ignore"):
-        result = log_w + np.broadcast_to(gain, log_w.size).reshape(log_w.shape)
+        result = log_w + (gain - log_r).reshape(log_w.shape)
     return np.where(np.isnan(result) | (log_w == -np.inf), -np.inf, result)
 
 
-def _resample(log_w: Array, poor: Array, rng: np.random.Generator) -> tuple[Array, IntArray]:
+def _resample(log_w: Array, poor: Array, rng: np.random.Generator) -> tuple[IntArray, Array]:
     """Ancestors (runs * n,), and the log weights, a poor run's set to their log mean."""
-    runs, n = log_w.shape
-    ancestors = np.arange(runs * n).reshape(runs, n)
-    rows = np.flatnonzero(poor & np.isfinite(log_w.max(1)))
-    if rows.size:
-        drawn = systematic(np.exp(log_w[rows] - log_w[rows].max(1, keepdims=True)),
-                           rng.random(rows.size))
-        ancestors[rows] = rows[:, None] * n + drawn
-        log_w = log_w.copy()
-        log_w[rows] = log_mean_exp(log_w[rows])[:, None]
-    return log_w, ancestors.ravel()
+    ancestors = np.arange(log_w.size).reshape(log_w.shape)
+    log_w, means, weights = log_w.copy(), _log_means(log_w), _scaled(log_w)
+    for run in np.flatnonzero(np.logical_and(poor, means > -np.inf)):
+        ancestors[run] = ancestors[run, systematic(weights[run], rng.random())]
+        log_w[run] = means[run]
+    return ancestors.ravel(), log_w
 
 
-def systematic(weights: Array, uniform: Array) -> IntArray:
-    """Ancestors (runs, n) by unnormalised weights (runs, n), one u in [0, 1) for each run.
+def systematic(weights: Array, uniform: float) -> IntArray:
+    """Ancestors (n,) by unnormalised weights (n,) and one uniform number in [0, 1).
 
-    Particle i of a run has n w_i children on average, and never a whole one more or less.
+    Particle i has n w_i children on average, and never a whole one more or less.
     """
-    n = weights.shape[1]
-    share = np.cumsum(weights, axis=1)
-    share = np.where(share == share[:, -1:], n, share * (n / share[:, -1:]))  # ends at n exactly
-    points = np.minimum(np.arange(n) + uniform[:, None], np.nextafter(n, 0.0))
-    return np.stack([np.searchsorted(row, at, side="right")
-                     for row, at in zip(share, points, strict=True)])
+    n, share = weights.size, np.cumsum(weights)
+    share = np.where(share == share[-1], n, share * (n / share[-1]))  # ends at n exactly
+    points = np.minimum(np.arange(n) + uniform, np.nextafter(n, 0.0))
+    return np.asarray(np.searchsorted(share, points, side="right"))
 
 
-def _normalised(log_w: Array) -> Array:
-    """Weights that sum to 1, or all 0."""
-    peak = log_w.max()
-    weights = np.exp(log_w - peak) if np.isfinite(peak) else np.zeros(log_w.shape)
-    return weights / max(weights.sum(), 1.0)
+def _scaled(log_w: Array) -> Array:
+    """Weights over the largest of their row; all 0 where there is none."""
+    peak = log_w.max(-1, keepdims=True)
+    return np.asarray(np.exp(log_w - np.where(np.isfinite(peak), peak, 0.0)))
 
 
-def _effective(log_w: Array) -> Array:
+def _ess(log_w: Array) -> Array:
     """(sum w)^2 / sum w^2 of each run, 0 where there is no weight."""
-    peak = log_w.max(1, keepdims=True)
-    w = np.exp(log_w - np.where(np.isfinite(peak), peak, 0.0))
-    return np.asarray(w.sum(1) ** 2 / np.maximum((w**2).sum(1), 1e-300))
+    w = _scaled(log_w)
+    return np.asarray(w.sum(-1) ** 2 / np.maximum((w**2).sum(-1), 1e-300))
+
+
+def _log_means(log_w: Array) -> Array:
+    return np.asarray(np.logaddexp.reduce(log_w, axis=-1) - np.log(log_w.shape[-1]))
 
 
 def _require_positive(kernels: Perturbed) -> None:
-    for t in range(1, kernels.T + 1):
+    for t in range(kernels.T, 0, -1):
         factor = kernels.factor(t)
         if not factor.positive:
             raise ValueError("r(x^t) must be positive everywhere at t >= 1, or paths of the "
@@ -240,4 +229,4 @@ def _null(kernels: Perturbed, d: int, rng: np.random.Generator) -> float:
     if product.log_z is not None:
         return float(product.log_z)
     draws = prior.at(prior.noise((_NULL_DRAWS, d), rng=rng))
-    return float(log_mean_exp(kernels.log_r(draws, 0)))
+    return estimate(kernels.log_r(draws, 0)).value

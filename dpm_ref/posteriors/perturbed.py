@@ -11,7 +11,6 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.5.1 and 2.5
 """
 
 from collections.abc import Iterable
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,15 @@ import numpy as np
 from dpm_ref import validation
 from dpm_ref.posteriors.factors import Factor, Product
 from dpm_ref.posteriors.over_time import OverTime
-from dpm_ref.protocols import Diffusion, Edge, Law, ReverseKernel, ask_law, law_over
+from dpm_ref.protocols import (
+    Diffusion,
+    Edge,
+    IndependentLaw,
+    ReverseKernel,
+    as_diffusion,
+    ask_law,
+    law_over,
+)
 from dpm_ref.reverse import Trajectory, sample_trajectory
 from dpm_ref.validation import Array
 
@@ -60,19 +67,19 @@ class Perturbed:
         return self.diffusion.T
 
     @property
-    def law(self) -> type[Law]:
+    def law(self) -> type[IndependentLaw]:
         """The diffusion's family of distributions."""
         return self.diffusion.law
 
     def factor(self, t: int) -> Factor:
         """r(x^t), t in 0..T."""
-        factor = self.r(t) if callable(self.r) else None
-        if not hasattr(factor, "multiply"):
+        factor: Factor | None = self.r(t) if callable(self.r) else None
+        if factor is None or not hasattr(factor, "multiply"):
             raise ValueError("r must be a callable t -> factor, such as constant(factor), "
                              f"got {self.r!r}")
         return factor
 
-    def model(self, x: Array, t: int) -> Law:
+    def model(self, x: Array, t: int) -> IndependentLaw:
         """The model's p(x^t | x^{t+1}) at states x (m, d); at t = T the prior, over (d,)."""
         if t == self.T:
             return self.diffusion.prior(x.shape[-1])
@@ -81,9 +88,9 @@ class Perturbed:
             return ask_law(self.law, edge, "edge", x)
         return ask_law(self.law, self.reverse, "reverse", x, t + 1)
 
-    def multiply(self, law: Law, t: int) -> Product:
+    def multiply(self, law: IndependentLaw, t: int) -> Product:
         """law r(x^t) / Z~, checked, since r may be a user's own."""
-        product = self.factor(t).multiply(deepcopy(law))
+        product = self.factor(t).multiply(law)
         tilted = law_over(self.law, product.law, np.empty(law.shape), "r's product")
         if product.log_z is None:
             return Product(tilted, None)
@@ -140,7 +147,7 @@ def sample(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n: int, d:
     >>> print(sample(diffusion, diffusion.kernel, r, 3, 2, rng=np.random.default_rng(0)).x0[:, 0])
     [1. 1. 1.]
     """
-    kernels = Perturbed(diffusion, reverse, r, edge)
+    kernels: Any = Perturbed(as_diffusion(diffusion), reverse, r, edge)
     for t in range(diffusion.T + 1):
         if not getattr(kernels.factor(t), "has_slope", True):
             raise ValueError("r must have a slope to shift kernels, got a LogFactor without one "
