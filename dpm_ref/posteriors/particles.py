@@ -111,7 +111,15 @@ def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n
     -----
     Section 2.5 and beyond. Memory is that of the particles: nothing else grows with T.
 
-    RELIABLE
+    `reliable` is True for 8 runs or more whose standard error is below 1/4, with an effective
+    sample size of 40, all runs together, at every t, if two other samples of the posterior's
+    paths, 1,024 of the model's own weighted by r and 1,024 forward ones from the particles, hardly
+    ever (5 %) pass states whose r(x^t) is smaller than at nearly all particles, and the former's Z
+    agrees. Over 1,500 models with a known Z and any r(x^t), 20 % of the filters were wrong by more
+    than 4 standard errors; 0.3 % were so and reliable; of those right, 84 % were reliable, 96 %
+    with `diffused` (tests/posteriors/reliability.py prints this). It cannot see what neither
+    filter nor model draws: BinomialDiffusion([.001, .5], prior=1e-6), p = T_pi and a BernoulliFactor
+    of (1e6, 1) at t = 0, (1, 1) before, gives log Z = .001, reliable, where log 2 is right.
 
     >>> from dpm_ref import GaussianDiffusion
     >>> from dpm_ref.posteriors import GaussianFactor, diffused

@@ -272,7 +272,9 @@ def test_the_posterior_converges_as_one_over_the_root_of_the_particles(name, kin
     numbers = np.array([32, 128, 512])
     rms = [
         np.sqrt(
-            (errors(case, run(case, over_time(case, kind), n, 200, draws=int(n))) ** 2).sum(1).mean()
+            (errors(case, run(case, over_time(case, kind), n, 200, draws=int(n))) ** 2)
+            .sum(1)
+            .mean()
         )
         for n in numbers
     ]
