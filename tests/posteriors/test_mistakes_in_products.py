@@ -1,6 +1,8 @@
-"""The slips of sections 2.3 and 2.5: each wrong form fails on all states of a small binary model, the right one holds.
+"""Mistakes in restatements of sections 2.3 and 2.5: each wrong form fails on all states of a small
+binary model, the right one holds.
 
-The package's models give p(x^t) and p(x^t | x^{t+1}) of every state; r(x^t) is a random positive function of the state and t.
+The package's models give p(x^t) and p(x^t | x^{t+1}) of every state; r(x^t) is a random positive
+function of the state and t.
 """
 
 import numpy as np
@@ -29,7 +31,9 @@ MODEL = BinaryModel(BinomialDiffusion(BETA, prior=0.3), D, kernel)
 def step(t: int) -> np.ndarray:
     """p(x^{t-1} | x^t): rows x^t, columns x^{t-1}."""
     law = kernel(STATES, t) if t > 1 else MODEL.diffusion.edge(STATES)
-    return np.exp(np.stack([law.log_prob(np.broadcast_to(x, STATES.shape)) for x in STATES], axis=1))
+    return np.exp(
+        np.stack([law.log_prob(np.broadcast_to(x, STATES.shape)) for x in STATES], axis=1)
+    )
 
 
 def marginal(t: int) -> np.ndarray:
@@ -51,7 +55,9 @@ def normaliser(t: int) -> float:
 
 
 def right_kernel(t: int) -> np.ndarray:
-    """(21): p~(x^t | x^{t+1}) = p(x^t | x^{t+1}) Z~_{t+1} r(x^t) / ( Z~_t r(x^{t+1}) ), rows x^{t+1}."""
+    """(21): p~(x^t | x^{t+1}) = p(x^t | x^{t+1}) Z~_{t+1} r(x^t) / ( Z~_t r(x^{t+1}) ), rows
+    x^{t+1}.
+    """
     return step(t + 1) * normaliser(t + 1) * R[t] / (normaliser(t) * R[t + 1][:, None])
 
 
@@ -89,7 +95,10 @@ def test_r_to_the_power_of_the_time_left_starts_from_the_prior() -> None:
     power = R[0] ** exponent[:, None]
     prior = np.exp(MODEL.diffusion.prior(D).log_prob(STATES))
     assert np.abs(multiplied(T, power) - prior).max() < ROUNDING
-    assert np.abs(multiplied(0, power) - multiplied(0, np.broadcast_to(R[0], R.shape))).max() < ROUNDING
+    assert (
+        np.abs(multiplied(0, power) - multiplied(0, np.broadcast_to(R[0], R.shape))).max()
+        < ROUNDING
+    )
 
 
 def test_r_times_the_time_left_is_another_law_and_has_none_at_the_start() -> None:
@@ -100,7 +109,9 @@ def test_r_times_the_time_left_is_another_law_and_has_none_at_the_start() -> Non
 
 
 def perturbed_bit(c: float, r1: float, r0: float) -> float:
-    """p~(x_i^{t-1} = 1): the law of one bit with probability c, multiplied by r and normalised over both states."""
+    """p~(x_i^{t-1} = 1): the law of one bit with probability c, multiplied by r and normalised over
+    both states.
+    """
     return c * r1 / (c * r1 + (1 - c) * r0)
 
 
