@@ -8,8 +8,15 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 
-NAMES = ["swiss_roll", "heartbeat", "posteriors", "schedules", "work_distributions",
-         "likelihood_on_a_cluster", "your_data"]
+NAMES = [
+    "swiss_roll",
+    "heartbeat",
+    "posteriors",
+    "schedules",
+    "work_distributions",
+    "likelihood_on_a_cluster",
+    "your_data",
+]
 TRAINED = ["swiss_roll", "heartbeat", "schedules", "your_data"]
 WANTED = {"K_bits", "K_stderr_bits", "K_minus_null_bits", "ideal_K_bits", "limit_bits", "seconds"}
 
