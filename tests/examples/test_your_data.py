@@ -100,7 +100,7 @@ def test_bits_have_their_own_mean_activity(example):
 
 
 def test_images_of_bits_train_and_are_drawn(example, tmp_path):
-    np.save(tmp_path / "x.npy", example.made("bars", 500, 0).astype(bool))
+    np.save(tmp_path / "x.npy", example.made("bars", 0, 500).astype(bool))
     numbers = example.main([str(tmp_path / "x.npy"), *SHORT, "--out", str(tmp_path)])
     assert numbers["K_minus_null_bits"] > 5 * numbers["K_stderr_bits"]
     assert numbers["log_jacobian_bits"] == 0.0
@@ -120,7 +120,7 @@ def test_the_saved_model_is_the_one_whose_k_is_reported(example, tmp_path):
 
 @pytest.mark.parametrize("name", ["roll", "two_moons", "eight_gaussians", "bars"])
 def test_sets_made_here_are_draws_of_the_distribution_that_is_known(example, name):
-    law, x0 = example.known(name), example.made(name, 50_000, 0).reshape(50_000, -1)
+    law, x0 = example.known(name), example.made(name, 0, 50_000).reshape(50_000, -1)
     mean = law.atoms.mean(0)
     stderr = np.sqrt((law.atoms.var(0) + law.var) / 50_000)
     assert (np.abs(x0.mean(0) - mean) < 6 * stderr).all()
