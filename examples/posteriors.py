@@ -75,8 +75,8 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--particles must be at least 50, --steps 1 and --seed 0, got "
                      f"{chosen.particles}, {chosen.steps} and {chosen.seed}")
     if chosen.quick:
-        chosen.particles, chosen.steps = min(chosen.particles, 100), min(chosen.steps, 200)
-    chosen.roll_T, chosen.heartbeat_T = (10, 20) if chosen.quick else (40, 100)
+        chosen.particles, chosen.steps = min(chosen.particles, 100), min(chosen.steps, 500)
+    chosen.roll_T, chosen.heartbeat_T = (15, 20) if chosen.quick else (40, 100)
     return chosen
 
 

@@ -40,7 +40,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
                      f"{chosen.seed}")
     chosen.lengths, chosen.shown, chosen.states, chosen.grid = [10, 20, 40, 100], 40, 2048, 300
     if chosen.quick:
-        chosen.steps = min(chosen.steps, 100)
+        chosen.steps = min(chosen.steps, 300)
         chosen.lengths, chosen.shown, chosen.states, chosen.grid = [8, 10], 10, 16, 60
     return chosen
 

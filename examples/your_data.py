@@ -49,7 +49,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--T", type=int, help="diffusion steps (default 40, for bits 500)")
     chosen = parser.parse_args(argv)
     try:
-        chosen.x0 = made(chosen.data, 20_000, chosen.seed) if chosen.data in MADE else read(chosen)
+        chosen.x0 = made(chosen.data, chosen.seed) if chosen.data in MADE else read(chosen)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     binary = is_binary(chosen.x0)
@@ -90,8 +90,9 @@ def is_binary(x0: Array) -> bool:
     return bool(np.isin(x0, (0, 1)).all())
 
 
-def made(name: str, n: int, seed: int) -> Array:
-    """A set made here: draws of a known distribution."""
+def made(name: str, seed: int, n: int | None = None) -> Array:
+    """A set made here: draws of a known distribution; 20,000 images, or 100,000 points."""
+    n = n or (20_000 if name == "bars" else 100_000)
     rng, (atoms, var, _) = np.random.default_rng([seed, 1]), known(name)
     x0 = atoms[rng.integers(len(atoms), size=n)]
     if name == "bars":
@@ -156,16 +157,14 @@ def plan(chosen: argparse.Namespace) -> dict[str, float]:
             **best, "samples": 0.5 * size * chosen.T / 40, "figure": 2.0}
 
 
-def fit(
-    run: common.Run, model: Any, x0: Array, rng: np.random.Generator
-) -> tuple[Any, common.History]:
-    """Train with the defaults, in float32."""
+def fit(run: common.Run, model: Any, x0: Array, rng: np.random.Generator) -> common.History:
+    """Train with the defaults, in float32; the model is saved when that ends."""
     steps, state = run.chosen.steps, training.start(model, rng=rng, dtype=np.float32)
     with run.fitting(model, state, rng) as history:
         training.train(model, x0, state, rng=rng, steps=steps - state.step,
                        callback=lambda state, K: history(state.step, to_bits(K)),
                        every=max(1, steps // 100))
-    return state.params, history
+    return history
 
 
 def ideal(
@@ -237,7 +236,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         scaling = None if is_binary(x) else standardised(x, chosen.data in MADE)
         z, z_held_out = (x, held_out) if scaling is None else map(scaling.to_model, (x, held_out))
         model = build(z, chosen.T, rng)
-        params, history = fit(run, model, z, rng)
+        history = fit(run, model, z, rng)
         run.stage("K")
         kernel = reread(run, model)
         numbers: dict[str, Any]

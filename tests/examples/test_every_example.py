@@ -8,9 +8,16 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 
-NAMES = ["swiss_roll", "heartbeat", "posteriors", "schedules", "work_distributions",
-         "likelihood_on_a_cluster", "your_data"]
-TRAINED = ["swiss_roll", "heartbeat", "schedules", "your_data"]
+NAMES = [
+    "swiss_roll",
+    "heartbeat",
+    "posteriors",
+    "schedules",
+    "work_distributions",
+    "likelihood_on_a_cluster",
+    "your_data",
+]
+TRAINED = ["swiss_roll", "heartbeat", "posteriors", "schedules", "your_data"]
 WANTED = {"K_bits", "K_stderr_bits", "K_minus_null_bits", "ideal_K_bits", "limit_bits", "seconds"}
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("name", NAMES)]
@@ -42,8 +49,7 @@ def test_k_lies_below_k_star_and_that_below_the_limit(quick, name):
 def test_something_is_learned(quick, name):
     numbers = quick(name).numbers
     if name in TRAINED:
-        assert numbers["K_minus_null_bits"] > 0.1
-    assert numbers["K_minus_null_bits"] > 2 * numbers["K_stderr_bits"]
+        assert numbers["K_minus_null_bits"] > 5 * numbers["K_stderr_bits"]
 
 
 def test_the_figure_is_white_paper_and_dark_ink(quick, name):

@@ -87,11 +87,10 @@ def test_a_full_disk_leaves_the_former_pair(common, tmp_path, monkeypatch, limit
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     monkeypatch.setattr(common.Run, "_write", full)
-    with pytest.raises(SystemExit) as exit_:
-        with common.Run("x", options(tmp_path), {"figure": 1.0}) as run:
-            run.stage("figure")
-            tiny = Figure(figsize=(0.1, 0.1))
-            run.finish(tiny, {"numbers": [0.0] * 10_000}, ["done"])
+    with common.Run("x", options(tmp_path), {"figure": 1.0}) as run:
+        run.stage("figure")
+        with pytest.raises(SystemExit) as exit_:
+            run.finish(Figure(figsize=(0.1, 0.1)), {"numbers": [0.0] * 10_000}, ["done"])
     assert "as they were" in str(exit_.value.code)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == former
 
@@ -135,8 +134,10 @@ def test_a_stopped_run_goes_on_to_the_same_bits(name, load, common, tmp_path, mo
     stem = name.split()[0]
     ours, theirs = (np.load(tmp_path / run / f"{stem}.state.npz") for run in ("parts", "whole"))
     assert all(np.array_equal(ours[key], theirs[key]) for key in theirs)
-    ours, theirs = (json.loads((tmp_path / run / f"{stem}.state.json").read_text())
-                    for run in ("parts", "whole"))
+    ours, theirs = (
+        json.loads((tmp_path / run / f"{stem}.state.json").read_text())
+        for run in ("parts", "whole")
+    )
     assert (ours["steps"], ours["K_bits"]) == (theirs["steps"], theirs["K_bits"])
 
 
