@@ -68,7 +68,7 @@ REFUSED = [
     (lambda: schedules.log_snr_linear(4, beta1=0.5, abar_T=0.5), "abar_T", "0.5"),
     (lambda: schedules.log_snr_linear(4, beta1=1.5, abar_T=0.5), "beta1", "1.5"),
     (lambda: schedules.constant_erasure(0), "T", "0"),
-    (lambda: schedules.linear(20), "last", "1.0"),
+    (lambda: schedules.linear(20, first=None), "first", "None"),
     (lambda: schedules.linear(1000, first=0), "first", "0"),
     (lambda: schedules.constant(10**30, 0.1), "T", "2147483647"),
     (lambda: schedules.constant(2**31, 0.1), "T", "<= 2147483647, got 2147483648"),
