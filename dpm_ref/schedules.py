@@ -171,8 +171,8 @@ def constant(T: int, beta: float) -> Array:
 def linear(T: int, *, first: float = 1e-4, last: float = 0.02) -> Array:
     """beta_t linear in t, from beta_1 = first to beta_T = last, both in (0, 1): shape (T,), T >= 1.
 
-    The defaults are Ho et al.'s (2020, arXiv:2006.11239) for T = 1000; fewer steps need larger rates
-    to reach the prior. T = 1 has first alone.
+    The defaults are Ho et al.'s (2020, arXiv:2006.11239) for T = 1000; fewer steps need larger
+    rates to reach the prior. T = 1 has first alone.
 
     >>> linear(3, first=0.25, last=0.75)
     array([0.25, 0.5 , 0.75])
