@@ -8,6 +8,7 @@ kernel is any callable ``(xt, t) -> law``, so that a user's own model, wrapped i
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
@@ -231,11 +232,10 @@ def law_over(family: type[Law], law: Any, x: Array, name: str) -> Law:
         result = family.like(law)
     except ValueError as error:
         raise ValueError(f"{rule}: {error}") from error
-    shape = (1,) * (x.ndim - len(result.shape)) + result.shape
-    repeats = all(n in (1, m) for n, m in zip(shape[:-1], x.shape[:-1], strict=False))
-    if len(shape) > x.ndim or shape[-1] != x.shape[-1] or not repeats:
-        raise ValueError(f"{rule}, got one over {result.shape}")
-    return result.over(x.shape)
+    with suppress(ValueError):
+        if result.shape[-1] == x.shape[-1]:
+            return result.over(x.shape)
+    raise ValueError(f"{rule}, got one over {result.shape}")
 
 
 class _OwnDensity:
