@@ -2,6 +2,7 @@
 schedules' own definitions.
 """
 
+from decimal import Decimal
 from fractions import Fraction
 
 import mpmath_oracle
@@ -236,3 +237,10 @@ def test_log_abar_is_finite_where_abar_underflows(T):
     schedule = schedules.Schedule([0.75, *[0.9] * (T - 1)])
     truth = mpmath_oracle.Tables(schedule.beta).log_abar(T)
     assert mpmath_oracle.ulp_error(schedule.log_abar(T), truth) <= 4
+
+
+def test_logarithms_hold_for_any_exponent():
+    """As after 140,000 steps that each leave 1e-15."""
+    got = schedules._log(Decimal("3e-2100000"), Decimal(1))
+    mp = mpmath_oracle.mp
+    assert mpmath_oracle.ulp_error(got, mp.log(3) - 2_100_000 * mp.log(10)) <= 4
