@@ -58,15 +58,15 @@ class Law(Protocol):
         return law
 
     @classmethod
-    def like(cls, other: Any) -> Self:
+    def like(cls, other: Any, name: str = "") -> Self:
         """`other` itself if it is such a law, else the law with a copy of its parameters."""
         if type(other) is cls:
             return other
         if any(callable(getattr(other, name, callable)) for name in cls.needed):
-            rule = f"a {cls.__name__} law must have {' and '.join(cls.needed)}"
+            rule = f"{name}a {cls.__name__} law must have {' and '.join(cls.needed)}"
             wanted = f"return {cls.__name__}({', '.join(cls.needed)})"
             raise ValueError(f"{rule}, got {type(other).__name__}; {wanted}")
-        return cls(*(getattr(other, name, None) for name in cls.names))
+        return cls(*(getattr(other, parameter, None) for parameter in cls.names))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -92,7 +92,7 @@ class Law(Protocol):
 
     def kl(self, other: Any) -> Array:
         """KL(self || other), shape (...), to 8 ulp; inf where other excludes what self allows."""
-        law = self.like(other)
+        law = self.like(other, "other must be a law, and ")
         validation.components("other", law.view(0), self.shape[-1])
         validation.broadcast(law=self.view(0), other=law.view(0))
         return self.kl_p(law)
