@@ -798,9 +798,9 @@ def test_standard_errors_are_those_of_the_mean_of_16_lattices(function, value, t
 # States that are counted together
 
 
-def test_the_heartbeat_has_5_to_the_5_states():
+def test_the_heartbeat_has_126_states():
     states, log_count = ideal_module._distinguishable_states(heartbeat(2))
-    assert states.shape == (3125, 20)
+    assert states.shape == (126, 20)
     np.testing.assert_allclose(np.exp(log_count).sum(), 2.0**20, rtol=1e-12)
 
 
@@ -953,7 +953,7 @@ Q, B = GaussianDiffusion(BETA), BinomialDiffusion(BETA, 0.3)
             lambda: FiniteData(Q, [[1.0]], var=[0.1, 0.1]),
             "var must be one number >= 0 or 1 of them",
         ),
-        (lambda: FiniteData(B, [[1.0]], var=0.1), "var must be one number >= 0 or 1 of them, 0 for bits, got 0.1"),
+        (lambda: FiniteData(B, [[1.0]], var=0.1), "var must be one number .* 0 for bits, got 0.1"),
         (lambda: FiniteData(Q, [[1.0]]).log_prob([1.0], 0), "t must lie in 1..3"),
         (lambda: FiniteData(Q, [[1.0]]).reverse([1.0], 1), "t must lie in 2..3"),
         (lambda: line().divergence([1.0], 1), "t must lie in 2..3"),
