@@ -832,6 +832,15 @@ def test_every_state_is_counted_once_with_its_probability(data):
         assert ideal_bound(data).kl[t - 2] == pytest.approx(every, rel=1e-12)
 
 
+def test_bits_of_a_single_kind_are_told_apart_by_their_number_of_ones():
+    data = FiniteData(BinomialDiffusion([0.25, 0.5], 0.2), [[1, 1, 1, 1], [0, 0, 0, 0]])
+    states, log_count = ideal_module._distinguishable_states(data)
+    assert sorted(states.sum(1)) == [0, 1, 2, 3, 4]
+    np.testing.assert_allclose(
+        np.exp(log_count)[states.sum(1).argsort()], [1, 4, 6, 4, 1], rtol=1e-13
+    )
+
+
 def test_as_many_states_as_allowed_are_enumerated_and_no_more():
     def states(d):
         diffusion = BinomialDiffusion([0.25, 0.5], np.linspace(0.2, 0.4, d))
