@@ -382,42 +382,17 @@ def log_mean_exp(values: npt.ArrayLike, axis: int = -1) -> Array:
         raise ValueError(f"axis must be of length >= 1, got {axis} for shape {array.shape}")
     peak = rows.max(-1, keepdims=True, initial=-np.inf)
     peak = np.where(np.isfinite(peak), peak, 0.0)
-    below, missed = _exact_difference(rows, peak)
-    with np.errstate(divide="ignore"):
-        close, rest = _exact_mean(np.expm1(below), missed)
-        near = np.log1p(np.maximum(close, -0.5)) + rest / (1.0 + np.maximum(close, -0.5))
-        tail = np.where(close > -0.5, near, np.log(_exact_mean(np.exp(below))[0]))
-    return np.asarray(peak[..., 0] + tail)
-
-
-def _exact_difference(a: Array, b: Array) -> tuple[Array, Array]:
-    """a - b, and what rounding took from it (0 where a is -inf)."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        result = a - b
-        back = result - a
-        missed = (a - (result - back)) - (b + back)
-    return result, np.where(np.isfinite(result), missed, 0.0)
-
-
-def _exact_mean(values: Array, *corrections: Array) -> tuple[Array, Array]:
-    """The mean along the last axis, as the nearest float and what that misses."""
-    n = values.shape[-1]
-    terms = np.concatenate([values, *corrections], -1)
-    mean = _exact_sum(terms) / n
-    again = np.broadcast_to(-mean[..., None], values.shape)
-    return mean, _exact_sum(np.concatenate([terms, again], -1)) / n
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        below = rows - peak
+        back = below - rows
+        rounding = (rows - (below - back)) - (peak + back)  # what `below` lost, exactly
+        weights = np.exp(below)
+        rest = np.where(np.isfinite(rounding), weights * rounding, 0.0)
+        y = _exact_sum(np.concatenate([np.expm1(below), rest], -1)) / rows.shape[-1]
+        far = np.log(_exact_sum(weights) / rows.shape[-1])
+        return np.asarray(peak[..., 0] + np.where(y > -0.5, np.log1p(np.maximum(y, -0.5)), far))
 
 
 def _exact_sum(terms: Array) -> Array:
     rows = terms.reshape(-1, terms.shape[-1])
     return np.array([math.fsum(row) for row in rows]).reshape(terms.shape[:-1])
-
-
-def gaussian_entropy_grad(var: npt.ArrayLike) -> Array:
-    """Goes away."""
-    return np.asarray(0.5 / validation.positive("var", var))
-
-
-def bernoulli_entropy_grad(p1: npt.ArrayLike, p0: npt.ArrayLike | None = None) -> Array:
-    """Goes away."""
-    return -logit(p1, p0)

@@ -7,18 +7,27 @@ kernel is any callable ``(xt, t) -> law``, so that a user's own model, wrapped i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import validation
+from dpm_ref.schedules import Schedule
 from dpm_ref.validation import Array
 
 __all__ = ["Condition", "Law", "Diffusion", "ReverseKernel", "Edge", "checked_diffusion",
            "takes_times", "ask_law", "ask_density", "law_over", "total"]
 
 Function = TypeVar("Function")
+
+
+def takes_times(kernel: Function) -> Function:
+    """Mark a kernel that accepts an integer array t over the states' leading axes."""
+    kernel.__dict__["takes_times"] = True
+    return kernel
 
 
 class Condition(NamedTuple):
@@ -72,6 +81,11 @@ class Law(Protocol):
     def log_prob(self, x: npt.ArrayLike) -> Array: ...
     def entropy(self) -> Array: ...
 
+    def drawn(self, noise: Array) -> tuple[Array, Array]:
+        """The sample at a noise, and its `log_p`."""
+        x = self.at(noise)
+        return x, self.log_p(x)
+
     def sample(self, *, rng: np.random.Generator) -> Array:
         """One draw of each vector, shape (..., d)."""
         return self.at(self.noise(self.shape, rng=validation.generator(rng)))
@@ -118,27 +132,46 @@ class Law(Protocol):
 IndependentLaw = Law
 
 
-class Diffusion(Protocol):
-    """A forward trajectory: the laws q of section 2.1, and the prior pi that they end in."""
+class Diffusion(Schedule):
+    """A forward trajectory: the laws q of section 2.1, and the prior pi that they end in.
 
-    T: int
-    beta: Array
+    The methods `q_...` are those without the prefix, of data, states and times known to be valid.
+    """
 
-    @property
-    def law(self) -> type[Law]: ...
-    def abar(self, t: npt.ArrayLike) -> Array: ...
-    def check_data(self, name: str, x: npt.ArrayLike) -> Array: ...
-    def prior(self, d: int) -> Law: ...
-    def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> Law: ...
-    def marginal(self, x0: npt.ArrayLike, t: npt.ArrayLike) -> Law: ...
-    def posterior(self, x0: npt.ArrayLike, xt: npt.ArrayLike, t: npt.ArrayLike) -> Law: ...
-    def edge(self, x1: npt.ArrayLike) -> Law: ...
-    def q_kernel(self, x_prev: Array, t: Any) -> Law: ...
-    def q_marginal(self, x0: Array, t: Any) -> Law: ...
-    def q_posterior(self, x0: Array, xt: Array, t: Any) -> Law: ...
-    def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array: ...
-    def posterior_entropy(self, x0: npt.ArrayLike, t: int) -> Array: ...
-    def entropy_never_falls(self, x0: npt.ArrayLike) -> Condition: ...
+    law: type[Law]
+    check_data: Callable[[str, Any], Array]
+    prior: Callable[[int], Law]
+    q_kernel: Callable[..., Law]
+    q_marginal: Callable[..., Law]
+    q_posterior: Callable[..., Law]
+    kernel_entropy: Callable[..., Array]
+    posterior_entropy: Callable[..., Array]
+    entropy_never_falls: Callable[..., Condition]
+
+    @takes_times
+    def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> Law:
+        """q(x^t | x^{t-1}) over x_prev's shape (..., d), t in 1..T."""
+        states = self.check_data("x_prev", x_prev)
+        return self.q_kernel(states, validation.times_over(t, 1, self.T, states))
+
+    def marginal(self, x0: npt.ArrayLike, t: npt.ArrayLike) -> Law:
+        """q(x^t | x^0) over x0's shape (..., d), t in 1..T."""
+        data = self.check_data("x0", x0)
+        return self.q_marginal(data, validation.times_over(t, 1, self.T, data))
+
+    def posterior(self, x0: npt.ArrayLike, xt: npt.ArrayLike, t: npt.ArrayLike) -> Law:
+        """q(x^{t-1} | x^t, x^0) over the broadcast shape (..., d), t in 2..T.
+
+        At t = 1 it would be a point mass at x^0: ValueError.
+        """
+        data, states = self.check_data("x0", x0), self.check_data("xt", xt)
+        states = validation.components("xt", states, data.shape[-1])
+        data, states = validation.broadcast(x0=data, xt=states)
+        return self.q_posterior(data, states, validation.times_over(t, 2, self.T, data))
+
+    def edge(self, x1: npt.ArrayLike) -> Law:
+        """p(x^0 | x^1) = T_pi(x^0 | x^1; beta_1) over x1's shape (..., d), App. B.2."""
+        return self.q_kernel(self.check_data("x1", x1), 1)
 
 
 class ReverseKernel(Protocol):
@@ -158,20 +191,13 @@ class Edge(Protocol):
 
 def checked_diffusion(diffusion: Any) -> Diffusion:
     """The argument, if it is a diffusion."""
-    if isinstance(diffusion, type) or not hasattr(diffusion, "q_posterior"):
+    if not isinstance(diffusion, Diffusion):
         kinds = "a GaussianDiffusion or BinomialDiffusion"
         raise TypeError(f"diffusion must be {kinds}, got {diffusion!r:.80}")
-    checked: Diffusion = diffusion
-    return checked
+    return diffusion
 
 
 as_diffusion = checked_diffusion
-
-
-def takes_times(kernel: Function) -> Function:
-    """Mark a kernel that accepts an integer array t over the states' leading axes."""
-    kernel.__dict__["takes_times"] = True
-    return kernel
 
 
 def ask_law(family: type[Law], function: Any, name: str, x: Array, *t: Any) -> Law:
@@ -206,15 +232,10 @@ def law_over(family: type[Law], law: Any, x: Array, name: str) -> Law:
         result = family.like(law)
     except ValueError as error:
         raise ValueError(f"{rule}: {error}") from error
-    if result.shape[-1] != x.shape[-1] or not _fits(result.shape, x.shape):
-        raise ValueError(f"{rule}, got one over {result.shape}")
-    return result.over(x.shape)
-
-
-def _fits(shape: tuple[int, ...], over: tuple[int, ...]) -> bool:
-    """Whether an array of this shape can be repeated over that one."""
-    pairs = zip(shape[::-1], over[::-1], strict=False)
-    return len(shape) <= len(over) and all(n in (1, m) for n, m in pairs)
+    with suppress(ValueError):
+        if result.shape[-1] == x.shape[-1]:
+            return result.over(x.shape)
+    raise ValueError(f"{rule}, got one over {result.shape}")
 
 
 class _OwnDensity:

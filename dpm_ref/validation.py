@@ -8,6 +8,7 @@ clipped, rounded or dropped.
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -54,39 +55,35 @@ def real(name: str, value: npt.ArrayLike) -> Array:
         return array.astype(np.float64, copy=False)
 
 
+def _ruled(name: str, value: Any, rule: str, holds: Callable[[Array], Any]) -> Array:
+    array = real(name, value)
+    _refuse(name, rule, array, ~holds(array))
+    return array
+
+
 def finite(name: str, value: npt.ArrayLike) -> Array:
     """Real numbers, none of them nan or infinite."""
-    array = real(name, value)
-    _refuse(name, "be finite", array, ~np.isfinite(array))
-    return array
+    return _ruled(name, value, "be finite", np.isfinite)
 
 
 def below_infinity(name: str, value: npt.ArrayLike) -> Array:
     """Real numbers or -inf: logarithms of something >= 0 and finite."""
-    array = real(name, value)
-    _refuse(name, "be real or -inf", array, ~(array < np.inf))
-    return array
+    return _ruled(name, value, "be real or -inf", lambda array: array < np.inf)
 
 
 def positive(name: str, value: npt.ArrayLike) -> Array:
     """Finite real numbers > 0."""
-    array = real(name, value)
-    _refuse(name, "be positive and finite", array, ~((array > 0) & np.isfinite(array)))
-    return array
+    return _ruled(name, value, "be positive and finite", lambda x: (x > 0) & (x < np.inf))
 
 
 def probability(name: str, value: npt.ArrayLike) -> Array:
     """Real numbers in [0, 1]."""
-    array = real(name, value)
-    _refuse(name, "lie in [0, 1]", array, ~((array >= 0) & (array <= 1)))
-    return array
+    return _ruled(name, value, "lie in [0, 1]", lambda array: (array >= 0) & (array <= 1))
 
 
 def binary(name: str, value: npt.ArrayLike) -> Array:
     """Numbers that are 0 or 1, of any real or bool dtype."""
-    array = real(name, value)
-    _refuse(name, "be 0 or 1", array, ~((array == 0) | (array == 1)))
-    return array
+    return _ruled(name, value, "be 0 or 1", lambda array: (array == 0) | (array == 1))
 
 
 def vectors(name: str, array: Array) -> Array:
@@ -204,7 +201,7 @@ def broadcast(**arrays: Array) -> list[Array]:
 def own(array: Array) -> Array:
     """A read-only copy, which no caller can change."""
     copy = np.array(array)
-    copy.flags.writeable = False
+    copy.setflags(write=False)
     return copy
 
 
