@@ -83,9 +83,7 @@ def test_gaussian_bound_sums_over_components():
 def test_gaussian_bound_is_met_by_its_average_over_draws():
     """With real noise: unbiased, and the test sees a bound that subtracts 5 % too much divergence."""
     x0 = np.full((20_000, 1), 1.5)
-    got = bounds.lower_bound(
-        GaussianDiffusion(BETA), linear_reverse(LINEAR), x0, rng=seed(1)
-    )
+    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), x0, rng=seed(1))
     chain = mpmath_oracle.GaussianChain(BETA)
     truth, kl = (
         float(chain.bound(1.5, LINEAR)),
@@ -493,9 +491,7 @@ def test_an_edge_may_return_any_object_with_prob1():
 def test_a_law_over_one_vector_stands_for_the_same_law_everywhere():
     x0 = np.zeros((5, 2))
     diffusion, shift = GaussianDiffusion(BETA), [0.5, -0.5]
-    small = bounds.lower_bound(
-        diffusion, lambda xt, t: Gaussian(shift, 1.0), x0, rng=seed(10)
-    )
+    small = bounds.lower_bound(diffusion, lambda xt, t: Gaussian(shift, 1.0), x0, rng=seed(10))
     large = bounds.lower_bound(
         diffusion, lambda xt, t: Gaussian(0 * xt + shift, 1.0), x0, rng=seed(10)
     )
@@ -573,7 +569,7 @@ def test_one_sample_has_no_standard_error():
 
 
 def test_standard_error_is_calibrated():
-    """Its square is, on average, the closed form's variance of one draw over the number of draws."""
+    """Its square is, on average, the variance of one draw over the number of draws."""
     n, x0 = 4, 1.5
     chain = mpmath_oracle.GaussianChain(BETA)
     truth = float(sum(chain.kl_variance(x0, t, LINEAR[t]) for t in (2, 3))) / n
@@ -606,9 +602,7 @@ def test_values_scatter_as_the_closed_form_says():
     )
     squares = (got.value - float(chain.bound(x0, LINEAR))) ** 2
     assert stats.ttest_1samp(squares, truth).pvalue > ALARM
-    assert (
-        stats.ttest_1samp(1.05**2 * squares, truth).pvalue < ALARM
-    )  # power: 5 % off is seen
+    assert stats.ttest_1samp(1.05**2 * squares, truth).pvalue < ALARM  # power: 5 % off is seen
 
 
 def recorded_states(diffusion, x0, n_samples=1):

@@ -41,7 +41,9 @@ def rng(seed=0):
 
 
 def estimate(diffusion, reverse, x0, n_samples=64, seed=0, **options):
-    return log_likelihood(diffusion, reverse, x0, n_samples=n_samples, rng=statistics_budget.seed(seed), **options)
+    return log_likelihood(
+        diffusion, reverse, x0, n_samples=n_samples, rng=statistics_budget.seed(seed), **options
+    )
 
 
 # Models whose log p(x^0) is known
@@ -73,15 +75,15 @@ def random_bits(d, T, seed, learned_edge=False, width=0.3):
 
 
 def nearly_reversed_bits(d, T, seed, noise):
-    """The ideal kernel of random data, every one of its rates perturbed: what training would reach."""
+    """The ideal kernel of random data, every rate perturbed: what training would reach."""
     diffusion = BinomialDiffusion(
         schedules.linear(T, first=0.03, last=0.4), rng(seed).uniform(0.3, 0.7, d)
     )
     data = BinaryData(diffusion, rng(seed + 1).dirichlet(np.full(2**d, 5.0)))
-    rates = np.stack([data.reverse(data.states, max(t, 1)).prob1 for t in range(T + 1)])
+    rates = np.stack([data.reverse(data.atoms, max(t, 1)).prob1 for t in range(T + 1)])
     reverse = lookup(expit(logit(rates) + noise * rng(seed + 2).standard_normal(rates.shape)))
     log_p = BinaryModel(diffusion, d, reverse).log_likelihood()
-    return diffusion, reverse, None, data.states[[0, 1, -3, -1]], log_p[[0, 1, -3, -1]]
+    return diffusion, reverse, None, data.atoms[[0, 1, -3, -1]], log_p[[0, 1, -3, -1]]
 
 
 def linear_chain(d, T, seed, learned_edge=False):
@@ -546,7 +548,13 @@ def test_with_the_fixed_edge_they_vary_by_what_the_edge_lacks(column):
 def sandwiched(name, n, n_samples, seed=12):
     diffusion, reverse, edge, x0, _ = CASES[name][1]()
     got = sandwich(
-        diffusion, reverse, n, x0.shape[1], n_samples=n_samples, rng=statistics_budget.seed(seed), edge=edge
+        diffusion,
+        reverse,
+        n,
+        x0.shape[1],
+        n_samples=n_samples,
+        rng=statistics_budget.seed(seed),
+        edge=edge,
     )
     if isinstance(diffusion, BinomialDiffusion):
         d = x0.shape[1]
@@ -642,7 +650,7 @@ def test_sums_of_parts_are_those_of_the_whole(offset, spread):
     parts = [likelihood._fold(part, 20) for part in np.split(log_w, [1, 2, 500, 990])]
     sums = parts[0]
     for part in parts[1:]:
-        sums = likelihood._merge(sums, part)
+        sums = likelihood._merge(sums, part, 20)
     w = np.exp((log_w - log_w.max()).astype(np.longdouble))
     assert likelihood._log_mean(sums) == pytest.approx(logsumexp(log_w) - math.log(1000), rel=1e-14)
     assert likelihood._estimates(sums)[2] == pytest.approx(
@@ -657,7 +665,8 @@ def test_sums_of_parts_are_those_of_the_whole(offset, spread):
 
 def test_nearly_equal_weights_keep_the_digits_of_their_spread():
     log_w = 5.0 + 2.0**-40 * rng(14).integers(-8, 9, 1000)  # exactly representable
-    sums = likelihood._merge(likelihood._fold(log_w[:300], 96), likelihood._fold(log_w[300:], 96))
+    halves = (likelihood._fold(part, 96) for part in (log_w[:300], log_w[300:]))
+    sums = likelihood._merge(*halves, 96)
     assert likelihood._estimates(sums)[1] == pytest.approx(
         (log_w - 5.0).std(ddof=1) / math.sqrt(1000), rel=1e-3
     )  # eps / 2^-40
@@ -667,13 +676,14 @@ def test_zero_weights_count_in_the_mean():
     sums = likelihood._merge(
         likelihood._fold(np.array([-np.inf, -np.inf]), 0),
         likelihood._fold(np.array([0.0, -np.inf]), 0),
+        0,
     )
     assert likelihood._log_mean(sums) == pytest.approx(math.log(0.25), rel=1e-15)
     assert likelihood._estimates(sums)[2] == 1.0
 
 
 def test_zero_weights_alone_have_the_mean_zero():
-    sums = likelihood._merge(*[likelihood._fold(np.array([-np.inf, -np.inf]), 2)] * 2)
+    sums = likelihood._merge(*[likelihood._fold(np.array([-np.inf, -np.inf]), 2)] * 2, 2)
     assert likelihood._log_mean(sums) == -np.inf
     assert sums.n == 4
 
@@ -728,14 +738,18 @@ def narrow(shape):
 @pytest.mark.parametrize("shape", [0.1, 0.3])
 def test_weights_of_finite_variance_are_reliable(shape):
     diffusion, edge = narrow(shape)
-    assert estimate(diffusion, diffusion.kernel, np.zeros((40, 1)), 20_000, 15, edge=edge).reliable.all()
+    got = estimate(diffusion, diffusion.kernel, np.zeros((40, 1)), 20_000, 15, edge=edge)
+    assert got.reliable.all()
 
 
 def test_weights_of_a_proposal_much_narrower_than_the_posterior_are_flagged():
     """Of shape .93, without a variance: the flag can miss, in a few runs of a hundred."""
     diffusion, edge = narrow(0.93)
     assert (
-        estimate(diffusion, diffusion.kernel, np.zeros((100, 1)), 20_000, 16, edge=edge).reliable.mean() < 0.15
+        estimate(
+            diffusion, diffusion.kernel, np.zeros((100, 1)), 20_000, 16, edge=edge
+        ).reliable.mean()
+        < 0.15
     )
 
 
@@ -820,7 +834,7 @@ def test_a_tail_beyond_floating_point_has_infinite_shape():
     assert pareto_shape([1.0, 1e-100, 1e-200, 1e-305, 1e-310]) == np.inf
 
 
-# Blocks, pieces, and who does the work
+# Chunks, tasks, and who does the work
 
 
 def network_case():
@@ -837,21 +851,20 @@ def same(a, b):
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "value"),
+    ("name", "value"),
     [
-        (likelihood, "_BATCH", 1),
-        (likelihood, "_BATCH", 2**14),
-        (likelihood, "_BATCH", 2**24),
-        (likelihood, "_NARROW", 64),
-        (likelihood, "_TASK", (1, 1)),
-        (likelihood, "_TASK", (20_000, 20_000)),
-        (likelihood, "_TASK", (2**30, 2**30)),
-        (likelihood, "_SHARES", 10**9),
+        ("_COMPONENTS", 1),
+        ("_COMPONENTS", 2**14),
+        ("_COMPONENTS", 2**24),
+        ("_TASK", (1, 1)),
+        ("_TASK", (20_000, 20_000)),
+        ("_TASK", (2**30, 2**30)),
+        ("_SHARES", 10**9),
     ],
 )
-def test_results_do_not_depend_on_how_the_work_is_cut(monkeypatch, module, name, value):
+def test_results_do_not_depend_on_how_the_work_is_cut(monkeypatch, name, value):
     whole = estimate(*network_case(), 4097)
-    monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(likelihood, name, value)
     cut = estimate(*network_case(), 4097)
     for left, right in zip(whole, cut, strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-12, atol=0)
@@ -867,7 +880,7 @@ def test_an_executor_s_results_do_not_depend_on_how_many_calls_are_ahead(monkeyp
     np.testing.assert_allclose(whole.value, cut.value, rtol=1e-12)
 
 
-def test_the_pieces_are_all_the_samples_once():
+def test_the_tasks_are_all_the_samples_once():
     for n_rows, n_samples, T in [
         (1, 1, 1),
         (3, 1024, 5),
@@ -875,29 +888,21 @@ def test_the_pieces_are_all_the_samples_once():
         (7, 1025, 1000),
         (100, 3, 2),
     ]:
-        streams = [stream for piece in likelihood._tasks(n_rows, n_samples, T) for stream in piece]
-        assert [sum(size for row, size in streams if row == r) for r in range(n_rows)] == [
-            n_samples
-        ] * n_rows
-        assert max(size for _, size in streams) <= 1024
+        chunks = [chunk for task in likelihood._tasks(n_rows, n_samples, T, 2) for chunk in task]
+        samples = [sum(size for row, size in chunks if row == r) for r in range(n_rows)]
+        assert samples == [n_samples] * n_rows
+        assert max(size for _, size in chunks) <= 1024
 
 
-def test_a_job_of_some_seconds_has_work_for_many_and_a_large_one_pieces_that_are_worth_sending():
-    small, large = (list(likelihood._tasks(n_rows, 4096, 40)) for n_rows in (24, 2400))
+def test_a_job_of_some_seconds_has_work_for_many_and_a_large_one_tasks_that_are_worth_sending():
+    small, large = (list(likelihood._tasks(n_rows, 4096, 40, 2)) for n_rows in (24, 2400))
     assert len(small) >= 12
-    assert 2**19 <= min(sum(size for _, size in piece) * 40 for piece in large[:-1]) < 2**20
+    assert 2**18 < min(sum(size for _, size in task) * 40 for task in large[:-1]) <= 2**19
 
 
-@pytest.mark.parametrize("most", [1, 10, 11, 100])
-def test_blocks_hold_every_entry_once_and_no_more_than_they_may(most):
-    sizes = [3, 8, 1, 1, 20, 5, 5, 5]
-    slices = list(likelihood._batches(sizes, most))
-    assert [size for block in slices for size in sizes[block]] == sizes
-    assert all(sum(sizes[block]) <= most or len(sizes[block]) == 1 for block in slices)
-
-
-def test_a_block_that_is_just_full_is_not_cut():
-    assert list(likelihood._batches([5, 5, 5], 10)) == [slice(0, 2), slice(2, 3)]
+def test_a_task_that_is_just_full_is_not_cut(monkeypatch):
+    monkeypatch.setattr(likelihood, "_TASK", (10, 10))
+    assert list(likelihood._tasks(3, 5, 1, 1)) == [[(0, 5), (1, 5)], [(2, 5)]]
 
 
 class Shuffled(Executor):
@@ -955,7 +960,7 @@ def executor(request):
 
 
 def test_results_are_the_same_to_the_bit_with_any_executor(monkeypatch, executor):
-    monkeypatch.setattr(likelihood, "_TASK", (2048 * 6, 2048 * 6))  # two streams to a piece
+    monkeypatch.setattr(likelihood, "_TASK", (2048 * 6, 2048 * 6))  # two chunks to a task
     diffusion, reverse, x0 = network_case()
     alone = estimate(diffusion, reverse, x0, 9000)
     assert same(alone, estimate(diffusion, reverse, x0, 9000, executor=executor))
@@ -966,7 +971,7 @@ def test_results_are_the_same_to_the_bit_with_any_executor(monkeypatch, executor
     assert same(*held)
 
 
-def test_pieces_that_finish_in_any_order_count_in_theirs(monkeypatch):
+def test_tasks_that_finish_in_any_order_count_in_theirs(monkeypatch):
     monkeypatch.setattr(likelihood, "_TASK", (1, 1))
     monkeypatch.setattr(likelihood, "_AHEAD", 5)
     alone, shuffled = estimate(*network_case(), 9000), Shuffled(25)
@@ -983,7 +988,7 @@ def test_a_result_depends_on_the_seed_alone():
     )
 
 
-def test_data_vectors_and_streams_have_noise_of_their_own():
+def test_data_vectors_and_chunks_have_noise_of_their_own():
     diffusion, reverse, x0 = network_case()
     got = estimate(diffusion, reverse, np.tile(x0[0], (50, 1)), 1)
     assert len(np.unique(got.value)) == 50
