@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import reliability
 import statistics_budget
 from scipy import stats
 from scipy.special import expit, logit, logsumexp
@@ -1246,3 +1247,269 @@ REFUSED = [
 def test_bad_input_is_refused_by_name_rule_and_value(call, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         call()
+
+
+# Arguments that are none, and numbers at the edge of floating point
+
+
+PLAIN = GAUSS.kernel
+NAMED = [
+    (lambda: estimate(None, PLAIN, [0.0]), "diffusion"),
+    (lambda: estimate(GAUSS, None, [0.0]), "reverse"),
+    (lambda: estimate(GAUSS, 0.5, [0.0]), "reverse"),
+    (lambda: estimate(GAUSS, lambda xt, t: xt, [0.0]), "reverse"),
+    (lambda: estimate(GAUSS, PLAIN, [0.0], edge=0.5), "edge"),
+    (lambda: estimate(GAUSS, PLAIN, [0.0], edge=lambda x1: x1), "edge"),
+    (lambda: sandwich(None, PLAIN, 1, 1, n_samples=1, rng=rng()), "diffusion"),
+    (lambda: sandwich(GAUSS, None, 1, 1, n_samples=1, rng=rng()), "reverse"),
+    (lambda: log_weights(None, PLAIN, np.zeros((3, 1))), "diffusion"),
+    (lambda: log_weights(GAUSS, None, np.zeros((3, 1))), "reverse"),
+    (lambda: likelihood.log_forward(None, np.zeros((3, 1))), "diffusion"),
+    (lambda: likelihood.log_reverse(GAUSS, 3, np.zeros((3, 1))), "reverse"),
+    (lambda: likelihood.forward_trajectory(GAUSS, [0.0], rng=3), "rng"),
+    (lambda: from_log_weights(0.0), "log_w"),
+    (lambda: from_log_weights(np.zeros((0, 2))), "log_w"),
+    (lambda: from_log_weights(np.zeros((2, 0))), "log_w"),
+    (lambda: from_log_weights([0.0, np.nan]), "log_w"),
+    (lambda: from_log_weights([0.0, np.inf]), "log_w"),
+]
+
+
+@pytest.mark.parametrize(("call", "name"), NAMED)
+def test_an_argument_of_the_wrong_kind_is_refused_by_name(call, name):
+    with pytest.raises((ValueError, TypeError), match=name):
+        call()
+
+
+def test_the_sandwich_of_impossible_vectors_raises_no_warning():
+    """The model draws zeros that its own density excludes: weights of zero, in both sides."""
+    diffusion = BinomialDiffusion([0.1, 0.2])
+    law = SimpleNamespace(
+        log_prob=lambda x: np.full(len(x), -np.inf), sample=lambda *, rng: np.zeros((4, 1))
+    )
+    got = sandwich(diffusion, diffusion.kernel, 4, 1, n_samples=3, rng=rng(), edge=lambda x1: law)
+    assert (got.lower == -np.inf).all()
+    assert got.lower_mean == got.upper_mean == -np.inf
+    assert math.isnan(got.lower_stderr)
+
+
+def test_a_sample_that_is_no_data_is_refused():
+    law = SimpleNamespace(log_prob=lambda x: np.zeros(len(x)), sample=lambda *, rng: [[0.5]])
+    with pytest.raises(ValueError, match=r"sample must be 0 or 1, got 0\.5"):
+        sandwich(BinomialDiffusion([0.1]), PLAIN, 1, 1, n_samples=3, rng=rng(), edge=lambda x1: law)
+
+
+def test_log_weights_far_apart_have_an_estimate_without_a_warning():
+    got = from_log_weights([1e308, -1e308, -np.inf] * 20)
+    assert float(got.value) == 1e308
+    assert float(got.ess) == pytest.approx(20)
+    assert from_log_weights(np.full((30, 2), -np.inf)).reliable.tolist() == [False, False]
+
+
+# Weights of one's own
+
+
+@pytest.mark.parametrize("n", [1, 2, 24, 25, 1024, 1025, 3000])
+def test_given_weights_have_the_estimate_written_out(n):
+    log_w = 0.7 * rng(31).standard_normal((n, 3, 2))
+    got, w = from_log_weights(log_w), np.exp(log_w)
+    assert [column.shape for column in got] == [(3, 2)] * 5
+    np.testing.assert_allclose(got.value, np.log(w.mean(0)), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(got.ess, w.sum(0) ** 2 / (w**2).sum(0), rtol=1e-12)
+    if n == 1:
+        assert np.isnan(got.stderr).all()
+    else:
+        stderr = w.std(0, ddof=1) / w.mean(0) / math.sqrt(n)
+        np.testing.assert_allclose(got.stderr, stderr, rtol=1e-12)
+    assert (np.isnan(got.pareto_shape) == (n < 25)).all()
+
+
+def test_given_weights_are_judged_as_drawn_ones_are():
+    """One data vector, its weights drawn again with the generators of its chunks."""
+    diffusion, reverse, x0 = network_case()
+    got = estimate(diffusion, reverse, x0[:1], 3000, 32)
+    root = np.random.SeedSequence(statistics_budget.seed(32).integers(2**63, size=4).tolist())
+    parts = []
+    for size, child in zip((1024, 1024, 952), root.spawn(3), strict=True):
+        path, draw = [np.repeat(x0[:1], size, 0)], np.random.Generator(np.random.PCG64(child))
+        for t in range(1, diffusion.T + 1):
+            path.append(diffusion.kernel(path[-1], t).at(draw.standard_normal((size, 2))))
+        parts.append(log_weights(diffusion, reverse, np.array(path)))
+    again = from_log_weights(np.concatenate(parts))
+    for a, b in zip(got, again, strict=True):
+        np.testing.assert_allclose(a[0], b, rtol=1e-9)
+
+
+def test_two_samples_have_half_their_relative_distance_for_standard_error():
+    got = from_log_weights(np.log([1.0, 3.0]))
+    assert float(got.stderr) == pytest.approx(0.5, rel=1e-14)
+
+
+@pytest.mark.parametrize("shape", [0.1, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize("d", [1, 10])
+def test_the_bulk_shape_is_near_the_tail_s_where_log_weights_are_gamma_variables(shape, d):
+    """At 1024 quantiles of k chi^2_d / 2: to a quarter."""
+    log_w = shape / 2 * stats.chi2.isf((np.arange(1024) + 0.5) / 1024, d)
+    assert likelihood._bulk_shape(log_w) == pytest.approx(shape, rel=0.25)
+
+
+def test_the_bulk_shape_written_out():
+    """Mean 2 above the least; Gini coefficient by its definition, mean distance over twice that."""
+    log_w = np.array([5.0, 3.0, 2.0, 2.5, 1.0, 0.5])
+    above = log_w - 0.5
+    gini = np.abs(above[:, None] - above).mean() / (2 * above.mean())
+    wanted = 8 * above.mean() * gini**3
+    assert likelihood._bulk_shape(-np.sort(-log_w)) == pytest.approx(wanted, rel=1e-14)
+    again = np.append(log_w, [-np.inf, -np.inf])
+    assert likelihood._bulk_shape(-np.sort(-again)) == pytest.approx(wanted, rel=1e-14)
+
+
+@pytest.mark.parametrize(("values", "bulk"), [([0.0], 0.0), ([1.0, 1.0, 1.0], 0.0)])
+def test_weights_that_do_not_vary_have_no_bulk_shape(values, bulk):
+    assert likelihood._bulk_shape(np.array(values)) == bulk
+
+
+def test_discrete_weights_met_again_and_again_have_no_bulk_shape():
+    often = np.repeat([3.0, 2.0, 0.0], 50)
+    assert likelihood._bulk_shape(often) == 0.0
+    assert likelihood._bulk_shape(np.append([3.0 + 1e-12], often)) == 0.0
+    assert likelihood._bulk_shape(np.append([7.0], often)) > 0.5  # two fifths of the sum
+
+
+# The rates of the flag: `python tests/reliability.py` in short
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("d", [1, 10])
+@pytest.mark.parametrize("n", [100, 300])
+def test_the_flag_keeps_its_rates(n, d):
+    """P(reliable) >= 85 % at shape .25, >= 97 % at .2; reliable and off by > 4 errors <= 2 %."""
+    for shape in (0.2, 0.25, 0.4, 0.5, 0.7, 0.9):
+        draw = statistics_budget.seed([n, d, round(100 * shape)])
+        good, bad = reliability.rates(shape, d, n, 2000, draw)
+        least = {0.2: 0.97, 0.25: 0.85}.get(shape, 0.0)
+        assert good >= least - SIGMAS * math.sqrt(least * (1 - least) / 2000)
+        assert bad <= 0.02 + SIGMAS * math.sqrt(0.02 / 2000)
+
+
+@pytest.mark.parametrize(("n", "shares"), [(25, 0.76), (30, 0.52), (50, 0.35), (100, 0.14)])
+def test_nearly_equal_weights_are_not_often_called_unreliable(n, shares):
+    """With ess / n = .994; the shares are those of an earlier rule, now at most a fifth of them."""
+    log_w = 0.0775 * statistics_budget.seed(33).standard_normal((n, 2000))
+    got = from_log_weights(log_w)
+    assert np.median(got.ess) / n == pytest.approx(0.994, abs=0.002)
+    assert 1 - got.reliable.mean() < shares / 5
+
+
+def test_mass_that_is_never_sampled_leaves_no_trace():
+    """What the docstring says: in .999^500 = 60.6 % of runs the estimate is -1.385 +- 0."""
+    reliable, wrong, _ = reliability.hidden_rates(500, 2000, statistics_budget.seed(34))
+    share = 0.999**500
+    assert abs(wrong - share) < SIGMAS * math.sqrt(share * (1 - share) / 2000) + 0.01
+    assert reliable == pytest.approx(wrong, abs=0.01)
+
+
+# Equations (3) and (5)
+
+
+def test_the_density_of_a_forward_trajectory_is_the_product_of_its_steps():
+    diffusion, _, path, _ = linear_paths(20, 35)
+    steps = [
+        stats.norm.logpdf(path[t], np.sqrt(1 - b) * path[t - 1], np.sqrt(b)).sum(-1)
+        for t, b in enumerate(diffusion.beta, start=1)
+    ]
+    np.testing.assert_allclose(likelihood.log_forward(diffusion, path), sum(steps), rtol=1e-13)
+
+
+def test_the_density_of_a_reverse_trajectory_is_the_prior_s_times_its_steps():
+    diffusion, model, path, _ = linear_paths(20, 36)
+    wanted = stats.norm.logpdf(path[-1]).sum(-1)
+    for t, (A, b, S) in enumerate(model.kernels, start=1):
+        wanted = wanted + stats.norm.logpdf(
+            path[t - 1], path[t] @ A.T + b, np.sqrt(np.diag(S))
+        ).sum(-1)
+    got = likelihood.log_reverse(diffusion, model.reverse, path)
+    np.testing.assert_allclose(got, wanted, rtol=1e-13)
+
+
+def test_the_weight_is_the_quotient_of_both_densities():
+    diffusion, model, path, _ = linear_paths(20, 37)
+    quotient = likelihood.log_reverse(diffusion, model.reverse, path) - likelihood.log_forward(
+        diffusion, path
+    )
+    np.testing.assert_allclose(
+        log_weights(diffusion, model.reverse, path), quotient, rtol=0, atol=1e-12
+    )
+
+
+def test_forward_trajectories_of_bits_have_the_frequencies_of_their_density():
+    """All 8 paths of one bit, chi-squared."""
+    diffusion, n = BinomialDiffusion([0.5, 0.4, 0.3], 0.3), 40_000
+    drawn = likelihood.forward_trajectory(
+        diffusion, np.ones((n, 1)), rng=statistics_budget.seed(38)
+    )
+    assert drawn.shape == (4, n, 1)
+    assert (drawn[0] == 1).all()
+    paths = np.concatenate([np.ones((1, 8, 1)), binary_states(3).T[..., None]])
+    expected = n * np.exp(likelihood.log_forward(diffusion, paths))
+    assert expected.sum() == pytest.approx(n, rel=1e-13)
+    counts = np.bincount((drawn[1:, :, 0].T @ [4, 2, 1]).astype(int), minlength=8)
+    assert ((counts - expected) ** 2 / expected).sum() < stats.chi2.isf(ALPHA, 7)
+
+
+def test_one_trajectory_has_one_weight():
+    diffusion, model, path, _ = linear_paths(3, 39)
+    alone = log_weights(diffusion, model.reverse, path[:, 0])
+    assert alone.shape == ()
+    assert float(alone) == pytest.approx(float(log_weights(diffusion, model.reverse, path)[0]))
+
+
+# Laws with a density of their own
+
+
+class Own:
+    """A Gaussian that shows nothing but its density and its draws."""
+
+    def __init__(self, law):
+        self.log_prob, self.sample = law.log_prob, law.sample
+
+
+def test_kernels_and_edges_with_densities_of_their_own_are_taken_at_their_word():
+    diffusion, reverse, edge, x0, _ = linear_chain(2, 4, 95, learned_edge=True)
+
+    def own(xt, t):
+        return Own(reverse(xt, t))
+
+    def own_edge(x1):
+        return Own(edge(x1))
+
+    one, other = (
+        estimate(diffusion, kernel, x0, 50, edge=last)
+        for kernel, last in ((reverse, edge), (own, own_edge))
+    )
+    assert same(one, other)
+    held = [
+        sandwich(diffusion, kernel, 3, 2, n_samples=5, rng=rng(40), edge=last)
+        for kernel, last in ((reverse, edge), (own, own_edge))
+    ]
+    assert same(*held)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_a_discretised_decoder_has_the_probability_of_its_bin(level):
+    """T = 1: p(bin) is the integral of pi(x^1) P(bin|x^1), by quadrature; bins of width 1, open."""
+
+    def probability(x0, x1):
+        upper = np.where(x0 > 0.9, np.inf, x0 + 0.25)
+        lower = np.where(x0 < 0.1, -np.inf, x0 - 0.25)
+        return stats.norm.cdf((upper - 0.9 * x1) / 0.4) - stats.norm.cdf((lower - 0.9 * x1) / 0.4)
+
+    def decoder(x1):
+        return SimpleNamespace(log_prob=lambda x0: np.log(probability(x0, x1)).sum(-1))
+
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    log_p = math.log(weights @ probability(level, nodes) / weights.sum())
+    diffusion = GaussianDiffusion([0.7])
+    got = estimate(diffusion, diffusion.kernel, [[level]], 20_000, 41, edge=decoder)
+    assert abs(got.value[0] - log_p) < SIGMAS * got.stderr[0]
+    assert SIGMAS * got.stderr[0] < 0.05  # 5 % off would be seen
