@@ -7,11 +7,11 @@ memory of a large run.
     --threads N         threads for every contestant (default 1) --rounds N          rounds; each
     times every contestant once, in an order that turns from round to round (default 7) --samples N
     trajectories of each of 4 data vectors in one round (default 32768) --T N               time
-    steps (default 40) --width N           units in each of the three hidden layers (default 64)
+    steps (default 40) --width N           units in each of the four hidden layers (default 64)
     --memory-samples N  trajectories of each of 10 data vectors in the memory run; 0 leaves it out
     (default 1000000) --seed N            of the parameters, the data and the noise (default 0)
 
-The model is the swiss roll's: d = 2, a network of 3 x 64 tanh units told of time, a readout of its
+The model is the swiss roll's: d = 2, a network of 4 x 64 tanh units told of time, a readout of its
 own for each t, in float32 and in float64. PyTorch comes in three forms, all without gradients, with
 fused `addmm`, and with everything in the parameters' dtype (the states and log densities of dpm_ref
 are float64 always): written for speed, with log densities as formulas and the rows of a block
@@ -73,10 +73,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np  # noqa: E402
 
 from dpm_ref import GaussianDiffusion, likelihood, schedules  # noqa: E402
-from dpm_ref.mlp import time_polynomials  # noqa: E402
 from dpm_ref.reverse import GaussianReverse  # noqa: E402
 
-D, DEPTH, N_DATA = 2, 3, 4
+D, DEPTH, N_DATA = 2, 4, 4
 BLOCKS = (1024, 2048, 4096, 8192, 16384)
 TOLERANCE = {"float32": 1e-2, "float64": 1e-9}  # of log w, a sum of 160 terms that reach 10
 
@@ -92,13 +91,7 @@ class Problem:
         self.diffusion = GaussianDiffusion(
             schedules.log_snr_linear(self.T, beta1=1e-4, abar_T=0.05)
         )
-        self.model = GaussianReverse(
-            self.diffusion,
-            D,
-            hidden=(OPTIONS.width,) * DEPTH,
-            time_features=time_polynomials(self.T, 2),
-            input_gain=4.0,
-        )
+        self.model = GaussianReverse(self.diffusion, D, hidden=(OPTIONS.width,) * DEPTH)
         params = self.model.network.init(rng=rng)
         self.params = (params + 0.01 * rng.standard_normal(params.size)).astype(
             dtype
@@ -139,10 +132,16 @@ class Torch:
             name: torch.from_numpy(value.copy())
             for name, value in problem.model.network.unpack(problem.params).items()
         }
-        features = torch.from_numpy(problem.model.network.time_features.astype(problem.dtype))
-        self.first = (
-            self.p["b1"] + features @ self.p["U"]
-        )  # what a time step adds to the first layer
+        network = problem.model.network
+        features, basis = (
+            torch.from_numpy(table.astype(problem.dtype))
+            for table in (network.time_features, network.basis)
+        )
+        told = features.shape[1]  # the first rows of W1 are for the features of time
+        self.first = self.p["b1"] + features @ self.p["W1"][:told]
+        self.p["W1"] = self.p["W1"][told:]
+        for name in ("R", "c"):
+            self.p[name] = torch.tensordot(basis, self.p[name], 1)
         t, beta = np.arange(2, T + 1), diffusion.beta
         self.keep, self.root, self.rate, self.log_rate = (
             np.sqrt(1 - beta),
@@ -324,10 +323,9 @@ def main():
         return
     result = {}
     for dtype in ("float32", "float64"):
-        print(
-            f"{dtype}: {N_DATA} vectors, {OPTIONS.samples} samples, T {OPTIONS.T}, {DEPTH} x {OPTIONS.width}, threads {OPTIONS.threads}",
-            flush=True,
-        )
+        size = f"{N_DATA} vectors, {OPTIONS.samples} samples, T {OPTIONS.T}, "
+        size += f"{DEPTH} x {OPTIONS.width}, threads {OPTIONS.threads}"
+        print(f"{dtype}: {size}", flush=True)
         seconds = race(assemble(Problem(dtype)))
         ours, work = seconds.pop("ours"), N_DATA * OPTIONS.samples * OPTIONS.T
         result[dtype] = {"samples_steps_per_second": work / statistics.median(ours)}
