@@ -18,13 +18,12 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.4 and 2.6, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dpm_ref import validation
+from dpm_ref import protocols, validation
 from dpm_ref.information import (
     bernoulli_entropy,
     bernoulli_kl,
@@ -35,15 +34,7 @@ from dpm_ref.information import (
     gaussian_kl_grad,
     to_bits,
 )
-from dpm_ref.protocols import (
-    Diffusion,
-    Edge,
-    Law,
-    ReverseKernel,
-    ask_density,
-    ask_law,
-    checked_diffusion,
-)
+from dpm_ref.protocols import Diffusion, Edge, Law, ReverseKernel, checked_diffusion
 from dpm_ref.validation import Array, IntArray
 
 __all__ = ["LowerBound", "lower_bound", "fixed_terms", "null_log_likelihood", "Preconditions",
@@ -144,28 +135,29 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
     >>> print(K.kl.shape, K.value.shape)
     (2, 1000) (1000,)
     """
-    x0 = checked_diffusion(diffusion).check_data("x0", x0)
+    data = checked_diffusion(diffusion).check_data("x0", x0)
     n_samples, rng = validation.count("n_samples", n_samples, 1), validation.generator(rng)
     validation.function("reverse", reverse)
-    prior = diffusion.prior(x0.shape[-1])
-    first, last = (diffusion.q_marginal(x0, t) for t in (1, diffusion.T))
-    fixed = _fixed_terms(diffusion, x0) if edge is None else -last.kl(prior)
-    kl, draws = np.zeros((diffusion.T - 1, *x0.shape[:-1])), []
-    for samples in _sample_chunks(x0, n_samples):
-        total = _Sum(samples.shape[:-1])
+    prior, T = diffusion.prior(data.shape[-1]), diffusion.T
+    first, last = (diffusion.q_marginal(data, t) for t in (1, T))
+    fixed = _fixed_terms(diffusion, data) if edge is None else -last.kl_p(prior)
+    kl, draws = np.zeros((T - 1, *data.shape[:-1])), []
+    for start, stop in _ranges(0, n_samples, data.size):
+        samples = np.broadcast_to(data, (stop - start, *data.shape))
+        total = rest = np.zeros(samples.shape[:-1])
         if edge is not None:
-            total.add(_log_edge(diffusion, edge, samples, rng)[None])
-        for times in _time_chunks(diffusion.T, samples.size):
+            total = _log_edge(diffusion, edge, samples, rng)
+        for times in (np.arange(*ends) for ends in _ranges(2, T + 1, samples.size)):
             terms = _kl_terms(diffusion, reverse, samples, times, rng)
             kl[times - 2] += _sum_over(1, terms)
-            total.add(-terms)
-        draws.append(total.value())
+            total, rest = _compensated_sum(np.concatenate([total[None], -terms]), rest)
+        draws.append(total + rest)
     mean, stderr = _mean_and_stderr(np.concatenate(draws))
     kl /= n_samples
     if edge is not None:
         return LowerBound(fixed + mean, stderr, kl, float("nan"))
-    terms = last.entropy() - first.entropy() - _sum_over(0, kl)
-    return LowerBound(fixed + mean, stderr, kl, float(terms.mean() - prior.entropy()))
+    averaged = last.entropy() - first.entropy() - _sum_over(0, kl)
+    return LowerBound(fixed + mean, stderr, kl, float(averaged.mean() - prior.entropy()))
 
 
 def fixed_terms(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
@@ -192,10 +184,9 @@ def fixed_terms(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
 
 def _fixed_terms(diffusion: Diffusion, x0: Array) -> Array:
     prior = diffusion.prior(x0.shape[-1])
-    log_pi = prior.log_p(x0)
-    validation.finite("log pi(x0)", log_pi)
-    to_pi = (diffusion.q_marginal(x0, t).kl(prior) for t in (1, diffusion.T))
-    return log_pi + next(to_pi) - next(to_pi)
+    log_pi = validation.finite("log pi(x0)", prior.log_p(x0))
+    first, last = (diffusion.q_marginal(x0, t).kl_p(prior) for t in (1, diffusion.T))
+    return log_pi + first - last
 
 
 def null_log_likelihood(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
@@ -214,8 +205,8 @@ def null_log_likelihood(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
     >>> print("%.6f" % null_log_likelihood(GaussianDiffusion([0.1]), [0.0, 1.0]))
     -2.337877
     """
-    x0 = checked_diffusion(diffusion).check_data("x0", x0)
-    return diffusion.prior(x0.shape[-1]).log_p(x0)
+    data = checked_diffusion(diffusion).check_data("x0", x0)
+    return diffusion.prior(data.shape[-1]).log_p(data)
 
 
 def preconditions(diffusion: Diffusion, x0: npt.ArrayLike) -> Preconditions:
@@ -242,12 +233,12 @@ def preconditions(diffusion: Diffusion, x0: npt.ArrayLike) -> Preconditions:
     equation (14) exceeds the mean of K by 0.804 nats on these data
     the upper bound of (24) is not guaranteed: tr Cov(x^0) = 4 > d = 1
     """
-    x0 = checked_diffusion(diffusion).check_data("x0", x0)
-    prior = diffusion.prior(x0.shape[-1])
+    data = checked_diffusion(diffusion).check_data("x0", x0)
+    prior = diffusion.prior(data.shape[-1])
     with np.errstate(over="ignore"):  # an excess beyond 1e308 is inf
-        excess = -prior.log_p(x0).mean() - prior.entropy()
+        excess = -prior.log_p(data).mean() - prior.entropy()
     weight = diffusion.abar(diffusion.T) + diffusion.beta[0]
-    return Preconditions(float(excess * weight), *diffusion.entropy_never_falls(x0))
+    return Preconditions(float(excess * weight), *diffusion.entropy_never_falls(data))
 
 
 def reverse_entropy_bounds(diffusion: Diffusion, x0: npt.ArrayLike, t: int) -> ReverseEntropyBounds:
@@ -281,24 +272,15 @@ def reverse_entropy_bounds(diffusion: Diffusion, x0: npt.ArrayLike, t: int) -> R
     >>> print("%.6f %.6f %s" % bound)
     0.000000 0.188404 False
     """
-    x0 = checked_diffusion(diffusion).check_data("x0", x0)
-    lower, upper = diffusion.posterior_entropy(x0, t), diffusion.kernel_entropy(x0, t)
-    guaranteed = diffusion.entropy_never_falls(x0).holds
+    lower = checked_diffusion(diffusion).posterior_entropy(x0, t)
+    upper, guaranteed = diffusion.kernel_entropy(x0, t), diffusion.entropy_never_falls(x0).holds
     return ReverseEntropyBounds(float(lower.mean()), float(upper.mean()), guaranteed)
 
 
-def _sample_chunks(x0: Array, n_samples: int) -> Iterator[Array]:
-    """The data repeated along a new first axis, n_samples times in all, a chunk at a time."""
-    size = max(1, _CHUNK // x0.size)
-    for start in range(0, n_samples, size):
-        yield np.broadcast_to(x0, (min(size, n_samples - start), *x0.shape))
-
-
-def _time_chunks(T: int, size: int) -> Iterator[IntArray]:
-    """The times 2..T, as many at once as there is room for their states."""
-    count = max(1, _CHUNK // size)
-    for start in range(2, T + 1, count):
-        yield np.arange(start, min(start + count, T + 1))
+def _ranges(first: int, end: int, size: int) -> list[tuple[int, int]]:
+    """first..end-1 as ranges (start, stop), of as many as hold _CHUNK numbers, `size` each."""
+    step = max(1, _CHUNK // size)
+    return [(start, min(start + step, end)) for start in range(first, end, step)]
 
 
 def _kl_terms(diffusion: Diffusion, reverse: ReverseKernel, x0: Array, times: IntArray,
@@ -310,75 +292,53 @@ def _kl_terms(diffusion: Diffusion, reverse: ReverseKernel, x0: Array, times: In
     rows, t = _rows(x0), times[:, None]
     marginal = diffusion.q_marginal(rows, t)
     xt = marginal.at(np.array([_rows(marginal.noise(x0.shape, rng=rng)) for _ in times]))
-    kl = diffusion.q_posterior(rows, xt, t).kl(_reverse_laws(diffusion, reverse, xt, times))
-    return kl.reshape(len(times), *x0.shape[:-1])
+    law = _reverse_law(diffusion.law, reverse, xt, times)
+    return diffusion.q_posterior(rows, xt, t).kl_p(law).reshape(len(times), *x0.shape[:-1])
 
 
-def _reverse_laws(diffusion: Diffusion, reverse: ReverseKernel, xt: Array,
-                  times: IntArray) -> Law:
+def _reverse_law(family: type[Law], reverse: ReverseKernel, xt: Array, times: IntArray) -> Law:
     """p(x^{t-1}|x^t) of states (k, m, d) at k times, asked for all at once if the kernel can."""
-    family = diffusion.law
-    if getattr(reverse, "takes_times", False):
-        rows = _rows(xt)
-        laws = [ask_law(family, reverse, "reverse", rows, times.repeat(xt.shape[1]))]
-    else:
-        pairs = zip(xt, times.tolist(), strict=True)
-        laws = [ask_law(family, reverse, "reverse", x, t) for x, t in pairs]
-    parameters = (np.array([getattr(law, name) for law in laws]) for name in family.names)
-    return family.unchecked(*(values.reshape(xt.shape) for values in parameters))
+    asked: list[Any] = [(_rows(xt), times.repeat(xt.shape[1]))]
+    if not getattr(reverse, "takes_times", False):
+        asked = list(zip(xt, times.tolist(), strict=True))
+    laws = [protocols.ask_law(family, reverse, "reverse", *each) for each in asked]
+    first, second = (np.array([law.view(i) for law in laws]).reshape(xt.shape) for i in (0, 1))
+    return family.unchecked(first, second)
 
 
 def _log_edge(diffusion: Diffusion, edge: Edge, x0: Array, rng: np.random.Generator) -> Array:
     """log p(x^0|x^1) at one draw of x^1 for every vector of x0."""
     x1 = _rows(diffusion.q_marginal(x0, 1).sample(rng=rng))
-    law = ask_density(diffusion.law, edge, "edge", x1)
-    return np.asarray(law.log_p(_rows(x0)).reshape(x0.shape[:-1]))
+    log_p = protocols.ask_density(diffusion.law, edge, "edge", x1).log_p(_rows(x0))
+    return np.asarray(log_p.reshape(x0.shape[:-1]))
 
 
 def _rows(x: Array) -> Array:
     return x.reshape(-1, x.shape[-1])
 
 
-class _Sum:
-    """A running sum that keeps what rounding takes from it: T = 10^4 terms cost no digits."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.total, self.rest = np.zeros(shape), np.zeros(shape)
-
-    def add(self, terms: Array) -> None:
-        """Add terms (k, ...): neighbours pairwise, then their sums, and so on."""
+def _compensated_sum(terms: Array, rest: Array) -> tuple[Array, Array]:
+    """The sum of terms (k, ...), pairwise, and `rest` with what rounding took from it."""
+    with np.errstate(invalid="ignore", over="ignore"):
         while len(terms) > 1:
             half = len(terms) // 2
-            sums, rest = _two_sum(terms[:half], terms[half:2 * half])
-            terms = np.concatenate([sums, terms[2 * half:]])
-            self.rest = self.rest + rest.sum(0)
-        self.total, rest = _two_sum(self.total, terms[0])
-        self.rest = self.rest + rest
-
-    def value(self) -> Array:
-        return np.asarray(self.total + self.rest)
-
-
-def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
-    """a + b, and what rounding takes from it: nothing from an infinite sum."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        total = a + b
-        taken = total - a
-        rest = (a - (total - taken)) + (b - taken)
-    return total, np.where(np.isfinite(total), rest, 0.0)
+            a, b = terms[:half], terms[half:2 * half]
+            total = a + b
+            taken = total - a
+            lost = (a - (total - taken)) + (b - taken)
+            rest = rest + np.where(np.isfinite(total), lost, 0.0).sum(0)
+            terms = np.concatenate([total, terms[2 * half:]])
+    return terms[0], rest
 
 
 def _sum_over(axis: int, terms: Array) -> Array:
-    """The sum over an axis, which is made the last and contiguous: NumPy then sums pairwise."""
     with np.errstate(over="ignore"):
-        return np.asarray(np.ascontiguousarray(np.moveaxis(terms, axis, -1)).sum(-1))
+        return protocols.total(np.moveaxis(terms, axis, -1))
 
 
 def _mean_and_stderr(draws: Array) -> tuple[Array, Array]:
     """Over the first axis; neither one draw nor an infinite one has a standard error."""
-    n = draws.shape[0]
-    mean = _sum_over(0, draws) / n
-    if n == 1:
-        return mean, np.full(draws.shape[1:], np.nan)
+    n, mean = len(draws), _sum_over(0, draws) / len(draws)
     with np.errstate(invalid="ignore", over="ignore"):
-        return mean, np.asarray(draws.std(0, ddof=1) / np.sqrt(n))
+        variance = _sum_over(0, (draws - mean) ** 2) / np.float64(n - 1)
+    return mean, np.sqrt(variance / n)

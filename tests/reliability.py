@@ -2,11 +2,11 @@
 
     python tests/reliability.py [--runs N] [--seed N]
 
-At T = 1 with beta = b and the edge p(x^0|x^1) chosen so that the posterior of x^1 is N(0, b / (1 - k)),
-the weights at x^0 = 0 are exp(k z^2 / 2), z ~ N(0, I_d): their Pareto shape is k, and the mean weight
-is known. For each k, d and n the table shows, in percent of the runs, those that are reliable and those
-that are reliable with a value more than 4 standard errors off. Last the case that nothing can see: one
-trajectory in 1000 carries two thirds of p(x^0).
+At T = 1 with beta = b and the edge p(x^0|x^1) for which the posterior of x^1 is N(0, b / (1 - k)),
+the weights at x^0 = 0 are exp(k z^2 / 2), z ~ N(0, I_d): their Pareto shape is k, and their mean is
+known. For each k, d and n the table shows, in percent of the runs, those that are reliable, and
+those that are reliable with a value more than 4 standard errors off. Last the case that nothing can
+see: one trajectory in 1000 carries two thirds of p(x^0).
 """
 
 import argparse

@@ -5,6 +5,9 @@ Where the noise is scripted (`mpmath_oracle.Scripted`), averages over draws are 
 comparison is one of rounding.
 """
 
+import itertools
+import math
+
 import mpmath_oracle
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from scipy import stats
 from statistics_budget import alarm, seed
 
 from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds
+from dpm_ref.protocols import takes_times
 
 EPS = 2.0**-52
 ALARM = alarm(20)  # for each of the p-values in this file
@@ -81,11 +85,9 @@ def test_gaussian_bound_sums_over_components():
 
 
 def test_gaussian_bound_is_met_by_its_average_over_draws():
-    """With real noise: unbiased, and the test sees a bound that subtracts 5 % too much divergence."""
+    """With real noise: unbiased, and 5 % too much divergence is seen."""
     x0 = np.full((20_000, 1), 1.5)
-    got = bounds.lower_bound(
-        GaussianDiffusion(BETA), linear_reverse(LINEAR), x0, rng=seed(1)
-    )
+    got = bounds.lower_bound(GaussianDiffusion(BETA), linear_reverse(LINEAR), x0, rng=seed(1))
     chain = mpmath_oracle.GaussianChain(BETA)
     truth, kl = (
         float(chain.bound(1.5, LINEAR)),
@@ -493,9 +495,7 @@ def test_an_edge_may_return_any_object_with_prob1():
 def test_a_law_over_one_vector_stands_for_the_same_law_everywhere():
     x0 = np.zeros((5, 2))
     diffusion, shift = GaussianDiffusion(BETA), [0.5, -0.5]
-    small = bounds.lower_bound(
-        diffusion, lambda xt, t: Gaussian(shift, 1.0), x0, rng=seed(10)
-    )
+    small = bounds.lower_bound(diffusion, lambda xt, t: Gaussian(shift, 1.0), x0, rng=seed(10))
     large = bounds.lower_bound(
         diffusion, lambda xt, t: Gaussian(0 * xt + shift, 1.0), x0, rng=seed(10)
     )
@@ -573,7 +573,7 @@ def test_one_sample_has_no_standard_error():
 
 
 def test_standard_error_is_calibrated():
-    """Its square is, on average, the closed form's variance of one draw over the number of draws."""
+    """Its square is, on average, the variance of one draw over the number of draws."""
     n, x0 = 4, 1.5
     chain = mpmath_oracle.GaussianChain(BETA)
     truth = float(sum(chain.kl_variance(x0, t, LINEAR[t]) for t in (2, 3))) / n
@@ -606,9 +606,7 @@ def test_values_scatter_as_the_closed_form_says():
     )
     squares = (got.value - float(chain.bound(x0, LINEAR))) ** 2
     assert stats.ttest_1samp(squares, truth).pvalue > ALARM
-    assert (
-        stats.ttest_1samp(1.05**2 * squares, truth).pvalue < ALARM
-    )  # power: 5 % off is seen
+    assert stats.ttest_1samp(1.05**2 * squares, truth).pvalue < ALARM  # power: 5 % off is seen
 
 
 def recorded_states(diffusion, x0, n_samples=1):
@@ -874,3 +872,209 @@ def test_an_array_of_any_batch_shape_is_one_set_of_data():
 
 def test_one_vector_is_data_too():
     assert bounds.reverse_entropy_bounds(GaussianDiffusion(BETA), [0.5, 1.0], 2).upper_holds is True
+
+
+# Many times at once
+
+
+def asked_per_time(kernel):
+    def unmarked(xt, t):
+        return kernel(xt, t)
+
+    return unmarked
+
+
+@pytest.mark.parametrize("chunk", [1, 40, 2**18])
+@pytest.mark.parametrize("diffusion", [GaussianDiffusion(BETA * 5), BinomialDiffusion(BETA * 5)])
+def test_a_kernel_that_takes_times_gives_the_bits_of_one_asked_per_time(
+    diffusion, chunk, monkeypatch
+):
+    x0 = seed(40).integers(2, size=(3, 2, 2)).astype(float)
+    one, other = (
+        bounds.lower_bound(diffusion, kernel, x0, rng=seed(41), n_samples=2)
+        for kernel in (diffusion.kernel, asked_per_time(diffusion.kernel))
+    )
+    monkeypatch.setattr(bounds, "_CHUNK", chunk)
+    cut = bounds.lower_bound(diffusion, diffusion.kernel, x0, rng=seed(41), n_samples=2)
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+    if chunk >= x0.size * 2:  # with fewer samples at a time the noise comes in another order
+        np.testing.assert_allclose(cut.value, one.value, rtol=1e-14)
+        np.testing.assert_array_equal(cut.kl, one.kl)
+
+
+def test_a_marked_kernel_is_asked_once_for_all_times_with_a_time_for_each_state():
+    asked = []
+
+    @takes_times
+    def reverse(xt, t):
+        asked.append((xt.shape, t.tolist()))
+        return Gaussian(xt, 1.0)
+
+    bounds.lower_bound(GaussianDiffusion(BETA), reverse, np.zeros((4, 1)), rng=seed(42))
+    assert asked == [((8, 1), [2, 2, 2, 2, 3, 3, 3, 3])]
+
+
+def test_a_sum_of_ten_thousand_terms_loses_no_digits():
+    terms = np.array([1.0, *[1e-17] * 10_000, 3e15, 0.3, -3e15, -1.0])[:, None]
+    total, rest = bounds._compensated_sum(terms, np.zeros(1))
+    np.testing.assert_allclose(total + rest, [math.fsum(terms[:, 0])], rtol=1e-13)
+
+
+def test_an_infinite_sum_stays_infinite():
+    total, rest = bounds._compensated_sum(np.array([[1.0], [-np.inf], [1.0]]), np.zeros(1))
+    assert (total + rest).tolist() == [-np.inf]
+
+
+# An edge with a density of its own: the discretised decoder of Ho et al. 2020, (13)
+
+
+LEVELS = np.arange(256) / 127.5 - 1
+SLOPE, DECODER_STD = 0.95, 0.5
+
+
+class Decoder:
+    """P(x^0 = level | x^1): the mass of N(SLOPE x^1, DECODER_STD^2) in a bin of width 2/255.
+
+    The outermost bins are open.
+    """
+
+    def __init__(self, x1):
+        self.mean = SLOPE * x1
+
+    def log_prob(self, x0):
+        upper = np.where(x0 > 1 - 1e-6, np.inf, x0 + 1 / 255)
+        lower = np.where(x0 < -1 + 1e-6, -np.inf, x0 - 1 / 255)
+        sides = (stats.norm.cdf((side - self.mean) / DECODER_STD) for side in (upper, lower))
+        return np.log(next(sides) - next(sides)).sum(-1)
+
+
+def enumerated_bins(x1):
+    """The probability of each of the 256 levels at one x^1, at 50 digits, one after the other."""
+    mean, std = mpmath_oracle.exact(SLOPE * x1), mpmath_oracle.exact(DECODER_STD)
+    ends = [(mpmath_oracle.mp.mpf(2 * k - 254) / 255 - mean) / std for k in range(255)]
+    below = [0, *(mpmath_oracle.mp.ncdf(end) for end in ends), 1]
+    return [high - low for low, high in itertools.pairwise(below)]
+
+
+def test_the_bins_of_the_decoder_are_all_there_is():
+    total = np.exp(Decoder(np.full((256, 1), 0.3)).log_prob(LEVELS[:, None])).sum()
+    assert total == pytest.approx(1.0, abs=1e-13)
+
+
+@pytest.mark.parametrize("level", [0, 1, 128, 200, 255])
+def test_a_discretised_decoder_as_edge_gives_the_bound_by_enumeration_of_its_bins(level):
+    """The scripted noise is -1 and +1, so that E over x^1 is a mean of two."""
+    x0, chain, tables = LEVELS[level], mpmath_oracle.GaussianChain(BETA), mpmath_oracle.Tables(BETA)
+    got = bounds.lower_bound(
+        GaussianDiffusion(BETA),
+        linear_reverse(LINEAR),
+        [[x0]],
+        rng=mpmath_oracle.Scripted(),
+        n_samples=2,
+        edge=Decoder,
+    )
+    root = np.sqrt(0.8) * x0
+    points = (root + sign * np.sqrt(0.2) for sign in (-1, 1))
+    log_bins = [mpmath_oracle.mp.log(enumerated_bins(x1)[level]) for x1 in points]
+    last = mpmath_oracle.gaussian_kl(tables.sqrt_abar(3) * x0, tables.one_minus_abar(3), 0, 1)
+    kl = sum(chain.expected_kl(x0, t, LINEAR[t]) for t in (2, 3))
+    assert float(got.value[0]) == pytest.approx(float(sum(log_bins) / 2 - last - kl), rel=1e-11)
+    assert np.isnan(got.eq14)
+
+
+# Numbers at the edge of floating point, and arguments that are none
+
+
+@pytest.mark.parametrize("size", [1e155, 1e200, -1e308])
+def test_data_beyond_floating_point_are_refused_before_the_work(size):
+    def reverse(xt, t):
+        raise AssertionError("called")
+
+    with pytest.raises(ValueError, match=r"log pi\(x0\) must be finite, got -inf at index \(1,\)"):
+        bounds.lower_bound(GaussianDiffusion(BETA), reverse, [[0.0], [size]], rng=seed(43))
+
+
+@pytest.mark.parametrize("size", [1e150, 1e154, 1e155, 1e200, 1.7e308])
+def test_huge_data_have_preconditions_and_entropy_bounds_without_a_warning(size):
+    diffusion, x0 = GaussianDiffusion(BETA), [[-size], [size], [size]]
+    assert bounds.preconditions(diffusion, x0).eq14_excess > 1e299
+    assert bounds.reverse_entropy_bounds(diffusion, x0, 2).upper_holds is False
+    assert (
+        bounds.lower_bound(
+            diffusion, diffusion.kernel, x0, rng=seed(44), n_samples=2, edge=diffusion.edge
+        ).value[0]
+        < -1e290
+    )
+
+
+@pytest.mark.parametrize(
+    ("diffusion", "reverse", "edge", "name"),
+    [
+        (None, lambda xt, t: Gaussian(xt, 1.0), None, "diffusion"),
+        (GaussianDiffusion, lambda xt, t: Gaussian(xt, 1.0), None, "diffusion"),
+        (GaussianDiffusion(BETA), None, None, "reverse"),
+        (GaussianDiffusion(BETA), 0.5, None, "reverse"),
+        (GaussianDiffusion(BETA), lambda xt, t: xt, None, "reverse"),
+        (GaussianDiffusion(BETA), lambda xt, t: (xt, 1.0), None, "reverse"),
+        (GaussianDiffusion(BETA), lambda xt, t: Gaussian(xt, 1.0), 3, "edge"),
+        (GaussianDiffusion(BETA), lambda xt, t: Gaussian(xt, 1.0), lambda x1: x1, "edge"),
+    ],
+)
+def test_what_is_no_diffusion_or_kernel_is_refused_by_name(diffusion, reverse, edge, name):
+    with pytest.raises((ValueError, TypeError), match=name):
+        bounds.lower_bound(diffusion, reverse, [[0.5]], rng=seed(45), edge=edge)
+
+
+def test_a_mean_over_no_data_or_of_no_diffusion_is_refused():
+    for function in (bounds.fixed_terms, bounds.null_log_likelihood, bounds.preconditions):
+        with pytest.raises(TypeError, match="diffusion must be"):
+            function(None, [[0.5]])
+    with pytest.raises(TypeError, match="diffusion must be"):
+        bounds.reverse_entropy_bounds(None, [[0.5]], 1)
+
+
+# Batches
+
+
+@pytest.mark.parametrize(
+    "diffusion", [GaussianDiffusion(BETA), BinomialDiffusion(BETA, [0.2, 0.4])]
+)
+@pytest.mark.parametrize(
+    "function", [bounds.preconditions, lambda d, x: bounds.reverse_entropy_bounds(d, x, 2)]
+)
+def test_axes_of_a_batch_are_all_averaged_over(diffusion, function):
+    x0 = seed(46).integers(2, size=(4, 3, 2)).astype(float)
+    flat, stacked = function(diffusion, x0.reshape(12, 2)), function(diffusion, x0)
+    np.testing.assert_allclose(stacked[0], flat[0], rtol=1e-13)
+    assert stacked[2] == flat[2]
+
+
+def test_one_sample_has_a_standard_error_for_each_vector_that_is_nan():
+    diffusion, x0 = GaussianDiffusion([0.2, 0.3]), np.zeros((4, 3, 2))
+    K = bounds.lower_bound(diffusion, diffusion.kernel, x0, rng=seed(47), edge=diffusion.edge)
+    assert K.stderr.shape == (4, 3)
+    assert np.isnan(K.stderr).all()
+    assert K.kl.shape == (1, 4, 3)
+
+
+def test_two_samples_have_half_their_distance_for_standard_error():
+    """The two divergences are those at the states that the kernel was given."""
+    diffusion, seen = GaussianDiffusion([0.2, 0.3]), []
+
+    def reverse(xt, t):
+        seen.append(xt[:, 0])
+        return Gaussian(xt, 1.0)
+
+    x0 = 0.7
+    K = bounds.lower_bound(diffusion, reverse, [x0], rng=seed(48), n_samples=2)
+    law = diffusion.posterior(np.full((2, 1), x0), seen[0][:, None], 2)
+    kl = law.kl(Gaussian(seen[0][:, None], 1.0))
+    assert float(K.stderr) == pytest.approx(abs(kl[0] - kl[1]) / 2, rel=1e-12)
+
+
+def test_a_bound_is_printed_on_one_line():
+    diffusion = GaussianDiffusion(BETA)
+    text = repr(bounds.lower_bound(diffusion, diffusion.kernel, np.zeros((50, 2)), rng=seed(49)))
+    assert "\n" not in text
+    assert len(text) < 100

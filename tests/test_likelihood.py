@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import reliability
 import statistics_budget
 from scipy import stats
 from scipy.special import expit, logit, logsumexp
@@ -41,7 +42,9 @@ def rng(seed=0):
 
 
 def estimate(diffusion, reverse, x0, n_samples=64, seed=0, **options):
-    return log_likelihood(diffusion, reverse, x0, n_samples=n_samples, rng=statistics_budget.seed(seed), **options)
+    return log_likelihood(
+        diffusion, reverse, x0, n_samples=n_samples, rng=statistics_budget.seed(seed), **options
+    )
 
 
 # Models whose log p(x^0) is known
@@ -73,15 +76,15 @@ def random_bits(d, T, seed, learned_edge=False, width=0.3):
 
 
 def nearly_reversed_bits(d, T, seed, noise):
-    """The ideal kernel of random data, every one of its rates perturbed: what training would reach."""
+    """The ideal kernel of random data, every rate perturbed: what training would reach."""
     diffusion = BinomialDiffusion(
         schedules.linear(T, first=0.03, last=0.4), rng(seed).uniform(0.3, 0.7, d)
     )
     data = BinaryData(diffusion, rng(seed + 1).dirichlet(np.full(2**d, 5.0)))
-    rates = np.stack([data.reverse(data.states, max(t, 1)).prob1 for t in range(T + 1)])
+    rates = np.stack([data.reverse(data.atoms, max(t, 1)).prob1 for t in range(T + 1)])
     reverse = lookup(expit(logit(rates) + noise * rng(seed + 2).standard_normal(rates.shape)))
     log_p = BinaryModel(diffusion, d, reverse).log_likelihood()
-    return diffusion, reverse, None, data.states[[0, 1, -3, -1]], log_p[[0, 1, -3, -1]]
+    return diffusion, reverse, None, data.atoms[[0, 1, -3, -1]], log_p[[0, 1, -3, -1]]
 
 
 def linear_chain(d, T, seed, learned_edge=False):
@@ -546,7 +549,13 @@ def test_with_the_fixed_edge_they_vary_by_what_the_edge_lacks(column):
 def sandwiched(name, n, n_samples, seed=12):
     diffusion, reverse, edge, x0, _ = CASES[name][1]()
     got = sandwich(
-        diffusion, reverse, n, x0.shape[1], n_samples=n_samples, rng=statistics_budget.seed(seed), edge=edge
+        diffusion,
+        reverse,
+        n,
+        x0.shape[1],
+        n_samples=n_samples,
+        rng=statistics_budget.seed(seed),
+        edge=edge,
     )
     if isinstance(diffusion, BinomialDiffusion):
         d = x0.shape[1]
@@ -642,7 +651,7 @@ def test_sums_of_parts_are_those_of_the_whole(offset, spread):
     parts = [likelihood._fold(part, 20) for part in np.split(log_w, [1, 2, 500, 990])]
     sums = parts[0]
     for part in parts[1:]:
-        sums = likelihood._merge(sums, part)
+        sums = likelihood._merge(sums, part, 20)
     w = np.exp((log_w - log_w.max()).astype(np.longdouble))
     assert likelihood._log_mean(sums) == pytest.approx(logsumexp(log_w) - math.log(1000), rel=1e-14)
     assert likelihood._estimates(sums)[2] == pytest.approx(
@@ -657,7 +666,8 @@ def test_sums_of_parts_are_those_of_the_whole(offset, spread):
 
 def test_nearly_equal_weights_keep_the_digits_of_their_spread():
     log_w = 5.0 + 2.0**-40 * rng(14).integers(-8, 9, 1000)  # exactly representable
-    sums = likelihood._merge(likelihood._fold(log_w[:300], 96), likelihood._fold(log_w[300:], 96))
+    halves = (likelihood._fold(part, 96) for part in (log_w[:300], log_w[300:]))
+    sums = likelihood._merge(*halves, 96)
     assert likelihood._estimates(sums)[1] == pytest.approx(
         (log_w - 5.0).std(ddof=1) / math.sqrt(1000), rel=1e-3
     )  # eps / 2^-40
@@ -667,13 +677,14 @@ def test_zero_weights_count_in_the_mean():
     sums = likelihood._merge(
         likelihood._fold(np.array([-np.inf, -np.inf]), 0),
         likelihood._fold(np.array([0.0, -np.inf]), 0),
+        0,
     )
     assert likelihood._log_mean(sums) == pytest.approx(math.log(0.25), rel=1e-15)
     assert likelihood._estimates(sums)[2] == 1.0
 
 
 def test_zero_weights_alone_have_the_mean_zero():
-    sums = likelihood._merge(*[likelihood._fold(np.array([-np.inf, -np.inf]), 2)] * 2)
+    sums = likelihood._merge(*[likelihood._fold(np.array([-np.inf, -np.inf]), 2)] * 2, 2)
     assert likelihood._log_mean(sums) == -np.inf
     assert sums.n == 4
 
@@ -728,14 +739,18 @@ def narrow(shape):
 @pytest.mark.parametrize("shape", [0.1, 0.3])
 def test_weights_of_finite_variance_are_reliable(shape):
     diffusion, edge = narrow(shape)
-    assert estimate(diffusion, diffusion.kernel, np.zeros((40, 1)), 20_000, 15, edge=edge).reliable.all()
+    got = estimate(diffusion, diffusion.kernel, np.zeros((40, 1)), 20_000, 15, edge=edge)
+    assert got.reliable.all()
 
 
 def test_weights_of_a_proposal_much_narrower_than_the_posterior_are_flagged():
     """Of shape .93, without a variance: the flag can miss, in a few runs of a hundred."""
     diffusion, edge = narrow(0.93)
     assert (
-        estimate(diffusion, diffusion.kernel, np.zeros((100, 1)), 20_000, 16, edge=edge).reliable.mean() < 0.15
+        estimate(
+            diffusion, diffusion.kernel, np.zeros((100, 1)), 20_000, 16, edge=edge
+        ).reliable.mean()
+        < 0.15
     )
 
 
@@ -820,7 +835,7 @@ def test_a_tail_beyond_floating_point_has_infinite_shape():
     assert pareto_shape([1.0, 1e-100, 1e-200, 1e-305, 1e-310]) == np.inf
 
 
-# Blocks, pieces, and who does the work
+# Chunks, tasks, and who does the work
 
 
 def network_case():
@@ -837,21 +852,20 @@ def same(a, b):
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "value"),
+    ("name", "value"),
     [
-        (likelihood, "_BATCH", 1),
-        (likelihood, "_BATCH", 2**14),
-        (likelihood, "_BATCH", 2**24),
-        (likelihood, "_NARROW", 64),
-        (likelihood, "_TASK", (1, 1)),
-        (likelihood, "_TASK", (20_000, 20_000)),
-        (likelihood, "_TASK", (2**30, 2**30)),
-        (likelihood, "_SHARES", 10**9),
+        ("_COMPONENTS", 1),
+        ("_COMPONENTS", 2**14),
+        ("_COMPONENTS", 2**24),
+        ("_TASK", (1, 1)),
+        ("_TASK", (20_000, 20_000)),
+        ("_TASK", (2**30, 2**30)),
+        ("_SHARES", 10**9),
     ],
 )
-def test_results_do_not_depend_on_how_the_work_is_cut(monkeypatch, module, name, value):
+def test_results_do_not_depend_on_how_the_work_is_cut(monkeypatch, name, value):
     whole = estimate(*network_case(), 4097)
-    monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(likelihood, name, value)
     cut = estimate(*network_case(), 4097)
     for left, right in zip(whole, cut, strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-12, atol=0)
@@ -867,7 +881,7 @@ def test_an_executor_s_results_do_not_depend_on_how_many_calls_are_ahead(monkeyp
     np.testing.assert_allclose(whole.value, cut.value, rtol=1e-12)
 
 
-def test_the_pieces_are_all_the_samples_once():
+def test_the_tasks_are_all_the_samples_once():
     for n_rows, n_samples, T in [
         (1, 1, 1),
         (3, 1024, 5),
@@ -875,29 +889,21 @@ def test_the_pieces_are_all_the_samples_once():
         (7, 1025, 1000),
         (100, 3, 2),
     ]:
-        streams = [stream for piece in likelihood._tasks(n_rows, n_samples, T) for stream in piece]
-        assert [sum(size for row, size in streams if row == r) for r in range(n_rows)] == [
-            n_samples
-        ] * n_rows
-        assert max(size for _, size in streams) <= 1024
+        chunks = [chunk for task in likelihood._tasks(n_rows, n_samples, T, 2) for chunk in task]
+        samples = [sum(size for row, size in chunks if row == r) for r in range(n_rows)]
+        assert samples == [n_samples] * n_rows
+        assert max(size for _, size in chunks) <= 1024
 
 
-def test_a_job_of_some_seconds_has_work_for_many_and_a_large_one_pieces_that_are_worth_sending():
-    small, large = (list(likelihood._tasks(n_rows, 4096, 40)) for n_rows in (24, 2400))
+def test_a_job_of_some_seconds_has_work_for_many_and_a_large_one_tasks_that_are_worth_sending():
+    small, large = (list(likelihood._tasks(n_rows, 4096, 40, 2)) for n_rows in (24, 2400))
     assert len(small) >= 12
-    assert 2**19 <= min(sum(size for _, size in piece) * 40 for piece in large[:-1]) < 2**20
+    assert 2**18 < min(sum(size for _, size in task) * 40 for task in large[:-1]) <= 2**19
 
 
-@pytest.mark.parametrize("most", [1, 10, 11, 100])
-def test_blocks_hold_every_entry_once_and_no_more_than_they_may(most):
-    sizes = [3, 8, 1, 1, 20, 5, 5, 5]
-    slices = list(likelihood._batches(sizes, most))
-    assert [size for block in slices for size in sizes[block]] == sizes
-    assert all(sum(sizes[block]) <= most or len(sizes[block]) == 1 for block in slices)
-
-
-def test_a_block_that_is_just_full_is_not_cut():
-    assert list(likelihood._batches([5, 5, 5], 10)) == [slice(0, 2), slice(2, 3)]
+def test_a_task_that_is_just_full_is_not_cut(monkeypatch):
+    monkeypatch.setattr(likelihood, "_TASK", (10, 10))
+    assert list(likelihood._tasks(3, 5, 1, 1)) == [[(0, 5), (1, 5)], [(2, 5)]]
 
 
 class Shuffled(Executor):
@@ -955,7 +961,7 @@ def executor(request):
 
 
 def test_results_are_the_same_to_the_bit_with_any_executor(monkeypatch, executor):
-    monkeypatch.setattr(likelihood, "_TASK", (2048 * 6, 2048 * 6))  # two streams to a piece
+    monkeypatch.setattr(likelihood, "_TASK", (2048 * 6, 2048 * 6))  # two chunks to a task
     diffusion, reverse, x0 = network_case()
     alone = estimate(diffusion, reverse, x0, 9000)
     assert same(alone, estimate(diffusion, reverse, x0, 9000, executor=executor))
@@ -966,7 +972,7 @@ def test_results_are_the_same_to_the_bit_with_any_executor(monkeypatch, executor
     assert same(*held)
 
 
-def test_pieces_that_finish_in_any_order_count_in_theirs(monkeypatch):
+def test_tasks_that_finish_in_any_order_count_in_theirs(monkeypatch):
     monkeypatch.setattr(likelihood, "_TASK", (1, 1))
     monkeypatch.setattr(likelihood, "_AHEAD", 5)
     alone, shuffled = estimate(*network_case(), 9000), Shuffled(25)
@@ -983,7 +989,7 @@ def test_a_result_depends_on_the_seed_alone():
     )
 
 
-def test_data_vectors_and_streams_have_noise_of_their_own():
+def test_data_vectors_and_chunks_have_noise_of_their_own():
     diffusion, reverse, x0 = network_case()
     got = estimate(diffusion, reverse, np.tile(x0[0], (50, 1)), 1)
     assert len(np.unique(got.value)) == 50
@@ -1241,3 +1247,269 @@ REFUSED = [
 def test_bad_input_is_refused_by_name_rule_and_value(call, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         call()
+
+
+# Arguments that are none, and numbers at the edge of floating point
+
+
+PLAIN = GAUSS.kernel
+NAMED = [
+    (lambda: estimate(None, PLAIN, [0.0]), "diffusion"),
+    (lambda: estimate(GAUSS, None, [0.0]), "reverse"),
+    (lambda: estimate(GAUSS, 0.5, [0.0]), "reverse"),
+    (lambda: estimate(GAUSS, lambda xt, t: xt, [0.0]), "reverse"),
+    (lambda: estimate(GAUSS, PLAIN, [0.0], edge=0.5), "edge"),
+    (lambda: estimate(GAUSS, PLAIN, [0.0], edge=lambda x1: x1), "edge"),
+    (lambda: sandwich(None, PLAIN, 1, 1, n_samples=1, rng=rng()), "diffusion"),
+    (lambda: sandwich(GAUSS, None, 1, 1, n_samples=1, rng=rng()), "reverse"),
+    (lambda: log_weights(None, PLAIN, np.zeros((3, 1))), "diffusion"),
+    (lambda: log_weights(GAUSS, None, np.zeros((3, 1))), "reverse"),
+    (lambda: likelihood.log_forward(None, np.zeros((3, 1))), "diffusion"),
+    (lambda: likelihood.log_reverse(GAUSS, 3, np.zeros((3, 1))), "reverse"),
+    (lambda: likelihood.forward_trajectory(GAUSS, [0.0], rng=3), "rng"),
+    (lambda: from_log_weights(0.0), "log_w"),
+    (lambda: from_log_weights(np.zeros((0, 2))), "log_w"),
+    (lambda: from_log_weights(np.zeros((2, 0))), "log_w"),
+    (lambda: from_log_weights([0.0, np.nan]), "log_w"),
+    (lambda: from_log_weights([0.0, np.inf]), "log_w"),
+]
+
+
+@pytest.mark.parametrize(("call", "name"), NAMED)
+def test_an_argument_of_the_wrong_kind_is_refused_by_name(call, name):
+    with pytest.raises((ValueError, TypeError), match=name):
+        call()
+
+
+def test_the_sandwich_of_impossible_vectors_raises_no_warning():
+    """The model draws zeros that its own density excludes: weights of zero, in both sides."""
+    diffusion = BinomialDiffusion([0.1, 0.2])
+    law = SimpleNamespace(
+        log_prob=lambda x: np.full(len(x), -np.inf), sample=lambda *, rng: np.zeros((4, 1))
+    )
+    got = sandwich(diffusion, diffusion.kernel, 4, 1, n_samples=3, rng=rng(), edge=lambda x1: law)
+    assert (got.lower == -np.inf).all()
+    assert got.lower_mean == got.upper_mean == -np.inf
+    assert math.isnan(got.lower_stderr)
+
+
+def test_a_sample_that_is_no_data_is_refused():
+    law = SimpleNamespace(log_prob=lambda x: np.zeros(len(x)), sample=lambda *, rng: [[0.5]])
+    with pytest.raises(ValueError, match=r"sample must be 0 or 1, got 0\.5"):
+        sandwich(BinomialDiffusion([0.1]), PLAIN, 1, 1, n_samples=3, rng=rng(), edge=lambda x1: law)
+
+
+def test_log_weights_far_apart_have_an_estimate_without_a_warning():
+    got = from_log_weights([1e308, -1e308, -np.inf] * 20)
+    assert float(got.value) == 1e308
+    assert float(got.ess) == pytest.approx(20)
+    assert from_log_weights(np.full((30, 2), -np.inf)).reliable.tolist() == [False, False]
+
+
+# Weights of one's own
+
+
+@pytest.mark.parametrize("n", [1, 2, 24, 25, 1024, 1025, 3000])
+def test_given_weights_have_the_estimate_written_out(n):
+    log_w = 0.7 * rng(31).standard_normal((n, 3, 2))
+    got, w = from_log_weights(log_w), np.exp(log_w)
+    assert [column.shape for column in got] == [(3, 2)] * 5
+    np.testing.assert_allclose(got.value, np.log(w.mean(0)), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(got.ess, w.sum(0) ** 2 / (w**2).sum(0), rtol=1e-12)
+    if n == 1:
+        assert np.isnan(got.stderr).all()
+    else:
+        stderr = w.std(0, ddof=1) / w.mean(0) / math.sqrt(n)
+        np.testing.assert_allclose(got.stderr, stderr, rtol=1e-12)
+    assert (np.isnan(got.pareto_shape) == (n < 25)).all()
+
+
+def test_given_weights_are_judged_as_drawn_ones_are():
+    """One data vector, its weights drawn again with the generators of its chunks."""
+    diffusion, reverse, x0 = network_case()
+    got = estimate(diffusion, reverse, x0[:1], 3000, 32)
+    root = np.random.SeedSequence(statistics_budget.seed(32).integers(2**63, size=4).tolist())
+    parts = []
+    for size, child in zip((1024, 1024, 952), root.spawn(3), strict=True):
+        path, draw = [np.repeat(x0[:1], size, 0)], np.random.Generator(np.random.PCG64(child))
+        for t in range(1, diffusion.T + 1):
+            path.append(diffusion.kernel(path[-1], t).at(draw.standard_normal((size, 2))))
+        parts.append(log_weights(diffusion, reverse, np.array(path)))
+    again = from_log_weights(np.concatenate(parts))
+    for a, b in zip(got, again, strict=True):
+        np.testing.assert_allclose(a[0], b, rtol=1e-9)
+
+
+def test_two_samples_have_half_their_relative_distance_for_standard_error():
+    got = from_log_weights(np.log([1.0, 3.0]))
+    assert float(got.stderr) == pytest.approx(0.5, rel=1e-14)
+
+
+@pytest.mark.parametrize("shape", [0.1, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize("d", [1, 10])
+def test_the_bulk_shape_is_near_the_tail_s_where_log_weights_are_gamma_variables(shape, d):
+    """At 1024 quantiles of k chi^2_d / 2: to a quarter."""
+    log_w = shape / 2 * stats.chi2.isf((np.arange(1024) + 0.5) / 1024, d)
+    assert likelihood._bulk_shape(log_w) == pytest.approx(shape, rel=0.25)
+
+
+def test_the_bulk_shape_written_out():
+    """Mean 2 above the least; Gini coefficient by its definition, mean distance over twice that."""
+    log_w = np.array([5.0, 3.0, 2.0, 2.5, 1.0, 0.5])
+    above = log_w - 0.5
+    gini = np.abs(above[:, None] - above).mean() / (2 * above.mean())
+    wanted = 8 * above.mean() * gini**3
+    assert likelihood._bulk_shape(-np.sort(-log_w)) == pytest.approx(wanted, rel=1e-14)
+    again = np.append(log_w, [-np.inf, -np.inf])
+    assert likelihood._bulk_shape(-np.sort(-again)) == pytest.approx(wanted, rel=1e-14)
+
+
+@pytest.mark.parametrize(("values", "bulk"), [([0.0], 0.0), ([1.0, 1.0, 1.0], 0.0)])
+def test_weights_that_do_not_vary_have_no_bulk_shape(values, bulk):
+    assert likelihood._bulk_shape(np.array(values)) == bulk
+
+
+def test_discrete_weights_met_again_and_again_have_no_bulk_shape():
+    often = np.repeat([3.0, 2.0, 0.0], 50)
+    assert likelihood._bulk_shape(often) == 0.0
+    assert likelihood._bulk_shape(np.append([3.0 + 1e-12], often)) == 0.0
+    assert likelihood._bulk_shape(np.append([7.0], often)) > 0.5  # two fifths of the sum
+
+
+# The rates of the flag: `python tests/reliability.py` in short
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("d", [1, 10])
+@pytest.mark.parametrize("n", [100, 300])
+def test_the_flag_keeps_its_rates(n, d):
+    """P(reliable) >= 85 % at shape .25, >= 97 % at .2; reliable and off by > 4 errors <= 2 %."""
+    for shape in (0.2, 0.25, 0.4, 0.5, 0.7, 0.9):
+        draw = statistics_budget.seed([n, d, round(100 * shape)])
+        good, bad = reliability.rates(shape, d, n, 2000, draw)
+        least = {0.2: 0.97, 0.25: 0.85}.get(shape, 0.0)
+        assert good >= least - SIGMAS * math.sqrt(least * (1 - least) / 2000)
+        assert bad <= 0.02 + SIGMAS * math.sqrt(0.02 / 2000)
+
+
+@pytest.mark.parametrize(("n", "shares"), [(25, 0.76), (30, 0.52), (50, 0.35), (100, 0.14)])
+def test_nearly_equal_weights_are_not_often_called_unreliable(n, shares):
+    """With ess / n = .994; the shares are those of an earlier rule, now at most a fifth of them."""
+    log_w = 0.0775 * statistics_budget.seed(33).standard_normal((n, 2000))
+    got = from_log_weights(log_w)
+    assert np.median(got.ess) / n == pytest.approx(0.994, abs=0.002)
+    assert 1 - got.reliable.mean() < shares / 5
+
+
+def test_mass_that_is_never_sampled_leaves_no_trace():
+    """What the docstring says: in .999^500 = 60.6 % of runs the estimate is -1.385 +- 0."""
+    reliable, wrong, _ = reliability.hidden_rates(500, 2000, statistics_budget.seed(34))
+    share = 0.999**500
+    assert abs(wrong - share) < SIGMAS * math.sqrt(share * (1 - share) / 2000) + 0.01
+    assert reliable == pytest.approx(wrong, abs=0.01)
+
+
+# Equations (3) and (5)
+
+
+def test_the_density_of_a_forward_trajectory_is_the_product_of_its_steps():
+    diffusion, _, path, _ = linear_paths(20, 35)
+    steps = [
+        stats.norm.logpdf(path[t], np.sqrt(1 - b) * path[t - 1], np.sqrt(b)).sum(-1)
+        for t, b in enumerate(diffusion.beta, start=1)
+    ]
+    np.testing.assert_allclose(likelihood.log_forward(diffusion, path), sum(steps), rtol=1e-13)
+
+
+def test_the_density_of_a_reverse_trajectory_is_the_prior_s_times_its_steps():
+    diffusion, model, path, _ = linear_paths(20, 36)
+    wanted = stats.norm.logpdf(path[-1]).sum(-1)
+    for t, (A, b, S) in enumerate(model.kernels, start=1):
+        wanted = wanted + stats.norm.logpdf(
+            path[t - 1], path[t] @ A.T + b, np.sqrt(np.diag(S))
+        ).sum(-1)
+    got = likelihood.log_reverse(diffusion, model.reverse, path)
+    np.testing.assert_allclose(got, wanted, rtol=1e-13)
+
+
+def test_the_weight_is_the_quotient_of_both_densities():
+    diffusion, model, path, _ = linear_paths(20, 37)
+    quotient = likelihood.log_reverse(diffusion, model.reverse, path) - likelihood.log_forward(
+        diffusion, path
+    )
+    np.testing.assert_allclose(
+        log_weights(diffusion, model.reverse, path), quotient, rtol=0, atol=1e-12
+    )
+
+
+def test_forward_trajectories_of_bits_have_the_frequencies_of_their_density():
+    """All 8 paths of one bit, chi-squared."""
+    diffusion, n = BinomialDiffusion([0.5, 0.4, 0.3], 0.3), 40_000
+    drawn = likelihood.forward_trajectory(
+        diffusion, np.ones((n, 1)), rng=statistics_budget.seed(38)
+    )
+    assert drawn.shape == (4, n, 1)
+    assert (drawn[0] == 1).all()
+    paths = np.concatenate([np.ones((1, 8, 1)), binary_states(3).T[..., None]])
+    expected = n * np.exp(likelihood.log_forward(diffusion, paths))
+    assert expected.sum() == pytest.approx(n, rel=1e-13)
+    counts = np.bincount((drawn[1:, :, 0].T @ [4, 2, 1]).astype(int), minlength=8)
+    assert ((counts - expected) ** 2 / expected).sum() < stats.chi2.isf(ALPHA, 7)
+
+
+def test_one_trajectory_has_one_weight():
+    diffusion, model, path, _ = linear_paths(3, 39)
+    alone = log_weights(diffusion, model.reverse, path[:, 0])
+    assert alone.shape == ()
+    assert float(alone) == pytest.approx(float(log_weights(diffusion, model.reverse, path)[0]))
+
+
+# Laws with a density of their own
+
+
+class Own:
+    """A Gaussian that shows nothing but its density and its draws."""
+
+    def __init__(self, law):
+        self.log_prob, self.sample = law.log_prob, law.sample
+
+
+def test_kernels_and_edges_with_densities_of_their_own_are_taken_at_their_word():
+    diffusion, reverse, edge, x0, _ = linear_chain(2, 4, 95, learned_edge=True)
+
+    def own(xt, t):
+        return Own(reverse(xt, t))
+
+    def own_edge(x1):
+        return Own(edge(x1))
+
+    one, other = (
+        estimate(diffusion, kernel, x0, 50, edge=last)
+        for kernel, last in ((reverse, edge), (own, own_edge))
+    )
+    assert same(one, other)
+    held = [
+        sandwich(diffusion, kernel, 3, 2, n_samples=5, rng=rng(40), edge=last)
+        for kernel, last in ((reverse, edge), (own, own_edge))
+    ]
+    assert same(*held)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_a_discretised_decoder_has_the_probability_of_its_bin(level):
+    """T = 1: p(bin) is the integral of pi(x^1) P(bin|x^1), by quadrature; bins of width 1, open."""
+
+    def probability(x0, x1):
+        upper = np.where(x0 > 0.9, np.inf, x0 + 0.25)
+        lower = np.where(x0 < 0.1, -np.inf, x0 - 0.25)
+        return stats.norm.cdf((upper - 0.9 * x1) / 0.4) - stats.norm.cdf((lower - 0.9 * x1) / 0.4)
+
+    def decoder(x1):
+        return SimpleNamespace(log_prob=lambda x0: np.log(probability(x0, x1)).sum(-1))
+
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    log_p = math.log(weights @ probability(level, nodes) / weights.sum())
+    diffusion = GaussianDiffusion([0.7])
+    got = estimate(diffusion, diffusion.kernel, [[level]], 20_000, 41, edge=decoder)
+    assert abs(got.value[0] - log_p) < SIGMAS * got.stderr[0]
+    assert SIGMAS * got.stderr[0] < 0.05  # 5 % off would be seen
