@@ -153,7 +153,7 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
         terms, grad, draw, out, dout = _divergences(model, tape, states, times, noises)
         dinputs = tape.backward_x(dout)
         inner = model.inner_grad(states, draw, out, dout, dinputs, times[:, None])
-        value = float(fixed_terms(model.diffusion, data).mean()) + terms
+        value = fixed_terms(model.diffusion, data).mean() + terms
     if inner is None:
         return Objective(value, grad, None, None, None)
     by_x0, by_noise = (part.reshape(frozen.shape) for part in inner[:2])
@@ -277,7 +277,7 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
             if not math.isfinite(terms):
                 raise FloatingPointError(f"K is {terms} after {state.step} steps; {_ADVICE}")
             squares = np.einsum("snd,snd->d", x0_now, x0_now) / (n_times * batch)
-            estimates.append(float(offset + squares @ slope) + terms)
+            estimates.append(float(offset + squares @ slope + terms))
             adam_step(state, grad, rate(state.step))
             if state.step % every == 0:
                 if callback is not None:
@@ -323,7 +323,7 @@ def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
 
 
 def _divergences(model: ReverseModel, tape: Tape, x0: Values, t: IntArray,
-                 noise: Values) -> tuple[float, Values, Draw, Values, Values]:
+                 noise: Values) -> tuple[Any, Values, Draw, Values, Values]:
     """What of K depends on the parameters, and its derivative by them; states, outputs, by outputs.
 
     For data x0 (S, n, d) and noise (S, n, d) at times t (S,).
@@ -334,7 +334,7 @@ def _divergences(model: ReverseModel, tape: Tape, x0: Values, t: IntArray,
     with np.errstate(over="ignore", invalid="ignore"):  # K tells
         kl, dout = model.kl_and_grad(out, draw, times)
         dout *= scale
-        return float(scale * kl.sum()), tape.backward(dout), draw, out, dout
+        return scale * kl.sum(), tape.backward(dout), draw, out, dout
 
 
 def _minibatch(model: ReverseModel, data: Values, n_times: int, batch: int,
@@ -675,7 +675,7 @@ def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
             raise FloatingPointError(f"K is {bound.value} after {state.step} steps; {_ADVICE}")
         adam_step(rates, _by_log_steps(rates.params, beta1, bound.beta), rate(state.step))
         model = model.over(_learned(rates, beta1))
-        estimates.append(bound.value)
+        estimates.append(float(bound.value))
         if state.step // every > before // every:
             if callback is not None:
                 callback(state, math.fsum(estimates) / len(estimates))
