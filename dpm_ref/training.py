@@ -23,11 +23,8 @@ import json
 import math
 import os
 import shutil
-import signal
-import threading
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -237,7 +234,8 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
         Distinct times per minibatch, drawn without replacement; min(T - 1, 40) by default.
     callback : callable (state, K), optional
         Called when the number of steps taken is a multiple of `every`, with the mean of the
-        minibatches' estimates of K since the last call or the start.
+        minibatches' estimates of K since the last call or the start. It may raise, to stop:
+        state and generator are then as at the end of a step.
     every : int >= 1
 
     Returns
@@ -249,8 +247,6 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     ------
     FloatingPointError
         If a minibatch's K is not finite; the state is then the one that gave it.
-    KeyboardInterrupt
-        At the end of the step in which it came, so that state and generator belong together.
 
     Notes
     -----
@@ -269,21 +265,19 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     tape = Tape(model.network, state.params, n_times, batch)
     offset, slope = _fixed_terms(model)
     estimates: list[float] = []
-    with _interrupts_held() as raise_interrupts:
-        for _ in range(steps):
-            x0_now, noise = _minibatch(model, rows, n_times, batch, rng)
-            now = t if n_times == T - 1 else np.sort(rng.choice(t, n_times, replace=False))
-            terms, grad, *_ = _divergences(model, tape, x0_now, now, noise)
-            if not math.isfinite(terms):
-                raise FloatingPointError(f"K is {terms} after {state.step} steps; {_ADVICE}")
-            squares = np.einsum("snd,snd->d", x0_now, x0_now) / (n_times * batch)
-            estimates.append(float(offset + squares @ slope + terms))
-            adam_step(state, grad, rate(state.step))
-            if state.step % every == 0:
-                if callback is not None:
-                    callback(state, math.fsum(estimates) / len(estimates))
-                estimates.clear()
-            raise_interrupts()
+    for _ in range(steps):
+        x0_now, noise = _minibatch(model, rows, n_times, batch, rng)
+        now = t if n_times == T - 1 else np.sort(rng.choice(t, n_times, replace=False))
+        terms, grad, *_ = _divergences(model, tape, x0_now, now, noise)
+        if not math.isfinite(terms):
+            raise FloatingPointError(f"K is {terms} after {state.step} steps; {_ADVICE}")
+        squares = np.einsum("snd,snd->d", x0_now, x0_now) / (n_times * batch)
+        estimates.append(float(offset + squares @ slope + terms))
+        adam_step(state, grad, rate(state.step))
+        if state.step % every == 0:
+            if callback is not None:
+                callback(state, math.fsum(estimates) / len(estimates))
+            estimates.clear()
     if not np.isfinite(state.params).all():
         raise FloatingPointError(f"parameters are not finite after {state.step} steps; {_ADVICE}")
     return state
@@ -390,26 +384,6 @@ def _training_data(model: ReverseModel, x0: npt.ArrayLike) -> Array:
         cure = "train on training.Scaling.of(x0).to_model(x0)"
         raise ValueError(f"x0 must have {wanted}, got {square:.3g}; {cure}")
     return data
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[Callable[[], None]]:
-    """SIGINT is remembered, and raised when the function that is yielded is called."""
-    handler, pending = signal.getsignal(signal.SIGINT), list[Any]()
-
-    def deliver() -> None:
-        if pending and callable(handler):
-            handler(*pending.pop())
-
-    main = threading.current_thread() is threading.main_thread() and callable(handler)
-    if main:
-        signal.signal(signal.SIGINT, lambda *args: pending.append(args))
-    try:
-        yield deliver
-    finally:
-        if main:
-            signal.signal(signal.SIGINT, handler)
-    deliver()
 
 
 def _check_model(model: Any) -> None:
