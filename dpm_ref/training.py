@@ -263,7 +263,7 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     rate = _rate(learning_rate, state.step + steps)
     t, rows = np.arange(2, T + 1), data.astype(state.params.dtype)
     tape = Tape(model.network, state.params, n_times, batch)
-    offset, slope = _fixed_terms(model)
+    offset, slope = _fixed_terms(model) if callback else (np.zeros(()), np.zeros(model.d))
     estimates: list[float] = []
     for _ in range(steps):
         x0_now, noise = _minibatch(model, rows, n_times, batch, rng)
