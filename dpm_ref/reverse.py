@@ -33,13 +33,7 @@ from dpm_ref.binomial import Bernoulli, BinomialDiffusion
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 from dpm_ref.information import bernoulli_kl_from_logits, logit
 from dpm_ref.mlp import MLP, Values, stack, time_bumps, time_polynomials
-from dpm_ref.protocols import (
-    Diffusion,
-    Edge,
-    ReverseKernel,
-    ask_density,
-    checked_diffusion,
-)
+from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, ask_density, checked_diffusion
 from dpm_ref.validation import Array, IntArray
 
 __all__ = ["ReverseModel", "GaussianReverse", "BinomialReverse", "SigmoidReverse", "Draw",
