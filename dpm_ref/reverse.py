@@ -33,7 +33,7 @@ from dpm_ref.binomial import Bernoulli, BinomialDiffusion
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 from dpm_ref.information import bernoulli_kl_from_logits, logit
 from dpm_ref.mlp import MLP, Values, stack, time_bumps, time_polynomials
-from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, ask_density
+from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, ask_density, checked_diffusion
 from dpm_ref.validation import Array, IntArray
 
 __all__ = ["ReverseModel", "GaussianReverse", "BinomialReverse", "SigmoidReverse", "Draw",
@@ -463,6 +463,8 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
     >>> path.x0.shape, sorted(path.states)
     ((5, 2), [0, 3])
     """
+    if not hasattr(diffusion, "prior"):  # perturbed kernels (2.5) have one, and are no diffusion
+        checked_diffusion(diffusion)
     rng, T, family = validation.generator(rng), diffusion.T, diffusion.law
     wanted = {validation.one_time("keep", t, 0, T) for t in keep}
     edge = diffusion.edge if edge is None else edge

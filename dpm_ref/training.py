@@ -23,11 +23,8 @@ import json
 import math
 import os
 import shutil
-import signal
-import threading
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -153,7 +150,7 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
         terms, grad, draw, out, dout = _divergences(model, tape, states, times, noises)
         dinputs = tape.backward_x(dout)
         inner = model.inner_grad(states, draw, out, dout, dinputs, times[:, None])
-        value = float(fixed_terms(model.diffusion, data).mean()) + terms
+        value = fixed_terms(model.diffusion, data).mean() + terms
     if inner is None:
         return Objective(value, grad, None, None, None)
     by_x0, by_noise = (part.reshape(frozen.shape) for part in inner[:2])
@@ -237,7 +234,8 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
         Distinct times per minibatch, drawn without replacement; min(T - 1, 40) by default.
     callback : callable (state, K), optional
         Called when the number of steps taken is a multiple of `every`, with the mean of the
-        minibatches' estimates of K since the last call or the start.
+        minibatches' estimates of K since the last call or the start. It may raise, to stop:
+        state and generator are then as at the end of a step.
     every : int >= 1
 
     Returns
@@ -249,8 +247,6 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     ------
     FloatingPointError
         If a minibatch's K is not finite; the state is then the one that gave it.
-    KeyboardInterrupt
-        At the end of the step in which it came, so that state and generator belong together.
 
     Notes
     -----
@@ -267,23 +263,21 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     rate = _rate(learning_rate, state.step + steps)
     t, rows = np.arange(2, T + 1), data.astype(state.params.dtype)
     tape = Tape(model.network, state.params, n_times, batch)
-    offset, slope = _fixed_terms(model)
+    offset, slope = _fixed_terms(model) if callback else (np.zeros(()), np.zeros(model.d))
     estimates: list[float] = []
-    with _interrupts_held() as raise_interrupts:
-        for _ in range(steps):
-            x0_now, noise = _minibatch(model, rows, n_times, batch, rng)
-            now = t if n_times == T - 1 else np.sort(rng.choice(t, n_times, replace=False))
-            terms, grad, *_ = _divergences(model, tape, x0_now, now, noise)
-            if not math.isfinite(terms):
-                raise FloatingPointError(f"K is {terms} after {state.step} steps; {_ADVICE}")
-            squares = np.einsum("snd,snd->d", x0_now, x0_now) / (n_times * batch)
-            estimates.append(float(offset + squares @ slope) + terms)
-            adam_step(state, grad, rate(state.step))
-            if state.step % every == 0:
-                if callback is not None:
-                    callback(state, math.fsum(estimates) / len(estimates))
-                estimates.clear()
-            raise_interrupts()
+    for _ in range(steps):
+        x0_now, noise = _minibatch(model, rows, n_times, batch, rng)
+        now = t if n_times == T - 1 else np.sort(rng.choice(t, n_times, replace=False))
+        terms, grad, *_ = _divergences(model, tape, x0_now, now, noise)
+        if not math.isfinite(terms):
+            raise FloatingPointError(f"K is {terms} after {state.step} steps; {_ADVICE}")
+        squares = np.einsum("snd,snd->d", x0_now, x0_now) / (n_times * batch)
+        estimates.append(float(offset + squares @ slope + terms))
+        adam_step(state, grad, rate(state.step))
+        if state.step % every == 0:
+            if callback is not None:
+                callback(state, math.fsum(estimates) / len(estimates))
+            estimates.clear()
     if not np.isfinite(state.params).all():
         raise FloatingPointError(f"parameters are not finite after {state.step} steps; {_ADVICE}")
     return state
@@ -323,7 +317,7 @@ def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
 
 
 def _divergences(model: ReverseModel, tape: Tape, x0: Values, t: IntArray,
-                 noise: Values) -> tuple[float, Values, Draw, Values, Values]:
+                 noise: Values) -> tuple[Any, Values, Draw, Values, Values]:
     """What of K depends on the parameters, and its derivative by them; states, outputs, by outputs.
 
     For data x0 (S, n, d) and noise (S, n, d) at times t (S,).
@@ -334,7 +328,7 @@ def _divergences(model: ReverseModel, tape: Tape, x0: Values, t: IntArray,
     with np.errstate(over="ignore", invalid="ignore"):  # K tells
         kl, dout = model.kl_and_grad(out, draw, times)
         dout *= scale
-        return float(scale * kl.sum()), tape.backward(dout), draw, out, dout
+        return scale * kl.sum(), tape.backward(dout), draw, out, dout
 
 
 def _minibatch(model: ReverseModel, data: Values, n_times: int, batch: int,
@@ -390,26 +384,6 @@ def _training_data(model: ReverseModel, x0: npt.ArrayLike) -> Array:
         cure = "train on training.Scaling.of(x0).to_model(x0)"
         raise ValueError(f"x0 must have {wanted}, got {square:.3g}; {cure}")
     return data
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[Callable[[], None]]:
-    """SIGINT is remembered, and raised when the function that is yielded is called."""
-    handler, pending = signal.getsignal(signal.SIGINT), list[Any]()
-
-    def deliver() -> None:
-        if pending and callable(handler):
-            handler(*pending.pop())
-
-    main = threading.current_thread() is threading.main_thread() and callable(handler)
-    if main:
-        signal.signal(signal.SIGINT, lambda *args: pending.append(args))
-    try:
-        yield deliver
-    finally:
-        if main:
-            signal.signal(signal.SIGINT, handler)
-    deliver()
 
 
 def _check_model(model: Any) -> None:
@@ -675,7 +649,7 @@ def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
             raise FloatingPointError(f"K is {bound.value} after {state.step} steps; {_ADVICE}")
         adam_step(rates, _by_log_steps(rates.params, beta1, bound.beta), rate(state.step))
         model = model.over(_learned(rates, beta1))
-        estimates.append(bound.value)
+        estimates.append(float(bound.value))
         if state.step // every > before // every:
             if callback is not None:
                 callback(state, math.fsum(estimates) / len(estimates))

@@ -1037,3 +1037,9 @@ def test_bad_input_is_refused_by_name(case):
     call, message = REFUSED[case]
     with pytest.raises(ValueError, match=re.escape(message)):
         call()
+
+
+@pytest.mark.parametrize("wrong", [None, 0.5, Gaussian([0.0], 1.0)])
+def test_what_is_no_diffusion_is_refused_by_name(wrong):
+    with pytest.raises(TypeError, match="diffusion must be a GaussianDiffusion or"):
+        sample_trajectory(wrong, linear, 3, 2, rng=np.random.default_rng(0))

@@ -49,7 +49,8 @@ class Network(torch.nn.Module):
     def forward(self, x, t):
         """Outputs (S, n, d_out) for states (S, n, d_in) at times (S,)."""
         p = self.named
-        h = torch.tanh(x @ p["W1"] + p["b1"] + (self.features[t - 2] @ p["U"])[:, None])
+        features = self.features[t - 2][:, None].expand(-1, x.shape[1], -1)
+        h = torch.tanh(torch.cat([features, x], -1) @ p["W1"] + p["b1"])
         for k in range(2, self.depth + 1):
             h = torch.tanh(h @ p[f"W{k}"] + p[f"b{k}"])
         readout = torch.einsum("sb,bio->sio", self.basis[t - 2], p["R"])
@@ -151,12 +152,18 @@ class BinomialKernel:
         return (prior.log_prob(x0).sum(-1) + first - last).mean() - (T - 1) * kl.mean()
 
 
+def tables(network):
+    """The tables of time, the model's defaults included."""
+    return {"time_features": network.time_features, "basis": network.basis}
+
+
 def gaussian(name):
     beta, rng = schedules.linear(T, first=0.02, last=0.4), np.random.default_rng(1)
     model = GaussianReverse(GaussianDiffusion(beta), D, **NETWORKS[name])
     params = 0.3 * rng.standard_normal(model.network.size)
     kernel = GaussianKernel(
-        Network(model.network.unpack(params), model.network.depth, **NETWORKS[name]), beta
+        Network(model.network.unpack(params), len(model.network.widths), **tables(model.network)),
+        beta,
     )
     return (
         model,
@@ -173,7 +180,7 @@ def binomial(name):
     model = BinomialReverse(BinomialDiffusion(beta, [0.2, 0.5]), D, **NETWORKS[name])
     params = 0.3 * rng.standard_normal(model.network.size)
     kernel = BinomialKernel(
-        Network(model.network.unpack(params), model.network.depth, **NETWORKS[name]),
+        Network(model.network.unpack(params), len(model.network.widths), **tables(model.network)),
         beta,
         [0.2, 0.5],
     )
@@ -260,7 +267,7 @@ def test_autograd_agrees_with_the_gradient_by_the_rates():
     params = rng.standard_normal(model.network.size) * 0.3
     x0, noise = rng.standard_normal((6, D)), rng.standard_normal((T - 1, 6, D))
     kernel, rates = (
-        GaussianKernel(Network(model.network.unpack(params), 2), beta),
+        GaussianKernel(Network(model.network.unpack(params), 2, **tables(model.network)), beta),
         torch.tensor(beta, requires_grad=True),
     )
     kernel.beta, kernel.abar = rates, torch.cumprod(1 - rates, 0)
