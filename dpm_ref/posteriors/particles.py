@@ -118,8 +118,8 @@ def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n
     agrees. Over 1,500 models with a known Z and any r(x^t), 20 % of the filters were wrong by more
     than 4 standard errors; 0.3 % were so and reliable; of those right, 84 % were reliable, 96 %
     with `diffused` (tests/posteriors/reliability.py prints this). It cannot see what neither
-    filter nor model draws: BinomialDiffusion([.001, .5], prior=1e-6), p = T_pi and a BernoulliFactor
-    of (1e6, 1) at t = 0, (1, 1) before, gives log Z = .001, reliable, where log 2 is right.
+    filter nor model draws: BinomialDiffusion([.001, .5], prior=1e-6), p = T_pi, BernoulliFactors of
+    (1e6, 1) at t = 0 and (1, 1) before give log Z = .001, reliable, where log 2 is right.
 
     >>> from dpm_ref import GaussianDiffusion
     >>> from dpm_ref.posteriors import GaussianFactor, diffused
