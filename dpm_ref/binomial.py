@@ -21,15 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import validation
-from dpm_ref.information import _bernoulli_entropy, _bernoulli_kl, logit, probability_pair
-from dpm_ref.protocols import Condition, IndependentLaw, takes_times, total
-from dpm_ref.schedules import Schedule
+from dpm_ref.information import _bernoulli_entropy, _bernoulli_kl, _pair, logit, probability_pair
+from dpm_ref.protocols import Condition, Diffusion, Law, total
 from dpm_ref.validation import Array
 
 __all__ = ["Bernoulli", "BinomialDiffusion"]
 
 
-class Bernoulli(IndependentLaw):
+class Bernoulli(Law):
     """B(prob1): independent bits, vectors on the last axis.
 
     Parameters
@@ -48,7 +47,6 @@ class Bernoulli(IndependentLaw):
     __slots__ = ()
     names = ("prob1", "prob0")
     needed = ("prob1",)
-    wanted = "Bernoulli(prob1)"
 
     def __init__(self, prob1: npt.ArrayLike, prob0: npt.ArrayLike | None = None) -> None:
         pair = probability_pair(prob1, prob0)
@@ -58,12 +56,12 @@ class Bernoulli(IndependentLaw):
     @property
     def prob1(self) -> Array:
         """P(x = 1), (..., d)."""
-        return self._view(0)
+        return self.view(0)
 
     @property
     def prob0(self) -> Array:
         """P(x = 0), (..., d)."""
-        return self._view(1)
+        return self.view(1)
 
     @staticmethod
     def noise(shape: tuple[int, ...], *, rng: np.random.Generator) -> Array:
@@ -93,12 +91,12 @@ class Bernoulli(IndependentLaw):
         """Entropy, shape (...)."""
         return total(_bernoulli_entropy(*self._parameters))
 
-    def kl(self, other: Any) -> Array:
-        """KL(self || other), shape (...), to 8 ulp, inf where other excludes what self allows."""
-        return total(_bernoulli_kl(*self._parameters, *self._other(other)._parameters))
+    def kl_p(self, other: Bernoulli) -> Array:
+        """`kl` to a Bernoulli law."""
+        return total(_bernoulli_kl(*self._parameters, *other._parameters))
 
 
-class BinomialDiffusion(Schedule):
+class BinomialDiffusion(Diffusion):
     """The forward trajectory that turns bits into B(pi_1), and its posterior given x^0.
 
     Parameters
@@ -111,7 +109,8 @@ class BinomialDiffusion(Schedule):
 
     Notes
     -----
-    Both members of every pair are accurate to 8 ulp. The tables of `Schedule` are methods here too.
+    Both members of every pair are accurate to 8 ulp. The tables of `Schedule` are methods here too,
+    and kernel, marginal, posterior and edge those of `protocols.Diffusion`.
 
     >>> diffusion = BinomialDiffusion([0.1, 0.2, 0.5], prior=0.5)
     >>> print("%.6f" % diffusion.marginal([1], 3).prob1[0])
@@ -140,47 +139,23 @@ class BinomialDiffusion(Schedule):
             raise ValueError(f"d must be the prior's length {self.pi1.size}, got {d}")
         return Bernoulli.unchecked(*(np.broadcast_to(pi, (d,)) for pi in (self.pi1, self.pi0)))
 
-    @takes_times
-    def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> Bernoulli:
-        """q(x^t | x^{t-1}) over x_prev's shape (..., d), t in 1..T."""
-        x_prev = self.check_data("x_prev", x_prev)
-        return self.q_kernel(x_prev, validation.times_over(t, 1, self.T, x_prev))
-
     def q_kernel(self, x_prev: Array, t: Any) -> Bernoulli:
-        """`kernel` of states and times known to be valid."""
+        """q(x^t | x^{t-1}), t in 1..T."""
         rate = self.beta[np.asarray(t) - 1][..., None]
         return Bernoulli.unchecked(*self._mixture(x_prev, 1.0 - rate, rate))
 
-    def marginal(self, x0: npt.ArrayLike, t: npt.ArrayLike) -> Bernoulli:
-        """q(x^t | x^0) over x0's shape (..., d), t in 1..T."""
-        x0 = self.check_data("x0", x0)
-        return self.q_marginal(x0, validation.times_over(t, 1, self.T, x0))
-
     def q_marginal(self, x0: Array, t: Any) -> Bernoulli:
-        """`marginal` of data and times known to be valid."""
+        """q(x^t | x^0), t in 1..T."""
         kept, erased = self.table("abar", t), self.table("one_minus_abar", t)
         return Bernoulli.unchecked(*self._mixture(x0, kept[..., None], erased[..., None]))
 
-    def posterior(self, x0: npt.ArrayLike, xt: npt.ArrayLike, t: npt.ArrayLike) -> Bernoulli:
-        """q(x^{t-1} | x^t, x^0) by Bayes' rule, over the broadcast shape (..., d), t in 2..T.
-
-        At t = 1 it would be a point mass at x^0: ValueError.
-        """
-        x0, xt = self.check_data("x0", x0), self.check_data("xt", xt)
-        x0, xt = validation.broadcast(x0=x0, xt=validation.components("xt", xt, x0.shape[-1]))
-        return self.q_posterior(x0, xt, validation.times_over(t, 2, self.T, x0))
-
     def q_posterior(self, x0: Array, xt: Array, t: Any) -> Bernoulli:
-        """`posterior` of data, states and times known to be valid."""
-        pairs = [[self._bayes(bit0, bit, t) for bit in (0, 1)] for bit0 in (0, 1)]
-        (a, b), (c, d) = pairs
-        one0, one = x0 == 1, xt == 1
-        return Bernoulli.unchecked(*(
-            np.where(one0, np.where(one, d[i], c[i]), np.where(one, b[i], a[i])) for i in (0, 1)))
-
-    def edge(self, x1: npt.ArrayLike) -> Bernoulli:
-        """p(x^0 | x^1) = T_pi(x^0 | x^1; beta_1) over x1's shape (..., d), App. B.2."""
-        return self.q_kernel(self.check_data("x1", x1), 1)
+        """q(x^{t-1} | x^t, x^0), t in 2..T."""
+        seen, ones = np.asarray(x0) == 1, np.asarray(xt) == 1
+        rows = [[self._bayes(bit0, bit, t) for bit in (0, 1)] for bit0 in (0, 1)]
+        given = [[np.where(ones, one[i], zero[i]) for zero, one in rows] for i in (0, 1)]
+        prob1, prob0 = (np.where(seen, of_one, of_zero) for of_zero, of_one in given)
+        return Bernoulli.unchecked(prob1, prob0)
 
     def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
         """H_q(X^t | X^{t-1}) given x^0 (..., d), t in 1..T: shape (...), equation (24)."""
@@ -218,32 +193,39 @@ class BinomialDiffusion(Schedule):
         sign = ">=" if pull >= 0 else "<"
         return Condition(pull >= 0, f"sum_i logit(pi_i) (m_i - pi_i) = {pull:.6g} {sign} 0")
 
+    def _key(self) -> tuple[Any, ...]:
+        return (*super()._key(), self.pi1.shape, self.pi1.tobytes())
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, prior={validation.brief(self.pi1)})"
+
     def _mixture(self, x: Any, kept: Array, erased: Array) -> tuple[Array, Array]:
         """The pair of the law that keeps x with probability `kept` and else draws from pi."""
         one, drawn1, drawn0 = np.asarray(x) == 1, self.pi1 * erased, self.pi0 * erased
-        return np.where(one, kept + drawn1, drawn1), np.where(one, drawn0, kept + drawn0)
+        of_one, of_zero = _pair(kept + drawn1, drawn0), _pair(drawn1, kept + drawn0)
+        return np.where(one, of_one[0], of_zero[0]), np.where(one, of_one[1], of_zero[1])
 
     def _bayes(self, x0: int, xt: int, t: Any) -> tuple[Array, Array]:
         """The posterior's pair for one value of each bit.
 
-        The joint probabilities of x^t and x^{t-1} = 1, 0 are products of sums and factors down to
-        1e-300, formed with their exponents apart, so that only their ratio must be a float.
+        The joint probabilities of x^t and x^{t-1} = 1, 0 are products of factors down to 1e-300,
+        formed with their exponents apart, so that only their ratio must be a float.
         """
-        t = np.asarray(t)
-        rate, pi = self.beta[t - 1][..., None], (self.pi0, self.pi1)[xt]
-        kept, erased = self.table("abar", t - 1)[..., None], self.table("one_minus_abar", t - 1)[..., None]
-        step = ((1.0 - rate) + pi * rate, 1.0), (pi, rate)  # q(x^t | x^{t-1}) if the bit stays, flips
+        rate, pi = self.beta[np.asarray(t) - 1][..., None], (self.pi0, self.pi1)[xt]
+        kept = self.table("abar", t - 1)[..., None]
+        erased = self.table("one_minus_abar", t - 1)[..., None]
         joints = []
         for bit, drawn in ((1, self.pi1), (0, self.pi0)):
-            start = (kept + drawn * erased, 1.0) if bit == x0 else (drawn, erased)
-            joints.append(_product(*step[bit != xt], *start))
-        (m1, e1), (m0, e0) = joints
-        top = np.maximum(e1, e0)
-        joint1, joint0 = np.ldexp(m1, e1 - top), np.ldexp(m0, e0 - top)
-        return joint1 / (joint1 + joint0), joint0 / (joint1 + joint0)
+            before = (kept + drawn * erased, 1.0) if bit == x0 else (drawn, erased)
+            step = (1.0 - rate + pi * rate, 1.0) if bit == xt else (pi, rate)
+            joints.append(_product(*before, *step))
+        (joint1, exponent1), (joint0, exponent0) = joints
+        top = np.maximum(exponent1, exponent0)
+        joint1, joint0 = np.ldexp(joint1, exponent1 - top), np.ldexp(joint0, exponent0 - top)
+        return _pair(joint1 / (joint1 + joint0), joint0 / (joint1 + joint0))
 
 
 def _product(*factors: Any) -> tuple[Array, Array]:
     """A product of positive numbers as mantissa and exponent of 2."""
     mantissas, exponents = zip(*map(np.frexp, factors), strict=True)
-    return math.prod(mantissas), sum(exponents)
+    return math.prod(mantissas), np.asarray(sum(exponents))

@@ -1,4 +1,4 @@
-"""The Gaussian column of Table App.1: the law N(mean, diag var) and the diffusion that ends in N(0, I).
+"""The Gaussian column of Table App.1: N(mean, diag var), and the diffusion that ends in N(0, I).
 
     kernel     q(x^t | x^{t-1}) = N(sqrt(1 - beta_t) x^{t-1}, beta_t I)
     marginal   q(x^t | x^0) = N(sqrt(abar_t) x^0, (1 - abar_t) I)
@@ -22,8 +22,7 @@ import numpy.typing as npt
 
 from dpm_ref import validation
 from dpm_ref.information import _gaussian_entropy, _gaussian_kl
-from dpm_ref.protocols import Condition, IndependentLaw, takes_times, total
-from dpm_ref.schedules import Schedule
+from dpm_ref.protocols import Condition, Diffusion, Law, total
 from dpm_ref.validation import Array
 
 __all__ = ["Gaussian", "GaussianDiffusion"]
@@ -31,7 +30,7 @@ __all__ = ["Gaussian", "GaussianDiffusion"]
 _LOG_2PI = 1.8378770664093453
 
 
-class Gaussian(IndependentLaw):
+class Gaussian(Law):
     """N(mean, diag var): independent components, vectors on the last axis.
 
     Parameters
@@ -51,7 +50,6 @@ class Gaussian(IndependentLaw):
 
     __slots__ = ()
     names = needed = ("mean", "var")
-    wanted = "Gaussian(mean, var)"
 
     def __init__(self, mean: npt.ArrayLike, var: npt.ArrayLike) -> None:
         mean, var = validation.finite("mean", mean), validation.positive("var", var)
@@ -61,12 +59,12 @@ class Gaussian(IndependentLaw):
     @property
     def mean(self) -> Array:
         """The mean, (..., d)."""
-        return self._view(0)
+        return self.view(0)
 
     @property
     def var(self) -> Array:
         """The variance, (..., d)."""
-        return self._view(1)
+        return self.view(1)
 
     @staticmethod
     def noise(shape: tuple[int, ...], *, rng: np.random.Generator) -> Array:
@@ -89,18 +87,21 @@ class Gaussian(IndependentLaw):
             deviation = (x - mean) / np.sqrt(var)
             return -0.5 * total(_LOG_2PI + np.log(var) + deviation * deviation)
 
+    def drawn(self, noise: Array) -> tuple[Array, Array]:
+        """The sample at a noise, and its log density as a function of the noise."""
+        return self.at(noise), -0.5 * total(_LOG_2PI + np.log(self._parameters[1]) + noise * noise)
+
     def entropy(self) -> Array:
         """Differential entropy, shape (...)."""
         return total(_gaussian_entropy(self.var))
 
-    def kl(self, other: Any) -> Array:
-        """KL(self || other), shape (...), to 8 ulp; equation (14)."""
-        law = self._other(other)
+    def kl_p(self, other: Gaussian) -> Array:
+        """`kl` to a Gaussian law."""
         with np.errstate(over="ignore"):
-            return total(_gaussian_kl(*self._parameters, *law._parameters))
+            return total(_gaussian_kl(*self._parameters, *other._parameters))
 
 
-class GaussianDiffusion(Schedule):
+class GaussianDiffusion(Diffusion):
     """The forward trajectory that turns data into N(0, I), and its posterior given x^0.
 
     Parameters
@@ -111,7 +112,8 @@ class GaussianDiffusion(Schedule):
     Notes
     -----
     Means are accurate to 2 eps times the sum of their terms' sizes, variances and the posterior's
-    coefficients to 0.5 ulp. The tables of `Schedule` are methods here too.
+    coefficients to 0.5 ulp. The tables of `Schedule` are methods here too,
+    and kernel, marginal, posterior and edge those of `protocols.Diffusion`.
 
     >>> diffusion = GaussianDiffusion([0.1, 0.2, 0.5])
     >>> print("%.6f" % diffusion.marginal([1.0], 3).mean[0])
@@ -129,45 +131,21 @@ class GaussianDiffusion(Schedule):
         zeros = np.broadcast_to(0.0, (validation.count("d", d, 1),))
         return Gaussian.unchecked(zeros, np.array(1.0))
 
-    @takes_times
-    def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> Gaussian:
-        """q(x^t | x^{t-1}) over x_prev's shape (..., d), t in 1..T."""
-        x_prev = self.check_data("x_prev", x_prev)
-        return self.q_kernel(x_prev, validation.times_over(t, 1, self.T, x_prev))
-
     def q_kernel(self, x_prev: Array, t: Any) -> Gaussian:
-        """`kernel` of states and times known to be valid."""
+        """q(x^t | x^{t-1}), t in 1..T."""
         rate = self.beta[np.asarray(t) - 1][..., None]
         return Gaussian.unchecked(np.sqrt(1.0 - rate) * x_prev, rate)
 
-    def marginal(self, x0: npt.ArrayLike, t: npt.ArrayLike) -> Gaussian:
-        """q(x^t | x^0) over x0's shape (..., d), t in 1..T."""
-        x0 = self.check_data("x0", x0)
-        return self.q_marginal(x0, validation.times_over(t, 1, self.T, x0))
-
     def q_marginal(self, x0: Array, t: Any) -> Gaussian:
-        """`marginal` of data and times known to be valid."""
+        """q(x^t | x^0), t in 1..T."""
         scale, var = self.table("sqrt_abar", t), self.table("one_minus_abar", t)
         return Gaussian.unchecked(scale[..., None] * x0, var[..., None])
 
-    def posterior(self, x0: npt.ArrayLike, xt: npt.ArrayLike, t: npt.ArrayLike) -> Gaussian:
-        """q(x^{t-1} | x^t, x^0) over the broadcast shape (..., d), t in 2..T.
-
-        At t = 1 it would be a point mass at x^0: ValueError.
-        """
-        x0, xt = self.check_data("x0", x0), self.check_data("xt", xt)
-        x0, xt = validation.broadcast(x0=x0, xt=validation.components("xt", xt, x0.shape[-1]))
-        return self.q_posterior(x0, xt, validation.times_over(t, 2, self.T, x0))
-
     def q_posterior(self, x0: Array, xt: Array, t: Any) -> Gaussian:
-        """`posterior` of data, states and times known to be valid."""
+        """q(x^{t-1} | x^t, x^0), t in 2..T."""
         of_x0, of_xt = self.table("coefficient_x0", t), self.table("coefficient_xt", t)
         mean = of_x0[..., None] * x0 + of_xt[..., None] * xt
         return Gaussian.unchecked(mean, self.table("posterior_var", t)[..., None])
-
-    def edge(self, x1: npt.ArrayLike) -> Gaussian:
-        """p(x^0 | x^1) = T_pi(x^0 | x^1; beta_1) over x1's shape (..., d), App. B.2."""
-        return self.q_kernel(self.check_data("x1", x1), 1)
 
     def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
         """H_q(X^t | X^{t-1}) given x^0 (..., d), t in 1..T: shape (...), equation (24)."""

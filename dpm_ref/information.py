@@ -143,7 +143,7 @@ def gaussian_entropy_difference(var_a: npt.ArrayLike, var_b: npt.ArrayLike) -> A
 
 def probability_pair(prob1: npt.ArrayLike, prob0: npt.ArrayLike | None = None,
                      name: str = "prob") -> tuple[Array, Array]:
-    """A Bernoulli law's (P(x = 1), P(x = 0)): the smaller member as given, the larger its complement.
+    """(P(x = 1), P(x = 0)) of a bit: the smaller member as given, the larger its complement.
 
     Where prob0 is None it is 1 - prob1. A pair that does not sum to 1 within 4 eps of its dtype is
     a ValueError; `name` is what the arguments are called in it.
@@ -160,6 +160,11 @@ def probability_pair(prob1: npt.ArrayLike, prob0: npt.ArrayLike | None = None,
     if (off > 4 * max(validation.rounding(prob1), validation.rounding(prob0))).any():
         rule = f"{name}1 + {name}0 must be 1 within rounding"
         raise ValueError(f"{rule}, got a pair off by {off.max():.3g}")
+    return _pair(p1, p0)
+
+
+def _pair(p1: Array, p0: Array) -> tuple[Array, Array]:
+    """The smaller member as it is, the larger as its complement."""
     first = p1 <= p0
     return np.where(first, p1, 1.0 - p0), np.where(first, 1.0 - p1, p0)
 
@@ -263,7 +268,7 @@ def _difference(b1: Array, b0: Array, a1: Array, a0: Array) -> Array:
 
 
 def _log_ratio(a: Array, b: Array, difference: Array) -> Array:
-    """log(a / b) for a, b >= 0 with an accurate a - b; where a / b leaves the floats, log a - log b."""
+    """log(a / b) from an accurate a - b, and log a - log b where a / b leaves the floats."""
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         ratio = a / b
         inside = (ratio > _TINY) & (ratio < np.inf)
@@ -377,42 +382,17 @@ def log_mean_exp(values: npt.ArrayLike, axis: int = -1) -> Array:
         raise ValueError(f"axis must be of length >= 1, got {axis} for shape {array.shape}")
     peak = rows.max(-1, keepdims=True, initial=-np.inf)
     peak = np.where(np.isfinite(peak), peak, 0.0)
-    below, missed = _exact_difference(rows, peak)
-    with np.errstate(divide="ignore"):
-        close, rest = _exact_mean(np.expm1(below), missed)
-        near = np.log1p(np.maximum(close, -0.5)) + rest / (1.0 + np.maximum(close, -0.5))
-        tail = np.where(close > -0.5, near, np.log(_exact_mean(np.exp(below))[0]))
-    return np.asarray(peak[..., 0] + tail)
-
-
-def _exact_difference(a: Array, b: Array) -> tuple[Array, Array]:
-    """a - b, and what rounding took from it (0 where a is -inf)."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        result = a - b
-        back = result - a
-        missed = (a - (result - back)) - (b + back)
-    return result, np.where(np.isfinite(result), missed, 0.0)
-
-
-def _exact_mean(values: Array, *corrections: Array) -> tuple[Array, Array]:
-    """The mean along the last axis, as the nearest float and what that misses."""
-    n = values.shape[-1]
-    terms = np.concatenate([values, *corrections], -1)
-    mean = _exact_sum(terms) / n
-    again = np.broadcast_to(-mean[..., None], values.shape)
-    return mean, _exact_sum(np.concatenate([terms, again], -1)) / n
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        below = rows - peak
+        back = below - rows
+        rounding = (rows - (below - back)) - (peak + back)  # what `below` lost, exactly
+        weights = np.exp(below)
+        rest = np.where(np.isfinite(rounding), weights * rounding, 0.0)
+        y = _exact_sum(np.concatenate([np.expm1(below), rest], -1)) / rows.shape[-1]
+        far = np.log(_exact_sum(weights) / rows.shape[-1])
+        return np.asarray(peak[..., 0] + np.where(y > -0.5, np.log1p(np.maximum(y, -0.5)), far))
 
 
 def _exact_sum(terms: Array) -> Array:
     rows = terms.reshape(-1, terms.shape[-1])
     return np.array([math.fsum(row) for row in rows]).reshape(terms.shape[:-1])
-
-
-def gaussian_entropy_grad(var: npt.ArrayLike) -> Array:
-    """Goes away."""
-    return np.asarray(0.5 / validation.positive("var", var))
-
-
-def bernoulli_entropy_grad(p1: npt.ArrayLike, p0: npt.ArrayLike | None = None) -> Array:
-    """Goes away."""
-    return -logit(p1, p0)

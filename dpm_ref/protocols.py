@@ -7,18 +7,26 @@ kernel is any callable ``(xt, t) -> law``, so that a user's own model, wrapped i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import validation
+from dpm_ref.schedules import Schedule
 from dpm_ref.validation import Array
 
-__all__ = ["Condition", "Law", "IndependentLaw", "Diffusion", "ReverseKernel", "Edge", "as_diffusion",
+__all__ = ["Condition", "Law", "Diffusion", "ReverseKernel", "Edge", "checked_diffusion",
            "takes_times", "ask_law", "ask_density", "law_over", "total"]
 
 Function = TypeVar("Function")
+
+
+def takes_times(kernel: Function) -> Function:
+    """Mark a kernel that accepts an integer array t over the states' leading axes."""
+    kernel.__dict__["takes_times"] = True
+    return kernel
 
 
 class Condition(NamedTuple):
@@ -29,32 +37,16 @@ class Condition(NamedTuple):
 
 
 class Law(Protocol):
-    """A distribution of vectors on the last axis; `at` and `log_p` do not validate."""
+    """A distribution of vectors (..., d) with independent components: `Gaussian` and `Bernoulli`.
 
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    def at(self, noise: Array) -> Array: ...
-    def noise(self, shape: tuple[int, ...], *, rng: np.random.Generator) -> Array: ...
-    def sample(self, *, rng: np.random.Generator) -> Array: ...
-    def log_prob(self, x: npt.ArrayLike) -> Array: ...
-    def log_p(self, x: Array) -> Array: ...
-    def entropy(self) -> Array: ...
-    def kl(self, other: Any) -> Array: ...
-    @classmethod
-    def like(cls, other: Any) -> Self: ...
-
-
-class IndependentLaw(Law):
-    """The part that `Gaussian` and `Bernoulli` share: two parameters that broadcast to (..., d).
-
-    A law is immutable, shares no memory with what it was made from, and equals a law of the same
-    kind with the same parameters.
+    Its two parameters broadcast to (..., d). It is immutable, shares no memory with what it was
+    made from, and equals a law of the same kind with the same parameters. `unchecked`, `at`,
+    `log_p` (of valid states) and `kl_p` (to the same family) do not validate.
     """
 
     __slots__ = ("_parameters",)
     names: ClassVar[tuple[str, str]]
     needed: ClassVar[tuple[str, ...]]
-    wanted: ClassVar[str]
     _parameters: tuple[Array, Array]
 
     @classmethod
@@ -71,7 +63,8 @@ class IndependentLaw(Law):
             return other
         if any(callable(getattr(other, name, callable)) for name in cls.needed):
             rule = f"a {cls.__name__} law must have {' and '.join(cls.needed)}"
-            raise ValueError(f"{rule}, got {type(other).__name__}; return {cls.wanted}")
+            wanted = f"return {cls.__name__}({', '.join(cls.needed)})"
+            raise ValueError(f"{rule}, got {type(other).__name__}; {wanted}")
         return cls(*(getattr(other, name, None) for name in cls.names))
 
     @property
@@ -79,27 +72,42 @@ class IndependentLaw(Law):
         """(..., d)."""
         return np.broadcast_shapes(*(array.shape for array in self._parameters))
 
+    @staticmethod
+    def noise(shape: tuple[int, ...], *, rng: np.random.Generator) -> Array: ...
+    def at(self, noise: Array) -> Array: ...
+    def log_p(self, x: Array) -> Array: ...
+    def kl_p(self, other: Any) -> Array: ...
+    def log_prob(self, x: npt.ArrayLike) -> Array: ...
+    def entropy(self) -> Array: ...
+
+    def drawn(self, noise: Array) -> tuple[Array, Array]:
+        """The sample at a noise, and its `log_p`."""
+        x = self.at(noise)
+        return x, self.log_p(x)
+
     def sample(self, *, rng: np.random.Generator) -> Array:
         """One draw of each vector, shape (..., d)."""
         return self.at(self.noise(self.shape, rng=validation.generator(rng)))
+
+    def kl(self, other: Any) -> Array:
+        """KL(self || other), shape (...), to 8 ulp; inf where other excludes what self allows."""
+        law = self.like(other)
+        validation.components("other", law.view(0), self.shape[-1])
+        validation.broadcast(law=self.view(0), other=law.view(0))
+        return self.kl_p(law)
+
+    def view(self, index: int) -> Array:
+        """A parameter, read-only, over the whole shape."""
+        return np.broadcast_to(self._parameters[index], self.shape)
 
     def over(self, shape: tuple[int, ...]) -> Self:
         """The same law repeated over leading axes."""
         first, second = (np.broadcast_to(array, shape) for array in self._parameters)
         return self if self.shape == shape else self.unchecked(first, second)
 
-    def _view(self, index: int) -> Array:
-        return np.broadcast_to(self._parameters[index], self.shape)
-
-    def _other(self, other: Any) -> Self:
-        law = self.like(other)
-        validation.components("other", law._view(0), self.shape[-1])
-        validation.broadcast(self=self._view(0), other=law._view(0))
-        return law
-
     def _over(self, x: Array) -> Array:
         array = validation.components("x", x, self.shape[-1])
-        return validation.broadcast(x=array, law=self._view(0))[0]
+        return validation.broadcast(x=array, law=self.view(0))[0]
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self._key() == other._key()
@@ -109,42 +117,64 @@ class IndependentLaw(Law):
 
     def _key(self) -> tuple[Any, ...]:
         """What equality compares; adding 0 makes -0.0 and 0.0 one number."""
-        return self.shape, *((self._view(i) + 0.0).tobytes() for i in (0, 1))
+        return self.shape, *((self.view(i) + 0.0).tobytes() for i in (0, 1))
 
     def __repr__(self) -> str:
-        values = (f"{name}={validation.brief(self._view(i))}" for i, name in enumerate(self.names))
+        values = (f"{name}={validation.brief(self.view(i))}" for i, name in enumerate(self.names))
         return f"{type(self).__name__}({', '.join(values)})"
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"{self.wanted} has no attribute {name!r}")
+        own = " and ".join(self.names)
+        raise AttributeError(f"a {type(self).__name__} law has {own}, no {name!r}")
 
 
-class Diffusion(Protocol):
-    """A forward trajectory: the laws q of section 2.1, and the prior pi that they end in."""
+IndependentLaw = Law
 
-    T: int
-    beta: Array
 
-    @property
-    def law(self) -> type[IndependentLaw]: ...
-    def abar(self, t: npt.ArrayLike) -> Array: ...
-    def check_data(self, name: str, x: npt.ArrayLike) -> Array: ...
-    def prior(self, d: int) -> IndependentLaw: ...
-    def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> IndependentLaw: ...
-    def marginal(self, x0: npt.ArrayLike, t: npt.ArrayLike) -> IndependentLaw: ...
-    def posterior(self, x0: npt.ArrayLike, xt: npt.ArrayLike,
-                  t: npt.ArrayLike) -> IndependentLaw: ...
-    def edge(self, x1: npt.ArrayLike) -> IndependentLaw: ...
-    def q_kernel(self, x_prev: Array, t: Any) -> IndependentLaw: ...
-    def q_marginal(self, x0: Array, t: Any) -> IndependentLaw: ...
-    def q_posterior(self, x0: Array, xt: Array, t: Any) -> IndependentLaw: ...
-    def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array: ...
-    def posterior_entropy(self, x0: npt.ArrayLike, t: int) -> Array: ...
-    def entropy_never_falls(self, x0: npt.ArrayLike) -> Condition: ...
+class Diffusion(Schedule):
+    """A forward trajectory: the laws q of section 2.1, and the prior pi that they end in.
+
+    The methods `q_...` are those without the prefix, of data, states and times known to be valid.
+    """
+
+    law: type[Law]
+    check_data: Callable[[str, Any], Array]
+    prior: Callable[[int], Law]
+    q_kernel: Callable[..., Law]
+    q_marginal: Callable[..., Law]
+    q_posterior: Callable[..., Law]
+    kernel_entropy: Callable[..., Array]
+    posterior_entropy: Callable[..., Array]
+    entropy_never_falls: Callable[..., Condition]
+
+    @takes_times
+    def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> Law:
+        """q(x^t | x^{t-1}) over x_prev's shape (..., d), t in 1..T."""
+        states = self.check_data("x_prev", x_prev)
+        return self.q_kernel(states, validation.times_over(t, 1, self.T, states))
+
+    def marginal(self, x0: npt.ArrayLike, t: npt.ArrayLike) -> Law:
+        """q(x^t | x^0) over x0's shape (..., d), t in 1..T."""
+        data = self.check_data("x0", x0)
+        return self.q_marginal(data, validation.times_over(t, 1, self.T, data))
+
+    def posterior(self, x0: npt.ArrayLike, xt: npt.ArrayLike, t: npt.ArrayLike) -> Law:
+        """q(x^{t-1} | x^t, x^0) over the broadcast shape (..., d), t in 2..T.
+
+        At t = 1 it would be a point mass at x^0: ValueError.
+        """
+        data, states = self.check_data("x0", x0), self.check_data("xt", xt)
+        states = validation.components("xt", states, data.shape[-1])
+        data, states = validation.broadcast(x0=data, xt=states)
+        return self.q_posterior(data, states, validation.times_over(t, 2, self.T, data))
+
+    def edge(self, x1: npt.ArrayLike) -> Law:
+        """p(x^0 | x^1) = T_pi(x^0 | x^1; beta_1) over x1's shape (..., d), App. B.2."""
+        return self.q_kernel(self.check_data("x1", x1), 1)
 
 
 class ReverseKernel(Protocol):
-    """p(x^{t-1} | x^t), equation (5): states (m, d) and an integer t in 2..T in, a law over them out.
+    """p(x^{t-1} | x^t), equation (5): states (m, d) and an integer t in, a law over them out.
 
     A kernel marked by `takes_times` is also asked with an integer array t over the leading axes.
     """
@@ -158,23 +188,18 @@ class Edge(Protocol):
     def __call__(self, x1: Array, /) -> Any: ...
 
 
-def as_diffusion(diffusion: Any) -> Diffusion:
+def checked_diffusion(diffusion: Any) -> Diffusion:
     """The argument, if it is a diffusion."""
-    if isinstance(diffusion, type) or not hasattr(diffusion, "q_posterior"):
-        kinds = "a GaussianDiffusion or a BinomialDiffusion"
+    if not isinstance(diffusion, Diffusion):
+        kinds = "a GaussianDiffusion or BinomialDiffusion"
         raise TypeError(f"diffusion must be {kinds}, got {diffusion!r:.80}")
-    found: Diffusion = diffusion
-    return found
+    return diffusion
 
 
-def takes_times(kernel: Function) -> Function:
-    """Mark a kernel that accepts an integer array t over the states' leading axes."""
-    kernel.__dict__["takes_times"] = True
-    return kernel
+as_diffusion = checked_diffusion
 
 
-def ask_law(family: type[IndependentLaw], function: Any, name: str, x: Array,
-            *t: Any) -> IndependentLaw:
+def ask_law(family: type[Law], function: Any, name: str, x: Array, *t: Any) -> Law:
     """The law that a user's kernel or edge gives at states x (m, d).
 
     The function is handed copies, and what it returns is checked and copied.
@@ -182,12 +207,14 @@ def ask_law(family: type[IndependentLaw], function: Any, name: str, x: Array,
     return law_over(family, _call(function, name, x, *t), x, name)
 
 
-def ask_density(family: type[IndependentLaw], function: Any, name: str, x: Array, *t: Any) -> Any:
-    """As `ask_law` where only draws and log densities are needed: a law of another kind that brings
-    its own log_prob is taken at its word."""
+def ask_density(family: type[Law], function: Any, name: str, x: Array, *t: Any) -> Any:
+    """As `ask_law` where only draws and log densities are needed.
+
+    A law of another kind that brings its own log_prob is taken at its word.
+    """
     law = _call(function, name, x, *t)
-    ours = type(law) is family or isinstance(law, IndependentLaw) and not isinstance(law, family)
-    if ours or not hasattr(law, "log_prob"):
+    another_family = Law in type(law).__mro__ and not issubclass(type(law), family)
+    if type(law) is family or another_family or not hasattr(law, "log_prob"):
         return law_over(family, law, x, name)
     return _OwnDensity(law, x.shape, name)
 
@@ -197,22 +224,18 @@ def _call(function: Any, name: str, x: Array, *t: Any) -> Any:
     return validation.function(name, function)(x.copy(), *times)
 
 
-def law_over(family: type[IndependentLaw], law: Any, x: Array, name: str) -> IndependentLaw:
+def law_over(family: type[Law], law: Any, x: Array, name: str) -> Law:
     """A user's law, read into the family and repeated over the states x that it was asked for."""
     rule = f"{name} must return a law over the state's shape {x.shape}"
     try:
         result = family.like(law)
     except ValueError as error:
         raise ValueError(f"{rule}: {error}") from error
-    if result.shape[-1] != x.shape[-1] or not _fits(result.shape, x.shape):
+    shape = (1,) * (x.ndim - len(result.shape)) + result.shape
+    repeats = all(n in (1, m) for n, m in zip(shape[:-1], x.shape[:-1], strict=False))
+    if len(shape) > x.ndim or shape[-1] != x.shape[-1] or not repeats:
         raise ValueError(f"{rule}, got one over {result.shape}")
     return result.over(x.shape)
-
-
-def _fits(shape: tuple[int, ...], over: tuple[int, ...]) -> bool:
-    """Whether an array of this shape can be repeated over that one."""
-    pairs = zip(shape[::-1], over[::-1], strict=False)
-    return len(shape) <= len(over) and all(n in (1, m) for n, m in pairs)
 
 
 class _OwnDensity:

@@ -1,13 +1,15 @@
 """The diffusion rate beta_1..T, and everything that follows from it alone.
 
-    abar_t = prod_{s<=t} (1 - beta_s)          what is left of the data's scale (squared, for the Gaussian) after t steps
+    abar_t = prod_{s<=t} (1 - beta_s)      what is left of the data's scale (squared: Gaussian)
     1 - abar_t = (1 - abar_{t-1}) + abar_{t-1} beta_t
     posterior variance     beta_t (1 - abar_{t-1}) / (1 - abar_t)
-    posterior coefficients sqrt(abar_{t-1}) beta_t / (1 - abar_t)  of x0,   sqrt(1 - beta_t) (1 - abar_{t-1}) / (1 - abar_t)  of xt
+    posterior coefficients sqrt(abar_{t-1}) beta_t / (1 - abar_t)              of x0
+                           sqrt(1 - beta_t) (1 - abar_{t-1}) / (1 - abar_t)    of xt
 
-A running product in float64 loses thousands of units in the last place by T = 10^4, and 1 - abar all of its digits where
-beta is below 1e-16. The tables are therefore made once, in `decimal` at 60 digits, by the recursion above, in which every
-term is positive, and rounded at the end: each entry is the float64 nearest to the truth, on every platform.
+A running product in float64 loses thousands of units in the last place by T = 10^4, and 1 - abar
+all of its digits where beta is below 1e-16. The tables are therefore made once, in `decimal` at 60
+digits, by the recursion above, in which every term is positive, and rounded at the end: each entry
+is the float64 nearest to the truth, on every platform.
 
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.4.1 and Table App.1.
 """
@@ -120,7 +122,7 @@ class Schedule:
     def __hash__(self) -> int:
         return hash(self._key())
 
-    def _key(self) -> tuple[bytes, ...]:
+    def _key(self) -> tuple[Any, ...]:
         """What equality compares."""
         return (self.beta.tobytes(),)
 
@@ -133,8 +135,7 @@ class Schedule:
 
 
 def _row(rate: Decimal, abar: Decimal, om: Decimal) -> tuple[list[float], tuple[Decimal, Decimal]]:
-    """The entries of one t in _TABLES' order, from beta_t, abar_{t-1} and 1 - abar_{t-1}; and the
-    next pair of the latter."""
+    """One t's entries in _TABLES' order, and (abar_t, 1 - abar_t), from those before t."""
     x = _EXACT
     kept = x.subtract(Decimal(1), rate)
     new_abar, new_om = x.multiply(abar, kept), x.add(om, x.multiply(abar, rate))
@@ -159,25 +160,7 @@ def _log(value: Decimal, complement: Decimal) -> float:
 
 
 def constant(T: int, beta: float) -> Array:
-    """beta_t = beta at every t.
-
-    Parameters
-    ----------
-    T : int >= 1, steps
-    beta : float in (0, 1), dimensionless
-
-    Returns
-    -------
-    ndarray, shape (T,), dimensionless
-
-    Raises
-    ------
-    ValueError
-        If T or beta lies outside its range.
-
-    Notes
-    -----
-    Section 2.1: a Markov kernel repeated.
+    """beta_t = beta at every t, in (0, 1): shape (T,), T >= 1.
 
     >>> constant(2, 0.25)
     array([0.25, 0.25])
@@ -185,123 +168,76 @@ def constant(T: int, beta: float) -> Array:
     return np.full(validation.count("T", T, 1), validation.fraction("beta", beta))
 
 
-def linear(T: int, *, first: float, last: float) -> Array:
-    """beta_t linear in t from first to last.
+def linear(T: int, *, first: float | None = None, last: float | None = None) -> Array:
+    """beta_t linear in t, from beta_1 = first to beta_T = last, both in (0, 1): shape (T,), T >= 1.
 
-    Parameters
-    ----------
-    T : int >= 1, steps
-    first, last : float in (0, 1), dimensionless
-        beta_1 and beta_T; T = 1 has first alone.
-
-    Returns
-    -------
-    ndarray, shape (T,), dimensionless
-
-    Raises
-    ------
-    ValueError
-        If an argument lies outside its range.
-
-    Notes
-    -----
-    A fixed choice of what section 2.4.1 learns.
+    Where they are not given they are 0.1 / T and 20 / T, which at T = 1000 are the 1e-4 and 0.02 of
+    Ho et al. 2020, arXiv:2006.11239, and need T > 20. T = 1 has first alone.
 
     >>> linear(3, first=0.25, last=0.75)
     array([0.25, 0.5 , 0.75])
     """
-    return np.linspace(validation.fraction("first", first), validation.fraction("last", last), validation.count("T", T, 1))
+    T = validation.count("T", T, 1)
+    start = validation.fraction("first", 0.1 / T if first is None else first)
+    return np.linspace(start, validation.fraction("last", 20.0 / T if last is None else last), T)
 
 
 def cosine(T: int, *, offset: float = 0.008, largest: float = 0.999) -> Array:
-    """abar_t = f(t/T) / f(0) with f(u) = cos^2(pi/2 (u + offset) / (1 + offset)), and beta_t at most `largest`.
+    """abar_t = f(t/T) / f(0) with f(u) = cos^2(pi/2 (u + offset) / (1 + offset)): shape (T,).
+
+    Nichol and Dhariwal 2021, arXiv:2102.09672, equation (17).
 
     Parameters
     ----------
-    T : int >= 1, steps
-    offset : float in (0, 1), dimensionless
+    T : int >= 1
+    offset : float in (0, 1)
         Keeps beta_1 away from 0.
-    largest : float in (0, 1), dimensionless
+    largest : float in (0, 1)
         The cap on beta_t, part of this schedule's definition: without it beta_T = 1.
-
-    Returns
-    -------
-    ndarray, shape (T,), dimensionless
-
-    Raises
-    ------
-    ValueError
-        If an argument lies outside its range.
-
-    Notes
-    -----
-    Nichol and Dhariwal 2021, arXiv:2102.09672, equation (17); a fixed choice of what section 2.4.1 learns.
 
     >>> print("%.6f" % cosine(40)[0])
     0.002487
     """
-    T, offset, largest = validation.count("T", T, 1), validation.fraction("offset", offset), validation.fraction("largest", largest)
+    T, offset = validation.count("T", T, 1), validation.fraction("offset", offset)
     angle = 0.5 * np.pi * (np.arange(T + 1) / T + offset) / (1.0 + offset)
+    before, after = angle[:-1], angle[1:]
     # 1 - cos^2 b / cos^2 a = sin(b - a) sin(b + a) / cos^2 a, where the left side cancels
-    rates = np.sin(angle[1:] - angle[:-1]) * np.sin(angle[1:] + angle[:-1]) / np.cos(angle[:-1]) ** 2
-    return np.asarray(np.minimum(rates, largest))
+    rates = np.sin(after - before) * np.sin(after + before) / np.cos(before) ** 2
+    return np.asarray(np.minimum(rates, validation.fraction("largest", largest)))
 
 
 def log_snr_linear(T: int, *, beta1: float, abar_T: float) -> Array:
-    """The schedule whose log signal-to-noise ratio, log(abar_t / (1 - abar_t)), is linear in t.
+    """The schedule whose log(abar_t / (1 - abar_t)) is linear in t: shape (T,).
+
+    With l that log signal-to-noise ratio, beta_t = sigmoid(-l_t) (1 - exp(l_t - l_{t-1})), in which
+    nothing cancels.
 
     Parameters
     ----------
-    T : int >= 2, steps
-    beta1 : float in (0, 1), dimensionless
-        beta_1, kept small (section 2.4.1): about the variance that the last reverse step cannot undo.
-    abar_T : float in (0, 1 - beta1), dimensionless
+    T : int >= 2
+    beta1 : float in (0, 1)
+        Kept small (section 2.4.1): about the variance that the last reverse step cannot undo.
+    abar_T : float in (0, 1 - beta1)
         What is left of the signal's variance at the end.
-
-    Returns
-    -------
-    ndarray, shape (T,), dimensionless
-
-    Raises
-    ------
-    ValueError
-        If an argument lies outside its range.
-
-    Notes
-    -----
-    A fixed choice of what section 2.4.1 learns. With l the log ratio, 1 - beta_t = abar_t / abar_{t-1}, so
-    beta_t = sigmoid(-l_t) (1 - exp(l_t - l_{t-1})), in which nothing cancels.
 
     >>> print("%.6f" % log_snr_linear(40, beta1=1e-5, abar_T=1e-3)[-1])
     0.376057
     """
-    T, beta1, abar_T = validation.count("T", T, 2), validation.fraction("beta1", beta1), validation.fraction("abar_T", abar_T)
-    if abar_T >= 1.0 - beta1:
-        raise ValueError(f"abar_T must lie in (0, 1 - beta1), got abar_T {abar_T} with beta1 {beta1}")
-    log_snr = np.linspace(np.log1p(-beta1) - np.log(beta1), np.log(abar_T) - np.log1p(-abar_T), T)
+    T, beta1 = validation.count("T", T, 2), validation.fraction("beta1", beta1)
+    if validation.fraction("abar_T", abar_T) >= 1.0 - beta1:
+        got = f"abar_T {abar_T} with beta1 {beta1}"
+        raise ValueError(f"abar_T must lie in (0, 1 - beta1), got {got}")
+    first, last = np.log1p(-beta1) - np.log(beta1), np.log(abar_T) - np.log1p(-abar_T)
+    log_snr = np.linspace(first, last, T)
     rates = -np.expm1(np.diff(log_snr)) / (1.0 + np.exp(log_snr[1:]))
     return np.concatenate([[beta1], rates])
 
 
 def constant_erasure(T: int) -> Array:
-    """beta_t = 1 / (T - t + 1), which erases the same share 1/T of the signal at every step: abar_t = (T - t) / T.
+    """beta_t = 1 / (T - t + 1), the binomial column's schedule: shape (T,), T >= 1.
 
-    Parameters
-    ----------
-    T : int >= 1, steps
-
-    Returns
-    -------
-    ndarray, shape (T,), dimensionless; beta_T = 1
-
-    Raises
-    ------
-    ValueError
-        If T is not an integer >= 1.
-
-    Notes
-    -----
-    Section 2.4.1, the binomial column's schedule.
+    It erases the same share 1/T of the signal at every step: abar_t = (T - t) / T; beta_T = 1.
+    Section 2.4.1.
 
     >>> constant_erasure(4)[1:]
     array([0.33333333, 0.5       , 1.        ])

@@ -8,6 +8,7 @@ clipped, rounded or dropped.
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def _array(name: str, value: Any) -> npt.NDArray[Any]:
     """The argument as an array of any dtype; masked arrays and ragged lists are refused."""
     parts = value if isinstance(value, (list, tuple)) else [value]
     if any(isinstance(part, np.ma.MaskedArray) for part in parts):
-        raise ValueError(f"{name} must not be a masked array: the values under its mask would count")
+        raise ValueError(f"{name} must not be a masked array: its mask would be lost")
     try:
         return np.asarray(value)
     except Exception as error:  # ragged lists, tensors that cannot be converted
@@ -48,45 +49,41 @@ def real(name: str, value: npt.ArrayLike) -> Array:
     """The argument as float64; complex numbers, strings and objects are refused."""
     array = _array(name, value)
     if array.dtype.kind not in "fiub":
-        got = f"dtype {array.dtype}" if array.dtype.kind != "O" else f"{value!r:.80} of dtype object"
+        got = f"{value!r:.80} of dtype {array.dtype}"
         raise ValueError(f"{name} must be an array of real numbers, got {got}")
     with np.errstate(over="ignore"):  # a longdouble beyond float64 is inf
         return array.astype(np.float64, copy=False)
 
 
+def _ruled(name: str, value: Any, rule: str, holds: Callable[[Array], Any]) -> Array:
+    array = real(name, value)
+    _refuse(name, rule, array, ~holds(array))
+    return array
+
+
 def finite(name: str, value: npt.ArrayLike) -> Array:
     """Real numbers, none of them nan or infinite."""
-    array = real(name, value)
-    _refuse(name, "be finite", array, ~np.isfinite(array))
-    return array
+    return _ruled(name, value, "be finite", np.isfinite)
 
 
 def below_infinity(name: str, value: npt.ArrayLike) -> Array:
     """Real numbers or -inf: logarithms of something >= 0 and finite."""
-    array = real(name, value)
-    _refuse(name, "be real or -inf", array, ~(array < np.inf))
-    return array
+    return _ruled(name, value, "be real or -inf", lambda array: array < np.inf)
 
 
 def positive(name: str, value: npt.ArrayLike) -> Array:
     """Finite real numbers > 0."""
-    array = real(name, value)
-    _refuse(name, "be positive and finite", array, ~((array > 0) & np.isfinite(array)))
-    return array
+    return _ruled(name, value, "be positive and finite", lambda x: (x > 0) & (x < np.inf))
 
 
 def probability(name: str, value: npt.ArrayLike) -> Array:
     """Real numbers in [0, 1]."""
-    array = real(name, value)
-    _refuse(name, "lie in [0, 1]", array, ~((array >= 0) & (array <= 1)))
-    return array
+    return _ruled(name, value, "lie in [0, 1]", lambda array: (array >= 0) & (array <= 1))
 
 
 def binary(name: str, value: npt.ArrayLike) -> Array:
     """Numbers that are 0 or 1, of any real or bool dtype."""
-    array = real(name, value)
-    _refuse(name, "be 0 or 1", array, ~((array == 0) | (array == 1)))
-    return array
+    return _ruled(name, value, "be 0 or 1", lambda array: (array == 0) | (array == 1))
 
 
 def vectors(name: str, array: Array) -> Array:
@@ -106,7 +103,8 @@ def data(name: str, array: Array) -> Array:
 def components(name: str, array: Array, d: int) -> Array:
     """Vectors of exactly d components (a last axis of length 1 does not stand for d)."""
     if vectors(name, array).shape[-1] != d:
-        raise ValueError(f"{name} must have {d} components on its last axis, got shape {array.shape}")
+        rule = f"{name} must have {d} components on its last axis"
+        raise ValueError(f"{rule}, got shape {array.shape}")
     return array
 
 
@@ -203,12 +201,12 @@ def broadcast(**arrays: Array) -> list[Array]:
 def own(array: Array) -> Array:
     """A read-only copy, which no caller can change."""
     copy = np.array(array)
-    copy.flags.writeable = False
+    copy.setflags(write=False)
     return copy
 
 
 def brief(array: Array) -> str:
-    """An array on one line: its values if they are few, its ends if it is a vector, else its shape."""
+    """An array on one line: all of it, the ends of a vector, or else its shape."""
     if array.ndim > 1 and array.size > 6:
         return f"<shape {array.shape}>"
     text = np.array2string(array, precision=6, separator=", ", threshold=6, edgeitems=2,

@@ -5,7 +5,6 @@
     best      the schedule with the largest K*, by dynamic programming
     binary    all 2^d states of d bits: log p(x^0), K and (14) of any model, entropies of any data
     linear    linear-Gaussian chains, full covariances: the same by algebra
-    averages  averages over q(x^t): randomly shifted lattices, or all distinguishable states
 
 They stand on the diffusions and their distributions alone, on nothing that they judge. What a
 trained model lacks falls into three parts,
@@ -18,7 +17,6 @@ components; and what learning has not reached.
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.6.
 """
 
-from dpm_ref.exact.averages import Estimate
 from dpm_ref.exact.best import BestSchedule, ScheduleSearch
 from dpm_ref.exact.binary import (
     Averages,
@@ -28,7 +26,7 @@ from dpm_ref.exact.binary import (
     state_probabilities,
 )
 from dpm_ref.exact.finite import FiniteData
-from dpm_ref.exact.ideal import Gap, IdealBound, entropy, gap, ideal_bound
+from dpm_ref.exact.ideal import Estimate, Gap, IdealBound, entropy, gap, ideal_bound
 from dpm_ref.exact.linear import GaussianData, LinearKernel, LinearModel
 
 __all__ = ["FiniteData", "ideal_bound", "IdealBound", "entropy", "Estimate", "gap", "Gap",

@@ -9,11 +9,21 @@ from scipy.special import ndtri
 
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
 from dpm_ref.gaussian import GaussianDiffusion
+from dpm_ref.information import bernoulli_entropy
+from dpm_ref.protocols import total
 from dpm_ref.validation import Array, IntArray
 
-__all__ = ["GaussianAtoms", "BinaryAtoms"]
+__all__ = ["GaussianAtoms", "BinaryAtoms", "tables"]
 
 _LOG_2PI = 1.8378770664093453
+
+
+def tables(diffusion: GaussianDiffusion, t: int) -> tuple[float, float, float]:
+    """abar_t, its root and 1 - abar_t, from t = 0 on."""
+    if t == 0:
+        return 1.0, 1.0, 0.0
+    values = diffusion.abar(t), diffusion.sqrt_abar(t), diffusion.one_minus_abar(t)
+    return float(values[0]), float(values[1]), float(values[2])
 
 
 class GaussianAtoms:
@@ -24,20 +34,19 @@ class GaussianAtoms:
 
     def _scale_and_var(self, t: int) -> tuple[float, Array]:
         """sqrt(abar_t) and the variance of x^t given each atom, (m,)."""
-        if t == 0:
-            return 1.0, self.var
-        var = self.diffusion.abar(t) * self.var + self.diffusion.one_minus_abar(t)
-        return float(self.diffusion.sqrt_abar(t)), var
+        abar, sqrt_abar, one_minus_abar = tables(self.diffusion, t)
+        return sqrt_abar, abar * self.var + one_minus_abar
 
     def log_joint(self, x: Array, log_weights: Array, t: int) -> Array:
         """log w_k + log q(x^t | atom k), (n, m)."""
         scale, var = self._scale_and_var(t)
         square = np.zeros((len(x), len(self.atoms)))
-        for i in range(x.shape[1]):  # one component at a time keeps memory at (n, m)
-            difference = np.subtract.outer(x[:, i], scale * self.atoms[:, i])
-            difference *= difference
-            square += difference
-        square *= -0.5 / var
+        with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
+            for i in range(x.shape[1]):  # one component at a time keeps memory at (n, m)
+                difference = np.subtract.outer(x[:, i], scale * self.atoms[:, i])
+                difference *= difference
+                square += difference
+            square *= -0.5 / var
         square += log_weights - 0.5 * x.shape[1] * (_LOG_2PI + np.log(var))
         return square
 
@@ -75,7 +84,7 @@ class BinaryAtoms:
     """x^t given atom k is the diffusion's own marginal."""
 
     def __init__(self, diffusion: BinomialDiffusion, atoms: Array) -> None:
-        self.diffusion, self.atoms = diffusion, atoms
+        self.diffusion, self.atoms, self._known = diffusion, atoms, dict[int, Bernoulli]()
 
     def log_joint(self, x: Array, log_weights: Array, t: int) -> Array:
         """log w_k + log q(x^t | atom k), (n, m)."""
@@ -86,45 +95,45 @@ class BinaryAtoms:
         kept1, kept0 = (np.log(q.abar(t) + pi * q.one_minus_abar(t)) for pi in (q.pi1, q.pi0))
         log_prob1 = np.where(self.atoms == 1, kept1, np.log(q.pi1) + log_erased)
         log_prob0 = np.where(self.atoms == 0, kept0, np.log(q.pi0) + log_erased)
-        joint = np.einsum("nd,md->nm", x, log_prob1)
-        joint += np.einsum("nd,md->nm", 1.0 - x, log_prob0)
-        joint += log_weights
-        return joint
+        given1, given0 = (np.einsum("nd,md->nm", bits, log_prob)
+                          for bits, log_prob in ((x, log_prob1), (1.0 - x, log_prob0)))
+        return np.asarray(log_weights + given1 + given0)
 
     def match(self, weights: Array, xt: Array, t: int) -> Array:
         """P(x^{t-1} = 1) and P(x^{t-1} = 0) under q(x^{t-1} | x^t), stacked (n, 2, d)."""
-        out = np.stack(self._atom_bits(weights), axis=1)
+        atom1, atom0 = prob1, prob0 = self._atom_bits(weights)
         if t > 1:
-            law = self._posteriors(xt.shape[1], t)
-            given1, given0 = (np.stack([_at(law.prob1[bit], xt), _at(law.prob0[bit], xt)], axis=1)
-                              for bit in (1, 0))
-            out = out[:, :1] * given1 + out[:, 1:] * given0
-        return np.asarray(out / out.sum(1, keepdims=True))
+            law = self._posteriors(t)
+            prob1, prob0 = (atom1 * _at(p[1], xt) + atom0 * _at(p[0], xt)
+                            for p in (law.prob1, law.prob0))
+        return np.asarray(np.stack([prob1, prob0], axis=1) / (prob1 + prob0)[:, None])
 
     def posterior_entropy(self, weights: Array, xt: Array, t: int) -> Array:
         """E[ H( q(x^{t-1} | x^t, x^0) ) | x^t ], (n,), t >= 2."""
-        law = self._posteriors(xt.shape[1], t)
-        single = Bernoulli(law.prob1[..., None], law.prob0[..., None])
-        given0, given1 = (_at(table, xt) for table in single.entropy())
+        law = self._posteriors(t)
+        given0, given1 = (_at(H, xt) for H in bernoulli_entropy(law.prob1, law.prob0))
         atom1, atom0 = self._atom_bits(weights)
-        return np.asarray((atom1 * given1 + atom0 * given0).sum(1))
+        return total(atom1 * given1 + atom0 * given0)
 
-    def _atom_bits(self, weights: Array) -> list[Array]:
+    def _atom_bits(self, weights: Array) -> tuple[Array, Array]:
         """P(x^0 = 1 | x^t) and P(x^0 = 0 | x^t), either from positive terms."""
-        return [np.einsum("nm,md->nd", weights, bits) for bits in (self.atoms, 1.0 - self.atoms)]
+        return (np.einsum("nm,md->nd", weights, self.atoms),
+                np.einsum("nm,md->nd", weights, 1.0 - self.atoms))
 
-    def _posteriors(self, d: int, t: int) -> Bernoulli:
+    def _posteriors(self, t: int) -> Bernoulli:
         """q(x^{t-1} | x^t, x^0) at every bit x^0 and x^t, over shape (2, 2, d) in that order."""
-        bits = np.broadcast_to(np.array([0.0, 1.0])[:, None], (2, d))
-        return self.diffusion.posterior(bits[:, None], bits[None, :], t)
+        if t not in self._known:
+            bits = np.broadcast_to(np.array([0.0, 1.0])[:, None], (2, self.atoms.shape[1]))
+            self._known[t] = self.diffusion.q_posterior(bits[:, None], bits[None, :], t)
+        return self._known[t]
 
     def draw(self, index: IntArray, uniform: Array, t: int) -> Array:
         """x^t given the atoms at `index` (n,), from uniform numbers (n, d) in (0, 1)."""
         if t == 0:
             return self.atoms[index]
-        return self.diffusion.marginal(self.atoms[index], t).at(uniform)
+        return self.diffusion.q_marginal(self.atoms[index], t).at(uniform)
 
 
 def _at(table: Array, xt: Array) -> Array:
     """The entries of a table (2, d), by the value of each bit, at states (n, d)."""
-    return np.where(xt == 1, table[1], table[0])
+    return np.asarray(np.where(xt == 1, table[1], table[0]))

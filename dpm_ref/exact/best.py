@@ -18,14 +18,16 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.4 and 2.4.1
 (shortest paths).
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import validation
-from dpm_ref.exact.averages import lattice
 from dpm_ref.exact.finite import FiniteData
+from dpm_ref.exact.ideal import lattice
 from dpm_ref.gaussian import GaussianDiffusion
 from dpm_ref.schedules import log_snr_linear
 from dpm_ref.validation import Array

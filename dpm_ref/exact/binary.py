@@ -13,6 +13,8 @@ is kept as one: pi_1 = 1e-200 is as good as 0.2.
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.4 and 2.6.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +23,7 @@ from scipy.special import logsumexp
 
 from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
-from dpm_ref.exact.finite import FiniteData, check_diffusion, distribution
+from dpm_ref.exact.finite import FiniteData, distribution, instance
 from dpm_ref.protocols import Edge, Law, ReverseKernel, ask_law, total
 from dpm_ref.validation import Array
 
@@ -81,11 +83,9 @@ class BinaryModel:
 
     def __init__(self, diffusion: BinomialDiffusion, d: int, reverse: ReverseKernel,
                  edge: Edge | None = None) -> None:
-        check_diffusion(diffusion, BinomialDiffusion)
-        self._reverse, self._edge, self._fixed_edge = reverse, edge or diffusion.edge, edge is None
-        for name, function in (("reverse", self._reverse), ("edge", self._edge)):
-            if not callable(function):
-                raise TypeError(f"{name} must be callable, got {type(function).__name__}")
+        instance("diffusion", diffusion, BinomialDiffusion)
+        self._reverse, self._fixed_edge = validation.function("reverse", reverse), edge is None
+        self._edge = diffusion.edge if edge is None else validation.function("edge", edge)
         self.diffusion, self.states, self._prior = diffusion, binary_states(d), diffusion.prior(d)
 
     def reverse_matrix(self, t: int) -> Array:
@@ -113,11 +113,12 @@ class BinaryModel:
         return np.array([-self._step(t) - self.diffusion.posterior_entropy(self.states, t)
                          for t in range(2, self.diffusion.T + 1)]).reshape(-1, len(self.states))
 
-    def averages(self, data: "BinaryData") -> Averages:
+    def averages(self, data: BinaryData) -> Averages:
         """L, K and equation (14) over data.
 
         (14) supposes a precondition that the data may break, and the edge T_pi: else it is nan.
         """
+        instance("data", data, BinaryData)
         q, states = self.diffusion, self.states
         entropies = q.marginal(states, q.T).entropy() - q.marginal(states, 1).entropy()
         eq14 = data.average(entropies - self.kl().sum(0)) - float(self._prior.entropy())
@@ -161,12 +162,12 @@ class BinaryData(FiniteData):
     """
 
     def __init__(self, diffusion: BinomialDiffusion, pmf: npt.ArrayLike) -> None:
-        check_diffusion(diffusion, BinomialDiffusion)
+        instance("diffusion", diffusion, BinomialDiffusion)
         n = np.size(pmf)
         if n < 2 or n & (n - 1):
             raise ValueError(f"pmf must have length 2^d, d >= 1, got {n}")
-        distribution("pmf", pmf, (n,))
-        super().__init__(diffusion, binary_states(n.bit_length() - 1), pmf)
+        states = binary_states(n.bit_length() - 1)
+        super().__init__(diffusion, states, distribution("pmf", pmf, n))
 
     def average(self, values: Array) -> float:
         """E_{q(x^0)} of values (2^d,); states without probability do not count."""
@@ -179,10 +180,6 @@ class BinaryData(FiniteData):
     def reversal(self, t: int) -> Array:
         """q(x^{t-1} | x^t), t in 1..T, as a matrix (x^t, x^{t-1}), (2^d, 2^d): the true step."""
         return np.exp(self._log_reversal(validation.one_time("t", t, 1, self.diffusion.T)))
-
-    def entropy(self, t: int) -> float:
-        """H_q(X^t), t in 0..T."""
-        return float(0.0 - _expectation(self.marginal(t), self.log_prob(self.atoms, t)))
 
     def reverse_entropy(self, t: int) -> float:
         """H_q(X^{t-1} | X^t), t in 1..T: what (24) bounds."""

@@ -14,6 +14,8 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.4 an
 ideal kernel is beyond the paper.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 
@@ -25,9 +27,10 @@ from dpm_ref import validation
 from dpm_ref.binomial import BinomialDiffusion
 from dpm_ref.exact._atoms import BinaryAtoms, GaussianAtoms
 from dpm_ref.gaussian import GaussianDiffusion
-from dpm_ref.validation import Array, IntArray
+from dpm_ref.protocols import takes_times
+from dpm_ref.validation import Array, IntArray, own
 
-__all__ = ["FiniteData", "check_diffusion", "distribution", "inside"]
+__all__ = ["FiniteData", "distribution", "inside", "instance"]
 
 _BLOCK = 2**16  # pairs (state, atom) held at once: what a processor's cache holds
 
@@ -57,14 +60,15 @@ class FiniteData:
 
     def __init__(self, diffusion: GaussianDiffusion | BinomialDiffusion, atoms: npt.ArrayLike,
                  weights: npt.ArrayLike | None = None, var: npt.ArrayLike = 0.0) -> None:
-        check_diffusion(diffusion, GaussianDiffusion, BinomialDiffusion)
-        self.diffusion = diffusion
-        self.atoms = _frozen(diffusion.check_data("atoms", atoms))
+        instance("diffusion", diffusion, GaussianDiffusion, BinomialDiffusion)
+        self.diffusion, self.atoms = diffusion, own(diffusion.check_data("atoms", atoms))
         if self.atoms.ndim != 2:
             raise ValueError(f"atoms must have shape (m, d), got shape {self.atoms.shape}")
-        m = len(self.atoms)
+        m, var = len(self.atoms), validation.finite("var", var)
+        if var.shape not in ((), (m,)) or (var < 0).any():
+            raise ValueError(f"var must be one number >= 0 or {m} of them, got {var}")
         weights = np.full(m, 1.0 / m) if weights is None else weights
-        self.weights, self.var = _frozen(distribution("weights", weights, (m,))), _variances(var, m)
+        self.weights, self.var = distribution("weights", weights, m), own(np.full(m, var))
         with np.errstate(divide="ignore"):  # a weight may be 0
             self._log_weights = np.log(self.weights)
         self._column: GaussianAtoms | BinaryAtoms
@@ -86,6 +90,7 @@ class FiniteData:
         """q(atom k | x^t) at xt (..., d), t in 0..T: shape (..., m)."""
         return self._map(self._posterior, *self._states("xt", xt, t, first=0))
 
+    @takes_times
     def reverse(self, xt: npt.ArrayLike, t: npt.ArrayLike) -> Any:
         """The ideal reverse kernel: the moment match of q(x^{t-1} | x^t) at xt (..., d), a law.
 
@@ -93,8 +98,6 @@ class FiniteData:
         """
         match = self._map(self._match, *self._states("xt", xt, t, first=1))
         return self.diffusion.law(match[..., 0, :], match[..., 1, :])
-
-    reverse.takes_times = True  # type: ignore[attr-defined]
 
     def edge(self, x1: npt.ArrayLike) -> Any:
         """The ideal last step, `reverse` at t = 1, instead of T_pi (App. B.2)."""
@@ -109,7 +112,7 @@ class FiniteData:
         def block(rows: Array, time: int) -> Array:
             weights = self._posterior(rows, time)
             match = self._column.match(weights, rows, time)
-            ideal = self.diffusion.law(match[:, 0], match[:, 1])
+            ideal = self.diffusion.law.unchecked(match[:, 0], match[:, 1])
             return ideal.entropy() - self._column.posterior_entropy(weights, rows, time)
 
         return self._map(block, *self._states("xt", xt, t, first=2))
@@ -122,7 +125,10 @@ class FiniteData:
         x_prev, time = self._states("x_prev", x_prev, t, first=1)
         xt = self._states("xt", xt, t, first=1)[0]
         forward = self.diffusion.kernel(x_prev, time).log_prob(xt)
-        return forward + self._log_prob(x_prev, time - 1) - self._log_prob(xt, time)
+        log_q = self._log_prob(xt, time)
+        if np.isinf(log_q).any():
+            raise ValueError(f"xt must have positive density at t = {time}, got one below 1e-308")
+        return forward + self._log_prob(x_prev, time - 1) - log_q
 
     def sample(self, n: int, *, rng: np.random.Generator) -> Array:
         """n independent draws of x^0, shape (n, d)."""
@@ -154,9 +160,8 @@ class FiniteData:
                 ) -> tuple[Array, IntArray]:
         """Checked states and times; without a density x^0, and x^0 given x^1, are out of reach."""
         x = validation.components(name, self.diffusion.check_data(name, x), self.atoms.shape[1])
-        no_density = isinstance(self._column, GaussianAtoms) and not self.var.all()
-        first += first < 2 and no_density
-        return x, validation.times_over(t, first, self.diffusion.T, x)
+        points = isinstance(self.diffusion, GaussianDiffusion) and not self.var.all()
+        return x, validation.times_over(t, first + (points and first < 2), self.diffusion.T, x)
 
     def _match(self, rows: Array, t: int) -> Array:
         return self._column.match(self._posterior(rows, t), rows, t)
@@ -199,34 +204,16 @@ def inside(uniform: Array) -> Array:
     return uniform * (1.0 - 2.0**-52) + 2.0**-53
 
 
-def check_diffusion(diffusion: Any, *kinds: type) -> None:
-    """TypeError unless the diffusion is one of these kinds."""
-    if not isinstance(diffusion, kinds):
-        names = " or a ".join(kind.__name__ for kind in kinds)
-        raise TypeError(f"diffusion must be a {names}, got {type(diffusion).__name__}")
+def instance(name: str, value: Any, *kinds: type) -> None:
+    """TypeError unless the value is of one of these kinds."""
+    if not isinstance(value, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"{name} must be a {names}, got {value!r:.80}")
 
 
-def distribution(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
-    """Probabilities of that shape which sum to 1 over the last axis."""
+def distribution(name: str, value: npt.ArrayLike, n: int) -> Array:
+    """n probabilities that sum to 1, read-only."""
     array = validation.probability(name, value)
-    if array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got shape {array.shape}")
-    off = np.abs(array.sum(-1) - 1.0).max()
-    if off > 8 * shape[-1] * validation.rounding(value):
-        raise ValueError(f"{name} must sum to 1 over the last axis, got a sum off by {off:.3g}")
-    return array
-
-
-def _variances(var: npt.ArrayLike, m: int) -> Array:
-    array = validation.finite("var", var)
-    if array.shape not in ((), (m,)):
-        raise ValueError(f"var must be one number or have shape ({m},), got shape {array.shape}")
-    if (array < 0).any():
-        raise ValueError(f"var must be >= 0, got {array.min()}")
-    return _frozen(np.broadcast_to(array, (m,)))
-
-
-def _frozen(array: Array) -> Array:
-    array = np.array(array)
-    array.flags.writeable = False
-    return array
+    if array.shape != (n,) or abs(array.sum() - 1.0) > 8 * n * validation.rounding(value):
+        raise ValueError(f"{name} must be {n} probabilities that sum to 1, got {array}")
+    return own(array)

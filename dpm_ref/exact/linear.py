@@ -17,6 +17,8 @@ Every exact quantity is at most quadratic in x^0; its average over N(m, C) is it
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.4 and 2.6.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,8 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import validation
+from dpm_ref.exact._atoms import tables
 from dpm_ref.exact.binary import Averages
-from dpm_ref.exact.finite import check_diffusion
+from dpm_ref.exact.finite import instance
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 from dpm_ref.information import gaussian_entropy
 from dpm_ref.protocols import total
@@ -70,10 +73,14 @@ class LinearModel:
 
     def __init__(self, diffusion: GaussianDiffusion, kernels: Sequence[Kernel],
                  edge: Kernel | None = None, *, d: int | None = None) -> None:
-        check_diffusion(diffusion, GaussianDiffusion)
+        instance("diffusion", diffusion, GaussianDiffusion)
+        instance("kernels", kernels, list, tuple)
         if len(kernels) != diffusion.T - 1:
             raise ValueError(f"kernels must be T - 1 = {diffusion.T - 1}, got {len(kernels)}")
         given = [*([] if edge is None else [edge]), *kernels]
+        for kernel in given:
+            if not isinstance(kernel, (list, tuple)) or len(kernel) != 3:
+                raise ValueError(f"kernels and edge must be triples (A, b, S), got {kernel!r:.80}")
         if not given and d is None:
             raise ValueError("d must be given where there are neither kernels nor an edge")
         self.diffusion, self._fixed_edge = diffusion, edge is None
@@ -111,7 +118,7 @@ class LinearModel:
     def lower_bound(self, x0: npt.ArrayLike) -> Array:
         """K(x^0) at x0 (..., d): shape (...), without preconditions. Equation (10)."""
         x0, T, eye = _data("x0", x0, self.d), self.diffusion.T, np.eye(self.d)
-        scale, var = _scale_and_var(self.diffusion, T)
+        _, scale, var = tables(self.diffusion, T)
         bound = _log_normal(scale * x0, eye, var * eye)
         for t in range(1, T + 1):
             bound += self._step(x0, t) + self.diffusion.kernel_entropy(x0, t)
@@ -124,8 +131,9 @@ class LinearModel:
                  for t in range(2, self.diffusion.T + 1)]
         return np.array(terms).reshape(-1, *x0.shape[:-1])
 
-    def averages(self, data: "GaussianData") -> Averages:
+    def averages(self, data: GaussianData) -> Averages:
         """L, K and equation (14) over data; (14) is nan for another edge than T_pi."""
+        instance("data", data, GaussianData)
         x0, q = data.points(), self.diffusion
         entropies = q.marginal(x0, q.T).entropy() - q.marginal(x0, 1).entropy()
         eq14 = (entropies - self.kl(x0).sum(0)).mean() - q.prior(self.d).entropy()
@@ -138,7 +146,7 @@ class LinearModel:
         The residual is undone x^{t-1} - sqrt(beta_t) A noise - b, whose squares add up.
         """
         (A, b, S), beta = self.kernels[t - 1], self.diffusion.beta[t - 1]
-        scale, var = _scale_and_var(self.diffusion, t - 1)
+        _, scale, var = tables(self.diffusion, t - 1)
         undone = np.eye(self.d) - np.sqrt(1.0 - beta) * A
         residual_cov = var * undone @ undone.T + beta * A @ A.T
         return _log_normal(scale * x0 @ undone.T - b, S, residual_cov)
@@ -160,19 +168,17 @@ class GaussianData:
     2.694036 1.587550
     """
 
-    def __init__(self, diffusion: GaussianDiffusion, mean: npt.ArrayLike, cov: npt.ArrayLike
-                 ) -> None:
-        check_diffusion(diffusion, GaussianDiffusion)
-        self.diffusion = diffusion
-        self._mean = validation.vectors("mean", validation.finite("mean", mean))
-        if self._mean.ndim != 1:
-            raise ValueError(f"mean must have shape (d,), got shape {self._mean.shape}")
+    def __init__(self, diffusion: GaussianDiffusion, mean: npt.ArrayLike,
+                 cov: npt.ArrayLike) -> None:
+        instance("diffusion", diffusion, GaussianDiffusion)
+        self.diffusion, self._mean = diffusion, validation.finite("mean", mean)
+        if self._mean.ndim != 1 or self._mean.size == 0:
+            raise ValueError(f"mean must have shape (d,), d >= 1, got shape {self._mean.shape}")
         self._values, self._vectors = np.linalg.eigh(_covariance("cov", cov, self._mean.size))
 
     def marginal(self, t: int) -> tuple[Array, Array]:
         """Mean (d,) and covariance (d, d) of q(x^t), t in 0..T."""
-        t = validation.one_time("t", t, 0, self.diffusion.T)
-        scale, _ = _scale_and_var(self.diffusion, t)
+        _, scale, _ = tables(self.diffusion, validation.one_time("t", t, 0, self.diffusion.T))
         return scale * self._mean, self._in_components(self._eigenvalues(t))
 
     def reversal(self, t: int) -> LinearKernel:
@@ -209,8 +215,8 @@ class GaussianData:
         return np.concatenate([self._mean + steps, self._mean - steps])
 
     def _eigenvalues(self, t: int) -> Array:
-        abar = float(self.diffusion.abar(t)) if t else 1.0
-        return np.asarray(abar * self._values + _scale_and_var(self.diffusion, t)[1])
+        abar, _, one_minus_abar = tables(self.diffusion, t)
+        return abar * self._values + one_minus_abar
 
     def _in_components(self, eigenvalues: Array) -> Array:
         matrix = (self._vectors * eigenvalues) @ self._vectors.T
@@ -221,37 +227,27 @@ def _data(name: str, x: npt.ArrayLike, d: int) -> Array:
     return validation.components(name, validation.data(name, validation.finite(name, x)), d)
 
 
-def _scale_and_var(diffusion: GaussianDiffusion, t: int) -> tuple[float, float]:
-    """sqrt(abar_t) and 1 - abar_t, from t = 0 on."""
-    if t == 0:
-        return 1.0, 0.0
-    return float(diffusion.sqrt_abar(t)), float(diffusion.one_minus_abar(t))
-
-
 def _log_normal(residual: Array, cov: Array, noise_cov: Array) -> Array:
     """E log N(r + noise; 0, cov) over noise of covariance `noise_cov`, at residuals r (..., d)."""
     root = np.linalg.cholesky(cov)
-    whitened = np.linalg.solve(root, residual[..., None])[..., 0]
-    log_det = 2.0 * np.log(np.diag(root)).sum()
+    constant = len(cov) * _LOG_2PI + 2.0 * np.log(np.diag(root)).sum()
     trace = np.trace(np.linalg.solve(cov, noise_cov))
-    return np.asarray(-0.5 * (len(cov) * _LOG_2PI + log_det + trace + total(whitened**2)))
+    with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
+        square = total(np.linalg.solve(root, residual[..., None])[..., 0] ** 2)
+    return np.asarray(-0.5 * (constant + trace + square))
 
 
 def _kernel(kernel: Kernel, d: int) -> LinearKernel:
     A, b = validation.finite("A", kernel[0]), validation.finite("b", kernel[1])
     if A.shape != (d, d) or b.shape != (d,):
-        raise ValueError(
-            f"A and b must have shapes ({d}, {d}) and ({d},), got {A.shape} and {b.shape}")
+        raise ValueError(f"A and b must have shapes {(d, d)} and {(d,)}, got {A.shape}, {b.shape}")
     return LinearKernel(A, b, _covariance("S", kernel[2], d))
 
 
 def _covariance(name: str, value: npt.ArrayLike, d: int) -> Array:
-    cov = validation.finite(name, value)
-    if cov.shape != (d, d):
-        raise ValueError(f"{name} must have shape ({d}, {d}), got {cov.shape}")
-    if np.abs(cov - cov.T).max() > 8 * np.finfo(np.float64).eps * np.abs(cov).max():
-        raise ValueError(f"{name} must be symmetric, got {cov}")
-    least = np.linalg.eigvalsh(cov)[0]
-    if least <= 0:
+    cov, eps = validation.finite(name, value), np.finfo(np.float64).eps
+    if cov.shape != (d, d) or np.abs(cov - cov.T).max() > 8 * eps * np.abs(cov).max():
+        raise ValueError(f"{name} must be a symmetric ({d}, {d}) matrix, got {cov}")
+    if (least := np.linalg.eigvalsh(cov)[0]) <= 0:
         raise ValueError(f"{name} must be positive definite, got an eigenvalue {least}")
     return cov

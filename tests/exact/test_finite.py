@@ -14,8 +14,8 @@ from scipy.integrate import trapezoid
 from scipy.special import ndtri
 from scipy.stats import norm
 
-import dpm_ref.exact.averages as averages_module
 import dpm_ref.exact.finite as finite_module
+import dpm_ref.exact.ideal as ideal_module
 from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, schedules
 from dpm_ref.exact import (
     BinaryModel,
@@ -28,7 +28,6 @@ from dpm_ref.exact import (
     ideal_bound,
     state_probabilities,
 )
-from dpm_ref.exact.averages import distinguishable_states
 
 LN2 = np.log(2.0)
 BETA = [0.1, 0.35, 0.6]
@@ -800,7 +799,7 @@ def test_standard_errors_are_those_of_the_mean_of_16_lattices(function, value, t
 
 
 def test_the_heartbeat_has_126_states():
-    states, log_count = distinguishable_states(heartbeat(2))
+    states, log_count = ideal_module._distinguishable_states(heartbeat(2))
     assert states.shape == (126, 20)
     np.testing.assert_allclose(np.exp(log_count).sum(), 2.0**20, rtol=1e-12)
 
@@ -819,8 +818,8 @@ def test_the_heartbeat_has_126_states():
     ids=["three each", "three phases", "weights", "priors", "unequal", "unlike priors", "parity"],
 )
 def test_every_state_is_counted_once_with_its_probability(data):
-    """By brute force: states of equal probability at all t and the same number of counted states."""
-    states, log_count = distinguishable_states(data)
+    """By brute force over all states: their probabilities, and the average divergence."""
+    states, log_count = ideal_module._distinguishable_states(data)
     d = data.atoms.shape[1]
     assert set(states.ravel()) <= {0.0, 1.0}
     assert np.exp(log_count).sum() == pytest.approx(2.0**d, rel=1e-13)
@@ -836,9 +835,9 @@ def test_every_state_is_counted_once_with_its_probability(data):
 def test_as_many_states_as_allowed_are_enumerated_and_no_more():
     def states(d):
         diffusion = BinomialDiffusion([0.25, 0.5], np.linspace(0.2, 0.4, d))
-        return distinguishable_states(FiniteData(diffusion, np.eye(d)))[0]
+        return ideal_module._distinguishable_states(FiniteData(diffusion, np.eye(d)))[0]
 
-    with mock.patch.object(averages_module, "_MOST_STATES", 4):
+    with mock.patch.object(ideal_module, "_MOST_STATES", 4):
         assert len(states(2)) == 4
         with pytest.raises(ValueError, match="at most 4"):
             states(3)
@@ -916,6 +915,15 @@ def test_the_ideal_kernel_says_that_it_takes_arrays_of_times():
     assert line().reverse.takes_times
 
 
+def test_states_too_far_for_a_density_have_none_and_no_warning():
+    assert line().log_prob([1e200], 2) == -np.inf
+    for ask in (line().reverse, line().divergence, line().responsibilities):
+        with pytest.raises(ValueError, match="xt must have positive probability at t = 2"):
+            ask([1e200], 2)
+    with pytest.raises(ValueError, match="xt must have positive density at t = 2"):
+        line().log_reverse([0.0], [1e200], 2)
+
+
 # Doors
 
 
@@ -928,14 +936,23 @@ Q, B = GaussianDiffusion(BETA), BinomialDiffusion(BETA, 0.3)
         (lambda: FiniteData(Q, [1.0, 2.0]), "atoms must have shape \\(m, d\\)"),
         (lambda: FiniteData(Q, [[np.inf]]), "atoms must be finite"),
         (lambda: FiniteData(B, [[0.5]]), "atoms must be 0 or 1"),
-        (lambda: FiniteData(Q, [[1.0], [2.0]], [0.5]), "weights must have shape \\(2,\\)"),
+        (
+            lambda: FiniteData(Q, [[1.0], [2.0]], [0.5]),
+            "weights must be 2 probabilities that sum to 1, got",
+        ),
         (
             lambda: FiniteData(Q, [[1.0], [2.0]], [0.5, 0.6]),
-            "weights must sum to 1 over the last axis, got a sum off by 0.1",
+            "weights must be 2 probabilities that sum to 1, got",
         ),
         (lambda: FiniteData(Q, [[1.0], [2.0]], [1.5, -0.5]), "weights must lie in"),
-        (lambda: FiniteData(Q, [[1.0]], var=-0.1), "var must be >= 0, got -0.1"),
-        (lambda: FiniteData(Q, [[1.0]], var=[0.1, 0.1]), "var must be one number or have shape"),
+        (
+            lambda: FiniteData(Q, [[1.0]], var=-0.1),
+            "var must be one number >= 0 or 1 of them, got -0.1",
+        ),
+        (
+            lambda: FiniteData(Q, [[1.0]], var=[0.1, 0.1]),
+            "var must be one number >= 0 or 1 of them, got",
+        ),
         (lambda: FiniteData(B, [[1.0]], var=0.1), "var must be 0 for binary data"),
         (lambda: FiniteData(Q, [[1.0]]).log_prob([1.0], 0), "t must lie in 1..3"),
         (lambda: FiniteData(Q, [[1.0]]).reverse([1.0], 1), "t must lie in 2..3"),
@@ -968,11 +985,11 @@ def test_bad_input_is_refused_with_the_rule(make, message):
     [
         (
             lambda: FiniteData(None, [[1.0]]),
-            "diffusion must be a GaussianDiffusion or a BinomialDiffusion, got NoneType",
+            "diffusion must be a GaussianDiffusion or BinomialDiffusion, got None",
         ),
-        (lambda: ideal_bound(None), "data must be FiniteData, got NoneType"),
-        (lambda: entropy(None, 1), "data must be FiniteData, got NoneType"),
-        (lambda: gap(None), "data must be FiniteData, got NoneType"),
+        (lambda: ideal_bound(None), "data must be a FiniteData, got None"),
+        (lambda: entropy(None, 1), "data must be a FiniteData, got None"),
+        (lambda: gap(None), "data must be a FiniteData, got None"),
     ],
 )
 def test_arguments_of_a_wrong_type_are_named(make, message):

@@ -410,6 +410,36 @@ def test_an_edge_alone_gives_the_number_of_components():
     assert LinearModel(GaussianDiffusion([0.2]), [], edge).d == 3
 
 
+def test_vectors_too_far_for_a_density_have_none_and_no_warning():
+    data = GaussianData(GaussianDiffusion(BETA), MEAN, COV)
+    model = LinearModel(data.diffusion, data.kernels())
+    for function in (model.log_likelihood, model.lower_bound):
+        assert function([[1e200, 0.0], [1.0, 0.0]]).tolist()[0] == -np.inf
+        assert function([[1e200, 0.0], [1.0, 0.0]])[1] == function([1.0, 0.0])
+    assert model.kl([1e200, 0.0]).tolist() == [np.inf, np.inf]
+
+
+@pytest.mark.parametrize(
+    ("kernels", "edge", "message"),
+    [
+        (None, None, "kernels must be a list or tuple, got None"),
+        ([[np.eye(1), np.zeros(1), np.eye(1)], 0.5], None, "must be triples .A, b, S., got 0.5"),
+        ([[np.eye(1), np.zeros(1)]] * 2, None, "must be triples .A, b, S."),
+        ([[np.eye(1), np.zeros(1), np.eye(1)]] * 2, 0.5, "must be triples .A, b, S., got 0.5"),
+    ],
+)
+def test_what_is_no_kernel_is_refused(kernels, edge, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        LinearModel(GaussianDiffusion(BETA), kernels, edge)
+
+
+@pytest.mark.parametrize("data", [None, FiniteData(GaussianDiffusion(BETA), [[0.0]], var=1.0)])
+def test_averages_are_over_gaussian_data(data):
+    model = LinearModel(GaussianDiffusion(BETA), random_kernels(0, 1, 2))
+    with pytest.raises(TypeError, match="data must be a GaussianData"):
+        model.averages(data)
+
+
 def test_the_order_of_data_in_memory_changes_no_bit():
     data = GaussianData(GaussianDiffusion(BETA), np.zeros(20), np.eye(20))
     model = LinearModel(data.diffusion, data.kernels())
@@ -430,10 +460,13 @@ EYE, ZERO = np.eye(2), np.zeros(2)
             lambda q: LinearModel(q, [(EYE, ZERO, EYE), (EYE, [0.0], EYE)]),
             "A and b must have shapes",
         ),
-        (lambda q: LinearModel(q, [(EYE, ZERO, EYE), (EYE, ZERO, [[1.0]])]), "S must have shape"),
+        (
+            lambda q: LinearModel(q, [(EYE, ZERO, EYE), (EYE, ZERO, [[1.0]])]),
+            "S must be a symmetric \\(2, 2\\) matrix",
+        ),
         (
             lambda q: LinearModel(q, [(EYE, ZERO, EYE), (EYE, ZERO, [[1.0, 0.2], [0.3, 1.0]])]),
-            "S must be symmetric",
+            "S must be a symmetric \\(2, 2\\) matrix",
         ),
         (
             lambda q: LinearModel(q, [(EYE, ZERO, EYE), (EYE, ZERO, [[1.0, 2.0], [2.0, 1.0]])]),
@@ -465,5 +498,5 @@ def test_bad_input_is_refused_with_the_rule(make, message):
 
 @pytest.mark.parametrize("make", [LinearModel, GaussianData])
 def test_what_is_no_diffusion_is_named(make):
-    with pytest.raises(TypeError, match="diffusion must be a GaussianDiffusion, got NoneType"):
+    with pytest.raises(TypeError, match="diffusion must be a GaussianDiffusion, got None"):
         make(None, [], [])
