@@ -5,7 +5,6 @@ Sums over atoms are those of einsum without BLAS, whose bits do not depend on th
 """
 
 import numpy as np
-from scipy.special import ndtri
 
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
 from dpm_ref.gaussian import GaussianDiffusion
@@ -13,17 +12,16 @@ from dpm_ref.information import bernoulli_entropy
 from dpm_ref.protocols import total
 from dpm_ref.validation import Array, IntArray
 
-__all__ = ["GaussianAtoms", "BinaryAtoms", "tables"]
+__all__ = ["GaussianAtoms", "BinaryAtoms", "scale_and_var"]
 
 _LOG_2PI = 1.8378770664093453
 
 
-def tables(diffusion: GaussianDiffusion, t: int) -> tuple[float, float, float]:
-    """abar_t, its root and 1 - abar_t, from t = 0 on."""
+def scale_and_var(diffusion: GaussianDiffusion, var: Array, t: int) -> tuple[float, Array]:
+    """sqrt(abar_t), and the variance of x^t for a variance of x^0, from t = 0 on."""
     if t == 0:
-        return 1.0, 1.0, 0.0
-    values = diffusion.abar(t), diffusion.sqrt_abar(t), diffusion.one_minus_abar(t)
-    return float(values[0]), float(values[1]), float(values[2])
+        return 1.0, var
+    return float(diffusion.sqrt_abar(t)), diffusion.abar(t) * var + diffusion.one_minus_abar(t)
 
 
 class GaussianAtoms:
@@ -32,14 +30,9 @@ class GaussianAtoms:
     def __init__(self, diffusion: GaussianDiffusion, atoms: Array, var: Array) -> None:
         self.diffusion, self.atoms, self.var = diffusion, atoms, var
 
-    def _scale_and_var(self, t: int) -> tuple[float, Array]:
-        """sqrt(abar_t) and the variance of x^t given each atom, (m,)."""
-        abar, sqrt_abar, one_minus_abar = tables(self.diffusion, t)
-        return sqrt_abar, abar * self.var + one_minus_abar
-
     def log_joint(self, x: Array, log_weights: Array, t: int) -> Array:
         """log w_k + log q(x^t | atom k), (n, m)."""
-        scale, var = self._scale_and_var(t)
+        scale, var = scale_and_var(self.diffusion, self.var, t)
         square = np.zeros((len(x), len(self.atoms)))
         with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
             for i in range(x.shape[1]):  # one component at a time keeps memory at (n, m)
@@ -56,7 +49,8 @@ class GaussianAtoms:
         Given the atom, with u and v the variances of x^{t-1} and x^t, x^{t-1} has mean
         (beta_t sqrt(abar_{t-1}) atom + sqrt(1 - beta_t) u x^t) / v and variance beta_t u / v.
         """
-        beta, (scale, u), (_, v) = self.diffusion.beta[t - 1], *map(self._scale_and_var, (t - 1, t))
+        (scale, u), (_, v) = (scale_and_var(self.diffusion, self.var, s) for s in (t - 1, t))
+        beta = self.diffusion.beta[t - 1]
         of_atom, of_xt = beta * scale / v, np.sqrt(1.0 - beta) * u / v
         within = np.einsum("nm,m->n", weights, beta * u / v)
         out = np.empty((len(xt), 2, xt.shape[1]))
@@ -73,11 +67,10 @@ class GaussianAtoms:
         """E[ H( q(x^{t-1} | x^t, x^0) ) | x^t ], (n,), t >= 2: the same for every x^t."""
         return self.diffusion.posterior_entropy(xt, t)
 
-    def draw(self, index: IntArray, uniform: Array, t: int) -> Array:
-        """x^t given the atoms at `index` (n,), from uniform numbers (n, d) in (0, 1)."""
-        scale, var = self._scale_and_var(t)
-        std = np.sqrt(var[index])[:, None]
-        return np.asarray(scale * self.atoms[index] + std * ndtri(uniform))
+    def draw(self, index: IntArray, noise: Array, t: int) -> Array:
+        """x^t given the atoms at `index` (n,), from standard normal noise (n, d)."""
+        scale, var = scale_and_var(self.diffusion, self.var, t)
+        return np.asarray(scale * self.atoms[index] + np.sqrt(var[index])[:, None] * noise)
 
 
 class BinaryAtoms:
@@ -127,11 +120,10 @@ class BinaryAtoms:
             self._known[t] = self.diffusion.q_posterior(bits[:, None], bits[None, :], t)
         return self._known[t]
 
-    def draw(self, index: IntArray, uniform: Array, t: int) -> Array:
-        """x^t given the atoms at `index` (n,), from uniform numbers (n, d) in (0, 1)."""
-        if t == 0:
-            return self.atoms[index]
-        return self.diffusion.q_marginal(self.atoms[index], t).at(uniform)
+    def draw(self, index: IntArray, noise: Array, t: int) -> Array:
+        """x^t given the atoms at `index` (n,), from uniform noise (n, d)."""
+        atoms = self.atoms[index]
+        return self.diffusion.q_marginal(atoms, t).at(noise) if t else atoms
 
 
 def _at(table: Array, xt: Array) -> Array:

@@ -98,8 +98,9 @@ class ScheduleSearch:
         self.cost = np.full((grid, grid), np.inf)
         self._beta1, self._null = diffusion.beta[0], float(weights @ prior.log_prob(points))
         for j in range(1, grid):
-            u = _scaled_variance(data, data.draw((uniform + shifts[j]) % 1.0, j + 1), j + 1)
+            law = data.reverse(data.draw((uniform + shifts[j]) % 1.0, j + 1), j + 1)
             kappa = diffusion.abar(j + 1) * np.expm1(self.log_snr[:j] - self.log_snr[j])
+            u = (law.var / diffusion.posterior_var(j + 1) - 1.0) / kappa[-1]
             self.cost[:j, j] = [0.5 * d * np.log1p(k * u).mean() for k in kappa]
 
     def best(self, T: int) -> BestSchedule:
@@ -119,10 +120,3 @@ class ScheduleSearch:
         log_snr = self.log_snr[path[::-1]]
         beta = -np.expm1(np.diff(log_snr)) / (1.0 + np.exp(log_snr[1:]))
         return BestSchedule(np.concatenate([[self._beta1], beta]), float(value), self._null)
-
-
-def _scaled_variance(data: FiniteData, xt: Array, t: int) -> Array:
-    """u = Var(x^0 | x^t) / (1 - abar_t) at states (n, d), from the ideal kernel's 1 + kappa u."""
-    diffusion = data.diffusion
-    kappa = diffusion.beta[t - 1] * diffusion.abar(t - 1) / diffusion.one_minus_abar(t - 1)
-    return np.asarray((data.reverse(xt, t).var / diffusion.posterior_var(t) - 1.0) / kappa)

@@ -102,11 +102,10 @@ class BinaryModel:
 
     def lower_bound(self) -> Array:
         """K(x^0) of every state: shape (2^d,), without preconditions. Equation (10)."""
-        states, T = self.states, self.diffusion.T
-        bound = _expectation(_marginals(self.diffusion, states, T), _log_probabilities(self._prior))
-        for t in range(1, T + 1):
-            bound += self._step(t) + self.diffusion.kernel_entropy(states, t)
-        return bound
+        q, states = self.diffusion, self.states
+        last = _expectation(_marginals(q, states, q.T), _log_probabilities(self._prior))
+        steps = [self._step(t) + q.kernel_entropy(states, t) for t in range(1, q.T + 1)]
+        return np.asarray(sum(steps, last))
 
     def kl(self) -> Array:
         """E_q KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ), t = 2..T, of every x^0: (T-1, 2^d)."""
@@ -121,9 +120,10 @@ class BinaryModel:
         instance("data", data, BinaryData)
         q, states = self.diffusion, self.states
         entropies = q.marginal(states, q.T).entropy() - q.marginal(states, 1).entropy()
-        eq14 = data.average(entropies - self.kl().sum(0)) - float(self._prior.entropy())
-        return Averages(data.average(self.log_likelihood()), data.average(self.lower_bound()),
-                        eq14 if self._fixed_edge else float("nan"))
+        eq14 = entropies - self.kl().sum(0) - self._prior.entropy()
+        values = self.log_likelihood(), self.lower_bound(), eq14
+        L, K, eq14 = (float(_expectation(data.weights, value)) for value in values)
+        return Averages(L, K, eq14 if self._fixed_edge else float("nan"))
 
     def _log_matrix(self, t: int) -> Array:
         if t > 1:
@@ -168,10 +168,6 @@ class BinaryData(FiniteData):
             raise ValueError(f"pmf must have length 2^d, d >= 1, got {n}")
         states = binary_states(n.bit_length() - 1)
         super().__init__(diffusion, states, distribution("pmf", pmf, n))
-
-    def average(self, values: Array) -> float:
-        """E_{q(x^0)} of values (2^d,); states without probability do not count."""
-        return float(_expectation(self.weights, values))
 
     def marginal(self, t: int) -> Array:
         """q(x^t), t in 0..T, of every state: shape (2^d,)."""

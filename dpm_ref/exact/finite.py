@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
+from scipy.special import logsumexp, ndtri
 
 from dpm_ref import validation
 from dpm_ref.binomial import BinomialDiffusion
@@ -30,7 +30,7 @@ from dpm_ref.gaussian import GaussianDiffusion
 from dpm_ref.protocols import takes_times
 from dpm_ref.validation import Array, IntArray, own
 
-__all__ = ["FiniteData", "distribution", "inside", "instance"]
+__all__ = ["FiniteData", "distribution", "instance"]
 
 _BLOCK = 2**16  # pairs (state, atom) held at once: what a processor's cache holds
 
@@ -65,19 +65,16 @@ class FiniteData:
         if self.atoms.ndim != 2:
             raise ValueError(f"atoms must have shape (m, d), got shape {self.atoms.shape}")
         m, var = len(self.atoms), validation.finite("var", var)
-        if var.shape not in ((), (m,)) or (var < 0).any():
-            raise ValueError(f"var must be one number >= 0 or {m} of them, got {var}")
+        self._gaussian = isinstance(diffusion, GaussianDiffusion)
+        if var.shape not in ((), (m,)) or (var < 0).any() or (var.any() and not self._gaussian):
+            raise ValueError(f"var must be one number >= 0 or {m} of them, 0 for bits, got {var}")
         weights = np.full(m, 1.0 / m) if weights is None else weights
         self.weights, self.var = distribution("weights", weights, m), own(np.full(m, var))
         with np.errstate(divide="ignore"):  # a weight may be 0
             self._log_weights = np.log(self.weights)
-        self._column: GaussianAtoms | BinaryAtoms
-        if isinstance(diffusion, GaussianDiffusion):
-            self._column = GaussianAtoms(diffusion, self.atoms, self.var)
-        else:
-            if self.var.any():
-                raise ValueError(f"var must be 0 for binary data, got {self.var.max()}")
-            self._column = BinaryAtoms(diffusion, self.atoms)
+        self._column = (GaussianAtoms(diffusion, self.atoms, self.var)
+                        if isinstance(diffusion, GaussianDiffusion)
+                        else BinaryAtoms(diffusion, self.atoms))
 
     def log_prob(self, x: npt.ArrayLike, t: npt.ArrayLike) -> Array:
         """log q(x^t) at x (..., d), t in 0..T: shape (...).
@@ -98,10 +95,6 @@ class FiniteData:
         """
         match = self._map(self._match, *self._states("xt", xt, t, first=1))
         return self.diffusion.law(match[..., 0, :], match[..., 1, :])
-
-    def edge(self, x1: npt.ArrayLike) -> Any:
-        """The ideal last step, `reverse` at t = 1, instead of T_pi (App. B.2)."""
-        return self.reverse(x1, 1)
 
     def divergence(self, xt: npt.ArrayLike, t: npt.ArrayLike) -> Array:
         """E[ KL( q(x^{t-1}|x^t,x^0) || ideal kernel ) | x^t ] at xt (..., d), t in 2..T: (...).
@@ -141,7 +134,12 @@ class FiniteData:
         uniform = validation.components("uniform", uniform, 1 + self.atoms.shape[1])
         time, total = validation.one_time("t", t, 0, self.diffusion.T), np.cumsum(self.weights)
         index = np.searchsorted(total, uniform[:, 0] * total[-1], side="right")
-        return self._column.draw(index.clip(max=len(total) - 1), inside(uniform[:, 1:]), time)
+        return self._column.draw(index.clip(max=len(total) - 1), self.noise(uniform[:, 1:]), time)
+
+    def noise(self, uniform: Array) -> Array:
+        """The noise, as a law's `at` takes it, that uniform numbers in [0, 1] stand for."""
+        inside = uniform * (1.0 - 2.0**-52) + 2.0**-53  # off 0 and 1, whose normal is infinite
+        return np.asarray(ndtri(inside)) if self._gaussian else inside
 
     def points(self) -> tuple[Array, Array]:
         """Points (n, d) and weights (n,) with the average of q(x^0) on every quadratic in x^0.
@@ -160,8 +158,8 @@ class FiniteData:
                 ) -> tuple[Array, IntArray]:
         """Checked states and times; without a density x^0, and x^0 given x^1, are out of reach."""
         x = validation.components(name, self.diffusion.check_data(name, x), self.atoms.shape[1])
-        points = isinstance(self.diffusion, GaussianDiffusion) and not self.var.all()
-        return x, validation.times_over(t, first + (points and first < 2), self.diffusion.T, x)
+        no_density = self._gaussian and first < 2 and not self.var.all()
+        return x, validation.times_over(t, first + no_density, self.diffusion.T, x)
 
     def _match(self, rows: Array, t: int) -> Array:
         return self._column.match(self._posterior(rows, t), rows, t)
@@ -194,14 +192,8 @@ class FiniteData:
             mine = np.flatnonzero(times == time)
             blocks += [mine[start:start + size] for start in range(0, mine.size, size)]
         parts = np.concatenate([function(rows[mine], int(times[mine[0]])) for mine in blocks])
-        out = np.empty_like(parts)
-        out[np.concatenate(blocks)] = parts
-        return out.reshape((*leading, *parts.shape[1:]))
-
-
-def inside(uniform: Array) -> Array:
-    """Numbers in [0, 1] off 0 and 1, where a normal number would be infinite."""
-    return uniform * (1.0 - 2.0**-52) + 2.0**-53
+        order = np.argsort(np.concatenate(blocks))
+        return parts[order].reshape((*leading, *parts.shape[1:]))
 
 
 def instance(name: str, value: Any, *kinds: type) -> None:

@@ -39,12 +39,11 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln, ndtri
+from scipy.special import gammaln
 
 from dpm_ref import validation
 from dpm_ref.binomial import BinomialDiffusion
-from dpm_ref.exact.finite import FiniteData, inside, instance
-from dpm_ref.gaussian import GaussianDiffusion
+from dpm_ref.exact.finite import FiniteData, instance
 from dpm_ref.validation import Array, IntArray
 
 __all__ = ["Estimate", "IdealBound", "ideal_bound", "entropy", "Gap", "gap", "lattice"]
@@ -112,7 +111,7 @@ def ideal_bound(data: FiniteData, *, rng: np.random.Generator | None = None, n_s
     Equations (13) and (14), without their preconditions: an average of K(x^0). A heartbeat, and a
     Gaussian, whose reversal is Gaussian:
 
-    >>> from dpm_ref import BinomialDiffusion
+    >>> from dpm_ref import GaussianDiffusion
     >>> five = FiniteData(BinomialDiffusion([0.25, 0.5, 1.0], prior=0.2), np.tile(np.eye(5), 4))
     >>> wide = FiniteData(GaussianDiffusion([0.2, 0.3, 0.4]), [[0.0]], var=4.0)
     >>> sampled = ideal_bound(wide, rng=np.random.default_rng(0))
@@ -132,6 +131,7 @@ def entropy(data: FiniteData, t: int, *, rng: np.random.Generator | None = None,
 
     rng and n_samples as for `ideal_bound`. ValueError at t = 0 for Gaussian atoms of variance 0.
 
+    >>> from dpm_ref import GaussianDiffusion
     >>> wide = FiniteData(GaussianDiffusion([0.2]), [[0.0]], var=4.0)
     >>> print("%.1f" % entropy(wide, 0, rng=np.random.default_rng(0)).value)
     2.1
@@ -160,6 +160,7 @@ def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *,
 
     Notes
     -----
+    >>> from dpm_ref import GaussianDiffusion
     >>> wide = FiniteData(GaussianDiffusion([0.2, 0.3, 0.4]), [[0.0]], var=4.0)
     >>> parts = gap(wide, rng=np.random.default_rng(0))
     >>> print("%.1f %.4f" % (parts.edge + parts.end, parts.ideal))
@@ -171,7 +172,7 @@ def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *,
         raise ValueError(f"kl must have shape ({steps},), t = 2..T, got {learned.shape}")
     bound = ideal_bound(data, rng=rng, n_samples=n_samples)
     parts = (_differences(data, _average(data, None, 1), bound) if rng is None
-             else _log_ratios(data, _Lattices(data, rng, n_samples)))
+             else _log_ratios(data, rng, n_samples))
     mean, stderrs = np.array([_estimate(part) for part in parts]).T
     learning = np.zeros(steps) if learned is None else learned - bound.kl
     return Gap(bound.value, float(mean[0]), float(mean[-1]), mean[1:-1], learning,
@@ -182,7 +183,8 @@ def _average(data: FiniteData, rng: np.random.Generator | None, n_samples: int) 
     """E function(x^t, t) at any t, as independent estimates: one to a lattice, or an exact one."""
     instance("data", data, FiniteData)
     if rng is not None:
-        return _Lattices(data, rng, n_samples)
+        return lambda function, t: _means(
+            function(data.draw(_uniform(rng, n_samples, 1 + data.atoms.shape[1]), t), t))
     states, log_count = _distinguishable_states(data)
 
     def by_enumeration(function: Function, t: int) -> Array:
@@ -193,39 +195,29 @@ def _average(data: FiniteData, rng: np.random.Generator | None, n_samples: int) 
     return by_enumeration
 
 
-class _Lattices:
-    """16 randomly shifted lattices of n_samples / 16 points, rounded up."""
-
-    def __init__(self, data: FiniteData, rng: np.random.Generator, n_samples: int) -> None:
-        self.n_points = -(-validation.count("n_samples", n_samples, 1) // _SHIFTS)
-        self.data, self.rng = data, validation.generator(rng)
-
-    def __call__(self, function: Function, t: int) -> Array:
-        x = self.data.draw(self.uniform(1 + self.data.atoms.shape[1]), t)
-        return self.means(function(x, t))
-
-    def uniform(self, dimensions: int) -> Array:
-        """The points of all lattices in the unit cube, (16 n, dimensions)."""
-        shifts = self.rng.random((_SHIFTS, 1, dimensions))
-        return ((lattice(self.n_points, dimensions) + shifts) % 1.0).reshape(-1, dimensions)
-
-    def means(self, values: Array) -> Array:
-        """The average over each lattice."""
-        return np.asarray(values.reshape(_SHIFTS, -1).mean(1))
+def _uniform(rng: np.random.Generator, n_samples: int, dimensions: int) -> Array:
+    """The points of 16 randomly shifted lattices of n_samples / 16, one lattice after another."""
+    points = lattice(-(-validation.count("n_samples", n_samples, 1) // _SHIFTS), dimensions)
+    shifts = validation.generator(rng).random((_SHIFTS, 1, dimensions))
+    return ((points + shifts) % 1.0).reshape(-1, dimensions)
 
 
-def _log_ratios(data: FiniteData, lattices: _Lattices) -> Array:
+def _means(values: Array) -> Array:
+    """The average over each lattice."""
+    return np.asarray(values.reshape(_SHIFTS, -1).mean(1))
+
+
+def _log_ratios(data: FiniteData, rng: np.random.Generator, n_samples: int) -> Array:
     """Edge, form at t = 2..T and end, (T+1, shifts), as averages over pairs x^{t-1}, x^t."""
-    (d, T), parts = (data.atoms.shape[1], data.diffusion.T), []
-    for t in range(1, T + 1):
-        uniform = lattices.uniform(1 + 2 * d)
-        before, noise = data.draw(uniform[:, :1 + d], t - 1), inside(uniform[:, 1 + d:])
-        noise = ndtri(noise) if isinstance(data.diffusion, GaussianDiffusion) else noise
-        after = data.diffusion.kernel(before, t).at(noise)
-        law = data.diffusion.edge(after) if t == 1 else data.reverse(after, t)
-        parts.append(lattices.means(data.log_reverse(before, after, t) - law.log_prob(before)))
-    log_prior = data.diffusion.prior(d).log_prob(after)
-    return np.array([*parts, lattices.means(data.log_prob(after, T) - log_prior)])
+    diffusion, d, parts = data.diffusion, data.atoms.shape[1], []
+    for t in range(1, diffusion.T + 1):
+        uniform = _uniform(rng, n_samples, 1 + 2 * d)
+        before = data.draw(uniform[:, :1 + d], t - 1)
+        after = diffusion.kernel(before, t).at(data.noise(uniform[:, 1 + d:]))
+        law = diffusion.edge(after) if t == 1 else data.reverse(after, t)
+        parts.append(_means(data.log_reverse(before, after, t) - law.log_prob(before)))
+    log_prior = diffusion.prior(d).log_prob(after)
+    return np.array([*parts, _means(data.log_prob(after, diffusion.T) - log_prior)])
 
 
 def _differences(data: FiniteData, average: Average, bound: IdealBound) -> Array:
@@ -267,8 +259,8 @@ def _distinguishable_states(data: FiniteData) -> tuple[Array, Array]:
     """States of bits (n, d), and the log of how many each of them stands for.
 
     Components in which all atoms agree, and with them pi, are exchangeable: q(x^t) depends on their
-    number of ones alone. Where two groups of such components may be swapped without changing the
-    data, only the ordered numbers are kept.
+    number of ones alone. Where any two groups of such components may be swapped without changing
+    the data, only the ordered numbers are kept.
     """
     if not isinstance(data.diffusion, BinomialDiffusion):
         raise ValueError("rng must be given for Gaussian data, which cannot be enumerated")
@@ -282,30 +274,21 @@ def _distinguishable_states(data: FiniteData) -> tuple[Array, Array]:
                          f"got {np.prod(sizes + 1.0):.3g}")
     ones = np.array(list(np.ndindex(*(sizes + 1))))  # in each group
     log_count = (gammaln(sizes + 1) - gammaln(ones + 1) - gammaln(sizes - ones + 1)).sum(1)
-    for alike in _interchangeable(groups, sizes, data.weights):
-        ordered = (np.diff(ones[:, alike]) <= 0).all(1)
+    if _symmetric(groups, sizes, data.weights):
+        ordered = (np.diff(ones) <= 0).all(1)
         ones, log_count = ones[ordered], log_count[ordered]
-        repeats = (ones[:, alike, None] == np.arange(sizes[alike[0]] + 1)).sum(1)
-        log_count = log_count + gammaln(len(alike) + 1) - gammaln(repeats + 1).sum(1)
+        repeats = (ones[:, :, None] == np.arange(sizes[0] + 1)).sum(1)
+        log_count = log_count + gammaln(len(sizes) + 1) - gammaln(repeats + 1).sum(1)
     rank = np.array([np.sum(labels[:i] == labels[i]) for i in range(d)])  # within its group
     return (rank < ones[:, labels]).astype(np.float64), log_count
 
 
-def _interchangeable(groups: Array, sizes: IntArray, weights: Array) -> list[list[int]]:
-    """Classes of groups any two of which may be swapped; groups (1 + m, G): pi and atoms' bits."""
-
-    def picture(order: IntArray) -> list[list[list[float]]]:
-        rows = np.column_stack([weights, groups[1:, order]]).tolist()
-        return [[sizes[order].tolist(), groups[0, order].tolist()], sorted(rows)]
-
-    plain, classes = np.arange(len(sizes)), list[list[int]]()
+def _symmetric(groups: Array, sizes: IntArray, weights: Array) -> bool:
+    """Whether the data, groups (1 + m, G) of pi and atoms' bits, survive a swap of any two."""
+    tables = []
     for i in range(len(sizes)):
-        for members in classes:
-            swapped = plain.copy()
-            swapped[i], swapped[members[0]] = members[0], i
-            if picture(swapped) == picture(plain):
-                members.append(i)
-                break
-        else:
-            classes.append([i])
-    return classes
+        order = np.arange(len(sizes))
+        order[0], order[i] = i, 0
+        tables.append(sorted(np.column_stack([weights, groups[1:, order]]).tolist()))
+    alike = (sizes == sizes[0]).all() and (groups[0] == groups[0, 0]).all()
+    return bool(alike) and all(table == tables[0] for table in tables)

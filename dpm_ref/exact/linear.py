@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import validation
-from dpm_ref.exact._atoms import tables
+from dpm_ref.exact._atoms import scale_and_var
 from dpm_ref.exact.binary import Averages
 from dpm_ref.exact.finite import instance
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
@@ -117,12 +117,10 @@ class LinearModel:
 
     def lower_bound(self, x0: npt.ArrayLike) -> Array:
         """K(x^0) at x0 (..., d): shape (...), without preconditions. Equation (10)."""
-        x0, T, eye = _data("x0", x0, self.d), self.diffusion.T, np.eye(self.d)
-        _, scale, var = tables(self.diffusion, T)
-        bound = _log_normal(scale * x0, eye, var * eye)
-        for t in range(1, T + 1):
-            bound += self._step(x0, t) + self.diffusion.kernel_entropy(x0, t)
-        return bound
+        x0, q, eye = _data("x0", x0, self.d), self.diffusion, np.eye(self.d)
+        scale, var = scale_and_var(q, np.zeros(()), q.T)
+        steps = [self._step(x0, t) + q.kernel_entropy(x0, t) for t in range(1, q.T + 1)]
+        return np.asarray(sum(steps, _log_normal(scale * x0, eye, var * eye)))
 
     def kl(self, x0: npt.ArrayLike) -> Array:
         """E_q KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ), t = 2..T, at x0 (..., d): (T-1, ...)."""
@@ -146,7 +144,7 @@ class LinearModel:
         The residual is undone x^{t-1} - sqrt(beta_t) A noise - b, whose squares add up.
         """
         (A, b, S), beta = self.kernels[t - 1], self.diffusion.beta[t - 1]
-        _, scale, var = tables(self.diffusion, t - 1)
+        scale, var = scale_and_var(self.diffusion, np.zeros(()), t - 1)
         undone = np.eye(self.d) - np.sqrt(1.0 - beta) * A
         residual_cov = var * undone @ undone.T + beta * A @ A.T
         return _log_normal(scale * x0 @ undone.T - b, S, residual_cov)
@@ -178,13 +176,14 @@ class GaussianData:
 
     def marginal(self, t: int) -> tuple[Array, Array]:
         """Mean (d,) and covariance (d, d) of q(x^t), t in 0..T."""
-        _, scale, _ = tables(self.diffusion, validation.one_time("t", t, 0, self.diffusion.T))
-        return scale * self._mean, self._in_components(self._eigenvalues(t))
+        t = validation.one_time("t", t, 0, self.diffusion.T)
+        scale, values = scale_and_var(self.diffusion, self._values, t)
+        return scale * self._mean, self._in_components(values)
 
     def reversal(self, t: int) -> LinearKernel:
         """q(x^{t-1} | x^t) = N(A x^t + b, S), t in 1..T: the true step."""
         beta = self.diffusion.beta[validation.one_time("t", t, 1, self.diffusion.T) - 1]
-        gain = self._in_components(self._eigenvalues(t - 1) / self._eigenvalues(t))
+        gain = self._in_components(self._gain(t))
         A = np.sqrt(1.0 - beta) * gain
         b = self.marginal(t - 1)[0] - A @ self.marginal(t)[0]
         return LinearKernel(A, b, beta * gain)
@@ -201,22 +200,22 @@ class GaussianData:
     def entropy(self, t: int) -> float:
         """H_q(X^t), t in 0..T."""
         t = validation.one_time("t", t, 0, self.diffusion.T)
-        return float(gaussian_entropy(self._eigenvalues(t)).sum())
+        return float(gaussian_entropy(scale_and_var(self.diffusion, self._values, t)[1]).sum())
 
     def reverse_entropy(self, t: int) -> float:
         """H_q(X^{t-1} | X^t), t in 1..T: what (24) bounds."""
         beta = self.diffusion.beta[validation.one_time("t", t, 1, self.diffusion.T) - 1]
-        gain = self._eigenvalues(t - 1) / self._eigenvalues(t)
-        return float(gaussian_entropy(beta * gain).sum())
+        return float(gaussian_entropy(beta * self._gain(t)).sum())
 
     def points(self) -> Array:
         """2d points, shape (2d, d), with the averages of N(mean, cov) on every quadratic."""
         steps = (np.sqrt(self._mean.size * self._values) * self._vectors).T
         return np.concatenate([self._mean + steps, self._mean - steps])
 
-    def _eigenvalues(self, t: int) -> Array:
-        abar, _, one_minus_abar = tables(self.diffusion, t)
-        return abar * self._values + one_minus_abar
+    def _gain(self, t: int) -> Array:
+        """The eigenvalues of C_{t-1} C_t^{-1}."""
+        before, after = (scale_and_var(self.diffusion, self._values, s)[1] for s in (t - 1, t))
+        return before / after
 
     def _in_components(self, eigenvalues: Array) -> Array:
         matrix = (self._vectors * eigenvalues) @ self._vectors.T

@@ -196,7 +196,7 @@ def test_far_states_keep_their_density():
 
 def test_data_forgotten_at_once_is_reversed_to_its_moments():
     data = line(beta=[1.0])
-    law = data.edge([[0.7], [-3.0]])
+    law = data.reverse([[0.7], [-3.0]], 1)
     mean = WEIGHTS @ ATOMS
     np.testing.assert_allclose(law.mean[:, 0], mean, rtol=1e-15)
     np.testing.assert_allclose(law.var[:, 0], WEIGHTS @ (VAR + (ATOMS - mean) ** 2), rtol=1e-14)
@@ -947,13 +947,13 @@ Q, B = GaussianDiffusion(BETA), BinomialDiffusion(BETA, 0.3)
         (lambda: FiniteData(Q, [[1.0], [2.0]], [1.5, -0.5]), "weights must lie in"),
         (
             lambda: FiniteData(Q, [[1.0]], var=-0.1),
-            "var must be one number >= 0 or 1 of them, got -0.1",
+            "var must be one number >= 0 or 1 of them, 0 for bits, got -0.1",
         ),
         (
             lambda: FiniteData(Q, [[1.0]], var=[0.1, 0.1]),
-            "var must be one number >= 0 or 1 of them, got",
+            "var must be one number >= 0 or 1 of them",
         ),
-        (lambda: FiniteData(B, [[1.0]], var=0.1), "var must be 0 for binary data"),
+        (lambda: FiniteData(B, [[1.0]], var=0.1), "var must be one number .* 0 for bits, got 0.1"),
         (lambda: FiniteData(Q, [[1.0]]).log_prob([1.0], 0), "t must lie in 1..3"),
         (lambda: FiniteData(Q, [[1.0]]).reverse([1.0], 1), "t must lie in 2..3"),
         (lambda: line().divergence([1.0], 1), "t must lie in 2..3"),
