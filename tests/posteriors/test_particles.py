@@ -363,7 +363,7 @@ def test_the_prediction_of_one_atom_with_a_variance_is_the_exact_twist():
         Clamp([0.6, 5.0], [True, False]),
     ):
         twist = FiniteTwist(data_law, factor)
-        r = predicted(factor, diffusion, data_law.reverse, data_law.edge)
+        r = predicted(factor, diffusion, data_law.reverse)
         for t in (2, 3):
             assert np.abs(r(t).log_r(x) - twist.log_r(x, t)).max() < 1e-10
             assert np.abs(r(t).slope(x) - twist.slope(x, t)).max() < 1e-10
