@@ -154,11 +154,9 @@ class BernoulliFactor:
     def __init__(self, r1: npt.ArrayLike, r0: npt.ArrayLike) -> None:
         pair = validation.broadcast(r1=validation.finite("r1", r1), r0=validation.finite("r0", r0))
         self.r1, self.r0 = (_one_vector("r1", part) for part in pair)
-        if (np.minimum(self.r1, self.r0) < 0).any():
-            raise ValueError(f"r1 and r0 must not be negative, got {r1!r} and {r0!r}")
-        if (np.maximum(self.r1, self.r0) == 0).any():
-            raise ValueError("r1 and r0 must not both be 0 for a bit, or r is zero everywhere, "
-                             f"got {r1!r} and {r0!r}")
+        if (np.minimum(self.r1, self.r0) < 0).any() or (np.maximum(self.r1, self.r0) == 0).any():
+            raise ValueError("r1 and r0 must not be negative, nor both 0 for a bit, where r is "
+                             f"zero everywhere, got {r1!r} and {r0!r}")
 
     @property
     def positive(self) -> bool:

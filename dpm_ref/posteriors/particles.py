@@ -22,10 +22,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from dpm_ref import validation
+from dpm_ref.likelihood import from_log_weights
 from dpm_ref.posteriors.over_time import OverTime
 from dpm_ref.posteriors.perturbed import Perturbed
-from dpm_ref.posteriors.reliability import estimate, is_reliable
-from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, as_diffusion
+from dpm_ref.posteriors.reliability import GROUP, PATHS, is_reliable
+from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, checked_diffusion
 from dpm_ref.validation import Array, IntArray
 
 __all__ = ["Particles", "ContradictionWarning", "particle_filter"]
@@ -118,8 +119,8 @@ def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n
     agrees. Over 1,500 models with a known Z and any r(x^t), 20 % of the filters were wrong by more
     than 4 standard errors; 0.3 % were so and reliable; of those right, 84 % were reliable, 96 %
     with `diffused` (tests/posteriors/reliability.py prints this). It cannot see what neither
-    filter nor model draws: BinomialDiffusion([.001, .5], prior=1e-6), p = T_pi and a BernoulliFactor
-    of (1e6, 1) at t = 0, (1, 1) before, gives log Z = .001, reliable, where log 2 is right.
+    filter nor model draws: BinomialDiffusion([.001, .5], prior=1e-6), p = T_pi, BernoulliFactors of
+    (1e6, 1) at t = 0 and (1, 1) before give log Z = .001, reliable, where log 2 is right.
 
     >>> from dpm_ref import GaussianDiffusion
     >>> from dpm_ref.posteriors import GaussianFactor, diffused
@@ -131,7 +132,7 @@ def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n
     -0.596574 100.0 True
     """
     rng, n, d = validation.generator(rng), validation.count("n", n, 1), validation.count("d", d, 1)
-    runs, T = validation.count("runs", runs, 1), as_diffusion(diffusion).T
+    runs, T = validation.count("runs", runs, 1), checked_diffusion(diffusion).T
     kernels = Perturbed(diffusion, reverse, r, edge)
     _require_positive(kernels)
     log_z_null = _null(kernels, d, rng)
@@ -143,23 +144,27 @@ def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n
         ess[t], rare[t] = _ess(log_w), np.sort(after)[few - 1]
         ancestors, log_w = _resample(log_w, ess[t] < (_RESAMPLE_BELOW * n if t else 0.0), rng)
         x, log_r = x[ancestors], after[ancestors]
-    log_z_runs = _log_means(log_w)
-    log_z, weights = estimate(log_z_runs), _scaled(log_w.reshape(1, -1)).reshape(runs, n)
-    result = Particles(x.reshape(runs, n, d), weights / max(weights.sum(), 1.0), log_z.value,
-                       log_z.stderr, False, log_z_runs, ess, log_z_null)
-    if log_z_null == log_z.value == -np.inf:
+    result = _result(x.reshape(runs, n, d), log_w, ess, log_z_null)
+    if result.log_z == -np.inf:
+        return result
+    x0 = np.repeat(result.draw(PATHS // GROUP, rng=rng), GROUP, axis=0)
+    reliable = is_reliable(kernels, result.log_z_runs, ess, rare, few / (runs * n), x0, rng)
+    return replace(result, reliable=reliable)
+
+
+def _result(x0: Array, log_w: Array, ess: Array, log_z_null: float) -> Particles:
+    log_z_runs, weights = _log_means(log_w), _scaled(log_w.reshape(1, -1)).reshape(log_w.shape)
+    value, stderr = (float(part) for part in from_log_weights(log_z_runs)[:2])
+    if log_z_null == value == -np.inf:
         raise ValueError("r must be positive somewhere on the support, got r(x^0) = 0 at every "
                          "particle and at every draw from pi")
-    if log_z.value < log_z_null - _CONTRADICTION:
+    if value < log_z_null - _CONTRADICTION:
         warnings.warn("the evidence contradicts the model, or the particles are too few: log Z = "
-                      f"{log_z.value:.6g} nats, where pi alone gives {log_z_null:.6g}; least "
-                      f"effective sample size {ess.min():.3g} of {n}", ContradictionWarning,
-                      stacklevel=2)
-    if log_z.value == -np.inf:
-        return result
-    x0 = np.repeat(result.draw(64, rng=rng), 16, axis=0)
-    return replace(result, reliable=is_reliable(kernels, log_z_runs, ess, rare,
-                                                3 * few / (runs * n), x0, rng))
+                      f"{value:.6g} nats, where pi alone gives {log_z_null:.6g}; least effective "
+                      f"sample size {ess.min():.3g} of {x0.shape[1]}", ContradictionWarning,
+                      stacklevel=3)
+    weights = weights / max(weights.sum(), 1.0)
+    return Particles(x0, weights, value, stderr, False, log_z_runs, ess, log_z_null)
 
 
 def _step(kernels: Perturbed, x: Array, t: int,
@@ -237,4 +242,4 @@ def _null(kernels: Perturbed, d: int, rng: np.random.Generator) -> float:
     if product.log_z is not None:
         return float(product.log_z)
     draws = prior.at(prior.noise((_NULL_DRAWS, d), rng=rng))
-    return estimate(kernels.log_r(draws, 0)).value
+    return float(from_log_weights(kernels.log_r(draws, 0)).value)

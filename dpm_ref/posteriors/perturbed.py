@@ -24,8 +24,8 @@ from dpm_ref.protocols import (
     Edge,
     IndependentLaw,
     ReverseKernel,
-    as_diffusion,
     ask_law,
+    checked_diffusion,
     law_over,
 )
 from dpm_ref.reverse import Trajectory, sample_trajectory
@@ -147,7 +147,7 @@ def sample(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n: int, d:
     >>> print(sample(diffusion, diffusion.kernel, r, 3, 2, rng=np.random.default_rng(0)).x0[:, 0])
     [1. 1. 1.]
     """
-    kernels: Any = Perturbed(as_diffusion(diffusion), reverse, r, edge)
+    kernels: Any = Perturbed(checked_diffusion(diffusion), reverse, r, edge)
     for t in range(diffusion.T + 1):
         if not getattr(kernels.factor(t), "has_slope", True):
             raise ValueError("r must have a slope to shift kernels, got a LogFactor without one "

@@ -13,61 +13,44 @@ what was lost. The model's paths also estimate Z itself.
 References: beyond Sohl-Dickstein et al. 2015, arXiv:1503.03585; the weights are its equation (9).
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
+from dpm_ref.likelihood import from_log_weights
 from dpm_ref.posteriors.perturbed import Perturbed
 from dpm_ref.validation import Array
 
-__all__ = ["Estimate", "estimate", "is_reliable"]
+__all__ = ["PATHS", "GROUP", "is_reliable"]
 
-_PATHS, _GROUP = 1024, 16  # forward paths come in groups of the same x^0
+PATHS, GROUP = 1024, 16  # forward paths come in groups of the same x^0
 _LEAST_RUNS = 8  # the standard error of fewer is too often too small
 _LARGEST_STDERR = 0.25  # beyond, log Z is not normal
+_LEAST_TOTAL_ESS = 40  # of the particles of all runs, at any t
 _LEAST_ESS = 20  # of the paths
 _LOST = 0.05  # share of the posterior that may be lost
 
 
-class Estimate(NamedTuple):
-    """log of a mean weight, its standard error by the delta method, effective sample size."""
-
-    value: float
-    stderr: float
-    ess: float
-
-
-def estimate(log_w: Array) -> Estimate:
-    """The mean of weights (n,) given as logarithms."""
-    n, peak = log_w.size, log_w.max()
-    if peak == -np.inf:
-        return Estimate(-np.inf, np.nan, 0.0)
-    w = np.exp(log_w - peak)
-    error = w.std(ddof=1) / w.mean() / np.sqrt(n) if n > 1 else np.nan
-    return Estimate(float(peak + np.log(w.mean())), float(error), float(w.sum() ** 2 / (w @ w)))
-
-
-def is_reliable(kernels: Perturbed, log_z_runs: Array, ess: Array, rare: Array, allowed: float,
+def is_reliable(kernels: Perturbed, log_z_runs: Array, ess: Array, rare: Array, share: float,
                 x0: Array, rng: np.random.Generator) -> bool:
-    """Whether nothing speaks against the runs' estimates (runs,) and their standard error.
+    """Whether nothing speaks against the runs' estimates (runs,); ess is (T+1, runs).
 
-    rare[t] is a log r(x^t) below which lie a share `allowed` / 3 of the particles, and x0 holds
-    draws from the particles, by their weights.
+    rare[t] is the log r(x^t) below which a share of the particles lies, and x0 (m, d) holds draws
+    from them, by their weights, each repeated.
     """
-    log_z = estimate(log_z_runs)
-    if log_z_runs.size < _LEAST_RUNS or not log_z.stderr < _LARGEST_STDERR or ess.sum(1).min() < 40:
+    log_z = from_log_weights(log_z_runs)
+    few_runs = log_z_runs.size < _LEAST_RUNS or ess.sum(1).min() < _LEAST_TOTAL_ESS
+    if few_runs or not log_z.stderr < _LARGEST_STDERR:
         return False
     log_w, lost = _model_paths(kernels, x0.shape, rare, rng)
-    plain = estimate(log_w)
-    samples = [(plain.ess, np.asarray(lost @ _normalised(log_w)))]
+    plain = from_log_weights(log_w)
+    samples = [(float(plain.ess), np.asarray(lost @ _normalised(log_w)))]
     gap = abs(plain.value - log_z.value)
     if plain.ess >= _LEAST_ESS and gap > 4 * np.hypot(plain.stderr, log_z.stderr) + 1e-9:
         return False
     log_w, lost = _forward_paths(kernels, x0, rare, rng)
-    w = _normalised(log_w.reshape(-1, _GROUP)).ravel() / (log_w.size // _GROUP)
+    w = _normalised(log_w.reshape(-1, GROUP)).ravel() / (log_w.size // GROUP)
     samples.append((float(1.0 / (w @ w)), np.asarray(lost @ w)))
-    limit = _LOST + allowed
-    good = [share.max() < limit + 3 * np.sqrt(limit / n) for n, share in samples if n >= _LEAST_ESS]
+    limit = _LOST + 3 * share
+    good = [lost.max() < limit + 3 * np.sqrt(limit / n) for n, lost in samples if n >= _LEAST_ESS]
     return len(good) > 0 and all(good)
 
 

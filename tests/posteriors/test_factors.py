@@ -5,12 +5,22 @@ import re
 import numpy as np
 import pytest
 from scipy import stats
+from statistics_budget import seed
 
-from dpm_ref import Bernoulli, Gaussian
+from dpm_ref import Bernoulli, Gaussian, GaussianDiffusion
 from dpm_ref.exact import binary_states, state_probabilities
-from dpm_ref.posteriors import BernoulliFactor, Clamp, GaussianFactor, LogFactor, noisy_bits
+from dpm_ref.posteriors import (
+    BernoulliFactor,
+    Clamp,
+    GaussianFactor,
+    LogFactor,
+    constant,
+    noisy_bits,
+    particle_filter,
+)
 
 ROUNDING = 1e-12
+DIFFUSION = GaussianDiffusion([0.1, 0.2, 0.3])
 
 
 def rng(seed=0):
@@ -228,3 +238,68 @@ def test_what_cannot_be_is_refused_by_name(index):
     call, words = REFUSED[index]
     with pytest.raises(ValueError, match=re.escape(words)):
         call()
+
+
+# Extremes
+
+
+@pytest.mark.parametrize("var", [5e-324, 1e-310, 1e-300])
+def test_an_observation_almost_without_noise_is_multiplied_without_a_warning(var):
+    product = GaussianFactor([1.0], var).multiply(Gaussian([0.25], 0.5))
+    assert product.law.mean[0] == 1.0
+    assert product.law.var[0] == var
+    truth = stats.norm.logpdf(1.0, 0.25, 0.5**0.5) + 0.5 * np.log(2 * np.pi) + 0.5 * np.log(var)
+    assert abs(product.log_z - truth) < 1e-13 * abs(truth)
+
+
+@pytest.mark.parametrize("size", [1e155, 1e200, 1e300])
+def test_observations_beyond_the_floats_have_factor_zero_and_no_warning(size):
+    factor = GaussianFactor([size, 0.0], [1.0, np.inf])
+    assert factor.log_r([0.0, 0.0]) == -np.inf
+    assert factor.multiply(Gaussian([0.0, -size], 1.0)).log_z == -np.inf
+    with pytest.raises(ValueError, match="positive somewhere"):
+        particle_filter(DIFFUSION, DIFFUSION.kernel, constant(factor), 4, 2, rng=seed(0))
+
+
+def test_a_missing_bit_says_nothing_at_either_value():
+    factor = noisy_bits([1, 0, 1, 0], 0.25, [False, False, True, True])
+    assert np.array_equal(factor.r1, [1.0, 1.0, 0.75, 0.25])
+    assert np.array_equal(factor.r0, [1.0, 1.0, 0.25, 0.75])
+
+
+def test_the_least_exponents_of_r():
+    nothing = GaussianFactor([1.0], 0.5, 0.7).power(0.0)
+    assert nothing.log_r([3.0]) == 0.0
+    assert abs(GaussianFactor([1.0], 0.5, 0.7).power(0.5).log_r([3.0]) - (0.35 - 2.0)) < ROUNDING
+    bits = BernoulliFactor([0.0], [2.0])
+    assert bits.power(0.0).log_r([1]) == 0.0
+    assert bits.power(0.5).log_r([1]) == -np.inf
+    smooth = LogFactor(lambda x: x[:, 0], np.ones_like)
+    assert smooth.power(0.0).log_r([5.0]) == 0.0
+    assert smooth.power(0.0).slope([5.0])[0] == 0.0
+    assert smooth.power(0.25).slope([5.0])[0] == 0.25
+    assert not LogFactor(lambda x: x[:, 0]).power(0.25).has_slope
+    assert smooth.power(0.25).has_slope
+
+
+def test_a_clamp_is_a_delta_at_the_observed_values():
+    clamp = Clamp([1.0, 2.0], [True, False])
+    assert np.array_equal(clamp.log_r([[1.0, 5.0], [1.5, 2.0]]), [0.0, -np.inf])
+    product = clamp.multiply(Gaussian([[0.5, 0.25]], [[2.0, 3.0]]))
+    assert np.array_equal(product.law.mean, [[1.0, 0.25]])
+    assert np.array_equal(product.law.var, [[0.0, 3.0]])
+    assert abs(product.log_z[0] - stats.norm.logpdf(1.0, 0.5, 2.0**0.5)) < ROUNDING
+    assert clamp.positive is False
+    assert Clamp([1.0], [False]).positive is True
+
+
+def test_positive_factors_of_bits_say_so():
+    assert BernoulliFactor([1.0, 0.5], [0.2, 0.1]).positive is True
+    assert BernoulliFactor([1.0, 0.0], [0.2, 0.1]).positive is False
+    assert BernoulliFactor([1.0, 0.5], [0.0, 0.1]).positive is False
+
+
+def test_a_clamped_result_shows_on_one_line():
+    result = particle_filter(DIFFUSION, DIFFUSION.kernel, constant(OBSERVED), 4, 1, rng=seed(0))
+    assert repr(result).startswith("Particles(log_z=")
+    assert "array" not in repr(result)

@@ -49,6 +49,7 @@ def stationary(T, abar_T):
 OBSERVED = GaussianFactor([1.0], 1.0)
 
 
+@pytest.mark.slow
 def test_constant_r_samples_p_r_squared_as_T_grows():
     gaps = []
     for T in (200, 2000):
@@ -62,6 +63,7 @@ def test_constant_r_samples_p_r_squared_as_T_grows():
     assert abs(mean[0] - 0.5) > 0.16  # and not on p r
 
 
+@pytest.mark.slow
 def test_tempered_r_misses_by_an_amount_that_depends_on_the_schedule():
     results = []
     for abar_T in (np.exp(-5.0), np.exp(-20.0)):
@@ -75,6 +77,7 @@ def test_tempered_r_misses_by_an_amount_that_depends_on_the_schedule():
     assert abs(results[1][0] - results[0][0]) > 0.02
 
 
+@pytest.mark.slow
 def test_tempered_numbers_are_those_of_the_differential_equation():
     def rates(tau, y):
         s = tau / 5.0
@@ -91,6 +94,7 @@ def test_tempered_numbers_are_those_of_the_differential_equation():
     assert 1.8 < gaps[0] / gaps[1] < 2.2
 
 
+@pytest.mark.slow
 def test_the_shifted_mean_has_the_bias_of_the_product():
     diffusion = stationary(2000, np.exp(-12.0))
     smooth = LogFactor(OBSERVED.log_r, lambda x: 1.0 - x)
@@ -113,6 +117,7 @@ def correlated(T, rho):
     return diffusion, data.reverse, constant(Clamp([1.0, 0.0], [True, False]))
 
 
+@pytest.mark.slow
 def test_inpainting_by_clamping_misses_the_conditional_law_at_any_T():
     gaps = []
     for T in (250, 500, 1000):
