@@ -11,7 +11,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,14 +20,14 @@ import numpy as np
 from .conventions import EPS, Conventions
 from .expressions import Context, Expr, Tables, error_of, value_of
 from .mistakes import BUILDS, MOVES
-from .quantities import Quantity, Setting, kind_of
+from .models import Model, supplied
+from .inputs import Setting
+from .quantities import Quantity, kind_of
 
 __all__ = ["Answer", "Fault", "Problem", "call", "guarded", "limited", "said_of"]
 
 KEYS = {"log_var": ("log_variance", "log_var", "logvar"), "var": ("variance", "var"), "mean":
     ("mean",), "nll": ("total_bpd", "nll", "bpd", "loss"), "vlb_term": ("output",)}
-FLAT_BUILDS = {f"{name}/{k}": f for name, variants in BUILDS.items() for k, f
-    in enumerate(variants)}
 
 
 class Fault(Exception):
@@ -54,6 +54,9 @@ class Problem:
             in ("var", "nats") else value for name, value in inputs.items()}
         return cls(q, setting, c, written)
 
+    def under(self, **conventions: Any) -> "Problem":
+        return Problem(self.quantity, self.setting, replace(self.conventions, **conventions), self.inputs)
+
     @property
     def end(self) -> bool:
         return bool(self.inputs.get("end"))
@@ -78,7 +81,7 @@ class Problem:
         if lossy not in self.made:
             rows = len(self.inputs["x0"]) if "x0" in self.inputs else self.setting.n
             tables = Tables.exact(self.setting.beta)
-            self.made[lossy] = Context(self.inputs, tables, (rows, self.setting.d), FLAT_BUILDS,
+            self.made[lossy] = Context(self.inputs, tables, (rows, self.setting.d), BUILDS,
                 MOVES, lossy)
         return self.made[lossy]
 
@@ -161,9 +164,9 @@ def limited(seconds: float) -> Iterator[None]:
 
 def call(function: Any, problems: list[Problem]) -> list[Answer | Fault]:
     """One call; an answer for each of the quantities that the function returns."""
-    c = problems[0].conventions
+    first = problems[0]
     try:
-        result = _result(function, problems[0], c)
+        result, asked = _result(function, first, first.conventions)
         parts = _parts(result, problems)
     except Fault as fault:
         return [fault] * len(problems)
@@ -171,17 +174,13 @@ def call(function: Any, problems: list[Problem]) -> list[Answer | Fault]:
         raise
     except BaseException as error:
         said = said_of(error)
-        hint = "'int' object" in said or "not int" in said
-        return [
-            Fault(f"raises {said}" + hint
-            * "; t comes as an int unless t_shape='batch' is declared")] * len(
-            problems)
-    if len(parts) == 3 and c.spread == "logvar":  # a mean, a variance and a log variance
-        from dataclasses import replace
-
-        second = Problem(problems[1].quantity, problems[1].setting, replace(c, spread="var"),
-            problems[1].inputs)
-        problems = [problems[0], second, problems[2]]
+        hint = "; t comes as an int unless t_shape='batch' is declared"
+        unlike = "'int' object" in said or "not int" in said
+        return [Fault(f"raises {said}" + hint * unlike)] * len(problems)
+    if len(parts) == 3 and first.conventions.spread == "logvar":  # mean, variance, log variance
+        problems = [problems[0], problems[1].under(spread="var"), problems[2]]
+    if asked:
+        problems = [Problem(p.quantity, p.setting, p.conventions, p.inputs | asked) for p in problems]
     return [_checked(part, problem) for part, problem in zip(parts, problems, strict=False)]
 
 
@@ -209,24 +208,35 @@ def _picked(result: Mapping[Any, Any], name: str) -> Any:
         f"returns a mapping with keys {', '.join(map(str, result))}, none of them {' or '.join((name, *likely))}")
 
 
-def _result(function: Any, p: Problem, c: Conventions) -> Any:
+def _result(function: Any, p: Problem, c: Conventions) -> tuple[Any, dict[str, Any]]:
+    """What the function returns, and at what it asked the model that it was handed."""
     names = p.quantity.arguments(c)
     if not callable(function):
         if p.quantity.kind == "table":
-            return function
+            return function, {}
         raise Fault(f"is no function, but {type(function).__name__}")
     arguments = [_argument(p, name) for name in names]
     if p.quantity.kind == "table" and c.t_shape == "scalar":
-        return np.array([np.squeeze(c.numpy(function(int(each)))) for each in arguments[0]])
+        return np.array([np.squeeze(c.numpy(function(int(each)))) for each in arguments[0]]), {}
     try:
-        handed = [a if isinstance(a, int) or callable(a) else c.native(a) for a in arguments]
+        handed = [c.native(a) if isinstance(a, np.ndarray) else a for a in arguments]
+        noise = _argument(p, "noise") if c.own_noise and "noise" in p.inputs else None
     except Exception as error:
         raise Fault(f"cannot be called: to_native raises {said_of(error)}") from error
-    result = function(*handed)
+    with supplied(noise, c) if noise is not None else contextlib.nullcontext():
+        result = function(*handed)
     for name, before, after in zip(names, arguments, handed, strict=True):
         if isinstance(before, np.ndarray) and not np.array_equal(c.numpy(after), before):
             raise Fault(f"changes its argument {name} in place")
-    return result
+    return result, _asked(arguments[0], p) if "model" in names else {}
+
+
+def _asked(model: Model, p: Problem) -> dict[str, Any]:
+    first = p.conventions.first_t
+    try:
+        return model.inputs(p.inputs.get("t"))
+    except KeyError as missing:
+        raise Fault(f"does not ask the model at t = {missing.args[0][0] - 1 + first}") from missing
 
 
 def components(p: Problem) -> tuple[int, ...]:
@@ -234,13 +244,13 @@ def components(p: Problem) -> tuple[int, ...]:
 
 
 def _argument(p: Problem, name: str) -> Any:
-    c, value = p.conventions, p.inputs[name]
+    c, value = p.conventions, p.inputs.get(name)
     if kind_of(name) == "time":
         t = value[:, 0] - 1 + c.first_t
         return (int(t[0]) if p.quantity.whole
             or (c.t_shape == "scalar" and p.quantity.kind != "table") else t)
     if kind_of(name) == "model":
-        return value
+        return Model(Tables.exact(p.setting.beta), p.inputs["x0"], c)
     value = value if name == "log_w" else value.reshape(*value.shape[:-1], *components(p))
     return value.astype(c.carrier)
 

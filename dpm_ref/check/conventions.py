@@ -35,12 +35,12 @@ class Conventions:
     model: str = "eps"  # what a network predicts
     decoder: str = "discretised"  # p(x^0 | x^1) of `nll`
     silent: bool = True  # whether the last reverse step adds no noise
+    own_noise: bool = False  # whether the code draws its noise: what it draws is then handed to it
     eta: float = 0.0  # DDIM's
     time_limit: float = 60.0  # seconds for all calls of one function in one pass
     shape: tuple[int, ...] | None = None  # (n, ...) of a batch of n vectors
     to_native: Callable[[Any], Any] | None = None
     from_native: Callable[[Any], Any] | None = None
-    randn: str = ""  # "module:name" places whose draws are replaced by the noise handed over
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():

@@ -109,7 +109,7 @@ class Expr:
             return f"{_wrapped(self.args[0])}^2"
         if self.op in ("read", "write", "components", "batch", "unit"):
             return words[0]
-        return f"{self.op}({', '.join(words)})" if words else self.name
+        return f"{self.op}({', '.join(words)})" if words else self.name or self.op
 
 
 def _parts(kind: str, node: Expr) -> tuple[Expr, ...]:
@@ -376,3 +376,5 @@ OPERATIONS: dict[str, tuple[Any, Any]] = {"input":
     "write":
     (lambda n, c, x: _WRITE[n.name][0](x), lambda n, c, y, v, e: np.abs(_WRITE[n.name][1](v[0], y))
         * e[0] + np.abs(y))}
+OPERATIONS["first"] = (lambda n, c, a, b: np.where(c.inputs["t"] == 1, a, b),
+    lambda n, c, y, v, e: np.where(c.inputs["t"] == 1, e[0], e[1]))

@@ -13,7 +13,8 @@ from dpm_ref.schedules import linear
 from .calls import Answer, Fault, Problem, TimeUp, call, guarded, limited, said_of
 from .conventions import Conventions
 from .judge import RELATIVE, row_of, unmet
-from .quantities import ALIASES, QUANTITIES, Quantity, Setting
+from .inputs import DRAWS, Setting
+from .quantities import ALIASES, QUANTITIES, Quantity
 from .report import Report, Row
 from .schedules import schedule_of
 
@@ -174,7 +175,7 @@ def _asked(name: str, parts: tuple[Quantity, ...], functions: list[Any], betas: 
         setting = _setting(beta, k, prior, data, c)
         rng = np.random.default_rng([seed, zlib.crc32(parts[0].name.encode()), k])
         calls += [(k, [Problem.of(q, setting, c, inputs) for q in parts]) for inputs
-            in parts[0].draw(parts[0], setting, rng)]
+            in DRAWS[parts[0].drawn](parts[0], setting, rng)]
         if not parts[0].scheduled:
             break
     return Asked(name, tuple(functions), parts, c, tuple(calls))
@@ -201,6 +202,8 @@ def _steady(a: Answer | Fault, b: Answer | Fault, p: Problem) -> Answer | Fault:
     """The first answer, if the second is the same."""
     if isinstance(a, Fault) or isinstance(b, Fault):
         return a if isinstance(a, Fault) else Fault(f"asked again, it {b}")
+    if "model" in p.quantity.every:  # it may draw its states anew
+        return a
     with np.errstate(all="ignore"):
         near = np.abs(a.got - b.got) <= RELATIVE[p.conventions.dtype] * np.maximum(p.size,
             np.abs(a.got))
