@@ -142,7 +142,7 @@ def diffusers_large(beta):
 
 @case("diffusers", '`variance_type="fixed_large_log"`', wrong={"reverse_step": "returns nan"},
       note="a fault, known upstream: `step` takes the root of log beta_t", reverse_var="beta",
-      randn="diffusers.schedulers.scheduling_ddpm:randn_tensor", **IMAGES)
+      **IMAGES)
 def diffusers_large_log(beta):
     made = diffusers(beta, variance_type="fixed_large_log")
     return {"reverse_step": lambda xt, t, output, noise: made.step(output, t, xt).prev_sample}
@@ -212,14 +212,13 @@ def azula(beta: Any, sampler: str, **options: Any) -> dict[str, Any]:
     return {"reverse_step": lambda xt, t, x0, _: made.step(xt, at(t), at(t - 1), x0=x0)}
 
 
-@case("azula", "`DDPMSampler.step`", "reverse_step", model="x0", reverse_var="posterior",
-      randn="torch:randn_like")
+@case("azula", "`DDPMSampler.step`", "reverse_step", model="x0", reverse_var="posterior")
 def azula_ddpm(beta):
     return azula(beta, "DDPMSampler")
 
 
 @case("azula", "`DDIMSampler.step` at eta = 1", "reverse_step", model="x0",
-      reverse_var="posterior", randn="torch:randn_like")
+      reverse_var="posterior")
 def azula_ddim(beta):
     return azula(beta, "DDIMSampler", eta=1.0)
 
@@ -263,6 +262,45 @@ def openai_distributions(beta):
             "q_posterior_mean_variance": made.q_posterior_mean_variance,
             "x0_from_eps": made._predict_xstart_from_eps,
             "eps_from_x0": made._predict_eps_from_xstart, "prior_kl": (made._prior_bpd, bits)}
+
+
+@case(OPENAI, "`_vb_terms_bpd` and `calc_bpd_loop`, posterior variance", "vlb_term nll",
+      reverse_var="posterior", unit="bits", components="mean", **SINGLE)
+def openai_bound_small(beta):
+    return openai_bound(openai(beta))
+
+
+@case(OPENAI, "`_vb_terms_bpd` and `calc_bpd_loop`, beta_t", "vlb_term nll", reverse_var="beta",
+      unit="bits", components="mean", **SINGLE)
+def openai_bound_large(beta):
+    return openai_bound(openai(beta, "FIXED_LARGE"))
+
+
+def openai_bound(made: Any) -> dict[str, Any]:
+    return {"vlb_term": lambda model, x0, xt, t: made._vb_terms_bpd(model, x0, xt, t, False),
+            "nll": lambda model, x0: made.calc_bpd_loop(model, x0, clip_denoised=False)}
+
+
+@case(OPENAI, "`p_sample`", "reverse_step", reverse_var="posterior", **SINGLE)
+def openai_step(beta):
+    made = openai(beta)
+    return {"reverse_step": lambda xt, t, output, noise: made.p_sample(
+        lambda x, t: output, xt, t, clip_denoised=False)["sample"]}
+
+
+@case(OPENAI, "`ddim_sample` at eta = 0.5", "ddim_step", eta=0.5, **SINGLE)
+def openai_ddim(beta):
+    made = openai(beta)
+    return {"ddim_step": lambda xt, t, eps, noise: made.ddim_sample(
+        lambda x, t: eps, xt, t, clip_denoised=False, eta=0.5)["sample"]}
+
+
+@case(OPENAI, "`discretized_gaussian_log_likelihood`", "decoder_log_prob", components="none",
+      spread="std", beta=None)
+def openai_decoder():
+    from improved_diffusion_for_SMLM.improved_diffusion import losses
+    return {"decoder_log_prob": lambda x0, mean, std: losses.discretized_gaussian_log_likelihood(
+        x0, means=mean, log_scales=std.log())}
 
 
 @case(OPENAI, "`normal_kl`", "normal_kl", spread="logvar", components="none", beta=None)
@@ -438,7 +476,7 @@ def diffusions(beta: Any, **options: Any) -> Any:
 
 
 @case("diffusions", "`DDPM` of float64 rates", "posterior_variance reverse_step",
-      reverse_var="posterior", randn="torch:randn", **IMAGES)
+      reverse_var="posterior", **IMAGES)
 def diffusions_steps(beta):
     made = diffusions(beta)
     return {"posterior_variance": made._get_variance,
@@ -463,13 +501,19 @@ def diffusions_scaled():
 # probabilisticdiffusion, tiny-diff, torchmanager-diffusion (which counts t from 1)
 
 
-@case("probabilisticdiffusion", "`Diffusion.forward`", first_t=0, randn="torch:normal",
-      wrong={"q_sample": "without its root"}, beta=("linear", 100, {"scaled": False}),
+@case("probabilisticdiffusion", "`Diffusion.forward`, its noise at seed 0", first_t=0,
+      wrong={"marginal_var": "squared"}, beta=("linear", 100, {"scaled": False}), shape=(5, 1),
       note="a fault: `torch.normal` is handed the variance for the standard deviation")
 def probabilistic():
     from ProbabilisticDiffusion import Diffusion
-    made = lambda x0: Diffusion(x0, 100, 1e-4, 0.02, "linear", None, None, None)  # noqa: E731
-    return {"q_sample": lambda x0, t, noise: made(x0).forward(t, plot=False)}
+
+    def marginal_var(x0, t):
+        made = Diffusion(0 * x0, 100, 1e-4, 0.02, "linear", None, None, None)
+        torch.manual_seed(0)
+        noisy = made.forward(t, plot=False)
+        torch.manual_seed(0)
+        return (noisy / torch.normal(0 * noisy[:, 0], 1.0)[:, None]) ** 2
+    return {"marginal_var": marginal_var}
 
 
 @case("tiny-diff", "`DDPMScheduler`", dtype="float32", precision={
