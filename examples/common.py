@@ -273,8 +273,8 @@ class Run:
             return
         except (ValueError, KeyError) as error:
             self._refuse(f"cannot resume: {error}")
-        if found.step != kept["step"]:
-            self._refuse(f"{stem}.npz and {stem}.json are not of the same step")
+        if found.step != kept["step"] or generator is None:
+            self._refuse(f"{stem}.npz and {stem}.json are not of one run")
         vars(state).update(vars(found))
         rng.bit_generator.state = generator.bit_generator.state
         history.steps, history.K_bits, self.former = kept["steps"], kept["K_bits"], kept["seconds"]
