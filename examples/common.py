@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -228,7 +228,7 @@ class Run:
             Path(self.lock.name).unlink()
         self.lock.close()
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, why: str) -> NoReturn:
         if hasattr(self, "lock"):
             self._release()
         print(f"{self.name}: {why}", file=sys.stderr)
