@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -228,7 +228,7 @@ class Run:
             Path(self.lock.name).unlink()
         self.lock.close()
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, why: str) -> NoReturn:
         if hasattr(self, "lock"):
             self._release()
         print(f"{self.name}: {why}", file=sys.stderr)
@@ -273,8 +273,8 @@ class Run:
             return
         except (ValueError, KeyError) as error:
             self._refuse(f"cannot resume: {error}")
-        if found.step != kept["step"]:
-            self._refuse(f"{stem}.npz and {stem}.json are not of the same step")
+        if found.step != kept["step"] or generator is None:
+            self._refuse(f"{stem}.npz and {stem}.json are not of one run")
         vars(state).update(vars(found))
         rng.bit_generator.state = generator.bit_generator.state
         history.steps, history.K_bits, self.former = kept["steps"], kept["K_bits"], kept["seconds"]

@@ -141,18 +141,17 @@ def build(x0: Array, T: int, rng: np.random.Generator) -> Any:
     """A diffusion whose schedule is picked from data (n, d) of the model's scale, and a model."""
     if is_binary(x0):
         activity = (x0.sum(0) + 1.0) / (len(x0) + 2.0)
-        diffusion = BinomialDiffusion(schedules.constant_erasure(T), activity)
-        return BinomialReverse(diffusion, x0.shape[1])
-    beta1 = finest_scale(x0, rng) / 20
-    diffusion = GaussianDiffusion(schedules.log_snr_linear(T, beta1=beta1, abar_T=0.05))
-    return GaussianReverse(diffusion, x0.shape[1])
+        beta = schedules.constant_erasure(T)
+        return BinomialReverse(BinomialDiffusion(beta, activity), x0.shape[1])
+    beta = schedules.log_snr_linear(T, beta1=finest_scale(x0, rng) / 20, abar_T=0.05)
+    return GaussianReverse(GaussianDiffusion(beta), x0.shape[1])
 
 
 def plan(chosen: argparse.Namespace) -> dict[str, float]:
     """The stages, and the seconds that each takes on some machine."""
     size = chosen.x0[0].size / (20 if is_binary(chosen.x0) else 10) + 0.8
     held_out = len(chosen.x0) / 10 * chosen.T / 40 * size
-    best = {"K*": 10.0 * size * chosen.T / 40} if chosen.data in MADE else {}
+    best = {"K*": chosen.T * (0.02 + 1e-3 * (size - 0.8) ** 2)} if chosen.data in MADE else {}
     return {"schedule": 0.5, "training": 3e-3 * size * chosen.steps, "K": 2.5e-4 * held_out,
             **best, "samples": 0.5 * size * chosen.T / 40, "figure": 2.0}
 
