@@ -187,7 +187,8 @@ class BinomialDiffusion(Diffusion):
         """
         x0 = self.check_data("x0", x0)
         weight = np.broadcast_to(logit(self.pi1, self.pi0), x0.shape[-1:])
-        pull = float(total(weight * (x0.reshape(-1, x0.shape[-1]).mean(axis=0) - self.pi1)))
+        columns = x0.reshape(-1, x0.shape[-1]).T
+        pull = float(total(weight * (total(columns) / columns.shape[-1] - self.pi1)))
         if abs(pull) <= 8 * np.finfo(np.float64).eps * float(total(np.abs(weight))):
             pull = 0.0
         sign = ">=" if pull >= 0 else "<"

@@ -166,10 +166,12 @@ class GaussianDiffusion(Diffusion):
 
         Equality within rounding counts. The condition of (24)'s upper bound.
         """
-        rows = self.check_data("x0", x0).reshape(-1, np.shape(x0)[-1])
-        d = rows.shape[-1]
+        x0 = self.check_data("x0", x0)
+        d, size = x0.shape[-1], max(1.0, float(np.abs(x0).max()))
+        columns = x0.reshape(-1, d).T / size
+        n = columns.shape[-1]
+        mean = total(columns)[:, None] / n
         with np.errstate(over="ignore"):  # a trace beyond 1e308 is inf
-            size = max(1.0, float(np.abs(rows).max()))
-            trace = float(total((rows / size).var(axis=0))) * size * size
+            trace = float(total(total((columns - mean) ** 2) / n)) * size * size
         holds = bool(trace <= d * (1.0 + 4 * np.finfo(np.float64).eps))
         return Condition(holds, f"tr Cov(x^0) = {trace:.6g} {'<=' if holds else '>'} d = {d}")

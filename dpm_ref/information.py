@@ -375,7 +375,7 @@ def log_mean_exp(values: npt.ArrayLike, axis: int = -1) -> Array:
     array = validation.below_infinity("values", values)
     try:
         rows = np.moveaxis(array, operator.index(axis), -1)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         rule = f"axis must be one of values' {array.ndim} axes"
         raise ValueError(f"{rule}, got {axis!r:.80} for shape {array.shape}") from error
     if rows.shape[-1] == 0:

@@ -8,6 +8,7 @@ kernel is any callable ``(xt, t) -> law``, so that a user's own model, wrapped i
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
@@ -57,15 +58,15 @@ class Law(Protocol):
         return law
 
     @classmethod
-    def like(cls, other: Any) -> Self:
+    def like(cls, other: Any, name: str = "") -> Self:
         """`other` itself if it is such a law, else the law with a copy of its parameters."""
         if type(other) is cls:
             return other
         if any(callable(getattr(other, name, callable)) for name in cls.needed):
-            rule = f"a {cls.__name__} law must have {' and '.join(cls.needed)}"
+            rule = f"{name}a {cls.__name__} law must have {' and '.join(cls.needed)}"
             wanted = f"return {cls.__name__}({', '.join(cls.needed)})"
             raise ValueError(f"{rule}, got {type(other).__name__}; {wanted}")
-        return cls(*(getattr(other, name, None) for name in cls.names))
+        return cls(*(getattr(other, parameter, None) for parameter in cls.names))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -91,7 +92,7 @@ class Law(Protocol):
 
     def kl(self, other: Any) -> Array:
         """KL(self || other), shape (...), to 8 ulp; inf where other excludes what self allows."""
-        law = self.like(other)
+        law = self.like(other, "other must be a law, and ")
         validation.components("other", law.view(0), self.shape[-1])
         validation.broadcast(law=self.view(0), other=law.view(0))
         return self.kl_p(law)
@@ -231,11 +232,10 @@ def law_over(family: type[Law], law: Any, x: Array, name: str) -> Law:
         result = family.like(law)
     except ValueError as error:
         raise ValueError(f"{rule}: {error}") from error
-    shape = (1,) * (x.ndim - len(result.shape)) + result.shape
-    repeats = all(n in (1, m) for n, m in zip(shape[:-1], x.shape[:-1], strict=False))
-    if len(shape) > x.ndim or shape[-1] != x.shape[-1] or not repeats:
-        raise ValueError(f"{rule}, got one over {result.shape}")
-    return result.over(x.shape)
+    with suppress(ValueError):
+        if result.shape[-1] == x.shape[-1]:
+            return result.over(x.shape)
+    raise ValueError(f"{rule}, got one over {result.shape}")
 
 
 class _OwnDensity:

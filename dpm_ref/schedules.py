@@ -168,18 +168,17 @@ def constant(T: int, beta: float) -> Array:
     return np.full(validation.count("T", T, 1), validation.fraction("beta", beta))
 
 
-def linear(T: int, *, first: float | None = None, last: float | None = None) -> Array:
+def linear(T: int, *, first: float = 1e-4, last: float = 0.02) -> Array:
     """beta_t linear in t, from beta_1 = first to beta_T = last, both in (0, 1): shape (T,), T >= 1.
 
-    Where they are not given they are 0.1 / T and 20 / T, which at T = 1000 are the 1e-4 and 0.02 of
-    Ho et al. 2020, arXiv:2006.11239, and need T > 20. T = 1 has first alone.
+    The defaults are Ho et al.'s (2020, arXiv:2006.11239) for T = 1000; fewer steps need larger
+    rates to reach the prior. T = 1 has first alone.
 
     >>> linear(3, first=0.25, last=0.75)
     array([0.25, 0.5 , 0.75])
     """
-    T = validation.count("T", T, 1)
-    start = validation.fraction("first", 0.1 / T if first is None else first)
-    return np.linspace(start, validation.fraction("last", 20.0 / T if last is None else last), T)
+    start, end = validation.fraction("first", first), validation.fraction("last", last)
+    return np.linspace(start, end, validation.count("T", T, 1))
 
 
 def cosine(T: int, *, offset: float = 0.008, largest: float = 0.999) -> Array:

@@ -410,9 +410,9 @@ class GaussianChain:
         x0, tables = exact(x0), self.tables
         c0, c1, s2 = tables.coefficient_x0(t), tables.coefficient_xt(t), tables.posterior_var(t)
         m = c0 * x0 + (c1 - slope) * tables.sqrt_abar(t) * x0 - shift
-        spread = (c1 - slope) ** 2 * tables.one_minus_abar(t)
-        mean = (mp.log(var / s2) + (s2 + m * m + spread) / var - 1) / 2
-        return mean, (2 * spread**2 + 4 * m * m * spread) / (4 * var**2)
+        noise_var = (c1 - slope) ** 2 * tables.one_minus_abar(t)
+        mean = (mp.log(var / s2) + (s2 + m * m + noise_var) / var - 1) / 2
+        return mean, (2 * noise_var**2 + 4 * m * m * noise_var) / (4 * var**2)
 
     def bound(self, x0: Any, kernels: dict[int, tuple[Any, Any, Any]]) -> Any:
         """K(x^0) by the form of section 2.4 that needs no precondition: entropies and

@@ -476,3 +476,11 @@ def test_a_draw_brings_its_log_probability():
     x, log_p = law.drawn(np.array([0.2, 0.7]))
     assert x.tolist() == [1.0, 0.0]
     assert log_p == law.log_prob([1, 0])
+
+
+def test_the_entropy_condition_does_not_see_the_memory_layout():
+    rng = np.random.default_rng(3)
+    x0, diffusion = rng.integers(2, size=(300, 20)), BinomialDiffusion(BETA, 0.3)
+    first = diffusion.entropy_never_falls(x0)
+    assert first == diffusion.entropy_never_falls(np.asfortranarray(x0))
+    assert first == diffusion.entropy_never_falls(np.stack([x0, x0], -1)[..., 0])

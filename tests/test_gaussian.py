@@ -390,3 +390,11 @@ def test_a_draw_brings_its_log_density():
     x, log_p = law.drawn(noise)
     np.testing.assert_array_equal(x, law.at(noise))
     np.testing.assert_allclose(log_p, law.log_prob(x), rtol=8 * EPS)
+
+
+def test_the_entropy_condition_does_not_see_the_memory_layout():
+    rng = np.random.default_rng(3)
+    x0, diffusion = rng.normal(size=(300, 20)), GaussianDiffusion(BETA)
+    first = diffusion.entropy_never_falls(x0)
+    assert first == diffusion.entropy_never_falls(np.asfortranarray(x0))
+    assert first == diffusion.entropy_never_falls(np.stack([x0, x0], -1)[..., 0])

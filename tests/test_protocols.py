@@ -10,7 +10,7 @@ import pytest
 
 import dpm_ref
 from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, protocols
-from dpm_ref.protocols import checked_diffusion, ask_density, ask_law, takes_times, total
+from dpm_ref.protocols import ask_density, ask_law, checked_diffusion, takes_times, total
 
 X = np.array([[0.5, -1.0], [2.0, 0.0], [1.0, 3.0]])
 ASKS = pytest.mark.parametrize("ask", [ask_law, ask_density])
@@ -26,7 +26,7 @@ def rng():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda a, b: Gaussian(a, b),
+        Gaussian,
         lambda a, b: Bernoulli(a, 1 - a),
         lambda a, b: Bernoulli(prob1=a),
         lambda a, b: Gaussian.like(SimpleNamespace(mean=a, var=b)),
@@ -136,6 +136,18 @@ def test_a_law_over_more_leading_axes_repeats_itself():
     assert len(np.unique(draws)) == 8
 
 
+def test_reading_one_of_ours_gives_it_back_as_it_is():
+    for law in (Gaussian([0.0], 1.0), Bernoulli([0.5])):
+        assert type(law).like(law) is law
+        assert law.over(law.shape) is law
+
+
+def test_different_laws_and_diffusions_have_different_hashes():
+    assert len({hash(Gaussian([float(i)], 1.0)) for i in range(5)}) == 5
+    assert len({hash(GaussianDiffusion([0.1 * i])) for i in range(1, 6)}) == 5
+    assert len({hash(BinomialDiffusion([0.1], 0.1 * i)) for i in range(1, 6)}) == 5
+
+
 # Asking
 
 
@@ -154,6 +166,32 @@ def test_what_a_kernel_does_to_its_arguments_changes_nothing(ask):
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(t, [2, 3, 2])
     np.testing.assert_array_equal(law.mean, 0.8 * X)
+
+
+@ASKS
+def test_one_time_is_handed_over_as_it_is(ask):
+    seen = []
+    ask(Gaussian, lambda xt, t: seen.append(t) or Gaussian(xt, 1.0), "reverse", X, 2)
+    assert type(seen[0]) is int
+    assert seen == [2]
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 2), (1, 3, 2), (2, 1, 2), (3, 2), (1, 2), (2,)])
+@ASKS
+def test_a_law_may_repeat_over_any_leading_axes(ask, shape):
+    mean = rng().normal(size=shape)
+    law = ask(Gaussian, lambda x: Gaussian(mean, 1.0), "edge", np.zeros((2, 3, 2)))
+    assert law == Gaussian(np.broadcast_to(mean, (2, 3, 2)), 1.0)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 2), (2, 2, 2), (2, 2), (2, 3, 1), (1, 2, 3, 2), (4, 2)])
+@ASKS
+def test_a_law_that_does_not_repeat_over_them_is_refused(ask, shape):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        ask(Gaussian, lambda x: Gaussian(np.zeros(shape), 1.0), "edge", np.zeros((2, 3, 2)))
+    assert str(error.value) == (
+        f"edge must return a law over the state's shape (2, 3, 2), got one over {shape}"
+    )
 
 
 @ASKS
@@ -285,6 +323,18 @@ def test_a_law_with_its_own_density_is_taken_at_its_word():
     assert law.shape == (3, 2)
     np.testing.assert_array_equal(law.log_p(states), -X.sum(-1))
     np.testing.assert_array_equal(states, X)
+
+
+def test_its_density_has_the_leading_axes_of_the_states():
+    states = np.zeros((4, 3, 2))
+    law = ask_density(Gaussian, lambda x: Own(lambda x: x.sum(-1)), "edge", states)
+    assert law.log_p(states).shape == (4, 3)
+
+
+def test_its_sample_draws_from_the_generator_that_it_is_given():
+    own = SimpleNamespace(log_prob=None, sample=lambda *, rng: rng.random((3, 2)))
+    law = ask_density(Gaussian, lambda x: own, "edge", X)
+    np.testing.assert_array_equal(law.sample(rng=rng()), rng().random((3, 2)))
 
 
 def test_its_mean_and_variance_are_not_looked_at():
