@@ -258,13 +258,13 @@ bent("abar_t without its root", renamed(abar=lambda s: s.abar**2, prev=lambda s:
      ["sqrt_abar", "sqrt_recip_abar", "marginal_mean", "q_sample", "posterior_coefficient_x0", "posterior_mean"])
 bent("sqrt(abar_t) for abar_t", product(lambda s: np.sqrt(s.abar)))
 bent("abar_t squared: the product taken of (1 - beta_s)^2", product(lambda s: s.abar**2))
-bent("1 - abar_t without its root: a variance where a standard deviation is meant", renamed(lost=lambda s: s.lost**2),
+bent("1 - abar_t without its root", renamed(lost=lambda s: s.lost**2),
      ["sqrt_one_minus_abar", "q_sample", "mean_from_eps"])
 bent("sqrt(1 - abar_t) for 1 - abar_t", renamed(lost=lambda s: np.sqrt(s.lost)))
 bent("1 - sqrt(abar_t) for 1 - abar_t", renamed(lost=lambda s: 1 - np.sqrt(s.abar)))
-bent("1 - beta_t without its root", renamed(alpha=lambda s: s.alpha**2),
+bent("alpha_t without its root", renamed(alpha=lambda s: s.alpha**2),
      ["kernel_mean", "posterior_mean", "posterior_coefficient_xt", "mean_from_eps"])
-bent("sqrt(1 - beta_t) for 1 - beta_t", renamed(alpha=lambda s: np.sqrt(s.alpha)), ["alpha", "binomial_kernel", "binomial_edge"])
+bent("sqrt(alpha_t) for alpha_t", renamed(alpha=lambda s: np.sqrt(s.alpha)), ["alpha", "binomial_kernel", "binomial_edge"])
 bent("sqrt(beta_t) for beta_t", renamed(beta=lambda s: np.sqrt(s.beta)))
 bent("beta_t squared", renamed(beta=lambda s: s.beta**2))
 bent("beta_1 left out of the product", product(lambda s: s.abar / s.alpha[0]))
@@ -299,7 +299,7 @@ def table(mistake, subjects, change):
 
 table("beta_t for the posterior variance", ["posterior_variance", "posterior_var", "posterior_log_variance", "posterior_log_var"],
       lambda s: s.beta)
-table("beta_t left out of the posterior variance", ["posterior_variance", "posterior_var"], lambda s: s.lost_prev / s.lost)
+table("beta_t left out", ["posterior_variance", "posterior_var"], lambda s: s.lost_prev / s.lost)
 table("ratio upside down: (1 - abar_t) / (1 - abar_{t-1})", ["posterior_variance", "posterior_var"],
       lambda s: s.beta * s.lost / np.where(s.lost_prev == 0, 1, s.lost_prev))
 table("division by 1 - abar_t forgotten", ["posterior_variance", "posterior_var"], lambda s: s.beta * s.lost_prev)
@@ -320,7 +320,7 @@ formula("division by sqrt(1 - abar_t) forgotten", "mean_from_eps",
 formula("x0 from eps returned for the mean", "mean_from_eps", lambda p: p.x0_from_eps)
 formula("the marginal's standard deviation for beta_t / sqrt(1 - abar_t)", "mean_from_eps", lambda p: lambda xt, t, eps: (
     xt - p.read("sqrt_one_minus_abar", p.time(t)) * eps) / p.read("sqrt_alpha", p.time(t)))
-formula("variance where the standard deviation is meant", "sample_step", lambda p: lambda mean, var, noise: mean + p.var(var) * noise)
+formula("var without its root", "sample_step", lambda p: lambda mean, var, noise: mean + p.var(var) * noise)
 formula("exp(var) where sqrt(var) is meant, or half of it in the exponent", "sample_step",
         lambda p: lambda mean, var, noise: mean + np.exp(p.var(var) / 2) * noise)
 formula("mean left out", "sample_step", lambda p: lambda mean, var, noise: np.sqrt(p.var(var)) * noise)
@@ -343,23 +343,23 @@ def kl(log=1.0, ratio=1.0, square=1.0, one=1.0):
     return value
 
 
-divergence("-1/2 missing from each component", kl(one=0), ("gaussian_kl", "kl_term", "prior_kl"))
-divergence("+1/2 for -1/2 in each component", kl(one=-1))
-divergence("1/2 missing before -1", kl(one=2))
-divergence("log of the variances' ratio upside down", kl(log=-1), ("gaussian_kl", "kl_term"))
-divergence("log of the variances' ratio left out", kl(log=0))
+divergence("-1/2 left out", kl(one=0), ("gaussian_kl", "kl_term", "prior_kl"))
+divergence("sign of -1/2 flipped", kl(one=-1))
+divergence("-1/2 counted twice", kl(one=2))
+divergence("sign of the log of the variances' ratio flipped", kl(log=-1), ("gaussian_kl", "kl_term"))
+divergence("the log of the variances' ratio left out", kl(log=0))
 divergence("log of standard deviations without the factor 2, or with one too many", kl(log=0.5))
 divergence("log of standard deviations without the factor 2, or with one too many", kl(log=2))
 divergence("the variances' ratio left out", kl(ratio=0))
 divergence("the variances' ratio upside down", lambda a, v, b, w: (np.log(w / v) + w / v + (a - b) ** 2 / w - 1) / 2)
-divergence("the means left out", kl(square=0))
+divergence("the means' square left out", kl(square=0))
 divergence("only the means' part of the divergence", kl(0, 0, 1, 0))
-divergence("1/2 missing before the square of the means' difference, or one too many", kl(square=2))
-divergence("the means' difference not squared", lambda a, v, b, w: (np.log(w / v) + (v + a - b) / w - 1) / 2)
+divergence("the means' square counted twice", kl(square=2))
+divergence("mean_q - mean_p not squared", lambda a, v, b, w: (np.log(w / v) + (v + a - b) / w - 1) / 2)
 divergence("the square divided by q's variance", lambda a, v, b, w: (np.log(w / v) + v / w + (a - b) ** 2 / v - 1) / 2)
 divergence("the square divided by a standard deviation", lambda a, v, b, w: (np.log(w / v) + v / w + (a - b) ** 2 / np.sqrt(w) - 1) / 2)
 divergence("cross-entropy for the divergence", lambda a, v, b, w: (np.log(2 * np.pi * w) + (v + (a - b) ** 2) / w) / 2)
-divergence("log of the variance left out", lambda a, v, b, w: (v + (a - b) ** 2 - 1) / 2, ("prior_kl",))
+divergence("the log of the variances' ratio left out", lambda a, v, b, w: (v + (a - b) ** 2 - 1) / 2, ("prior_kl",))
 formula("cross-entropy for the divergence", "bernoulli_kl",
         lambda p: lambda q1, p1: p.total(-q1 * np.log(p1) - (1 - q1) * np.log(1 - p1)))
 formula("only the term of x = 1", "bernoulli_kl", lambda p: lambda q1, p1: p.total(q1 * (np.log(q1) - np.log(p1))))
@@ -377,10 +377,10 @@ def entropy(mistake, change):
     formula(mistake, "gaussian_entropy", lambda p: lambda var: p.total(change(p.var(var))))
 
 
-entropy("2 pi missing", lambda v: (1 + np.log(v)) / 2)
-entropy("e missing: +1/2 in each component", lambda v: np.log(2 * np.pi * v) / 2)
+entropy("log 2 pi left out", lambda v: (1 + np.log(v)) / 2)
+entropy("the 1/2 of log e left out", lambda v: np.log(2 * np.pi * v) / 2)
 entropy("2 pi e missing: only log std", lambda v: np.log(np.sqrt(v)))
-entropy("log var without its 1/2, or half of it too much", lambda v: (np.log(2 * np.pi) + 1) / 2 + np.log(v))
+entropy("log var counted twice", lambda v: (np.log(2 * np.pi) + 1) / 2 + np.log(v))
 entropy("sign of log var flipped", lambda v: (np.log(2 * np.pi) + 1 - np.log(v)) / 2)
 
 
@@ -388,11 +388,11 @@ def log_prob(mistake, change):
     formula(mistake, "gaussian_log_prob", lambda p: lambda x, mean, var: p.total(change((x - mean) ** 2, p.var(var))))
 
 
-log_prob("2 pi missing", lambda e, v: -(np.log(v) + e / v) / 2)
+log_prob("log 2 pi left out", lambda e, v: -(np.log(v) + e / v) / 2)
 log_prob("log var left out", lambda e, v: -(np.log(2 * np.pi) + e / v) / 2)
-log_prob("log var without its 1/2, or half of it too much", lambda e, v: -np.log(2 * np.pi) / 2 - np.log(v) - e / v / 2)
+log_prob("log var counted twice", lambda e, v: -np.log(2 * np.pi) / 2 - np.log(v) - e / v / 2)
 log_prob("sign of log var flipped", lambda e, v: -(np.log(2 * np.pi) - np.log(v) + e / v) / 2)
-log_prob("1/2 missing before the square, or one too many", lambda e, v: -np.log(2 * np.pi * v) / 2 - e / v)
+log_prob("the square counted twice", lambda e, v: -np.log(2 * np.pi * v) / 2 - e / v)
 log_prob("only the square", lambda e, v: -e / v / 2)
 log_prob("the square divided by a standard deviation", lambda e, v: -(np.log(2 * np.pi * v) + e / np.sqrt(v)) / 2)
 
@@ -405,10 +405,10 @@ def slope(mistake, of, change):
     formula(mistake, of, make)
 
 
-slope("division by the variance forgotten", "gaussian_kl_grad_mean", lambda a, v, b, w: b - a)
-slope("derivative by q's mean, or its sign flipped", "gaussian_kl_grad_mean", lambda a, v, b, w: (a - b) / w)
-slope("divided by q's variance", "gaussian_kl_grad_mean", lambda a, v, b, w: (b - a) / v)
-slope("the means left out", "gaussian_kl_grad_var", lambda a, v, b, w: (1 - v / w) / (2 * w))
+slope("division by var_p forgotten", "gaussian_kl_grad_mean", lambda a, v, b, w: b - a)
+slope("sign flipped", "gaussian_kl_grad_mean", lambda a, v, b, w: (a - b) / w)
+slope("var_q and var_p swapped", "gaussian_kl_grad_mean", lambda a, v, b, w: (b - a) / v)
+slope("the means' square left out", "gaussian_kl_grad_var", lambda a, v, b, w: (1 - v / w) / (2 * w))
 slope("derivative by q's variance", "gaussian_kl_grad_var", lambda a, v, b, w: (1 / w - 1 / v) / 2)
 slope("divided by the variance once, not twice", "gaussian_kl_grad_var", lambda a, v, b, w: (w - v - (a - b) ** 2) / (2 * w))
 
@@ -427,18 +427,18 @@ def log_sum(log_w):
 
 
 weights("mean of logarithms for logarithm of mean", lambda log_w: np.average(log_w, axis=0))
-weights("sum of weights for their mean: - log n missing", log_sum)
-weights("log n subtracted twice", lambda log_w: log_sum(log_w) - np.log(len(log_w) ** 2).astype(log_w.dtype))
+weights("log n left out", log_sum)
+weights("log n counted twice", lambda log_w: log_sum(log_w) - np.log(len(log_w) ** 2).astype(log_w.dtype))
 weights("n - 1 for n", lambda log_w: log_sum(log_w) - np.log(len(log_w) - 1).astype(log_w.dtype))
 weights("the largest weight for their mean", lambda log_w: np.sort(log_w, 0)[-1])
-weights("the largest weight taken out and not put back", lambda log_w: np.log(np.exp(log_w - log_w.max(0)).sum(0) / len(log_w)))
+weights("the largest weight left out", lambda log_w: np.log(np.exp(log_w - log_w.max(0)).sum(0) / len(log_w)))
 weights("sum and not mean, the largest weight not put back", lambda log_w: np.log(np.exp(log_w - log_w.max(0)).sum(0)))
 weights("weights underflow: their largest is not taken out before exp", lambda log_w: np.log(np.exp(log_w).sum(0) / len(log_w)))
-formula("standard deviation for variance before the gradient", "perturbed_mean",
+formula("standard deviation for variance: sqrt(var) for var", "perturbed_mean",
         lambda p: lambda mean, var, grad: mean + np.sqrt(p.var(var)) * grad)
-formula("variance squared before the gradient", "perturbed_mean", lambda p: lambda mean, var, grad: mean + p.var(var) * p.var(var) * grad)
-formula("the variance before the gradient left out", "perturbed_mean", lambda p: lambda mean, var, grad: mean + grad)
-formula("half the variance before the gradient", "perturbed_mean", lambda p: lambda mean, var, grad: mean + p.var(var) / 2 * grad)
+formula("var squared", "perturbed_mean", lambda p: lambda mean, var, grad: mean + p.var(var) * p.var(var) * grad)
+formula("var left out", "perturbed_mean", lambda p: lambda mean, var, grad: mean + grad)
+formula("half of grad_log_r only", "perturbed_mean", lambda p: lambda mean, var, grad: mean + p.var(var) / 2 * grad)
 
 
 def factor(mistake, of, change):
@@ -496,9 +496,9 @@ formula("root of the kept share, as in the Gaussian column", "binomial_kernel",
         lambda p: lambda x, t: p.read("sqrt_alpha", p.time(t)) * x + p.prior * p.read("beta", p.time(t)))
 formula("root of the kept share, as in the Gaussian column", "binomial_marginal",
         lambda p: lambda x, t: p.read("sqrt_abar", p.time(t)) * x + p.prior * p.read("one_minus_abar", p.time(t)))
-formula("the marginal of x^{t-1}, the likelihood of x^t left out", "binomial_posterior",
+formula("the likelihood of xt left out", "binomial_posterior",
         lambda p: lambda x0, xt, t: p.read("abar_prev", p.time(t)) * x0 + p.prior * p.read("lost_prev", p.time(t)))
-formula("the likelihood of x^t, the marginal of x^{t-1} left out", "binomial_posterior", lambda p: lambda x0, xt, t: np.where(
+formula("the marginal before left out", "binomial_posterior", lambda p: lambda x0, xt, t: np.where(
     xt == 1, *p._bits_kernel(np.ones_like(xt), p.time(t))))
 formula("not normalised over both states", "binomial_posterior", lambda p: lambda x0, xt, t: p.joint(x0, xt, p.time(t))[0])
 formula("odds for probability", "binomial_posterior", lambda p: lambda x0, xt, t: np.divide(*p.joint(x0, xt, p.time(t))))
@@ -533,42 +533,42 @@ def edit(**changes):
     return change
 
 
-both("-2 sum KL: the divergences counted twice", edit(kls=lambda k: k.kls + k.kls))
-both("sign of the divergences flipped", edit(kls=lambda k: [-kl for kl in k.kls]))
-both("divergences left out", edit(kls=lambda k: [0 * k.H_1]))
-both("mean KL over t times T, where there are T - 1 terms", edit(kls=lambda k: [k.T * np.mean(k.kls, 0)]))
-both("mean KL over t, not times T - 1", edit(kls=lambda k: [np.mean(k.kls, 0)]))
-both("sum of KL divided by T", edit(kls=lambda k: [np.sum(k.kls, 0) / k.T]))
-both("entropies dropped: H_q(X^T|X^0) - H_q(X^1|X^0)", edit(H_T=lambda k: 0 * k.H_T, H_1=lambda k: 0 * k.H_1))
-both("H_q(X^T|X^0) dropped", edit(H_T=lambda k: 0 * k.H_T))
-both("H_q(X^1|X^0) dropped", edit(H_1=lambda k: 0 * k.H_1))
+both("sum KL counted twice", edit(kls=lambda k: k.kls + k.kls))
+both("sign of sum KL flipped", edit(kls=lambda k: [-kl for kl in k.kls]))
+both("sum KL left out", edit(kls=lambda k: [0 * k.H_1]))
+both("mean over t times T, where there are T - 1 terms", edit(kls=lambda k: [k.T * np.mean(k.kls, 0)]))
+both("mean over t for the sum", edit(kls=lambda k: [np.mean(k.kls, 0)]))
+both("sum over t divided by T", edit(kls=lambda k: [np.sum(k.kls, 0) / k.T]))
+both("H_q(X^T|X^0) - H_q(X^1|X^0) left out", edit(H_T=lambda k: 0 * k.H_T, H_1=lambda k: 0 * k.H_1))
+both("H_q(X^T|X^0) left out", edit(H_T=lambda k: 0 * k.H_T))
+both("H_q(X^1|X^0) left out", edit(H_1=lambda k: 0 * k.H_1))
 both("sign of H_q(X^T|X^0) - H_q(X^1|X^0) flipped", edit(H_T=lambda k: k.H_1, H_1=lambda k: k.H_T))
 both("sign of H_q(X^T|X^0) flipped", edit(H_T=lambda k: -k.H_T))
 both("sign of H_q(X^1|X^0) flipped", edit(H_1=lambda k: -k.H_1))
-both("entropies added once per t instead of once", edit(H_T=lambda k: k.H_T * len(k.kls), H_1=lambda k: k.H_1 * len(k.kls)))
-both("entropies added T times instead of once", edit(H_T=lambda k: k.H_T * k.T, H_1=lambda k: k.H_1 * k.T))
+both("H_q(X^T|X^0) - H_q(X^1|X^0) added once per t instead of once", edit(H_T=lambda k: k.H_T * len(k.kls), H_1=lambda k: k.H_1 * len(k.kls)))
+both("H_q(X^T|X^0) - H_q(X^1|X^0) added T times instead of once", edit(H_T=lambda k: k.H_T * k.T, H_1=lambda k: k.H_1 * k.T))
 FOURTEEN, BOUND = ["eq14", "binomial_eq14"], ["lower_bound", "binomial_lower_bound"]
-terms("H_p(X^T) dropped", FOURTEEN, "fourteen", edit(H_pi=lambda k: 0 * k.H_pi))
+terms("H_p(X^T) left out", FOURTEEN, "fourteen", edit(H_pi=lambda k: 0 * k.H_pi))
 terms("sign of H_p(X^T) flipped", FOURTEEN, "fourteen", edit(H_pi=lambda k: -k.H_pi))
 terms("both edge terms: -log p(x^0|x^1) added beside H_q(X^1|X^0)", FOURTEEN, "fourteen",
       lambda k: k.H_T - k.H_1 - k.H_pi - sum(k.kls) - (-k.prior + k.cross_1 + k.H_1))
 terms("both edge terms: -log p(x^0|x^1) added beside H_q(X^1|X^0)", BOUND, "bound",
       lambda k: k.prior - k.cross_1 + k.cross_T + k.H_T - k.H_1 - sum(k.kls) + k.prior - k.cross_1 - k.H_1)
 terms("(14) for K(x^0): its precondition is taken for granted", BOUND, "bound", lambda k: k.H_T - k.H_1 - k.H_pi - sum(k.kls))
-terms("E log pi(x^T) dropped", BOUND, "bound", edit(cross_T=lambda k: 0 * k.H_1))
-terms("E log pi(x^1) dropped", BOUND, "bound", edit(cross_1=lambda k: 0 * k.H_1))
-terms("log pi(x^0) dropped", BOUND, "bound", edit(prior=lambda k: 0 * k.H_1))
-terms("KL( q(x^T|x^0) || pi ) dropped", BOUND, "bound", edit(cross_T=lambda k: 0 * k.H_1, H_T=lambda k: 0 * k.H_1))
-terms("the edge p(x^0|x^1) dropped", BOUND, "bound", edit(prior=lambda k: 0 * k.H_1, cross_1=lambda k: 0 * k.H_1, H_1=lambda k: 0 * k.H_1))
+terms("E log pi(x^T) left out", BOUND, "bound", edit(cross_T=lambda k: 0 * k.H_1))
+terms("E log pi(x^1) left out", BOUND, "bound", edit(cross_1=lambda k: 0 * k.H_1))
+terms("log pi(x^0) left out", BOUND, "bound", edit(prior=lambda k: 0 * k.H_1))
+terms("KL( q(x^T|x^0) || pi ) left out", BOUND, "bound", edit(cross_T=lambda k: 0 * k.H_1, H_T=lambda k: 0 * k.H_1))
+terms("the edge p(x^0|x^1) left out", BOUND, "bound", edit(prior=lambda k: 0 * k.H_1, cross_1=lambda k: 0 * k.H_1, H_1=lambda k: 0 * k.H_1))
 terms("sum over the batch for its mean", FOURTEEN, "fourteen", lambda k: len(k.H_1) * (k.H_T - k.H_1 - k.H_pi - sum(k.kls)))
 
 WEIGHTS = ["log_weights", "binomial_log_weights"]
 for mistake, change in {
         "p and q exchanged in the steps": lambda w: w.prior + sum(w.q) - sum(w.p),
         "p(x^T) left out": lambda w: sum(w.p) - sum(w.q),
-        "sign of log p(x^T) flipped": lambda w: sum(w.p) - sum(w.q) - w.prior,
-        "log q added, not subtracted": lambda w: w.prior + sum(w.p) + sum(w.q),
-        "q left out: the model's log density of the trajectory": lambda w: w.prior + sum(w.p),
+        "sign of p(x^T) flipped": lambda w: sum(w.p) - sum(w.q) - w.prior,
+        "sign of q(x^t|x^{t-1}) flipped": lambda w: w.prior + sum(w.p) + sum(w.q),
+        "q(x^t|x^{t-1}) left out": lambda w: w.prior + sum(w.p),
         "p(x^{t-1}|x^t) left out": lambda w: w.prior - sum(w.q),
         "the step t = 1 left out": lambda w: w.prior + sum(w.p[1:]) - sum(w.q[1:]),
         "the step t = T left out": lambda w: w.prior + sum(w.p[:-1]) - sum(w.q[:-1]),
