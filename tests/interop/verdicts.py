@@ -15,6 +15,10 @@ from genuine_mistakes import GENUINE, report
 PAGE = Path(__file__).with_name("README.md")
 
 
+def line(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") or " " for cell in cells) + " |"
+
+
 def verdicts() -> list[str]:
     """A line for each verdict of each case, as the report gives it."""
     from implementations import CASES, rows
@@ -23,12 +27,13 @@ def verdicts() -> list[str]:
     for k, case in enumerate(CASES):
         found: dict[tuple[str, str], list[str]] = {}
         for name, row in rows(k).items():
-            why = row.diagnoses[0] if row.diagnoses else case.said[name][1]
+            why = case.said[name][1] if case.said[name][1] in row.message else "(not named)"
+            why = row.diagnoses[0] if row.diagnoses else why if row.status != "PASS" else ""
             found.setdefault((row.status, why), []).append(f"`{name}`")
         for (status, why), names in found.items():
             note = case.note if status != "PASS" or len(found) == 1 else ""
             cells = (case.library, case.what, ", ".join(names), status, why, note)
-            lines.append("| " + " | ".join(cell or " " for cell in cells) + " |")
+            lines.append(line(*cells))
     return lines
 
 
@@ -38,7 +43,7 @@ def genuine() -> list[str]:
     found = [(each, report(each).rows[0]) for each in GENUINE]
     for each, row in found:
         said = row.diagnoses[0] if row.diagnoses else "(not named)"
-        lines.append(f"| {each.name.replace('_', ' ')} | `{row.name}` | {said} |")
+        lines.append(line(each.name.replace("_", " "), f"`{row.name}`", said))
     named = sum(bool(row.diagnoses) for _, row in found)
     return [*lines, "", f"All are called WRONG; {named} of {len(GENUINE)} are named."]
 
