@@ -6,6 +6,7 @@ operations: for a sum of terms, the sum of their absolute values. `map` rewrites
 how mistakes are made.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -175,9 +176,7 @@ class Tables:
 
     @classmethod
     def exact(cls, beta: Any) -> "Tables":
-        t, schedule = np.arange(1, len(beta) + 1), Schedule(beta)
-        one_minus = schedule.one_minus_abar(t)
-        return cls.of(schedule.beta, 1.0 - schedule.beta, schedule.abar(t), one_minus)
+        return _exact_tables(np.asarray(beta, dtype=np.float64).tobytes())
 
     def map(self, change: Callable[[Array], Array]) -> "Tables":
         return Tables(**{name: change(getattr(self, name)) for name in TABLES})
@@ -192,6 +191,14 @@ class Tables:
         lost = {"abar": self.abar * grown, "abar_prev": self.abar_prev * before}
         lost |= {f"one_minus_{k}": lost[k] + getattr(self, f"one_minus_{k}") for k in tuple(lost)}
         return {"beta": 4.0 + self.beta, "alpha": self.alpha + self.beta, **lost}
+
+
+@functools.lru_cache(maxsize=64)
+def _exact_tables(beta: bytes) -> Tables:
+    schedule = Schedule(np.frombuffer(beta))
+    t = np.arange(1, schedule.T + 1)
+    one_minus = schedule.one_minus_abar(t)
+    return Tables.of(schedule.beta, 1.0 - schedule.beta, schedule.abar(t), one_minus)
 
 
 @dataclass(eq=False)

@@ -23,7 +23,7 @@ from .report import Row
 
 __all__ = ["row_of", "unmet"]
 
-SEARCH = 2.0  # seconds for pairs
+SINGLES, PAIRS = 20.0, 2.0  # seconds of search
 
 
 def unmet(p: Problem) -> bool:
@@ -109,36 +109,44 @@ def _verdict(known: list[Comparison]) -> tuple[str, tuple[str, ...], str]:
             return "PASS", (), note
     broken = [c for c in known if (c.defined & np.isnan(c.got)).any()
         or (~c.problem.end and (c.defined & np.isinf(c.got) & np.isfinite(c.problem.wanted)).any())]
-    found = _singles(missing, known)
+    blurred = all((c.error <= c.blurred).all() for c in missing)
+    found = () if blurred else _singles(missing, known)
     if found or broken:
         return "WRONG", found, _broken(broken, known)
-    named = tuple(f"the result comes in {c.answer.dtype}" for c in coarse[:1])
-    clips = constants(known)
+    tables, whole = habits(known) if blurred else ((), False)
+    clips = () if whole else constants(known)
     if clips:
         return "PRECISION", clips, ""
-    if all((c.error <= c.blurred).all() for c in missing):
-        names = (*named, *habits(known))
+    if blurred:
+        names = (*(f"the result comes in {c.answer.dtype}" for c in coarse[:1]), *tables)
         return "PRECISION", names, "" if names else "no known source of precision loss"
     found = _singles(missing, known, loose=True)
     if found:
         return "WRONG", found, "and digits are lost"
     found = _pairs(missing, known)
-    return ("WRONG", found, "" if found else "no known mistake, nor two; " + _where(known)
-        + _relation(known))
+    place = "" if found else f"no known mistake, nor two; {_where(known)}{_relation(known)}"
+    return "WRONG", found, place
 
 
-def _singles(missing: list[Comparison], known: list[Comparison], loose: bool = False) -> tuple[str,
-    ...]:
+def _ordered(missing: list[Comparison], known: list[Comparison]) -> list[Comparison]:
+    """The cheapest of those that miss first."""
+    least = sorted(missing, key=lambda c: (c.problem.setting.T, c.got.size))
+    return [*least, *(c for c in known if not c.misses.any())]
+
+
+def _singles(missing: list[Comparison], known: list[Comparison], loose: bool = False,
+    ) -> tuple[str, ...]:
     """The mistakes that reproduce every value, and can be told from lost digits."""
     if not missing or all(np.isnan(c.got[c.misses]).all() for c in missing):
         return ()
-    ordered = sorted(missing, key=lambda c: (c.problem.setting.T, c.got.size)) + [c for c in known if not c.misses.any()]
-    q, found = missing[0].problem.quantity, []
-    for m in mistakes(q, missing[0].problem.conventions):
-        if m.name not in found and all(c.fits(m.of(c.problem.trees[m.form]), loose) for c
-            in ordered):
-            if any(c.tells(m.of(c.problem.trees[m.form]), loose) for c in ordered):
-                found.append(m.name)
+    ordered, found, stop = _ordered(missing, known), [], time.monotonic() + SINGLES
+    for m in mistakes(missing[0].problem.quantity, missing[0].problem.conventions):
+        if time.monotonic() > stop:
+            break
+        made = [(c, m.of(c.problem.trees[m.form])) for c in ordered] if m.name not in found else []
+        if made and all(c.fits(tree, loose) for c, tree in made) and any(
+            c.tells(tree, loose) for c, tree in made):
+            found.append(m.name)
     return tuple(found[:6])
 
 
@@ -146,8 +154,8 @@ def _pairs(missing: list[Comparison], known: list[Comparison]) -> tuple[str, ...
     """Two mistakes at once that reproduce every value, the plausible first, as long as time allows."""
     if any(~np.isfinite(c.got[c.misses]).all() for c in missing):
         return ()
-    ordered = sorted(missing, key=lambda c: (c.problem.setting.T, c.got.size)) + [c for c in known if not c.misses.any()]
-    probe, stop, found = ordered[0], time.monotonic() + SEARCH, []
+    ordered = _ordered(missing, known)
+    probe, stop, found = ordered[0], time.monotonic() + PAIRS, []
     every = _distinct(probe, mistakes(probe.problem.quantity, probe.problem.conventions))
     for total in range(2 * len(every)):
         for i in range(max(0, total - len(every) + 1), (total + 1) // 2):
