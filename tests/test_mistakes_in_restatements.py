@@ -257,7 +257,7 @@ def test_standard_deviations_for_variances_change_the_divergence():
 
 
 def test_standard_deviation_for_variance_in_a_sample_is_another_law():
-    assert Gaussian([0.0], 4.0).at([1.0]) == 2.0
+    assert Gaussian([0.0], 4.0).at(np.ones(1)) == 2.0
 
 
 def test_log2_for_ln_is_off_by_a_factor():

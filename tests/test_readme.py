@@ -1,4 +1,4 @@
-"""The README's tables name things that exist, and its commands are the ones that are run."""
+"""The pages name things that exist, and their commands are the ones that are run."""
 
 import importlib
 import re
@@ -6,15 +6,19 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-CODE = sorted(set(re.findall(r"\| `((?:[a-z]+\.)(?:\w+\.)*\w+)` \|", README)))
-TESTS = sorted(set(re.findall(r"`(tests/\w+\.py)::(\w+)`", README)))
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(TESTS.rglob("README.md"))]
+PAGES.append(ROOT / "examples" / "README.md")
+ALL = {page.relative_to(ROOT): page.read_text() for page in PAGES}
+MAP = (TESTS / "README.md").read_text()
+CODE = sorted(set(re.findall(r"\| `((?:[a-z]+\.)(?:\w+\.)*\w+)` \|", MAP)))
+NAMES = sorted(set(re.findall(r"`((?:\w+/)?\w+\.py)::(\w+)`", MAP)))
 
 
 def test_the_tables_were_found() -> None:
     assert len(CODE) >= 20
-    assert len(TESTS) >= 35
+    assert len(NAMES) >= 35
 
 
 @pytest.mark.parametrize("name", CODE)
@@ -26,20 +30,27 @@ def test_every_name_in_the_equation_table_exists(name: str) -> None:
     assert found.__doc__
 
 
-@pytest.mark.parametrize(("file", "name"), TESTS)
+@pytest.mark.parametrize(("file", "name"), NAMES)
 def test_every_test_in_the_tables_exists(file: str, name: str) -> None:
-    assert re.search(rf"^def {name}\(", (ROOT / file).read_text(), re.MULTILINE)
+    assert re.search(rf"^def {name}\(", (TESTS / file).read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"python ((?:examples|tests)/[\w/]+\.py)", README))))
-def test_every_script_that_a_command_runs_exists(path: str) -> None:
-    assert (ROOT / path).is_file()
+@pytest.mark.parametrize("page", ALL)
+def test_every_script_that_a_command_runs_exists(page: Path) -> None:
+    for path in re.findall(r"python ((?:examples|tests)/[\w/]+\.py)", ALL[page]):
+        assert (ROOT / path).is_file(), path
 
 
-def test_every_picture_exists() -> None:
-    for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
-        assert (ROOT / path).is_file()
+@pytest.mark.parametrize("page", ALL)
+def test_every_picture_and_page_linked_exists(page: Path) -> None:
+    for path in re.findall(r"\]\((?!http)([^)#]+)\)", ALL[page]):
+        assert (ROOT / page.parent / path).is_file(), path
 
 
-def test_no_placeholder_is_left() -> None:
-    assert not re.search(r"\| (SWISS|THIN|BENCH|TODO)\b", README)
+@pytest.mark.parametrize("page", ALL)
+def test_no_placeholder_is_left(page: Path) -> None:
+    assert not re.search(r"^[A-Z_]{5,}$|TODO|\| (SWISS|THIN|BENCH)\b", ALL[page], re.MULTILINE)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(ALL[Path("README.md")].splitlines()) <= 190

@@ -22,7 +22,7 @@ def rng(seed=0):
 
 
 class Steps(torch.nn.Module):
-    """One affine layer for each time, and for the Gaussian column a log variance; times are 2..T."""
+    """One affine layer for each time, for the Gaussian column a log variance too; t is 2..T."""
 
     def __init__(self, seed):
         super().__init__()

@@ -3,7 +3,8 @@
     python tests/vectors/generate.py            writes tests/vectors/*.jsonl
     python tests/vectors/generate.py --check    writes nothing; fails on any difference
 
-Everything is computed by mpmath from the formulas in `truths`, and comes out the same to the byte on every platform.
+Everything is computed by mpmath from the formulas in `truths`, and comes out the same to the byte
+on every platform.
 """
 
 import argparse
@@ -19,7 +20,9 @@ FOLDER = Path(__file__).parent
 
 def text(function: Function) -> str:
     """The file of one function."""
-    return "".join(json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n" for line in function.lines())
+    return "".join(
+        json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n" for line in function.lines()
+    )
 
 
 def write(folder: Path = FOLDER, functions: Iterable[Function] = FUNCTIONS) -> None:
@@ -30,8 +33,11 @@ def write(folder: Path = FOLDER, functions: Iterable[Function] = FUNCTIONS) -> N
 
 def differences(folder: Path = FOLDER, functions: Iterable[Function] = FUNCTIONS) -> list[str]:
     """What of a folder differs from what is generated: files and lines."""
-    found = [f"{path.name}: no function of this name"
-             for path in sorted(folder.glob("*.jsonl")) if path.stem not in {f.name for f in FUNCTIONS}]
+    found = [
+        f"{path.name}: no function of this name"
+        for path in sorted(folder.glob("*.jsonl"))
+        if path.stem not in {f.name for f in FUNCTIONS}
+    ]
     for function in functions:
         path = folder / f"{function.name}.jsonl"
         if not path.is_file():
@@ -40,7 +46,9 @@ def differences(folder: Path = FOLDER, functions: Iterable[Function] = FUNCTIONS
         here, wanted = path.read_bytes(), text(function).encode("ascii")
         if here != wanted:
             lines = list(zip(here.split(b"\n"), wanted.split(b"\n"), strict=False))
-            first = next((number for number, (a, b) in enumerate(lines, start=1) if a != b), len(lines))
+            first = next(
+                (number for number, (a, b) in enumerate(lines, start=1) if a != b), len(lines)
+            )
             found.append(f"{path.name}: differs from line {first} on")
     return found
 

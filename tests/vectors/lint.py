@@ -2,9 +2,10 @@
 
     python tests/vectors/lint.py [FOLDER]       prints what is wrong, and fails if anything is
 
-What is linted: every line is canonical JSON; the schema; ids, dense and unique; the declared counts; every flag explained and every
-explained flag used; every flag true, those of circumstances by the inputs and those of mistakes by the wrong output that each comes
-with; each output the float64 nearest to its 40 digits; a size below 2 MB.
+What is linted: every line is canonical JSON; the schema; ids, dense and unique; the declared
+counts; every flag explained and every explained flag used; every flag true, those of circumstances
+by the inputs and those of mistakes by the wrong output that each comes with; each output the
+float64 nearest to its 40 digits; a size below 2 MB.
 """
 
 import json
@@ -18,9 +19,22 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 LARGEST = 2_000_000
-HEADER = ["schema", "function", "dpm_ref", "equation", "definition", "units", "input", "output", "tolerance", "precision", "generator",
-          "flags",
-          "count", "retired"]
+HEADER = [
+    "schema",
+    "function",
+    "dpm_ref",
+    "equation",
+    "definition",
+    "units",
+    "input",
+    "output",
+    "tolerance",
+    "precision",
+    "generator",
+    "flags",
+    "count",
+    "retired",
+]
 VALID = ["id", "input", "result", "output", "output_40", "tolerance", "flags", "wrong"]
 INVALID = ["id", "input", "result", "flags"]
 RATES = {"beta", "first", "last", "beta1", "abar_T"}
@@ -92,20 +106,31 @@ def lint_header(header: dict[str, Any], vectors: list[dict[str, Any]], name: str
     if list(header) != HEADER or header["schema"] != 1 or header["function"] != name:
         yield f"the header must have {HEADER}, schema 1 and the file's name"
         return
-    if not all(isinstance(header[key], str) and header[key]
-               for key in HEADER if key not in ("schema", "input", "output", "flags", "count", "retired")):
+    if not all(
+        isinstance(header[key], str) and header[key]
+        for key in HEADER
+        if key not in ("schema", "input", "output", "flags", "count", "retired")
+    ):
         yield "a text of the header is empty"
-    if not all(isinstance(text, str) and text for key in ("input", "output", "flags", "retired") for text in header[key].values()):
+    if not all(
+        isinstance(text, str) and text
+        for key in ("input", "output", "flags", "retired")
+        for text in header[key].values()
+    ):
         yield "something is not explained in the header"
     if header["count"] != len(vectors):
         yield f"{len(vectors)} vectors, {header['count']} declared"
     ids = [vector.get("id") for vector in vectors]
-    if sorted([*ids, *header["retired"]]) != [f"{name}-{k:04d}"
-                                              for k in range(1, len(ids) + len(header["retired"]) + 1)] or ids != sorted(ids):
+    if sorted([*ids, *header["retired"]]) != [
+        f"{name}-{k:04d}" for k in range(1, len(ids) + len(header["retired"]) + 1)
+    ] or ids != sorted(ids):
         yield "ids are not 1, 2, 3, ... with the retired ones left out"
     used = {flag for vector in vectors for flag in vector.get("flags", [])}
     if used != set(header["flags"]):
-        yield f"flags used but not explained, or explained but not used: {sorted(used ^ set(header['flags']))}"
+        yield (
+            f"flags used but not explained, or explained but not used: "
+            f"{sorted(used ^ set(header['flags']))}"
+        )
     if sum("smoke" in vector.get("flags", []) for vector in vectors) != 1:
         yield "not one smoke vector"
 
@@ -113,7 +138,10 @@ def lint_header(header: dict[str, Any], vectors: list[dict[str, Any]], name: str
 def lint_vector(vector: dict[str, Any], header: dict[str, Any]) -> Iterator[str]:
     """One vector."""
     valid = vector["result"] == "valid"
-    if list(vector) != (VALID if valid else INVALID) or vector["result"] not in ("valid", "invalid"):
+    if list(vector) != (VALID if valid else INVALID) or vector["result"] not in (
+        "valid",
+        "invalid",
+    ):
         yield "does not have the schema"
         return
     if list(vector["input"]) != list(header["input"]):
@@ -121,17 +149,27 @@ def lint_vector(vector: dict[str, Any], header: dict[str, Any]) -> Iterator[str]
     kinds = [header["flags"][flag].partition(":")[0] for flag in vector["flags"]]
     if len(set(vector["flags"])) != len(kinds) or kinds.count("invalid") != (0 if valid else 1):
         yield "an invalid vector has one reason, a valid one none, and no flag comes twice"
-    if ("not_float32" in vector["flags"]) != any(not_float32(leaf) for leaf in leaves(vector["input"])):
+    if ("not_float32" in vector["flags"]) != any(
+        not_float32(leaf) for leaf in leaves(vector["input"])
+    ):
         yield "not_float32 is not true"
     if not valid:
         return
     yield from lint_output(vector, header)
-    x, outputs = vector["input"], [number(leaf) for leaf in leaves(vector["output"]) if not isinstance(leaf, bool)]
-    for flag, holds in (("tiny", tiny(x)), ("limit", at_limit(x, outputs)),
-                        ("long", len(x.get("beta", [])) >= 1000 or x.get("T", 0) >= 1000)):
+    x, outputs = (
+        vector["input"],
+        [number(leaf) for leaf in leaves(vector["output"]) if not isinstance(leaf, bool)],
+    )
+    for flag, holds in (
+        ("tiny", tiny(x)),
+        ("limit", at_limit(x, outputs)),
+        ("long", len(x.get("beta", [])) >= 1000 or x.get("T", 0) >= 1000),
+    ):
         if (flag in vector["flags"]) != holds:
             yield f"{flag} is not true"
-    if {flag for flag, kind in zip(vector["flags"], kinds, strict=True) if kind == "mistake"} != set(vector["wrong"]):
+    if {
+        flag for flag, kind in zip(vector["flags"], kinds, strict=True) if kind == "mistake"
+    } != set(vector["wrong"]):
         yield "the mistakes flagged are not those whose wrong output is given"
     for name, wrong in vector["wrong"].items():
         if not caught(wrong, vector):
@@ -141,7 +179,9 @@ def lint_vector(vector: dict[str, Any], header: dict[str, Any]) -> Iterator[str]
 def lint_output(vector: dict[str, Any], header: dict[str, Any]) -> Iterator[str]:
     """The right output, twice, and its tolerance."""
     output, digits, tolerance = vector["output"], vector["output_40"], vector["tolerance"]
-    if list(output) != list(header["output"]) or not shape(output) == shape(digits) == shape(tolerance):
+    if list(output) != list(header["output"]) or not shape(output) == shape(digits) == shape(
+        tolerance
+    ):
         yield "outputs are not those of the header, or their shapes differ"
         return
     for value, text, allowed in zip(leaves(output), leaves(digits), leaves(tolerance), strict=True):
@@ -150,21 +190,38 @@ def lint_output(vector: dict[str, Any], header: dict[str, Any]) -> Iterator[str]
         elif isinstance(value, (bool, str)):
             if text != (str(value).lower() if isinstance(value, bool) else value) or allowed != 0:
                 yield f"{value!r} is not {text}, or has a tolerance"
-        elif not isinstance(value, float) or value != float(text) or math.copysign(1, value) != math.copysign(1, float(text)):
+        elif (
+            not isinstance(value, float)
+            or value != float(text)
+            or math.copysign(1, value) != math.copysign(1, float(text))
+        ):
             yield f"{value!r} is not the float64 nearest to {text}"
-        elif not isinstance(allowed, float) or not 0 <= allowed < math.inf or (value and not allowed):
+        elif (
+            not isinstance(allowed, float) or not 0 <= allowed < math.inf or (value and not allowed)
+        ):
             yield f"a tolerance of {allowed!r} for {value!r}"
         elif value and allowed > 1e-6 * abs(value) and "cancellation" not in vector["flags"]:
             yield f"a tolerance of {allowed!r} for {value!r}, whose terms do not cancel"
 
 
 def caught(wrong: dict[str, Any], vector: dict[str, Any]) -> bool:
-    """Whether some wrong number is more than 1e-3 of the right one from it, and more than 1000 tolerances."""
-    if not set(wrong) <= set(vector["output"]) or any(shape(wrong[name]) != shape(vector["output"][name]) for name in wrong):
+    """Whether some wrong number is more than 1e-3 of the right one from it, and more than 1000
+    tolerances.
+    """
+    if not set(wrong) <= set(vector["output"]) or any(
+        shape(wrong[name]) != shape(vector["output"][name]) for name in wrong
+    ):
         return False
-    return any(differs(number(a), number(b), allowed) for name in wrong
-               for a, b, allowed in zip(leaves(wrong[name]), leaves(vector["output"][name]), leaves(vector["tolerance"][name]),
-                                        strict=True))
+    return any(
+        differs(number(a), number(b), allowed)
+        for name in wrong
+        for a, b, allowed in zip(
+            leaves(wrong[name]),
+            leaves(vector["output"][name]),
+            leaves(vector["tolerance"][name]),
+            strict=True,
+        )
+    )
 
 
 def differs(wrong: float, right: float, allowed: float) -> bool:
@@ -179,13 +236,23 @@ def not_float32(value: Any) -> bool:
 
 
 def tiny(x: dict[str, Any]) -> bool:
-    return any(0 < leaf < 1e-6 for name in x if name in RATES | VARIANCES | PROBABILITIES for leaf in leaves(x[name]))
+    return any(
+        0 < leaf < 1e-6
+        for name in x
+        if name in RATES | VARIANCES | PROBABILITIES
+        for leaf in leaves(x[name])
+    )
 
 
 def at_limit(x: dict[str, Any], outputs: list[float]) -> bool:
     probabilities = [leaf for name in x if name in PROBABILITIES for leaf in leaves(x[name])]
-    return (any(leaf in (0, 1) for leaf in probabilities) or 1.0 in x.get("beta", []) or len(x.get("beta", [0, 0])) == 1 or x.get("T") == 1
-            or any(value == 0 or math.isinf(value) for value in outputs))
+    return (
+        any(leaf in (0, 1) for leaf in probabilities)
+        or 1.0 in x.get("beta", [])
+        or len(x.get("beta", [0, 0])) == 1
+        or x.get("T") == 1
+        or any(value == 0 or math.isinf(value) for value in outputs)
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""What a file of vectors is made of: a formula, the mistakes that people make in it, and the inputs it is evaluated at.
+"""What a file of vectors is made of: a formula, the mistakes that people make in it, and the inputs
+it is evaluated at.
 
-A mistake is a formula too, and a vector carries its flag where the two outputs differ by more than 1e-3 of the right one. Nothing
-about a flag is thus a matter of opinion: each is decided by the numbers, here once, and by `lint` again.
+A mistake is a formula too, and a vector carries its flag where the two outputs differ by more than
+1e-3 of the right one. Nothing about a flag is thus a matter of opinion: each is decided by the
+numbers, here once, and by `lint` again.
 """
 
 import math
@@ -14,19 +16,25 @@ from truths.numbers import PRECISIONS, exact, forty, leaves, mapped, mp, nearest
 
 SCHEMA = 1
 DIFFERS = 1e-3
-PRECISION = "50 digits, by mpmath at rising precision; output is the nearest float64, output_40 the same to 40 digits"
+PRECISION = (
+    "50 digits, by mpmath at rising precision; output is the nearest float64, output_40 "
+    "the same to 40 digits"
+)
 
 FLAGS = {
     "smoke": "run these first: one vector of every function, without hard cases",
     "not_float32": "some input is no float32",
     "tiny": "a rate, a variance or a probability other than 0 lies below 1e-6",
-    "cancellation": "the terms of the textbook formula are more than 20 times their sum, so that it can lose digits in floating point",
-    "limit": "an end of the range: a probability of 0 or 1, a rate of 1, a single step, or an output that is 0 or infinite",
+    "cancellation": "the terms of the textbook formula are more than 20 times their sum, so that "
+    "it can lose digits in floating point",
+    "limit": "an end of the range: a probability of 0 or 1, a rate of 1, a single step, or an "
+    "output that is 0 or infinite",
     "long": "a thousand steps",
     "bad_variance": "invalid: a variance is not positive, so that the law has no density",
     "bad_probability": "invalid: a probability lies outside [0, 1]",
     "bad_pair": "invalid: P(1) and P(0) do not sum to 1",
-    "bad_rate": "invalid: a rate lies outside (0, 1], or a parameter of the schedule outside its range",
+    "bad_rate": "invalid: a rate lies outside (0, 1], or a parameter of the schedule outside its "
+    "range",
     "bad_time": "invalid: t is no integer in the range given, or T none >= 1",
     "bad_state": "invalid: a bit is neither 0 nor 1",
     "bad_prior": "invalid: pi_1 is not strictly between 0 and 1",
@@ -42,7 +50,9 @@ PROBABILITIES = {"q1", "q0", "p1", "p0", "prior", "table", "c1", "c0"}
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong formula: inputs in, the outputs that it changes out (or None where it cannot be made)."""
+    """A wrong formula: inputs in, the outputs that it changes out (or None where it cannot be
+    made).
+    """
 
     meaning: str
     formula: Callable[[dict[str, Any]], dict[str, Any] | None]
@@ -67,7 +77,8 @@ class Retired:
 class Function:
     """All there is to say about one file.
 
-    `scale` gives, for each number of the output, what its rounding is measured by; `terms` the absolute terms of the textbook formula.
+    `scale` gives, for each number of the output, what its rounding is measured by; `terms` the
+    absolute terms of the textbook formula.
     """
 
     name: str
@@ -93,17 +104,37 @@ class Function:
             if isinstance(case, Retired):
                 retired[name] = case.reason
             else:
-                vectors.append({"id": name} | (self.valid(case, smoke=number == 1) if case.invalid is None else self.invalid(case)))
+                vectors.append(
+                    {"id": name}
+                    | (
+                        self.valid(case, smoke=number == 1)
+                        if case.invalid is None
+                        else self.invalid(case)
+                    )
+                )
         used = {flag for vector in vectors for flag in vector["flags"]}
         idle = set(self.mistakes) - used
         if idle:
             raise ValueError(f"{self.name}: no vector catches {sorted(idle)}")
-        meanings = FLAGS | {name: "mistake: " + mistake.meaning for name, mistake in self.mistakes.items()}
+        meanings = FLAGS | {
+            name: "mistake: " + mistake.meaning for name, mistake in self.mistakes.items()
+        }
         yield {
-            "schema": SCHEMA, "function": self.name, "dpm_ref": self.code, "equation": self.equation, "definition": self.definition,
-            "units": self.units, "input": self.inputs, "output": self.outputs, "tolerance": self.tolerance,
-            "precision": PRECISION, "generator": "tests/vectors/generate.py",
-            "flags": {flag: meaning for flag, meaning in meanings.items() if flag in used}, "count": len(vectors), "retired": retired}
+            "schema": SCHEMA,
+            "function": self.name,
+            "dpm_ref": self.code,
+            "equation": self.equation,
+            "definition": self.definition,
+            "units": self.units,
+            "input": self.inputs,
+            "output": self.outputs,
+            "tolerance": self.tolerance,
+            "precision": PRECISION,
+            "generator": "tests/vectors/generate.py",
+            "flags": {flag: meaning for flag, meaning in meanings.items() if flag in used},
+            "count": len(vectors),
+            "retired": retired,
+        }
         yield from vectors
 
     def valid(self, case: Case, smoke: bool) -> dict[str, Any]:
@@ -112,26 +143,53 @@ class Function:
         truth = settled(self.truth, x)
         with mp.workdps(80):
             unit = mp.ldexp(self.eps + 4 * len(x.get("beta", [])), -52)
-            scale = mapped(lambda s, value: mp.mpf(0) if isinstance(value, bool) or mp.isinf(value) else unit * s, self.scale(x, truth),
-                           truth)
-            wrong = {name: outputs for name, outputs in self._mistaken(x, truth) if _caught(outputs, truth, scale)}
+            scale = mapped(
+                lambda s, value: (
+                    mp.mpf(0) if isinstance(value, bool) or mp.isinf(value) else unit * s
+                ),
+                self.scale(x, truth),
+                truth,
+            )
+            wrong = {
+                name: outputs
+                for name, outputs in self._mistaken(x, truth)
+                if _caught(outputs, truth, scale)
+            }
             flags = [*(["smoke"] if smoke else []), *self._circumstances(x, truth), *wrong]
-        return {"input": x, "result": "valid", "output": mapped(nearest, truth), "output_40": mapped(forty, truth),
-                "tolerance": mapped(lambda s: short(s, 3), scale), "flags": flags,
-                "wrong": {name: mapped(lambda s: short(s, 6), mistake) for name, mistake in wrong.items()}}
+        return {
+            "input": x,
+            "result": "valid",
+            "output": mapped(nearest, truth),
+            "output_40": mapped(forty, truth),
+            "tolerance": mapped(lambda s: short(s, 3), scale),
+            "flags": flags,
+            "wrong": {
+                name: mapped(lambda s: short(s, 6), mistake) for name, mistake in wrong.items()
+            },
+        }
 
     def invalid(self, case: Case) -> dict[str, Any]:
         """A vector that is to be refused."""
-        return {"input": case.inputs, "result": "invalid", "flags": [*(["not_float32"] if not_float32(case.inputs) else []), case.invalid]}
+        return {
+            "input": case.inputs,
+            "result": "invalid",
+            "flags": [*(["not_float32"] if not_float32(case.inputs) else []), case.invalid],
+        }
 
-    def _mistaken(self, x: dict[str, Any], truth: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _mistaken(
+        self, x: dict[str, Any], truth: dict[str, Any]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         for name, mistake in self.mistakes.items():
             try:
                 with mp.workdps(PRECISIONS[1]):
                     outputs = mistake.formula(x)
             except ZeroDivisionError:
                 continue
-            if outputs is not None and not any(mp.isnan(leaf) for leaf in leaves(outputs)) and not _is_rounding(outputs, truth):
+            if (
+                outputs is not None
+                and not any(mp.isnan(leaf) for leaf in leaves(outputs))
+                and not _is_rounding(outputs, truth)
+            ):
                 yield name, outputs
 
     def _circumstances(self, x: dict[str, Any], truth: dict[str, Any]) -> Iterator[str]:
@@ -141,8 +199,11 @@ class Function:
             yield "tiny"
         if self.terms is not None:
             terms = self.terms(x, truth)
-            if any(mp.isfinite(right) and right and total > 20 * abs(right)
-                   for name in terms for total, right in zip(leaves(terms[name]), leaves(truth[name]), strict=True)):
+            if any(
+                mp.isfinite(right) and right and total > 20 * abs(right)
+                for name in terms
+                for total, right in zip(leaves(terms[name]), leaves(truth[name]), strict=True)
+            ):
                 yield "cancellation"
         if at_limit(x, [leaf for leaf in leaves(truth) if not isinstance(leaf, bool)]):
             yield "limit"
@@ -152,31 +213,54 @@ class Function:
 
 def not_float32(x: Any) -> bool:
     """Whether some input is no float32."""
-    return any(isinstance(leaf, float) and struct.unpack("f", struct.pack("f", leaf))[0] != leaf for leaf in leaves(x))
+    return any(
+        isinstance(leaf, float) and struct.unpack("f", struct.pack("f", leaf))[0] != leaf
+        for leaf in leaves(x)
+    )
 
 
 def tiny(x: dict[str, Any]) -> bool:
     """Whether a rate, a variance or a probability other than 0 lies below 1e-6."""
-    return any(0 < leaf < 1e-6 for name in x if name in RATES | VARIANCES | PROBABILITIES for leaf in leaves(x[name]))
+    return any(
+        0 < leaf < 1e-6
+        for name in x
+        if name in RATES | VARIANCES | PROBABILITIES
+        for leaf in leaves(x[name])
+    )
 
 
 def at_limit(x: dict[str, Any], outputs: list[Any]) -> bool:
     """Whether an input or an output is at an end of its range."""
     probabilities = [leaf for name in x if name in PROBABILITIES for leaf in leaves(x[name])]
     single = len(x.get("beta", [0, 0])) == 1 or x.get("T") == 1
-    return (any(leaf in (0, 1) for leaf in probabilities) or 1.0 in x.get("beta", []) or single
-            or any(leaf == 0 or math.isinf(leaf) for leaf in map(float, outputs)))
+    return (
+        any(leaf in (0, 1) for leaf in probabilities)
+        or 1.0 in x.get("beta", [])
+        or single
+        or any(leaf == 0 or math.isinf(leaf) for leaf in map(float, outputs))
+    )
 
 
 def _caught(mistaken: dict[str, Any], truth: dict[str, Any], tolerance: dict[str, Any]) -> bool:
-    return any(_differs(wrong, right, allowed) for name in mistaken
-               for wrong, right, allowed in zip(leaves(mistaken[name]), leaves(truth[name]), leaves(tolerance[name]), strict=True))
+    return any(
+        _differs(wrong, right, allowed)
+        for name in mistaken
+        for wrong, right, allowed in zip(
+            leaves(mistaken[name]), leaves(truth[name]), leaves(tolerance[name]), strict=True
+        )
+    )
 
 
 def _is_rounding(mistaken: dict[str, Any], truth: dict[str, Any]) -> bool:
     """Whether some wrong output is 0 but for rounding, whose digits would mean nothing."""
-    return any(not isinstance(wrong, bool) and 0 < abs(wrong) < mp.mpf(10) ** -100 * (abs(right) if right and mp.isfinite(right) else 1)
-               for name in mistaken for wrong, right in zip(leaves(mistaken[name]), leaves(truth[name]), strict=True))
+    return any(
+        not isinstance(wrong, bool)
+        and 0
+        < abs(wrong)
+        < mp.mpf(10) ** -100 * (abs(right) if right and mp.isfinite(right) else 1)
+        for name in mistaken
+        for wrong, right in zip(leaves(mistaken[name]), leaves(truth[name]), strict=True)
+    )
 
 
 def _differs(wrong: Any, right: Any, allowed: Any) -> bool:
@@ -189,19 +273,29 @@ def _differs(wrong: Any, right: Any, allowed: Any) -> bool:
 # Mistakes that can be made in many formulas, as changes to a right one
 
 
-def changed(truth: Callable[..., Any], **changes: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+def changed(
+    truth: Callable[..., Any], **changes: Callable[[dict[str, Any]], Any]
+) -> Callable[[dict[str, Any]], Any]:
     """The right formula at other inputs; None where a change gives None."""
+
     def formula(x: dict[str, Any]) -> Any:
         new = {name: change(x) for name, change in changes.items()}
         return None if any(value is None for value in new.values()) else truth({**x, **new})
+
     return formula
 
 
-def multiplied(truth: Callable[..., Any], factor: Callable[[dict[str, Any]], Any], *names: str) -> Callable[[dict[str, Any]], Any]:
+def multiplied(
+    truth: Callable[..., Any], factor: Callable[[dict[str, Any]], Any], *names: str
+) -> Callable[[dict[str, Any]], Any]:
     """Outputs of the right formula times a factor; all of them, or those named."""
+
     def formula(x: dict[str, Any]) -> Any:
         right = truth(x)
-        return {name: mapped(lambda value: factor(x) * value, right[name]) for name in names or right}
+        return {
+            name: mapped(lambda value: factor(x) * value, right[name]) for name in names or right
+        }
+
     return formula
 
 
@@ -214,17 +308,24 @@ def negative(truth: Callable[..., Any], *names: str) -> Mistake:
 
 
 def reversed_schedule(truth: Callable[..., Any]) -> Mistake:
-    return Mistake("the schedule reversed: beta_T..1 for beta_1..T", changed(truth, beta=lambda x: x["beta"][::-1]))
+    return Mistake(
+        "the schedule reversed: beta_T..1 for beta_1..T",
+        changed(truth, beta=lambda x: x["beta"][::-1]),
+    )
 
 
 def one_early(truth: Callable[..., Any], first: int = 1) -> Mistake:
-    return Mistake("the tables at t-1 for t: t counted from 0 where it counts from 1",
-                   changed(truth, t=lambda x: x["t"] - 1 if x["t"] > first else None))
+    return Mistake(
+        "the tables at t-1 for t: t counted from 0 where it counts from 1",
+        changed(truth, t=lambda x: x["t"] - 1 if x["t"] > first else None),
+    )
 
 
 def one_late(truth: Callable[..., Any]) -> Mistake:
-    return Mistake("the tables at t+1 for t: beta[t] of an array that begins with beta_1",
-                   changed(truth, t=lambda x: x["t"] + 1 if x["t"] < len(x["beta"]) else None))
+    return Mistake(
+        "the tables at t+1 for t: beta[t] of an array that begins with beta_1",
+        changed(truth, t=lambda x: x["t"] + 1 if x["t"] < len(x["beta"]) else None),
+    )
 
 
 def of_output(x: dict[str, Any], truth: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Numbers: exact on the way in, 50 digits and more between, rounded once on the way out.
 
-A float is taken for exactly the number that it is. A formula is evaluated at rising working precision until two evaluations in a row
-agree to 52 digits, so it may be the textbook one and cancel as it likes. Rounding, to float64 and to 40 digits, is done in integers:
-neither the platform nor mpmath's version has a say in it.
+A float is taken for exactly the number that it is. A formula is evaluated at rising working
+precision until two evaluations in a row agree to 52 digits, so it may be the textbook one and
+cancel as it likes. Rounding, to float64 and to 40 digits, is done in integers: neither the platform
+nor mpmath's version has a say in it.
 """
 
 import decimal
@@ -16,7 +17,9 @@ mp = MPContext()
 
 PRECISIONS = (80, 160, 320, 640, 1280)
 AGREEMENT = 52
-_FORTY = decimal.Context(prec=40, rounding=decimal.ROUND_HALF_EVEN, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
+_FORTY = decimal.Context(
+    prec=40, rounding=decimal.ROUND_HALF_EVEN, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX
+)
 
 
 def exact(x: Any) -> Any:
@@ -25,7 +28,9 @@ def exact(x: Any) -> Any:
 
 
 def settled(function: Callable[[Any], Any], inputs: Any) -> Any:
-    """function(inputs) to at least 50 digits: the first result that another one at half the precision agrees with."""
+    """function(inputs) to at least 50 digits: the first result that another one at half the
+    precision agrees with.
+    """
     before = None
     for dps in PRECISIONS:
         with mp.workdps(dps):
@@ -38,8 +43,15 @@ def settled(function: Callable[[Any], Any], inputs: Any) -> Any:
 
 def _agree(a: Any, b: Any) -> bool:
     with mp.workdps(80):
-        return all(x == y or (mp.isfinite(x) and mp.isfinite(y) and abs(x - y) <= abs(y) * mp.mpf(10) ** -AGREEMENT)
-                   for x, y in zip(leaves(a), leaves(b), strict=True))
+        return all(
+            x == y
+            or (
+                mp.isfinite(x)
+                and mp.isfinite(y)
+                and abs(x - y) <= abs(y) * mp.mpf(10) ** -AGREEMENT
+            )
+            for x, y in zip(leaves(a), leaves(b), strict=True)
+        )
 
 
 def leaves(value: Any) -> Iterator[Any]:
@@ -62,7 +74,9 @@ def mapped(function: Callable[..., Any], *trees: Any) -> Any:
 
 
 def _ratio(x: Any) -> tuple[int, int]:
-    """Numerator and denominator of exactly the number that x is; nothing here may round to a working precision."""
+    """Numerator and denominator of exactly the number that x is; nothing here may round to a
+    working precision.
+    """
     if isinstance(x, int):
         return x, 1
     sign, man, exp, _ = x._mpf_
@@ -71,7 +85,9 @@ def _ratio(x: Any) -> tuple[int, int]:
 
 
 def nearest(x: Any) -> Any:
-    """The float64 nearest to x; "inf" and "-inf" are spelled out, since JSON has no such numbers, and a bool stays one."""
+    """The float64 nearest to x; "inf" and "-inf" are spelled out, since JSON has no such numbers,
+    and a bool stays one.
+    """
     if isinstance(x, bool):
         return x
     if mp.isinf(x):
@@ -94,7 +110,11 @@ def forty(x: Any) -> Any:
 
 def short(x: Any, digits: int) -> Any:
     """x to a few digits, as a float."""
-    return nearest(x) if isinstance(x, bool) or mp.isinf(x) else float(_rounded(x, _FORTY.copy(), digits))
+    return (
+        nearest(x)
+        if isinstance(x, bool) or mp.isinf(x)
+        else float(_rounded(x, _FORTY.copy(), digits))
+    )
 
 
 def _rounded(x: Any, context: decimal.Context, digits: int = 40) -> decimal.Decimal:
