@@ -47,6 +47,7 @@ class Bernoulli(Law):
     __slots__ = ()
     names = ("prob1", "prob0")
     needed = ("prob1",)
+    check = staticmethod(validation.binary)
 
     def __init__(self, prob1: npt.ArrayLike, prob0: npt.ArrayLike | None = None) -> None:
         pair = probability_pair(prob1, prob0)
@@ -71,13 +72,6 @@ class Bernoulli(Law):
     def at(self, noise: Array) -> Array:
         """The sample at uniform noise: 1 where noise < prob1, else 0."""
         return np.asarray(noise < self._parameters[0], dtype=np.float64)
-
-    def log_prob(self, x: npt.ArrayLike) -> Array:
-        """log P(x) at x (..., d) of 0 and 1: shape (...), -inf where x cannot be.
-
-        To 8 eps times the sum of the terms' sizes.
-        """
-        return self.log_p(self._over(validation.binary("x", x)))
 
     def log_p(self, x: Array) -> Array:
         """`log_prob` of states known to be valid."""

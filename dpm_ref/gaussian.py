@@ -50,6 +50,7 @@ class Gaussian(Law):
 
     __slots__ = ()
     names = needed = ("mean", "var")
+    check = staticmethod(validation.finite)
 
     def __init__(self, mean: npt.ArrayLike, var: npt.ArrayLike) -> None:
         mean, var = validation.finite("mean", mean), validation.positive("var", var)
@@ -75,10 +76,6 @@ class Gaussian(Law):
         """The reparameterised sample mean + sqrt(var) noise, section 2.4.1."""
         mean, var = self._parameters
         return np.asarray(mean + np.sqrt(var) * noise)
-
-    def log_prob(self, x: npt.ArrayLike) -> Array:
-        """log density at x (..., d): shape (...), to 8 eps times the sum of the terms' sizes."""
-        return self.log_p(self._over(validation.finite("x", x)))
 
     def log_p(self, x: Array) -> Array:
         """`log_prob` of states known to be valid."""
@@ -150,16 +147,14 @@ class GaussianDiffusion(Diffusion):
     def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
         """H_q(X^t | X^{t-1}) given x^0 (..., d), t in 1..T: shape (...), equation (24)."""
         x0 = self.check_data("x0", x0)
-        rate = self.beta[validation.one_time("t", t, 1, self.T) - 1]
-        return np.full(x0.shape[:-1], x0.shape[-1] * _gaussian_entropy(rate))
+        return self.q_kernel(x0, validation.one_time("t", t, 1, self.T)).entropy()
 
     def posterior_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
         """H_q(X^{t-1} | X^t, x^0), x0 (..., d), t in 1..T: shape (...), -inf at t = 1; (24)."""
         x0 = self.check_data("x0", x0)
         if validation.one_time("t", t, 1, self.T) == 1:
             return np.full(x0.shape[:-1], -np.inf)
-        entropy = _gaussian_entropy(self.table("posterior_var", t))
-        return np.full(x0.shape[:-1], x0.shape[-1] * entropy)
+        return self.q_posterior(x0, x0, t).entropy()
 
     def entropy_never_falls(self, x0: npt.ArrayLike) -> Condition:
         """Whether tr Cov(x^0) <= d on data (..., d): it guarantees H_q(X^t) >= H_q(X^{t-1}).
