@@ -54,15 +54,8 @@ class Bernoulli(Law):
         validation.vectors("prob1", pair[0])
         self._parameters = validation.own(pair[0]), validation.own(pair[1])
 
-    @property
-    def prob1(self) -> Array:
-        """P(x = 1), (..., d)."""
-        return self.view(0)
-
-    @property
-    def prob0(self) -> Array:
-        """P(x = 0), (..., d)."""
-        return self.view(1)
+    prob1 = property(lambda law: law.view(0), doc="P(x = 1), (..., d).")
+    prob0 = property(lambda law: law.view(1), doc="P(x = 0), (..., d).")
 
     @staticmethod
     def noise(shape: tuple[int, ...], *, rng: np.random.Generator) -> Array:

@@ -57,15 +57,8 @@ class Gaussian(Law):
         validation.vectors("mean and var together", validation.broadcast(mean=mean, var=var)[0])
         self._parameters = validation.own(mean), validation.own(var)
 
-    @property
-    def mean(self) -> Array:
-        """The mean, (..., d)."""
-        return self.view(0)
-
-    @property
-    def var(self) -> Array:
-        """The variance, (..., d)."""
-        return self.view(1)
+    mean = property(lambda law: law.view(0), doc="The mean, (..., d).")
+    var = property(lambda law: law.view(1), doc="The variance, (..., d).")
 
     @staticmethod
     def noise(shape: tuple[int, ...], *, rng: np.random.Generator) -> Array:

@@ -153,7 +153,6 @@ class Diffusion(Schedule):
     q_kernel: Callable[..., Law]
     q_marginal: Callable[..., Law]
     q_posterior: Callable[..., Law]
-    entropy_never_falls: Callable[..., Condition]
 
     @takes_times
     def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> Law:
@@ -203,7 +202,7 @@ def ask_density(family: type[Law], function: Any, name: str, x: Array, *t: Any) 
     A law of another kind that brings its own log_prob is taken at its word.
     """
     law = _call(function, name, x, *t)
-    another_family = Law in type(law).__mro__ and not issubclass(type(law), family)
+    another_family = isinstance(law, Law) and not isinstance(law, family)
     if type(law) is family or another_family or not hasattr(law, "log_prob"):
         return law_over(family, law, x, name)
     return _OwnDensity(law, x.shape, name)
