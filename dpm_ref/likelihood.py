@@ -195,8 +195,8 @@ def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
     0.693147 80.0 True
     """
     array = validation.below_infinity("log_w", log_w)
-    if array.ndim == 0 or array.size == 0:
-        raise ValueError(f"log_w must have shape (n, ...) and hold weights, got {array.shape}")
+    rule = "have shape (n, ...) and hold weights"
+    validation.shaped("log_w", array, rule, array.ndim > 0 and array.size > 0)
     columns = np.ascontiguousarray(array.reshape(len(array), -1).T)
     chunks = range(_CHUNK, len(array), _CHUNK)
     sums = (reduce(_merge, map(_fold, np.split(column, chunks))) for column in columns)
@@ -246,9 +246,8 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
         states.insert(0, diffusion.check_data("a kernel's sample", before))
     own = log_weights(diffusion, reverse, states, edge=edge)
     sums = _estimate(diffusion, reverse, edge, states[0], n_samples, rng, executor)
-    sides = ((_log_mean(each), _log_mean(_merge(each, _fold(log_w))))
-             for each, log_w in zip(sums, own[:, None], strict=True))
-    lower, upper = np.array(list(sides)).T
+    lower = np.array([_log_mean(each) for each in sums])
+    upper = np.logaddexp(lower + np.log(n_samples), own) - np.log(n_samples + 1.0)
     means = (float(number) for side in (lower, upper) for number in _mean_and_stderr(side))
     return Sandwich(states[0], lower, upper, *means)
 
@@ -342,9 +341,8 @@ def log_reverse(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.Ar
 def _states(diffusion: Diffusion, trajectory: npt.ArrayLike) -> tuple[Array, tuple[int, ...]]:
     """The states as (T+1, m, d), and the shape of the batch."""
     states = checked_diffusion(diffusion).check_data("trajectory", trajectory)
-    if states.ndim < 2 or states.shape[0] != diffusion.T + 1:
-        wanted = f"{diffusion.T + 1} states"
-        raise ValueError(f"trajectory must hold x^0..x^T, {wanted}, got shape {states.shape}")
+    rule, n = f"hold x^0..x^T, {diffusion.T + 1} states", diffusion.T + 1
+    validation.shaped("trajectory", states, rule, states.ndim > 1 and len(states) == n)
     return states.reshape(len(states), -1, states.shape[-1]), states.shape[1:-1]
 
 
@@ -510,10 +508,8 @@ def _estimates(sums: _WeightSums) -> tuple[float, float, float, float, bool]:
     variance = sums.squares / sums.n / sums.mean**2
     stderr = float(np.sqrt(variance / (sums.n - 1))) if sums.n > 1 else np.nan
     ess = sums.n / (1.0 + variance)
-    if sums.n < _FEWEST:
-        return _log_mean(sums), stderr, ess, np.nan, False
     m = _tail_length(sums.n)
-    shape = _tail_shape(sums.tail[:m + 1])
+    shape = _tail_shape(sums.tail[:m + 1]) if sums.n >= _FEWEST else np.nan
     reliable = (ess >= _LEAST_ESS and shape < 0.4 + 2.0 / np.sqrt(m)
                 and sums.bulk < max(1.0, sums.n / 1000) ** 0.125 / 3)
     return _log_mean(sums), stderr, ess, shape, bool(reliable)

@@ -57,10 +57,9 @@ class Schedule:
     """
 
     def __init__(self, beta: npt.ArrayLike) -> None:
-        self.beta = validation.own(validation.rates("beta", beta))
-        self.T = self.beta.size
-        if self.beta.ndim != 1 or self.T == 0:
-            raise ValueError(f"beta must have shape (T,) with T >= 1, got shape {self.beta.shape}")
+        rates, rule = validation.rates("beta", beta), "have shape (T,) with T >= 1"
+        validation.shaped("beta", rates, rule, rates.ndim == 1 and rates.size > 0)
+        self.beta, self.T = validation.own(rates), rates.size
 
     def abar(self, t: npt.ArrayLike) -> Array:
         """abar_t = prod_{s<=t} (1 - beta_s)."""

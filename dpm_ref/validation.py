@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = ["Array", "IntArray", "real", "finite", "below_infinity", "positive", "probability",
-           "rates", "binary", "vectors", "data", "components", "times", "times_over", "one_time",
-           "count", "number", "positive_number", "fraction", "generator", "function", "rounding",
-           "broadcast", "own", "brief"]
+           "rates", "binary", "shaped", "vectors", "data", "components", "times", "times_over",
+           "one_time", "count", "number", "positive_number", "fraction", "generator", "function",
+           "rounding", "broadcast", "own", "brief"]
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -50,7 +50,8 @@ def _ruled(name: str, array: Kept, rule: str, holds: Callable[[Any], Any]) -> Ke
     return array
 
 
-def _shaped(name: str, array: Array, rule: str, holds: bool) -> Array:
+def shaped(name: str, array: Kept, rule: str, holds: bool) -> Kept:
+    """The array, if the rule for its shape holds."""
     if not holds:
         raise ValueError(f"{name} must {rule}, got shape {array.shape}")
     return array
@@ -97,18 +98,18 @@ def binary(name: str, value: npt.ArrayLike) -> Array:
 def vectors(name: str, array: Array) -> Array:
     """An array whose last axis is one data vector of length d >= 1."""
     rule = "have a last axis of length d >= 1"
-    return _shaped(name, array, rule, array.ndim > 0 and array.shape[-1] > 0)
+    return shaped(name, array, rule, array.ndim > 0 and array.shape[-1] > 0)
 
 
 def data(name: str, array: Array) -> Array:
     """Data vectors, at least one of them."""
-    return _shaped(name, vectors(name, array), "hold at least one data vector", array.size > 0)
+    return shaped(name, vectors(name, array), "hold at least one data vector", array.size > 0)
 
 
 def components(name: str, array: Array, d: int) -> Array:
     """Vectors of exactly d components (a last axis of length 1 does not stand for d)."""
     rule = f"have {d} components on its last axis"
-    return _shaped(name, vectors(name, array), rule, array.shape[-1] == d)
+    return shaped(name, vectors(name, array), rule, array.shape[-1] == d)
 
 
 def times(name: str, value: npt.ArrayLike, first: int, last: int) -> IntArray:
@@ -121,9 +122,7 @@ def times(name: str, value: npt.ArrayLike, first: int, last: int) -> IntArray:
 def one_time(name: str, value: Any, first: int, last: int) -> int:
     """One integer time in first..last."""
     array = times(name, value, first, last)
-    if array.ndim:
-        raise ValueError(f"{name} must be one integer, got shape {array.shape}")
-    return int(array)
+    return int(shaped(name, array, "be one integer", array.ndim == 0))
 
 
 def times_over(t: npt.ArrayLike, first: int, last: int, x: Array) -> IntArray:
@@ -153,10 +152,8 @@ def number(name: str, value: Any, rule: str, holds: Callable[[Any], Any]) -> flo
     return float(array)
 
 
-def positive_number(name: str, value: Any, zero_allowed: bool = False) -> float:
-    """One finite real number > 0 (or >= 0)."""
-    if zero_allowed:
-        return number(name, value, ">= 0", lambda x: x >= 0)
+def positive_number(name: str, value: Any) -> float:
+    """One finite real number > 0."""
     return number(name, value, "> 0", lambda x: x > 0)
 
 
