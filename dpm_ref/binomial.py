@@ -96,8 +96,8 @@ class BinomialDiffusion(Diffusion):
 
     Notes
     -----
-    Both members of every pair are accurate to 8 ulp. The tables of `Schedule` are methods here too,
-    and kernel, marginal, posterior and edge those of `protocols.Diffusion`.
+    The tables of `Schedule` and the laws of `protocols.Diffusion` are methods here too. Both
+    members of every pair are accurate to 8 ulp.
 
     >>> diffusion = BinomialDiffusion([0.1, 0.2, 0.5], prior=0.5)
     >>> print("%.6f" % diffusion.marginal([1], 3).prob1[0])

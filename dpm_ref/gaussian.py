@@ -36,12 +36,8 @@ class Gaussian(Law):
     Parameters
     ----------
     mean, var : array_like, shapes that broadcast to (..., d)
-        The attributes of the same names are read-only, shape (..., d).
-
-    Raises
-    ------
-    ValueError
-        If the mean is not finite or a variance not positive: a point mass has no density.
+        The attributes of the same names are read-only, shape (..., d). Variances are positive: a
+        point mass has no density.
 
     >>> law = Gaussian([0.0, 0.0], 1.0)
     >>> print("%.6f %.6f" % (law.log_prob([0.0, 0.0]), law.entropy()))
@@ -101,9 +97,8 @@ class GaussianDiffusion(Diffusion):
 
     Notes
     -----
-    Means are accurate to 2 eps times the sum of their terms' sizes, variances and the posterior's
-    coefficients to 0.5 ulp. The tables of `Schedule` are methods here too,
-    and kernel, marginal, posterior and edge those of `protocols.Diffusion`.
+    The tables of `Schedule` and the laws of `protocols.Diffusion` are methods here too. Means are
+    accurate to 2 eps times the sum of their terms' sizes, variances and coefficients to 0.5 ulp.
 
     >>> diffusion = GaussianDiffusion([0.1, 0.2, 0.5])
     >>> print("%.6f" % diffusion.marginal([1.0], 3).mean[0])

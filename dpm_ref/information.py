@@ -67,14 +67,10 @@ def gaussian_kl(mean_q: ArrayLike, var_q: ArrayLike, mean_p: ArrayLike, var_p: A
     ----------
     mean_q, var_q, mean_p, var_p : array_like, shapes that broadcast to (...)
 
-    Returns
-    -------
-    ndarray, (...)
-        Accurate to 8 ulp, never negative, 0 if and only if the laws are equal (short of underflow).
-
     Notes
     -----
-    The terms of the bound K, equation (14), Gaussian column.
+    Accurate to 8 ulp, never negative, 0 if and only if the laws are equal (short of underflow). The
+    terms of the bound K, equation (14), Gaussian column.
 
     >>> print(f"{gaussian_kl(0.0, 1.0, 1.0, 2.0):.6f}")
     0.346574
@@ -168,15 +164,10 @@ def bernoulli_kl(q1: ArrayLike, p1: ArrayLike, q0: ArrayLike | None = None,
     q0, p0 : array_like, optional
         P(x = 0), to be given where 1 - q1 or 1 - p1 would lose digits.
 
-    Returns
-    -------
-    ndarray, (...)
-        Accurate to 8 ulp, never negative, 0 if and only if the laws are equal (short of underflow);
-        KL(0 || 0) = 0, and inf where p excludes what q allows.
-
     Notes
     -----
-    The terms of the bound K, equation (14), binomial column.
+    Accurate to 8 ulp, never negative, 0 if and only if the laws are equal (short of underflow); inf
+    where p excludes what q allows. The terms of the bound K, equation (14), binomial column.
 
     >>> print(f"{bernoulli_kl(0.5, 0.25):.6f}")
     0.143841

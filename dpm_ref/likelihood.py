@@ -127,9 +127,8 @@ def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLi
     ValueError
         If a kernel returns a law over another shape, or a log density leaves floating point.
     Exception
-        What a worker raised, as it raised it; work not yet begun is then cancelled, and the
-        executor can be used on (a process pool only if the exception survives pickling: another
-        breaks the pool).
+        What a worker raised, as it raised it; work not yet begun is then cancelled. (A process pool
+        breaks if the exception does not survive pickling.)
 
     Notes
     -----
@@ -157,10 +156,6 @@ def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
     ----------
     log_w : array_like, shape (n, ...)
         Logarithms of n independent weights; -inf is a weight of zero.
-
-    Returns
-    -------
-    Likelihood
 
     Notes
     -----
@@ -220,10 +215,6 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
     n_samples : int
         Forward trajectories for each.
 
-    Returns
-    -------
-    Sandwich
-
     Notes
     -----
     For each x^0 and any n_samples E[lower] <= log p(x^0) <= E[upper], over trajectories; a single
@@ -254,18 +245,13 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
 
 def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.ArrayLike, *,
                 edge: Edge | None = None) -> Array:
-    """log w of given trajectories, `log_reverse` less `log_forward`: minus the work along each.
+    """log w of given trajectories: `log_reverse` less `log_forward`, minus the work along each.
 
     Parameters
     ----------
     diffusion, reverse, edge
         As for `log_likelihood`.
-    trajectory : array_like, shape (T+1, ..., d)
-        x^0, x^1, ..., x^T.
-
-    Returns
-    -------
-    ndarray, shape (...)
+    trajectory : array_like, shape (T+1, ..., d), x^0 first
 
     Notes
     -----
@@ -283,17 +269,7 @@ def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.Ar
 
 def forward_trajectory(diffusion: Diffusion, x0: npt.ArrayLike, *,
                        rng: np.random.Generator) -> Array:
-    """Draw x^{1..T} ~ q(x^{1..T}|x^0), equation (3).
-
-    Parameters
-    ----------
-    diffusion : GaussianDiffusion or BinomialDiffusion
-    x0 : array_like, shape (..., d)
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray, shape (T+1, ..., d), x^0 first
+    """Draw x^{1..T} ~ q(x^{1..T}|x^0), x0 (..., d): shape (T+1, ..., d), x^0 first. Equation (3).
 
     >>> from dpm_ref import BinomialDiffusion
     >>> rng = np.random.default_rng(0)

@@ -164,13 +164,13 @@ def agrees(z, moments):
 
 def repeated(name, runs, seed=1, n_samples=None):
     """z-scores of `runs` independent runs, shared out among the data vectors; their estimates; and
-    the moments of z.
+    the moments of z, from weights enough for one huge one among them not to spoil the skewness.
     """
     n_samples, (diffusion, reverse, edge, x0, log_p) = n_samples or CASES[name][0], CASES[name][1]()
     rows = np.resize(np.arange(len(x0)), runs)
     got = estimate(diffusion, reverse, x0[rows], n_samples, seed, edge=edge)
     log_w = log_weights(
-        diffusion, reverse, forward_paths(diffusion, x0, 4000, seed + 1000), edge=edge
+        diffusion, reverse, forward_paths(diffusion, x0, 16_000, seed + 1000), edge=edge
     )
     return (got.value - log_p[rows]) / got.stderr, got, moments_of_z(log_w, n_samples)
 
