@@ -58,10 +58,6 @@ class LowerBound(NamedTuple):
     kl: Array
     eq14: float
 
-    def __repr__(self) -> str:
-        mean, shape = self.value.mean(), self.value.shape
-        return f"LowerBound(mean {mean:.6g} nats over {shape}, eq14 {self.eq14:.6g})"
-
 
 class ReverseEntropyBounds(NamedTuple):
     """Equation (24) for a whole vector, and whether its upper side is guaranteed for the data."""
@@ -72,8 +68,8 @@ class ReverseEntropyBounds(NamedTuple):
 
 
 class Preconditions(NamedTuple):
-    """Equation (14) less the mean of K(x^0), whether the upper bound of (24) is guaranteed, and what
-    was compared for that; `print` says it in words.
+    """Equation (14) less the mean of K(x^0), and whether the upper bound of (24) is guaranteed;
+    the statement says what was compared for that, and `print` all of it in words.
     """
 
     eq14_excess: float
@@ -296,8 +292,8 @@ def _compensated_sum(terms: Array, rest: Array) -> tuple[Array, Array]:
             a, b = terms[:half], terms[half:2 * half]
             total = a + b
             taken = total - a
-            lost = (a - (total - taken)) + (b - taken)
-            rest = rest + np.where(np.isfinite(total), lost, 0.0).sum(0)
+            rounding = (a - (total - taken)) + (b - taken)
+            rest = rest + np.where(np.isfinite(total), rounding, 0.0).sum(0)
             terms = np.concatenate([total, terms[2 * half:]])
     return terms[0], rest
 
