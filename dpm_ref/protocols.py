@@ -244,10 +244,8 @@ class _OwnDensity(NamedTuple):
         return self._copy(name, validation.finite(name, draw(rng=rng)), self.shape)
 
     def _copy(self, name: str, values: Array, shape: tuple[int, ...]) -> Array:
-        if values.shape != shape:
-            wanted = f"must have shape {shape} for states of shape {self.shape}"
-            raise ValueError(f"{name} {wanted}, got {values.shape}")
-        return values.copy()
+        rule = f"have shape {shape} for states of shape {self.shape}"
+        return validation.shaped(name, values, rule, values.shape == shape).copy()
 
 
 def total(terms: Array) -> Array:
