@@ -58,6 +58,10 @@ class LowerBound(NamedTuple):
     kl: Array
     eq14: float
 
+    def __repr__(self) -> str:
+        mean, shape = self.value.mean(), self.value.shape
+        return f"LowerBound(mean {mean:.6g} nats over {shape}, eq14 {self.eq14:.6g})"
+
 
 class ReverseEntropyBounds(NamedTuple):
     """Equation (24) for a whole vector, and whether its upper side is guaranteed for the data."""
