@@ -47,21 +47,15 @@ class Bernoulli(Law):
     __slots__ = ()
     names = ("prob1", "prob0")
     needed = ("prob1",)
+    check = staticmethod(validation.binary)
 
     def __init__(self, prob1: npt.ArrayLike, prob0: npt.ArrayLike | None = None) -> None:
         pair = probability_pair(prob1, prob0)
         validation.vectors("prob1", pair[0])
         self._parameters = validation.own(pair[0]), validation.own(pair[1])
 
-    @property
-    def prob1(self) -> Array:
-        """P(x = 1), (..., d)."""
-        return self.view(0)
-
-    @property
-    def prob0(self) -> Array:
-        """P(x = 0), (..., d)."""
-        return self.view(1)
+    prob1 = property(lambda law: law.view(0), doc="P(x = 1), (..., d).")
+    prob0 = property(lambda law: law.view(1), doc="P(x = 0), (..., d).")
 
     @staticmethod
     def noise(shape: tuple[int, ...], *, rng: np.random.Generator) -> Array:
@@ -71,13 +65,6 @@ class Bernoulli(Law):
     def at(self, noise: Array) -> Array:
         """The sample at uniform noise: 1 where noise < prob1, else 0."""
         return np.asarray(noise < self._parameters[0], dtype=np.float64)
-
-    def log_prob(self, x: npt.ArrayLike) -> Array:
-        """log P(x) at x (..., d) of 0 and 1: shape (...), -inf where x cannot be.
-
-        To 8 eps times the sum of the terms' sizes.
-        """
-        return self.log_p(self._over(validation.binary("x", x)))
 
     def log_p(self, x: Array) -> Array:
         """`log_prob` of states known to be valid."""
@@ -109,8 +96,8 @@ class BinomialDiffusion(Diffusion):
 
     Notes
     -----
-    Both members of every pair are accurate to 8 ulp. The tables of `Schedule` are methods here too,
-    and kernel, marginal, posterior and edge those of `protocols.Diffusion`.
+    The tables of `Schedule` and the laws of `protocols.Diffusion` are methods here too. Both
+    members of every pair are accurate to 8 ulp.
 
     >>> diffusion = BinomialDiffusion([0.1, 0.2, 0.5], prior=0.5)
     >>> print("%.6f" % diffusion.marginal([1], 3).prob1[0])

@@ -29,7 +29,6 @@ from dpm_ref.information import (
     bernoulli_kl,
     bernoulli_kl_grad,
     gaussian_entropy,
-    gaussian_entropy_difference,
     gaussian_kl,
     gaussian_kl_grad,
     to_bits,
@@ -39,8 +38,8 @@ from dpm_ref.validation import Array, IntArray
 
 __all__ = ["LowerBound", "lower_bound", "fixed_terms", "null_log_likelihood", "Preconditions",
            "preconditions", "ReverseEntropyBounds", "reverse_entropy_bounds", "to_bits",
-           "gaussian_kl", "gaussian_kl_grad", "gaussian_entropy", "gaussian_entropy_difference",
-           "bernoulli_kl", "bernoulli_kl_grad", "bernoulli_entropy"]
+           "gaussian_kl", "gaussian_kl_grad", "gaussian_entropy", "bernoulli_kl",
+           "bernoulli_kl_grad", "bernoulli_entropy"]
 
 _CHUNK = 2**18  # numbers held at once while samples are averaged
 
@@ -73,11 +72,8 @@ class ReverseEntropyBounds(NamedTuple):
 
 
 class Preconditions(NamedTuple):
-    """What equations (14) and (24) ask of the data, checked on them; `print` says it in words.
-
-    eq14_excess : equation (14) less the mean of K(x^0)
-    upper_holds : whether the upper bound of (24) is guaranteed
-    statement : what was compared for the latter
+    """Equation (14) less the mean of K(x^0), and whether the upper bound of (24) is guaranteed;
+    the statement says what was compared for that, and `print` all of it in words.
     """
 
     eq14_excess: float
@@ -110,10 +106,6 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
     edge : callable x1 -> law, optional
         p(x^0 | x^1), another last step (DDPM's L_0), called with states (m, d). A law that brings
         its own log_prob is taken at its word. By default T_pi (App. B.2).
-
-    Returns
-    -------
-    LowerBound
 
     Raises
     ------
@@ -161,19 +153,10 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
 
 
 def fixed_terms(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
-    """What of K(x^0) does not depend on the reverse kernel.
+    """What of K(x^0), x0 (..., d), does not depend on the reverse kernel: shape (...).
 
     log pi(x^0) + KL( q(x^1|x^0) || pi ) - KL( q(x^T|x^0) || pi ), with the fixed edge; K(x^0) is
     this minus sum_{t=2}^T E KL_t.
-
-    Parameters
-    ----------
-    diffusion : GaussianDiffusion or BinomialDiffusion
-    x0 : array_like, shape (..., d)
-
-    Returns
-    -------
-    ndarray, shape (...)
 
     >>> from dpm_ref import GaussianDiffusion
     >>> print("%.6f" % fixed_terms(GaussianDiffusion([0.1, 0.2]), [0.0, 1.0]))
@@ -190,7 +173,7 @@ def _fixed_terms(diffusion: Diffusion, x0: Array) -> Array:
 
 
 def null_log_likelihood(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
-    """L_null = log pi(x^0), what "K - L_null" in Table 1 compares with.
+    """Log likelihood of the prior, log pi(x^0).
 
     Parameters
     ----------
@@ -199,7 +182,7 @@ def null_log_likelihood(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
 
     Returns
     -------
-    ndarray, shape (...), accurate to 8 eps times the sum of its terms' absolute values
+    ndarray, shape (...), to 8 eps times the sum of its terms' sizes; the L_null of Table 1
 
     >>> from dpm_ref import GaussianDiffusion
     >>> print("%.6f" % null_log_likelihood(GaussianDiffusion([0.1]), [0.0, 1.0]))
@@ -210,17 +193,12 @@ def null_log_likelihood(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
 
 
 def preconditions(diffusion: Diffusion, x0: npt.ArrayLike) -> Preconditions:
-    """Check on the data what equations (14) and (24) presuppose, and by how much (14) is off.
+    """What equations (14) and (24) presuppose, checked on the data, and by how much (14) is off.
 
     Parameters
     ----------
     diffusion : GaussianDiffusion or BinomialDiffusion
-    x0 : array_like, shape (..., d)
-        The average over these vectors stands for E over q(x^0).
-
-    Returns
-    -------
-    Preconditions
+    x0 : array_like, shape (..., d), whose average stands for E over q(x^0)
 
     Notes
     -----
@@ -250,22 +228,15 @@ def reverse_entropy_bounds(diffusion: Diffusion, x0: npt.ArrayLike, t: int) -> R
     Parameters
     ----------
     diffusion : GaussianDiffusion or BinomialDiffusion
-    x0 : array_like, shape (..., d)
-        The average over these vectors stands for E over q(x^0).
+    x0 : array_like, shape (..., d), whose average stands for E over q(x^0)
     t : int in 1..T
-
-    Returns
-    -------
-    ReverseEntropyBounds
-        For the whole vector. At t = 1 `lower` is 0 (binomial) or -inf (Gaussian).
 
     Notes
     -----
-    The lower side always holds; it is computed in the form on the right, where nothing cancels. The
-    upper side holds if and only if H_q(X^t) >= H_q(X^{t-1}). `upper_holds` is True where a
-    sufficient condition guarantees that: tr Cov(X^0) <= d (Gaussian), or
-    sum_i logit(pi_i) (m_i - pi_i) >= 0 (binomial). Where it is False the bound often holds, but is
-    not guaranteed.
+    The lower side always holds; it is computed in the form on the right, where nothing cancels, and
+    is 0 (binomial) or -inf (Gaussian) at t = 1. The upper side holds if and only if
+    H_q(X^t) >= H_q(X^{t-1}). `upper_holds` is True where a sufficient condition guarantees that:
+    tr Cov(X^0) <= d (Gaussian), or sum_i logit(pi_i) (m_i - pi_i) >= 0 (binomial).
 
     >>> from dpm_ref import BinomialDiffusion
     >>> bound = reverse_entropy_bounds(BinomialDiffusion([0.1], prior=0.2), [[0], [1]], 1)
@@ -325,8 +296,8 @@ def _compensated_sum(terms: Array, rest: Array) -> tuple[Array, Array]:
             a, b = terms[:half], terms[half:2 * half]
             total = a + b
             taken = total - a
-            lost = (a - (total - taken)) + (b - taken)
-            rest = rest + np.where(np.isfinite(total), lost, 0.0).sum(0)
+            rounding = (a - (total - taken)) + (b - taken)
+            rest = rest + np.where(np.isfinite(total), rounding, 0.0).sum(0)
             terms = np.concatenate([total, terms[2 * half:]])
     return terms[0], rest
 

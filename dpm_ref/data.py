@@ -124,10 +124,8 @@ def heartbeat_entropy(length: int = 20, period: int = 5) -> float:
 
 
 def _noise(noise: float, least: float, most: float) -> float:
-    number = validation.positive_number("noise", noise, zero_allowed=True)
-    if not least <= number <= most:
-        raise ValueError(f"noise must lie in [{least:g}, {most:g}], got {number}")
-    return number
+    rule = f"in [{least:g}, {most:g}]"
+    return validation.number("noise", noise, rule, lambda x: least <= x <= most)
 
 
 def _spiral(angle: Array) -> Array:

@@ -36,12 +36,8 @@ class Gaussian(Law):
     Parameters
     ----------
     mean, var : array_like, shapes that broadcast to (..., d)
-        The attributes of the same names are read-only, shape (..., d).
-
-    Raises
-    ------
-    ValueError
-        If the mean is not finite or a variance not positive: a point mass has no density.
+        The attributes of the same names are read-only, shape (..., d). Variances are positive: a
+        point mass has no density.
 
     >>> law = Gaussian([0.0, 0.0], 1.0)
     >>> print("%.6f %.6f" % (law.log_prob([0.0, 0.0]), law.entropy()))
@@ -50,21 +46,15 @@ class Gaussian(Law):
 
     __slots__ = ()
     names = needed = ("mean", "var")
+    check = staticmethod(validation.finite)
 
     def __init__(self, mean: npt.ArrayLike, var: npt.ArrayLike) -> None:
         mean, var = validation.finite("mean", mean), validation.positive("var", var)
         validation.vectors("mean and var together", validation.broadcast(mean=mean, var=var)[0])
         self._parameters = validation.own(mean), validation.own(var)
 
-    @property
-    def mean(self) -> Array:
-        """The mean, (..., d)."""
-        return self.view(0)
-
-    @property
-    def var(self) -> Array:
-        """The variance, (..., d)."""
-        return self.view(1)
+    mean = property(lambda law: law.view(0), doc="The mean, (..., d).")
+    var = property(lambda law: law.view(1), doc="The variance, (..., d).")
 
     @staticmethod
     def noise(shape: tuple[int, ...], *, rng: np.random.Generator) -> Array:
@@ -75,10 +65,6 @@ class Gaussian(Law):
         """The reparameterised sample mean + sqrt(var) noise, section 2.4.1."""
         mean, var = self._parameters
         return np.asarray(mean + np.sqrt(var) * noise)
-
-    def log_prob(self, x: npt.ArrayLike) -> Array:
-        """log density at x (..., d): shape (...), to 8 eps times the sum of the terms' sizes."""
-        return self.log_p(self._over(validation.finite("x", x)))
 
     def log_p(self, x: Array) -> Array:
         """`log_prob` of states known to be valid."""
@@ -111,9 +97,8 @@ class GaussianDiffusion(Diffusion):
 
     Notes
     -----
-    Means are accurate to 2 eps times the sum of their terms' sizes, variances and the posterior's
-    coefficients to 0.5 ulp. The tables of `Schedule` are methods here too,
-    and kernel, marginal, posterior and edge those of `protocols.Diffusion`.
+    The tables of `Schedule` and the laws of `protocols.Diffusion` are methods here too. Means are
+    accurate to 2 eps times the sum of their terms' sizes, variances and coefficients to 0.5 ulp.
 
     >>> diffusion = GaussianDiffusion([0.1, 0.2, 0.5])
     >>> print("%.6f" % diffusion.marginal([1.0], 3).mean[0])
@@ -150,16 +135,14 @@ class GaussianDiffusion(Diffusion):
     def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
         """H_q(X^t | X^{t-1}) given x^0 (..., d), t in 1..T: shape (...), equation (24)."""
         x0 = self.check_data("x0", x0)
-        rate = self.beta[validation.one_time("t", t, 1, self.T) - 1]
-        return np.full(x0.shape[:-1], x0.shape[-1] * _gaussian_entropy(rate))
+        return self.q_kernel(x0, validation.one_time("t", t, 1, self.T)).entropy()
 
     def posterior_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
         """H_q(X^{t-1} | X^t, x^0), x0 (..., d), t in 1..T: shape (...), -inf at t = 1; (24)."""
         x0 = self.check_data("x0", x0)
         if validation.one_time("t", t, 1, self.T) == 1:
             return np.full(x0.shape[:-1], -np.inf)
-        entropy = _gaussian_entropy(self.table("posterior_var", t))
-        return np.full(x0.shape[:-1], x0.shape[-1] * entropy)
+        return self.q_posterior(x0, x0, t).entropy()
 
     def entropy_never_falls(self, x0: npt.ArrayLike) -> Condition:
         """Whether tr Cov(x^0) <= d on data (..., d): it guarantees H_q(X^t) >= H_q(X^{t-1}).

@@ -26,23 +26,22 @@ Simpson, Gelman, Yao and Gabry 2024, arXiv:1507.02646; Zhang and Stephens 2009, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
 from functools import reduce
-from itertools import pairwise
-from typing import Any, NamedTuple, TypeVar
+from itertools import chain, islice, pairwise, starmap
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import validation
+from dpm_ref.bounds import _mean_and_stderr
 from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, ask_density, checked_diffusion
 from dpm_ref.validation import Array
 
 __all__ = ["Likelihood", "Sandwich", "log_likelihood", "sandwich", "log_weights",
-           "from_log_weights", "pareto_shape", "forward_trajectory", "log_forward", "log_reverse"]
-
-Result = TypeVar("Result")
+           "from_log_weights", "forward_trajectory", "log_forward", "log_reverse"]
 
 _CHUNK = 1024  # samples of one data vector with one generator; another number means other draws
 _TASK = 2**17, 2**19  # least and most samples times steps in a task; in between, a share of all
@@ -128,9 +127,8 @@ def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLi
     ValueError
         If a kernel returns a law over another shape, or a log density leaves floating point.
     Exception
-        What a worker raised, as it raised it; work not yet begun is then cancelled, and the
-        executor can be used on (a process pool only if the exception survives pickling: another
-        breaks the pool).
+        What a worker raised, as it raised it; work not yet begun is then cancelled. (A process pool
+        breaks if the exception does not survive pickling.)
 
     Notes
     -----
@@ -158,10 +156,6 @@ def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
     ----------
     log_w : array_like, shape (n, ...)
         Logarithms of n independent weights; -inf is a weight of zero.
-
-    Returns
-    -------
-    Likelihood
 
     Notes
     -----
@@ -196,14 +190,12 @@ def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
     0.693147 80.0 True
     """
     array = validation.below_infinity("log_w", log_w)
-    if array.ndim == 0 or array.size == 0:
-        raise ValueError(f"log_w must have shape (n, ...) and hold weights, got {array.shape}")
-    keep = _tail_length(len(array))
+    rule = "have shape (n, ...) and hold weights"
+    validation.shaped("log_w", array, rule, array.ndim > 0 and array.size > 0)
+    columns = np.ascontiguousarray(array.reshape(len(array), -1).T)
     chunks = range(_CHUNK, len(array), _CHUNK)
-    sums = ([_fold(part, keep) for part in np.split(column, chunks)]
-            for column in np.ascontiguousarray(array.reshape(len(array), -1).T))
-    merged = (reduce(lambda a, b: _merge(a, b, keep), parts) for parts in sums)
-    return _summary(merged, array.shape[1:])
+    sums = (reduce(_merge, map(_fold, np.split(column, chunks))) for column in columns)
+    return _summary(sums, array.shape[1:])
 
 
 def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_samples: int,
@@ -222,10 +214,6 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
         Vectors to draw, and their components.
     n_samples : int
         Forward trajectories for each.
-
-    Returns
-    -------
-    Sandwich
 
     Notes
     -----
@@ -248,26 +236,22 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
         before = _reverse_law(diffusion, reverse, edge, states[0], t).sample(rng=rng)
         states.insert(0, diffusion.check_data("a kernel's sample", before))
     own = log_weights(diffusion, reverse, states, edge=edge)
-    sums = list(_estimate(diffusion, reverse, edge, states[0], n_samples, rng, executor))
-    both = (_merge(each, _fold(own[i:i + 1], 0), 0) for i, each in enumerate(sums))
-    lower, upper = (np.array([_log_mean(each) for each in side]) for side in (sums, both))
-    return Sandwich(states[0], lower, upper, *_mean_and_stderr(lower), *_mean_and_stderr(upper))
+    sums = _estimate(diffusion, reverse, edge, states[0], n_samples, rng, executor)
+    lower = np.array([_log_mean(each) for each in sums])
+    upper = np.logaddexp(lower + np.log(n_samples), own) - np.log(n_samples + 1.0)
+    means = (float(number) for side in (lower, upper) for number in _mean_and_stderr(side))
+    return Sandwich(states[0], lower, upper, *means)
 
 
 def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.ArrayLike, *,
                 edge: Edge | None = None) -> Array:
-    """log w of given trajectories, `log_reverse` less `log_forward`: minus the work along each.
+    """log w of given trajectories: `log_reverse` less `log_forward`, minus the work along each.
 
     Parameters
     ----------
     diffusion, reverse, edge
         As for `log_likelihood`.
-    trajectory : array_like, shape (T+1, ..., d)
-        x^0, x^1, ..., x^T.
-
-    Returns
-    -------
-    ndarray, shape (...)
+    trajectory : array_like, shape (T+1, ..., d), x^0 first
 
     Notes
     -----
@@ -280,24 +264,12 @@ def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.Ar
     -0.693147
     """
     states, shape = _states(diffusion, trajectory)
-    pairs = enumerate(pairwise(states), start=1)
-    steps = ((after, diffusion.q_kernel(before, t).log_p(after)) for t, (before, after) in pairs)
-    return _along(diffusion, reverse, edge, states[0], steps).reshape(shape)
+    return _along(diffusion, reverse, edge, states[0], _given(diffusion, states)).reshape(shape)
 
 
 def forward_trajectory(diffusion: Diffusion, x0: npt.ArrayLike, *,
                        rng: np.random.Generator) -> Array:
-    """Draw x^{1..T} ~ q(x^{1..T}|x^0), equation (3).
-
-    Parameters
-    ----------
-    diffusion : GaussianDiffusion or BinomialDiffusion
-    x0 : array_like, shape (..., d)
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray, shape (T+1, ..., d), x^0 first
+    """Draw x^{1..T} ~ q(x^{1..T}|x^0), x0 (..., d): shape (T+1, ..., d), x^0 first. Equation (3).
 
     >>> from dpm_ref import BinomialDiffusion
     >>> rng = np.random.default_rng(0)
@@ -319,8 +291,7 @@ def log_forward(diffusion: Diffusion, trajectory: npt.ArrayLike) -> Array:
     -1.386294
     """
     states, shape = _states(diffusion, trajectory)
-    pairs = enumerate(pairwise(states), start=1)
-    terms = [diffusion.q_kernel(before, t).log_p(after) for t, (before, after) in pairs]
+    terms = [log_q for _, log_q in _given(diffusion, states)]
     return np.asarray(np.sum(terms, axis=0).reshape(shape))
 
 
@@ -346,10 +317,15 @@ def log_reverse(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.Ar
 def _states(diffusion: Diffusion, trajectory: npt.ArrayLike) -> tuple[Array, tuple[int, ...]]:
     """The states as (T+1, m, d), and the shape of the batch."""
     states = checked_diffusion(diffusion).check_data("trajectory", trajectory)
-    if states.ndim < 2 or states.shape[0] != diffusion.T + 1:
-        wanted = f"{diffusion.T + 1} states"
-        raise ValueError(f"trajectory must hold x^0..x^T, {wanted}, got shape {states.shape}")
+    rule, n = f"hold x^0..x^T, {diffusion.T + 1} states", diffusion.T + 1
+    validation.shaped("trajectory", states, rule, states.ndim > 1 and len(states) == n)
     return states.reshape(len(states), -1, states.shape[-1]), states.shape[1:-1]
+
+
+def _given(diffusion: Diffusion, states: Array) -> Iterator[tuple[Array, Array]]:
+    """x^t and log q(x^t|x^{t-1}), t = 1..T, of states x^0..x^T."""
+    for t, (before, after) in enumerate(pairwise(states), start=1):
+        yield after, diffusion.q_kernel(before, t).log_p(after)
 
 
 def _along(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, x0: Array,
@@ -394,17 +370,12 @@ def _estimate(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, r
     if executor is not None and not isinstance(executor, Executor):
         raise ValueError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
     root = np.random.SeedSequence(rng.integers(2**63, size=4).tolist())
-    keep = _tail_length(n_samples)
-    calls = ((diffusion, reverse, edge, keep, rows[[row for row, _ in task]],
+    calls = ((diffusion, reverse, edge, rows[[row for row, _ in task]],
               [size for _, size in task], root.spawn(len(task)))
              for task in _tasks(len(rows), n_samples, diffusion.T, rows.shape[-1]))
-    so_far: _WeightSums | None = None
-    for results in _in_order(executor, _work, calls):
-        for sums in results:
-            so_far = sums if so_far is None else _merge(so_far, sums, keep)
-            if so_far.n == n_samples:
-                yield so_far
-                so_far = None
+    sums = chain.from_iterable(_in_order(executor, calls))
+    for _ in rows:
+        yield reduce(_merge, islice(sums, -(-n_samples // _CHUNK)))
 
 
 def _tasks(n_rows: int, n_samples: int, T: int, d: int) -> Iterator[list[tuple[int, int]]]:
@@ -413,34 +384,26 @@ def _tasks(n_rows: int, n_samples: int, T: int, d: int) -> Iterator[list[tuple[i
     Small jobs are cut finer, so that there is work for all.
     """
     share = min(max(n_rows * n_samples * T // _SHARES, _TASK[0]), _TASK[1]) // T
-    most = min(share, _COMPONENTS // max(8, d))
-    task: list[tuple[int, int]] = []
-    held = 0
-    for row in range(n_rows):
-        for start in range(0, n_samples, _CHUNK):
-            size = min(_CHUNK, n_samples - start)
-            if task and held + size > most:
-                yield task
-                task, held = [], 0
-            task.append((row, size))
-            held += size
-    yield task
+    most = min(share, _COMPONENTS // max(8, d)) // min(n_samples, _CHUNK)
+    chunks = ((row, min(_CHUNK, n_samples - start))
+              for row in range(n_rows) for start in range(0, n_samples, _CHUNK))
+    while task := list(islice(chunks, max(most, 1))):
+        yield task
 
 
-def _in_order(executor: Executor | None, function: Callable[..., Result],
-              calls: Iterator[tuple[Any, ...]]) -> Iterator[Result]:
-    """function(*arguments) for each tuple of arguments, here or by the executor, in their order.
+def _in_order(executor: Executor | None,
+              calls: Iterator[tuple[Any, ...]]) -> Iterator[list[_WeightSums]]:
+    """`_work` of each tuple of arguments, here or by the executor, in their order.
 
     What a call raises is raised as it was; calls that have not begun by then are cancelled.
     """
     if executor is None:
-        for arguments in calls:
-            yield function(*arguments)
+        yield from starmap(_work, calls)
         return
-    waiting: deque[Future[Result]] = deque()
+    waiting: deque[Future[list[_WeightSums]]] = deque()
     try:
         for arguments in calls:
-            waiting.append(executor.submit(function, *arguments))
+            waiting.append(executor.submit(_work, *arguments))
             if len(waiting) >= _AHEAD:
                 yield waiting.popleft().result()
         while waiting:
@@ -450,13 +413,13 @@ def _in_order(executor: Executor | None, function: Callable[..., Result],
             future.cancel()
 
 
-def _work(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, keep: int, x0: Array,
+def _work(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, x0: Array,
           sizes: list[int], seeds: list[np.random.SeedSequence]) -> list[_WeightSums]:
     """The sums of each of a task's chunks."""
     rngs = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
     rows = np.repeat(x0, sizes, axis=0)
     log_w = _along(diffusion, reverse, edge, rows, _forward(diffusion, rows, rngs, sizes))
-    return [_fold(part, keep) for part in np.split(log_w, np.cumsum(sizes)[:-1])]
+    return [_fold(part) for part in np.split(log_w, np.cumsum(sizes)[:-1])]
 
 
 def _forward(diffusion: Diffusion, x0: Array, rngs: list[np.random.Generator],
@@ -484,8 +447,8 @@ class _WeightSums(NamedTuple):
     bulk: float  # the bulk shape of the first chunk
 
 
-def _fold(log_w: Array, keep: int) -> _WeightSums:
-    """The sums of one chunk of weights (n,), n >= 1, of whose largest `keep` are kept."""
+def _fold(log_w: Array) -> _WeightSums:
+    """The sums of one chunk of weights (n,), n >= 1."""
     falling = -np.sort(-log_w)
     peak = float(falling[0])
     with np.errstate(over="ignore", invalid="ignore"):  # log weights 1e308 apart
@@ -493,10 +456,10 @@ def _fold(log_w: Array, keep: int) -> _WeightSums:
         bulk = _bulk_shape(falling)
     mean = float(weights.mean())
     squares = float(((weights - mean) ** 2).sum())
-    return _WeightSums(log_w.size, peak, mean, squares, falling[:keep], bulk)
+    return _WeightSums(log_w.size, peak, mean, squares, falling[:_LONGEST_TAIL + 1], bulk)
 
 
-def _merge(a: _WeightSums, b: _WeightSums, keep: int) -> _WeightSums:
+def _merge(a: _WeightSums, b: _WeightSums) -> _WeightSums:
     """The sums of both (Chan, Golub and LeVeque); the smaller peak is brought to the larger."""
     n, peak = a.n + b.n, max(a.peak, b.peak)
     with np.errstate(invalid="ignore"):  # all weights are zero
@@ -504,7 +467,7 @@ def _merge(a: _WeightSums, b: _WeightSums, keep: int) -> _WeightSums:
     mean_a, mean_b = a.mean * scale_a, b.mean * scale_b
     apart = (mean_b - mean_a) ** 2 * (a.n * b.n / n)
     squares = a.squares * scale_a**2 + b.squares * scale_b**2 + apart
-    tail = -np.sort(-np.concatenate([a.tail, b.tail]))[:keep]
+    tail = -np.sort(-np.concatenate([a.tail, b.tail]))[:_LONGEST_TAIL + 1]
     mean = (a.n * mean_a + b.n * mean_b) / n
     return _WeightSums(n, peak, float(mean), float(squares), tail, a.bulk)
 
@@ -521,10 +484,9 @@ def _estimates(sums: _WeightSums) -> tuple[float, float, float, float, bool]:
     variance = sums.squares / sums.n / sums.mean**2
     stderr = float(np.sqrt(variance / (sums.n - 1))) if sums.n > 1 else np.nan
     ess = sums.n / (1.0 + variance)
-    if sums.n < _FEWEST:
-        return _log_mean(sums), stderr, ess, np.nan, False
-    shape = _tail_shape(sums.tail)
-    reliable = (ess >= _LEAST_ESS and shape < 0.4 + 2.0 / np.sqrt(sums.tail.size - 1)
+    m = _tail_length(sums.n)
+    shape = _tail_shape(sums.tail[:m + 1]) if sums.n >= _FEWEST else np.nan
+    reliable = (ess >= _LEAST_ESS and shape < 0.4 + 2.0 / np.sqrt(m)
                 and sums.bulk < max(1.0, sums.n / 1000) ** 0.125 / 3)
     return _log_mean(sums), stderr, ess, shape, bool(reliable)
 
@@ -533,31 +495,20 @@ def _log_mean(sums: _WeightSums) -> float:
     return float(sums.peak + np.log(sums.mean)) if sums.mean else -np.inf
 
 
-def _mean_and_stderr(values: Array) -> tuple[float, float]:
-    """Neither one value nor an infinite one has a standard error."""
-    n, mean = values.size, values.mean()
-    with np.errstate(invalid="ignore"):
-        variance = ((values - mean) ** 2).sum() / np.float64(n - 1)
-    return float(mean), float(np.sqrt(variance / n))
-
-
 def _tail_length(n: int) -> int:
-    """How many of n weights to keep: the tail that is fitted, and its threshold."""
-    return min(n // 5, int(np.ceil(3.0 * np.sqrt(n))), _LONGEST_TAIL) + 1
+    """How many of n weights are fitted; the next one is their threshold."""
+    return min(n // 5, int(np.ceil(3.0 * np.sqrt(n))), _LONGEST_TAIL)
 
 
 def _bulk_shape(falling: Array) -> float:
     """8 m G^3 of log weights in falling order, or 0 where nearly all the sum was seen twice."""
-    if not np.isfinite(falling[-1]):  # a weight of zero is infinitely far below
-        falling = falling[np.isfinite(falling)]
-        if not falling.size:
-            return np.nan
+    falling = falling[np.isfinite(falling)]  # a weight of zero is infinitely far below
+    if not falling.size:
+        return np.nan
     weights, apart = np.exp(falling - falling[0]), -np.diff(falling) > _ALIKE
     once = np.append(True, apart) & np.append(apart, True)
-    if weights[once].sum() < 0.2 * weights.sum():
-        return 0.0
     above, n = falling - falling[-1], falling.size
-    if not above[0]:
+    if not above[0] or weights[once].sum() < 0.2 * weights.sum():
         return 0.0
     gini = float((n - 1.0 - 2.0 * np.arange(n)) @ above) / (n * float(above.sum()))
     return 8.0 * float(above.mean()) * gini**3
@@ -569,35 +520,19 @@ def _tail_shape(tail: Array) -> float:
     if above.size < 5 or above[0] - threshold < _ALIKE:
         return -np.inf
     exceedances = np.exp(above - above[0]) * -np.expm1(threshold - above)
-    return pareto_shape(exceedances) if exceedances.all() else np.inf
+    return _pareto_shape(exceedances[::-1]) if exceedances.all() else np.inf
 
 
-def pareto_shape(tail: npt.ArrayLike) -> float:
-    """The shape of a generalized Pareto distribution fitted to exceedances over a threshold.
+def _pareto_shape(x: Array) -> float:
+    """The shape of a generalized Pareto distribution fitted to rising exceedances x > 0, m >= 5.
 
-    Parameters
-    ----------
-    tail : array_like, shape (m,), m >= 5
-        Exceedances > 0.
-
-    Returns
-    -------
-    float
-        The estimate of Zhang and Stephens (2009), drawn towards 0.5 with the weight of ten
-        observations as Vehtari et al. do; inf where a quarter of the exceedances is below 1e-300 of
-        the largest. Moments of order below 1 / shape exist.
-
-    >>> uniform = (np.arange(1000) + 0.5) / 1000
-    >>> print("%.2f" % pareto_shape(uniform**-0.5 - 1))    # a Pareto tail of shape 1/2
-    0.50
+    The estimate of Zhang and Stephens (2009), drawn towards 0.5 with the weight of ten observations
+    as Vehtari et al. do; inf where a quarter of the exceedances is below 1e-300 of the largest.
     """
-    x = np.sort(validation.positive("tail", tail), axis=None)
-    if np.ndim(tail) != 1 or x.size < 5:
-        raise ValueError(f"tail must have shape (m,) with m >= 5, got {np.shape(tail)}")
     m, x = x.size, x / x[-1]
     quartile = x[int(m / 4 + 0.5) - 1]
     if quartile < 1e-300:
-        return float("inf")
+        return np.inf
     grid = int(30 + np.sqrt(m))
     theta = 1.0 + (1.0 - np.sqrt(grid / (np.arange(1, grid + 1) - 0.5))) / (3.0 * quartile)
     theta = theta[theta != 0]  # exponential, as it can be to the bit among equal exceedances

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,13 @@ __all__ = ["Condition", "Law", "Diffusion", "ReverseKernel", "Edge", "checked_di
            "takes_times", "ask_law", "ask_density", "law_over", "total"]
 
 Function = TypeVar("Function")
+
+# p(x^{t-1} | x^t), equation (5): states (m, d) and an integer t in, a law over them out. A kernel
+# marked by `takes_times` is also asked with an integer array t over the leading axes.
+ReverseKernel = Callable[[Array, Any], Any]
+
+# p(x^0 | x^1): states x1 (m, d) in, a law over them out.
+Edge = Callable[[Array], Any]
 
 
 def takes_times(kernel: Function) -> Function:
@@ -37,17 +44,23 @@ class Condition(NamedTuple):
     statement: str
 
 
-class Law(Protocol):
+class Law:
     """A distribution of vectors (..., d) with independent components: `Gaussian` and `Bernoulli`.
 
     Its two parameters broadcast to (..., d). It is immutable, shares no memory with what it was
-    made from, and equals a law of the same kind with the same parameters. `unchecked`, `at`,
-    `log_p` (of valid states) and `kl_p` (to the same family) do not validate.
+    made from, and equals a law of the same kind with the same parameters. `check` refuses what are
+    no states. `unchecked`, `at`, `log_p` (of valid states) and `kl_p` (to the same family) do not
+    validate.
     """
 
     __slots__ = ("_parameters",)
     names: ClassVar[tuple[str, str]]
     needed: ClassVar[tuple[str, ...]]
+    noise: ClassVar[Callable[..., Array]]
+    at: Callable[[Array], Array]
+    log_p: Callable[[Array], Array]
+    kl_p: Callable[[Any], Array]
+    entropy: Callable[[], Array]
     _parameters: tuple[Array, Array]
 
     @classmethod
@@ -73,14 +86,6 @@ class Law(Protocol):
         """(..., d)."""
         return np.broadcast_shapes(*(array.shape for array in self._parameters))
 
-    @staticmethod
-    def noise(shape: tuple[int, ...], *, rng: np.random.Generator) -> Array: ...
-    def at(self, noise: Array) -> Array: ...
-    def log_p(self, x: Array) -> Array: ...
-    def kl_p(self, other: Any) -> Array: ...
-    def log_prob(self, x: npt.ArrayLike) -> Array: ...
-    def entropy(self) -> Array: ...
-
     def drawn(self, noise: Array) -> tuple[Array, Array]:
         """The sample at a noise, and its `log_p`."""
         x = self.at(noise)
@@ -90,12 +95,23 @@ class Law(Protocol):
         """One draw of each vector, shape (..., d)."""
         return self.at(self.noise(self.shape, rng=validation.generator(rng)))
 
+    def log_prob(self, x: npt.ArrayLike) -> Array:
+        """log P(x) or log density at x (..., d): shape (...), -inf where x cannot be.
+
+        To 8 eps times the sum of the terms' sizes.
+        """
+        return self.log_p(self._fitting("x", self.check("x", x)))
+
     def kl(self, other: Any) -> Array:
         """KL(self || other), shape (...), to 8 ulp; inf where other excludes what self allows."""
         law = self.like(other, "other must be a law, and ")
-        validation.components("other", law.view(0), self.shape[-1])
-        validation.broadcast(law=self.view(0), other=law.view(0))
+        self._fitting("other", law.view(0))
         return self.kl_p(law)
+
+    def _fitting(self, name: str, x: Array) -> Array:
+        """x, which must broadcast against the law, over their common shape."""
+        array = validation.components(name, x, self.shape[-1])
+        return validation.broadcast(**{name: array, "law": self.view(0)})[0]
 
     def view(self, index: int) -> Array:
         """A parameter, read-only, over the whole shape."""
@@ -105,10 +121,6 @@ class Law(Protocol):
         """The same law repeated over leading axes."""
         first, second = (np.broadcast_to(array, shape) for array in self._parameters)
         return self if self.shape == shape else self.unchecked(first, second)
-
-    def _over(self, x: Array) -> Array:
-        array = validation.components("x", x, self.shape[-1])
-        return validation.broadcast(x=array, law=self.view(0))[0]
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self._key() == other._key()
@@ -129,9 +141,6 @@ class Law(Protocol):
         raise AttributeError(f"a {type(self).__name__} law has {own}, no {name!r}")
 
 
-IndependentLaw = Law
-
-
 class Diffusion(Schedule):
     """A forward trajectory: the laws q of section 2.1, and the prior pi that they end in.
 
@@ -144,9 +153,6 @@ class Diffusion(Schedule):
     q_kernel: Callable[..., Law]
     q_marginal: Callable[..., Law]
     q_posterior: Callable[..., Law]
-    kernel_entropy: Callable[..., Array]
-    posterior_entropy: Callable[..., Array]
-    entropy_never_falls: Callable[..., Condition]
 
     @takes_times
     def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> Law:
@@ -174,30 +180,12 @@ class Diffusion(Schedule):
         return self.q_kernel(self.check_data("x1", x1), 1)
 
 
-class ReverseKernel(Protocol):
-    """p(x^{t-1} | x^t), equation (5): states (m, d) and an integer t in, a law over them out.
-
-    A kernel marked by `takes_times` is also asked with an integer array t over the leading axes.
-    """
-
-    def __call__(self, xt: Array, t: Any, /) -> Any: ...
-
-
-class Edge(Protocol):
-    """p(x^0 | x^1): states x1 (m, d) in, a law over them out."""
-
-    def __call__(self, x1: Array, /) -> Any: ...
-
-
 def checked_diffusion(diffusion: Any) -> Diffusion:
     """The argument, if it is a diffusion."""
     if not isinstance(diffusion, Diffusion):
         kinds = "a GaussianDiffusion or BinomialDiffusion"
         raise TypeError(f"diffusion must be {kinds}, got {diffusion!r:.80}")
     return diffusion
-
-
-as_diffusion = checked_diffusion
 
 
 def ask_law(family: type[Law], function: Any, name: str, x: Array, *t: Any) -> Law:
@@ -214,7 +202,7 @@ def ask_density(family: type[Law], function: Any, name: str, x: Array, *t: Any) 
     A law of another kind that brings its own log_prob is taken at its word.
     """
     law = _call(function, name, x, *t)
-    another_family = Law in type(law).__mro__ and not issubclass(type(law), family)
+    another_family = isinstance(law, Law) and not isinstance(law, family)
     if type(law) is family or another_family or not hasattr(law, "log_prob"):
         return law_over(family, law, x, name)
     return _OwnDensity(law, x.shape, name)
@@ -238,27 +226,26 @@ def law_over(family: type[Law], law: Any, x: Array, name: str) -> Law:
     raise ValueError(f"{rule}, got one over {result.shape}")
 
 
-class _OwnDensity:
+class _OwnDensity(NamedTuple):
     """A user's law with its own log_prob (and sample): what these return is checked and copied."""
 
-    def __init__(self, law: Any, shape: tuple[int, ...], name: str) -> None:
-        self.law, self.shape, self.name = law, shape, name
+    law: Any
+    shape: tuple[int, ...]
+    name: str
 
     def log_p(self, x: Array) -> Array:
         name = f"{self.name}'s log_prob"
-        values = np.array(validation.below_infinity(name, self.law.log_prob(x.copy())))
-        return self._fit(name, values, x.shape[:-1])
+        values = validation.below_infinity(name, self.law.log_prob(x.copy()))
+        return self._copy(name, values, x.shape[:-1])
 
     def sample(self, *, rng: np.random.Generator) -> Array:
         name = f"{self.name}'s sample"
         draw = validation.function(name, getattr(self.law, "sample", None))
-        return self._fit(name, np.array(validation.finite(name, draw(rng=rng))), self.shape)
+        return self._copy(name, validation.finite(name, draw(rng=rng)), self.shape)
 
-    def _fit(self, name: str, values: Array, shape: tuple[int, ...]) -> Array:
-        if values.shape != shape:
-            wanted = f"must have shape {shape} for states of shape {self.shape}"
-            raise ValueError(f"{name} {wanted}, got {values.shape}")
-        return values
+    def _copy(self, name: str, values: Array, shape: tuple[int, ...]) -> Array:
+        rule = f"have shape {shape} for states of shape {self.shape}"
+        return validation.shaped(name, values, rule, values.shape == shape).copy()
 
 
 def total(terms: Array) -> Array:

@@ -57,14 +57,9 @@ class Schedule:
     """
 
     def __init__(self, beta: npt.ArrayLike) -> None:
-        rates = validation.own(validation.real("beta", beta))
-        if rates.ndim != 1 or rates.size == 0:
-            raise ValueError(f"beta must have shape (T,) with T >= 1, got shape {rates.shape}")
-        for index, rate in enumerate(rates):
-            if not 0 < rate <= 1:
-                raise ValueError(f"beta must lie in (0, 1], got {rate} at index {index}")
-        self.beta = rates
-        self.T = rates.size
+        rates, rule = validation.rates("beta", beta), "have shape (T,) with T >= 1"
+        validation.shaped("beta", rates, rule, rates.ndim == 1 and rates.size > 0)
+        self.beta, self.T = validation.own(rates), rates.size
 
     def abar(self, t: npt.ArrayLike) -> Array:
         """abar_t = prod_{s<=t} (1 - beta_s)."""
@@ -108,13 +103,11 @@ class Schedule:
     @cached_property
     def _tables(self) -> dict[str, Array]:
         """All tables at t = 1..T; at t = 1 the posterior is a point mass at x^0."""
-        rows: dict[str, list[float]] = {name: [] for name in _TABLES}
-        previous = Decimal(1), Decimal(0)
+        rows, abar, om = [], Decimal(1), Decimal(0)
         for rate in map(Decimal, self.beta.tolist()):
-            entries, previous = _row(rate, *previous)
-            for name, entry in zip(_TABLES, entries, strict=True):
-                rows[name].append(entry)
-        return {name: np.array(column) for name, column in rows.items()}
+            row, abar, om = _row(rate, abar, om)
+            rows.append(row)
+        return dict(zip(_TABLES, np.array(rows).T, strict=True))
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self._key() == other._key()
@@ -134,17 +127,17 @@ class Schedule:
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}; it has {hint}")
 
 
-def _row(rate: Decimal, abar: Decimal, om: Decimal) -> tuple[list[float], tuple[Decimal, Decimal]]:
-    """One t's entries in _TABLES' order, and (abar_t, 1 - abar_t), from those before t."""
+def _row(rate: Decimal, abar: Decimal, om: Decimal) -> tuple[list[float], Decimal, Decimal]:
+    """One t's entries in _TABLES' order, and abar_t, 1 - abar_t, from those before t."""
     x = _EXACT
     kept = x.subtract(Decimal(1), rate)
     new_abar, new_om = x.multiply(abar, kept), x.add(om, x.multiply(abar, rate))
     marginal = [new_abar, new_om, x.sqrt(new_abar), x.sqrt(new_om)]
-    logs = [_log(new_abar, new_om), _log(new_om, new_abar)]
     share = x.divide(rate, new_om)
     posterior = [x.multiply(share, om), x.multiply(share, x.sqrt(abar)),
                  x.divide(x.multiply(x.sqrt(kept), om), new_om)]
-    return [*map(float, marginal), *logs, *map(float, posterior)], (new_abar, new_om)
+    logs = [_log(new_abar, new_om), _log(new_om, new_abar)]
+    return [*map(float, marginal), *logs, *map(float, posterior)], new_abar, new_om
 
 
 def _log(value: Decimal, complement: Decimal) -> float:

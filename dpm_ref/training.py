@@ -353,7 +353,7 @@ def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
     if learning_rate is None:
         return cosine_decay(0.01, max(1, last), warmup=min(200, max(1, last // 10)))
     if not callable(learning_rate):
-        constant = validation.positive_number("learning_rate", learning_rate, zero_allowed=True)
+        constant = validation.number("learning_rate", learning_rate, ">= 0", lambda x: x >= 0)
         return lambda step: constant
 
     def rate(step: int) -> float:

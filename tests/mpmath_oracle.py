@@ -126,11 +126,6 @@ def gaussian_entropy(var: Any) -> Any:
     return mp.log(2 * mp.pi * mp.e * exact(var)) / 2
 
 
-def gaussian_entropy_difference(var_a: Any, var_b: Any) -> Any:
-    """H(N(., a)) - H(N(., b))."""
-    return gaussian_entropy(var_a) - gaussian_entropy(var_b)
-
-
 def gaussian_log_prob(x: Any, mean: Any, var: Any) -> Any:
     """The log density of N(mean, var)."""
     x, mean, var = map(exact, (x, mean, var))

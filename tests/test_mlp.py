@@ -316,6 +316,14 @@ def test_a_weight_variance_without_the_time_features_would_be_seen():
     assert (unit**2).sum() < stats.chi2.ppf(ALARM, unit.size)
 
 
+def test_the_gain_is_one_unless_it_is_given():
+    one, given = (
+        MLP(2, 3, 4, **gain).init(rng=np.random.default_rng(7))
+        for gain in ({}, {"input_gain": 1.0})
+    )
+    np.testing.assert_array_equal(one, given)
+
+
 def test_thresholds_start_uniform_over_the_gain():
     thresholds = start(gain=3.0)["b1"]
     assert stats.kstest(thresholds, "uniform", args=(-3, 6)).pvalue > ALARM

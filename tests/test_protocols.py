@@ -364,7 +364,7 @@ def test_its_answers_are_copied():
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (np.zeros((3, 2)), "must have shape (3,) for states of shape (3, 2), got (3, 2)"),
+        (np.zeros((3, 2)), "must have shape (3,) for states of shape (3, 2), got shape (3, 2)"),
         (np.zeros(1), "must have shape (3,)"),
         (0.0, "must have shape (3,)"),
         ([0.0, np.nan, 0.0], "must be real or -inf, got nan"),

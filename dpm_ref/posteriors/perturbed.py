@@ -22,7 +22,7 @@ from dpm_ref.posteriors.over_time import OverTime
 from dpm_ref.protocols import (
     Diffusion,
     Edge,
-    IndependentLaw,
+    Law,
     ReverseKernel,
     ask_law,
     checked_diffusion,
@@ -67,7 +67,7 @@ class Perturbed:
         return self.diffusion.T
 
     @property
-    def law(self) -> type[IndependentLaw]:
+    def law(self) -> type[Law]:
         """The diffusion's family of distributions."""
         return self.diffusion.law
 
@@ -79,7 +79,7 @@ class Perturbed:
                              f"got {self.r!r}")
         return factor
 
-    def model(self, x: Array, t: int) -> IndependentLaw:
+    def model(self, x: Array, t: int) -> Law:
         """The model's p(x^t | x^{t+1}) at states x (m, d); at t = T the prior, over (d,)."""
         if t == self.T:
             return self.diffusion.prior(x.shape[-1])
@@ -88,7 +88,7 @@ class Perturbed:
             return ask_law(self.law, edge, "edge", x)
         return ask_law(self.law, self.reverse, "reverse", x, t + 1)
 
-    def multiply(self, law: IndependentLaw, t: int) -> Product:
+    def multiply(self, law: Law, t: int) -> Product:
         """law r(x^t) / Z~, checked, since r may be a user's own."""
         product = self.factor(t).multiply(law)
         tilted = law_over(self.law, product.law, np.empty(law.shape), "r's product")
