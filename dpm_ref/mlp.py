@@ -111,14 +111,13 @@ class MLP:
         parts = zip(self.shapes.items(), np.split(params, self._starts), strict=True)
         return {name: part.reshape(shape) for (name, shape), part in parts}
 
-    def check(self, params: npt.ArrayLike) -> Values:
+    def check(self, params: npt.ArrayLike, name: str = "params") -> Values:
         """The flat vector of shape (size,), finite; ValueError if it is not."""
         vector = np.asarray(params)
         if vector.shape != (self.size,) or vector.dtype.kind not in "fc":
             rule = f"be a floating-point vector of shape ({self.size},)"
-            raise ValueError(f"params must {rule}, got {vector.dtype} {vector.shape}")
-        if not np.isfinite(vector).all():
-            raise ValueError(f"params must be finite, got {vector[~np.isfinite(vector)][0]}")
+            raise ValueError(f"{name} must {rule}, got {vector.dtype} {vector.shape}")
+        validation.refuse(name, "be finite", vector, ~np.isfinite(vector))
         return vector
 
     def init(self, *, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64) -> Values:
@@ -273,8 +272,6 @@ def time_bumps(T: int, n: int) -> Array:
            [0.5, 0.5],
            [0. , 1. ]])
     """
-    T, n = validation.count("T", T, 2), validation.count("n", n, 1)
-    if n > T - 1:
-        raise ValueError(f"n must lie in 1..{T - 1}, got {n}")
+    n = validation.one_time("n", n, 1, validation.count("T", T, 2) - 1)
     place = np.linspace(0.0, n - 1.0, T - 1)[:, None]
     return np.asarray(np.maximum(0.0, 1.0 - np.abs(place - np.arange(n))))

@@ -23,7 +23,6 @@ import json
 import math
 import os
 import shutil
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +45,8 @@ __all__ = ["Objective", "TrainingState", "Scaling", "objective", "start", "train
 
 Callback = Callable[["TrainingState", float], None]
 
+_VECTORS = ("params", "mean", "square")
 _TURN = 16  # steps of the network to one of the rates
-_FORMAT = "dpm_ref training state 2"
 _GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
 
@@ -153,8 +152,9 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
         value = fixed_terms(model.diffusion, data).mean() + terms
     if inner is None:
         return Objective(value, grad, None, None, None)
-    by_x0, by_noise = (part.reshape(frozen.shape) for part in inner[:2])
-    return Objective(value, grad, _sum_to(by_x0, data.shape), by_noise, inner.beta)
+    by_x0, by_noise, by_beta = inner
+    by_x0 = _sum_to(by_x0.reshape(frozen.shape), data.shape)
+    return Objective(value, grad, by_x0, by_noise.reshape(frozen.shape), by_beta)
 
 
 def start(model: ReverseModel, *, rng: np.random.Generator,
@@ -256,14 +256,15 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     data, T = _training_data(model, x0), model.diffusion.T
     rng, steps = validation.generator(rng), validation.count("steps", steps, 0)
     batch, every = validation.count("batch", batch, 1), validation.count("every", every, 1)
-    n_times = min(T - 1, 40) if n_times is None else validation.count("n_times", n_times, 1)
-    if n_times > T - 1:
-        raise ValueError(f"n_times must lie in 1..{T - 1}, got {n_times}")
+    n_times = min(T - 1, 40) if n_times is None else n_times
+    n_times = validation.one_time("n_times", n_times, 1, T - 1)
     _check_state(model, state)
     rate = _rate(learning_rate, state.step + steps)
     t, rows = np.arange(2, T + 1), data.astype(state.params.dtype)
     tape = Tape(model.network, state.params, n_times, batch)
-    offset, slope = _fixed_terms(model) if callback else (np.zeros(()), np.zeros(model.d))
+    # the fixed terms are affine in x0^2
+    offset = fixed_terms(model.diffusion, np.zeros(model.d))
+    slope = fixed_terms(model.diffusion, np.eye(model.d)) - offset
     estimates: list[float] = []
     for _ in range(steps):
         x0_now, noise = _minibatch(model, rows, n_times, batch, rng)
@@ -274,9 +275,8 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
         squares = np.einsum("snd,snd->d", x0_now, x0_now) / (n_times * batch)
         estimates.append(float(offset + squares @ slope + terms))
         adam_step(state, grad, rate(state.step))
-        if state.step % every == 0:
-            if callback is not None:
-                callback(state, math.fsum(estimates) / len(estimates))
+        if callback is not None and state.step % every == 0:
+            callback(state, math.fsum(estimates) / len(estimates))
             estimates.clear()
     if not np.isfinite(state.params).all():
         raise FloatingPointError(f"parameters are not finite after {state.step} steps; {_ADVICE}")
@@ -287,7 +287,7 @@ _ADVICE = "try a smaller learning rate"
 
 
 def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
-    """One step of Adam up the gradient, in place; the gradient's memory is used up.
+    """One step of Adam up the gradient, in place.
 
     mean <- 0.9 mean + 0.1 grad,  square <- 0.999 square + 0.001 grad^2
     params <- params + rate (mean / (1 - 0.9^k)) / (sqrt(square / (1 - 0.999^k)) + 1e-8)
@@ -299,18 +299,13 @@ def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
         raise FloatingPointError(f"learning_rate is {rate} after {state.step} steps")
     state.step += 1
     correction = math.sqrt(1.0 - 0.999**state.step)
+    grad = 0.1 * grad
     state.mean *= 0.9
-    grad *= 0.1
     state.mean += grad
-    grad *= grad
-    grad *= 0.001 / 0.1**2
     state.square *= 0.999
-    state.square += grad
-    root = np.sqrt(state.square, out=grad)
-    root += 1e-8 * correction
-    step = np.divide(state.mean, root, out=root)
-    step *= rate * correction / (1.0 - 0.9**state.step)
-    state.params += step
+    state.square += (0.001 / 0.1**2) * (grad * grad)
+    step = state.mean / (np.sqrt(state.square) + 1e-8 * correction)
+    state.params += rate * correction / (1.0 - 0.9**state.step) * step
 
 
 # A step's parts
@@ -340,12 +335,6 @@ def _minibatch(model: ReverseModel, data: Values, n_times: int, batch: int,
     pairs = ((x0, x0), (noise, model.mirrored(noise)))
     x0, noise = (np.concatenate(pair, axis=1)[:, :batch] for pair in pairs)
     return x0, noise
-
-
-def _fixed_terms(model: ReverseModel) -> tuple[Array, Array]:
-    """`bounds.fixed_terms` as offset + x0^2 slope: in either column it is affine in the squares."""
-    offset = fixed_terms(model.diffusion, np.zeros(model.d))
-    return offset, fixed_terms(model.diffusion, np.eye(model.d)) - offset
 
 
 def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
@@ -397,16 +386,12 @@ def _check_state(model: ReverseModel, state: TrainingState) -> None:
     _check_model(model)
     if not isinstance(state, TrainingState):
         raise ValueError(f"state must be a TrainingState, got {type(state).__name__}")
-    for name in ("params", "mean", "square"):
-        try:
-            vector = model.network.check(getattr(state, name))
-        except ValueError as error:
-            raise ValueError(f"state.{name}: {error}") from error
+    for name in _VECTORS:
+        vector = model.network.check(getattr(state, name), f"state.{name}")
         if vector.dtype != state.params.dtype or vector.dtype not in (np.float32, np.float64):
             rule = "must have the dtype of all three vectors, float32 or float64"
             raise ValueError(f"state.{name} {rule}, got {vector.dtype}")
-    if (state.square < 0).any():
-        raise ValueError(f"state.square must not be negative, got {state.square.min()}")
+    validation.refuse("state.square", "not be negative", state.square, state.square < 0)
     validation.count("state.step", state.step, 0)
 
 
@@ -443,8 +428,8 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
     """
     _check_state(model, state)
     generator = "" if rng is None else validation.generator(rng).bit_generator.state
-    arrays = _description(model) | {name: getattr(state, name) for name in _VECTORS}
-    arrays |= {"step": state.step, "rng": json.dumps(generator, default=np.ndarray.tolist)}
+    arrays = _description(model) | vars(state)
+    arrays["rng"] = json.dumps(generator, default=np.ndarray.tolist)
     target = Path(path).resolve()  # a link stays one
     partial = target.with_name(f"{target.name}.partial")
     try:
@@ -485,8 +470,8 @@ def load(path: str | os.PathLike[str],
     for name, value in wanted.items():
         if not np.array_equal(arrays[name], value):
             raise ValueError(f"{path} must have this model's {name}, got another")
-    step = validation.count(f"{path}: step", arrays["step"][()], 0)
-    state = TrainingState(**{name: arrays[name] for name in _VECTORS}, step=step)
+    vectors = {name: arrays[name] for name in _VECTORS}
+    state = TrainingState(**vectors, step=arrays["step"].tolist())
     try:
         _check_state(model, state)
         return state, _generator(json.loads(str(arrays["rng"])))
@@ -494,32 +479,24 @@ def load(path: str | os.PathLike[str],
         raise ValueError(f"{path} must hold a state of training, got another: {error}") from error
 
 
-_VECTORS = ("params", "mean", "square")
-
-
 def _description(model: ReverseModel) -> dict[str, Any]:
     """What the parameters mean nothing without."""
     network, diffusion = model.network, model.diffusion
-    return {"format": _FORMAT, "shapes": json.dumps(network.shapes), "beta": diffusion.beta,
-            "prior": np.asarray(getattr(diffusion, "pi1", ())), "basis": network.basis,
-            "time_features": network.time_features}
+    return {"format": "dpm_ref training state 2", "shapes": json.dumps(network.shapes),
+            "beta": diffusion.beta, "prior": np.asarray(getattr(diffusion, "pi1", ())),
+            "basis": network.basis, "time_features": network.time_features}
 
 
 def _read(path: str | os.PathLike[str], sizes: dict[str, int]) -> dict[str, npt.NDArray[Any]]:
     """The arrays of an npz file, which must have these names and no more bytes than these."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            if members.keys() != sizes.keys():
-                raise ValueError(f"it holds {sorted(members)} and not {sorted(sizes)}")
-            for name, info in members.items():
-                if info.file_size > sizes[name] + 2**10:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            if set(archive.files) != sizes.keys():
+                raise ValueError(f"it holds {sorted(archive.files)} and not {sorted(sizes)}")
+            for name, size in sizes.items():
+                if archive.zip.getinfo(f"{name}.npy").file_size > size + 2**10:
                     raise ValueError(f"its {name} is too large")
-            arrays = {}
-            for name, info in members.items():
-                with archive.open(info) as file:
-                    arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
-            return arrays
+            return dict(archive.items())
     except OSError:
         raise
     except Exception as error:  # numpy and zipfile raise a dozen kinds
@@ -565,10 +542,8 @@ def log_steps(beta: npt.ArrayLike) -> Array:
         raise ValueError(f"beta must {rule}, got {schedule.beta}")
     t = np.arange(1, schedule.T + 1)
     steps = -np.diff(schedule.log_abar(t) - schedule.log_one_minus_abar(t))
-    if (steps <= 0).any():
-        index = int(steps.argmin()) + 1
-        rule = "change the log signal-to-noise ratio"
-        raise ValueError(f"beta must {rule}, got {schedule.beta[index]} at index {index}")
+    same = np.append(False, steps <= 0)
+    validation.refuse("beta", "change the log signal-to-noise ratio", schedule.beta, same)
     return np.asarray(np.log(steps))
 
 
@@ -584,13 +559,10 @@ def from_log_steps(s: npt.ArrayLike, beta1: float) -> Array:
     if s.ndim != 1 or s.size == 0:
         raise ValueError(f"s must have shape (T-1,), T >= 2, got shape {s.shape}")
     with np.errstate(over="ignore", under="ignore"):
-        beta = np.concatenate([[beta1], _beta_and_log_snr(s, beta1)[0]])
-    bad = (beta <= 0) | (beta >= 1)
-    if bad.any():
-        index = int(bad.argmax())
-        rule = "be coordinates of rates strictly between 0 and 1"
-        raise ValueError(f"s must {rule}, got {s[index - 1]} at index {index - 1}")
-    return beta
+        beta = _beta_and_log_snr(s, beta1)[0]
+    rule = "be coordinates of rates strictly between 0 and 1"
+    validation.refuse("s", rule, s, (beta <= 0) | (beta >= 1))
+    return np.append(beta1, beta)
 
 
 def start_rates(beta: npt.ArrayLike) -> TrainingState:
@@ -650,9 +622,8 @@ def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
         adam_step(rates, _by_log_steps(rates.params, beta1, bound.beta), rate(state.step))
         model = model.over(_learned(rates, beta1))
         estimates.append(float(bound.value))
-        if state.step // every > before // every:
-            if callback is not None:
-                callback(state, math.fsum(estimates) / len(estimates))
+        if callback is not None and state.step // every > before // every:
+            callback(state, math.fsum(estimates) / len(estimates))
             estimates.clear()
     return model
 

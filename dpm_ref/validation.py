@@ -17,7 +17,7 @@ import numpy.typing as npt
 __all__ = ["Array", "IntArray", "real", "finite", "below_infinity", "positive", "probability",
            "binary", "vectors", "data", "components", "times", "times_over", "one_time", "count",
            "positive_number", "fraction", "generator", "function", "rounding", "broadcast", "own",
-           "brief"]
+           "brief", "refuse"]
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -25,7 +25,7 @@ IntArray = npt.NDArray[np.int64]
 _LARGEST_COUNT = 2**31 - 1
 
 
-def _refuse(name: str, rule: str, array: npt.NDArray[Any], bad: npt.NDArray[np.bool_]) -> None:
+def refuse(name: str, rule: str, array: npt.NDArray[Any], bad: npt.NDArray[np.bool_]) -> None:
     """Raise with the first offending value and where it stands."""
     if bad.any():
         index = tuple(int(i) for i in np.argwhere(bad)[0])
@@ -57,7 +57,7 @@ def real(name: str, value: npt.ArrayLike) -> Array:
 
 def _ruled(name: str, value: Any, rule: str, holds: Callable[[Array], Any]) -> Array:
     array = real(name, value)
-    _refuse(name, rule, array, ~holds(array))
+    refuse(name, rule, array, ~holds(array))
     return array
 
 
@@ -114,7 +114,7 @@ def times(name: str, value: npt.ArrayLike, first: int, last: int) -> IntArray:
     if array.dtype.kind not in "iu":
         got = f"{value!r:.80} of dtype {array.dtype}"
         raise ValueError(f"{name} must be an integer or an array of integers, got {got}")
-    _refuse(name, f"lie in {first}..{last}", array, (array < first) | (array > last))
+    refuse(name, f"lie in {first}..{last}", array, (array < first) | (array > last))
     return array.astype(np.int64, copy=False)
 
 

@@ -1115,7 +1115,7 @@ def test_what_a_killed_save_left_is_replaced_by_the_next(tmp_path):
         ({"step": -5}, "state.step must be an integer >= 0, got -5"),
         ({"step": 2.5}, "state.step must be an integer, got 2.5"),
         ({"square": np.full(53, -1.0)}, "state.square must not be negative, got -1.0"),
-        ({"mean": np.full(53, np.nan)}, "state.mean: params must be finite"),
+        ({"mean": np.full(53, np.nan)}, "state.mean must be finite"),
         ({"mean": np.zeros(53, np.float32)}, "state.mean must have the dtype of all three"),
     ],
 )
@@ -1212,9 +1212,9 @@ CHANGED = {
         "must have this model's format, got another",
     ),
     "no format": ({"format": None}, "npz file of this model's state"),
-    "a short vector": ({"mean": np.zeros(4)}, "state.mean: params must be"),
+    "a short vector": ({"mean": np.zeros(4)}, "state.mean must be"),
     "a long vector": ({"mean": np.zeros(10**6)}, "its mean is too large"),
-    "a matrix": ({"mean": np.zeros((1, SIZE))}, "state.mean: params must be"),
+    "a matrix": ({"mean": np.zeros((1, SIZE))}, "state.mean must be"),
     "one vector in float32": (
         {"mean": np.zeros(SIZE, np.float32)},
         "state.mean must have the dtype",
@@ -1223,10 +1223,10 @@ CHANGED = {
         dict.fromkeys(("params", "mean", "square"), np.zeros(SIZE, np.float16)),
         "state.params must have the dtype of all three vectors, float32 or float64, got float16",
     ),
-    "a vector of integers": ({"mean": np.zeros(SIZE, int)}, "state.mean: params must be"),
+    "a vector of integers": ({"mean": np.zeros(SIZE, int)}, "state.mean must be"),
     "complex numbers": ({"mean": np.zeros(SIZE, np.complex64)}, "state.mean must have the dtype"),
-    "nan parameters": ({"params": np.full(SIZE, np.nan)}, "state.params: params must be finite"),
-    "infinite memory": ({"mean": np.full(SIZE, np.inf)}, "state.mean: params must be finite"),
+    "nan parameters": ({"params": np.full(SIZE, np.nan)}, "state.params must be finite"),
+    "infinite memory": ({"mean": np.full(SIZE, np.inf)}, "state.mean must be finite"),
     "a negative square": ({"square": np.full(SIZE, -1.0)}, "square must not be negative, got -1.0"),
     "another schedule": ({"beta": np.array([0.1, 0.2, 0.3, 0.5])}, "must have this model's beta"),
     "a longer schedule": ({"beta": np.array([*BETA, 0.5])}, "must have this model's beta"),
@@ -1457,15 +1457,15 @@ REFUSED = {
     "steps a float": (lambda: fit(steps=1.0), "steps must be an integer, got 1.0"),
     "batch of none": (lambda: fit(batch=0), "batch must be an integer >= 1, got 0"),
     "every none": (lambda: fit(every=0), "every must be an integer >= 1, got 0"),
-    "no times": (lambda: fit(n_times=0), "n_times must be an integer >= 1, got 0"),
+    "no times": (lambda: fit(n_times=0), "n_times must lie in 1..3, got 0"),
     "more times than there are": (lambda: fit(n_times=4), "n_times must lie in 1..3, got 4"),
     "state of the wrong size": (
         lambda: fit(state=state_with(params=np.zeros(3))),
-        "state.params: params must be",
+        "state.params must be",
     ),
     "state of unequal sizes": (
         lambda: fit(state=state_with(mean=np.zeros(3))),
-        "state.mean: params must be",
+        "state.mean must be",
     ),
     "state in float16": (
         lambda: fit(state=state_with(params=np.zeros(SIZE, np.float16))),
@@ -1477,7 +1477,7 @@ REFUSED = {
     ),
     "state nan": (
         lambda: fit(state=state_with(params=np.full(SIZE, np.nan))),
-        "state.params: params must be finite, got nan",
+        "state.params must be finite, got nan",
     ),
     "peak of zero": (lambda: cosine_decay(0.0, 10), "peak must be one number > 0, got 0.0"),
     "peak negative": (lambda: cosine_decay(-0.1, 10), "peak must be one number > 0, got -0.1"),
@@ -1492,7 +1492,7 @@ REFUSED = {
     ),
     "saved for another model": (
         lambda: save(os.devnull, tiny("gaussian")[0], state_with()),
-        "state.params: params must be",
+        "state.params must be",
     ),
     "loaded from no path": (lambda: load(None, gaussian()), "must be an npz file"),
 }
