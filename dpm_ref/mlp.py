@@ -54,16 +54,12 @@ class MLP:
         The temporal basis of the readout; the identity, one readout per time step, by default.
     input_gain : float > 0
         Scale of the first layer at the start: a tanh unit bends over a length 1 / gain of its
-        input, so a larger gain starts with a finer tiling of the data.
+        input.
     skip : bool
-        Whether there is a linear path S from the input to the output, the same at every time.
+        Whether there is the linear path S from input to output.
 
-    Attributes
-    ----------
-    shapes : dict of str to tuple
-        The parameters' names and shapes, in their order in the flat vector.
-    size : int
-        The number of parameters.
+    `shapes` maps the parameters' names, in their order in the flat vector, to their shapes, and
+    `size` is the number of parameters.
 
     >>> network = MLP(2, 4, 3, hidden=(5,))
     >>> network.size, network.shapes["R"]

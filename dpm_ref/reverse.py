@@ -109,8 +109,8 @@ class GaussianReverse(_Reverse):
     d : int >= 1
         Components of a data vector.
     network : keyword arguments of `MLP`
-        hidden, time_features, basis, input_gain, skip. By default two polynomials of time, a gain
-        of 2.5, and a readout for each of up to 40 equally spaced times.
+        By default two polynomials of time, a gain of 2.5, and a readout for each of up to 40
+        equally spaced times.
 
     Notes
     -----
@@ -297,8 +297,7 @@ class BinomialReverse(_Bits):
     d : int >= 1
         Bits of a data vector.
     network : keyword arguments of `MLP`
-        hidden, time_features, basis, input_gain, skip. By default one readout for all times, a
-        gain of 0.3 and the linear path.
+        By default one readout for all times, a gain of 0.3 and the linear path.
 
     Notes
     -----
@@ -363,14 +362,12 @@ class SigmoidReverse(_Bits):
 
     Parameters
     ----------
-    diffusion : BinomialDiffusion, T >= 2
-    d : int >= 1
-        Bits of a data vector.
+    diffusion, d : as for `BinomialReverse`
     from_forward : bool
         Whether a is counted from the forward kernel, so that zero outputs are T_pi and K = L_null.
     network : keyword arguments of `MLP`
-        hidden, time_features, basis, input_gain, skip. By default a readout for each time step, as
-        in the paper. Its sigmoid units are tanh units: 1 / (1 + exp(-z)) = (1 + tanh(z / 2)) / 2.
+        By default a readout for each time step, as in the paper. Its sigmoid units are tanh units:
+        1 / (1 + exp(-z)) = (1 + tanh(z / 2)) / 2.
 
     Notes
     -----

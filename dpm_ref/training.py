@@ -44,6 +44,7 @@ __all__ = ["Objective", "TrainingState", "Scaling", "objective", "start", "train
            "adam_step", "save", "load", "start_rates", "learn_rates", "log_steps", "from_log_steps"]
 
 Callback = Callable[["TrainingState", float], None]
+Rate = float | Callable[[int], float]  # constant, or from the number of steps taken
 
 _VECTORS = ("params", "mean", "square")
 _TURN = 16  # steps of the network to one of the rates
@@ -142,8 +143,7 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
         raise ValueError(f"noise must hold a vector for every state, {shapes}")
     noises, times = stack(frozen, validation.times_over(t, 2, model.diffusion.T, frozen))
     states = np.broadcast_to(data, frozen.shape).reshape(noises.shape)
-    dtype = vector.real.dtype
-    states, noises = states.astype(dtype), noises.astype(dtype)
+    states, noises = (array.astype(vector.real.dtype) for array in (states, noises))
     tape = Tape(model.network, vector, *noises.shape[:2])
     with np.errstate(over="ignore", invalid="ignore"):
         terms, grad, draw, out, dout = _divergences(model, tape, states, times, noises)
@@ -159,14 +159,13 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
 
 def start(model: ReverseModel, *, rng: np.random.Generator,
           dtype: npt.DTypeLike = np.float64) -> TrainingState:
-    """A state to train from: random parameters, zero memory, K = L_null.
+    """A state to train from, in float32 or float64: random parameters, zero memory, K = L_null.
 
     Parameters
     ----------
     model : GaussianReverse, BinomialReverse or SigmoidReverse
     rng : numpy.random.Generator
     dtype : float32 or float64
-        The precision to train in.
 
     Returns
     -------
@@ -209,9 +208,8 @@ def cosine_decay(peak: float, steps: int, *, warmup: int = 200) -> Callable[[int
 
 
 def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
-          rng: np.random.Generator, steps: int,
-          learning_rate: float | Callable[[int], float] | None = None, batch: int = 32,
-          n_times: int | None = None, callback: Callback | None = None,
+          rng: np.random.Generator, steps: int, learning_rate: Rate | None = None,
+          batch: int = 32, n_times: int | None = None, callback: Callback | None = None,
           every: int = 100) -> TrainingState:
     """Gradient ascent on K over minibatches of data and of time steps.
 
@@ -221,9 +219,8 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     x0 : array_like, shape (N, d)
         The data, of about the prior's scale (see `Scaling`); minibatches draw with replacement.
     state : TrainingState
-        Updated in place.
+        Updated in place, and returned.
     rng : numpy.random.Generator
-        Draws minibatches, times and noise, and nothing else does.
     steps : int >= 0
         Steps to take now.
     learning_rate : float or callable, from the number of steps taken to the rate
@@ -238,20 +235,11 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
         state and generator are then as at the end of a step.
     every : int >= 1
 
-    Returns
-    -------
-    TrainingState
-        The same object.
-
-    Raises
-    ------
-    FloatingPointError
-        If a minibatch's K is not finite; the state is then the one that gave it.
-
     Notes
     -----
-    Section 2.4, equations (13) and (14). Stopping after some steps, saving state and generator,
-    and going on gives the same parameters, to the bit, as going on at once.
+    Section 2.4, equations (13) and (14). FloatingPointError if a minibatch's K is not finite; the
+    state is then the one that gave it. Stopping after some steps, saving state and generator, and
+    going on gives the same parameters, to the bit, as going on at once.
     """
     data, T = _training_data(model, x0), model.diffusion.T
     rng, steps = validation.generator(rng), validation.count("steps", steps, 0)
@@ -421,8 +409,6 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
 
     Raises
     ------
-    ValueError
-        If the state does not belong to the model.
     OSError
         If the file cannot be written; what stood at the path before still stands there.
     """
@@ -457,26 +443,29 @@ def load(path: str | os.PathLike[str],
     Raises
     ------
     ValueError
-        If the file is no such state, or another model's: going on from it would train something
-        else.
-    OSError
-        If the file cannot be read.
+        If the file is no such state, or another model's.
     """
     _check_model(model)
     wanted = _description(model)
-    sizes = {name: np.asarray(value).nbytes for name, value in wanted.items()}
-    sizes |= dict.fromkeys(_VECTORS, 8 * model.network.size) | {"step": 8, "rng": 2**16}
-    arrays = _read(path, sizes)
-    for name, value in wanted.items():
-        if not np.array_equal(arrays[name], value):
-            raise ValueError(f"{path} must have this model's {name}, got another")
-    vectors = {name: arrays[name] for name in _VECTORS}
-    state = TrainingState(**vectors, step=arrays["step"].tolist())
+    size = sum(np.asarray(value).nbytes for value in wanted.values()) + 24 * model.network.size
     try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            if set(archive.files) != {*wanted, *_VECTORS, "step", "rng"}:
+                raise ValueError(f"it holds {sorted(archive.files)}")
+            if sum(member.file_size for member in archive.zip.infolist()) > size + 2**17:
+                raise ValueError("it is too large")
+            arrays = dict(archive.items())
+        for name, value in wanted.items():
+            if not np.array_equal(arrays[name], value):
+                raise ValueError(f"it must have this model's {name}, got another")
+        vectors = {name: arrays[name] for name in _VECTORS}
+        state = TrainingState(**vectors, step=arrays["step"].tolist())
         _check_state(model, state)
-        return state, _generator(json.loads(str(arrays["rng"])))
-    except Exception as error:  # numpy and json raise half a dozen kinds for a state that is none
-        raise ValueError(f"{path} must hold a state of training, got another: {error}") from error
+        return state, _generator(json.loads(str(arrays["rng"]), object_hook=_arrays))
+    except OSError:
+        raise
+    except Exception as error:  # numpy, zipfile and json raise a dozen kinds
+        raise ValueError(f"{path} must be an npz file of this model's state: {error}") from error
 
 
 def _description(model: ReverseModel) -> dict[str, Any]:
@@ -485,22 +474,6 @@ def _description(model: ReverseModel) -> dict[str, Any]:
     return {"format": "dpm_ref training state 2", "shapes": json.dumps(network.shapes),
             "beta": diffusion.beta, "prior": np.asarray(getattr(diffusion, "pi1", ())),
             "basis": network.basis, "time_features": network.time_features}
-
-
-def _read(path: str | os.PathLike[str], sizes: dict[str, int]) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of an npz file, which must have these names and no more bytes than these."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            if set(archive.files) != sizes.keys():
-                raise ValueError(f"it holds {sorted(archive.files)} and not {sorted(sizes)}")
-            for name, size in sizes.items():
-                if archive.zip.getinfo(f"{name}.npy").file_size > size + 2**10:
-                    raise ValueError(f"its {name} is too large")
-            return dict(archive.items())
-    except OSError:
-        raise
-    except Exception as error:  # numpy and zipfile raise a dozen kinds
-        raise ValueError(f"{path} must be an npz file of this model's state: {error}") from error
 
 
 def _generator(state: Any) -> np.random.Generator | None:
@@ -512,17 +485,16 @@ def _generator(state: Any) -> np.random.Generator | None:
     if not (0 <= state["state"].get("pos", 0) <= 624 and 0 <= state.get("buffer_pos", 0) <= 4):
         raise ValueError("its position lies outside its buffer")  # numpy would read there
     bits, twin = (getattr(np.random, state["bit_generator"])() for _ in range(2))
-    bits.state = twin.state = _arrays(state)
+    bits.state = twin.state = state
     if len(np.unique(twin.random_raw(8))) == 1:
         raise ValueError("its numbers are all the same")
     return np.random.Generator(bits)
 
 
-def _arrays(value: Any) -> Any:
-    """JSON lists, at any depth, as the unsigned arrays they were."""
-    if isinstance(value, dict):
-        return {key: _arrays(inner) for key, inner in value.items()}
-    return np.array(value, dtype=np.uint64) if isinstance(value, list) else value
+def _arrays(state: dict[str, Any]) -> dict[str, Any]:
+    """JSON lists as the unsigned arrays they were."""
+    return {key: np.array(value, dtype=np.uint64) if isinstance(value, list) else value
+            for key, value in state.items()}
 
 
 # The diffusion rates
@@ -572,36 +544,19 @@ def start_rates(beta: npt.ArrayLike) -> TrainingState:
 
 
 def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
-                rates: TrainingState, *, rng: np.random.Generator, steps: int,
-                learning_rate: float | Callable[[int], float],
-                rate_learning_rate: float | Callable[[int], float], batch: int = 32,
-                callback: Callback | None = None, every: int = 100) -> GaussianReverse:
+                rates: TrainingState, *, rng: np.random.Generator, steps: int, learning_rate: Rate,
+                rate_learning_rate: Rate, batch: int = 32, callback: Callback | None = None,
+                every: int = 100) -> GaussianReverse:
     """Gradient ascent on K by the network's parameters and the diffusion rates, by turns.
 
-    Sixteen steps of the network, one of the rates. Each draws its own noise, which is frozen for
-    the derivative by beta.
+    Sixteen steps of the network (`train`, at all of t = 2..T), one of the rates. Each draws its own
+    noise, which is frozen for the derivative by beta (section 2.4.1). `state` and `rates`, of the
+    schedule (`start_rates`), are updated in place; `rate_learning_rate` is asked with the number of
+    the network's steps; `callback` is called when that passes a multiple of `every`, with the mean
+    of the rates' minibatches' K since the last call.
 
-    Parameters
-    ----------
-    model : GaussianReverse
-        Its own diffusion's beta_1 stays; the others are those of `rates`.
-    x0, state, rng, steps, learning_rate, batch : as for `train`; all of t = 2..T are used
-    rates : TrainingState
-        Of the schedule (`start_rates`), updated in place: `from_log_steps(rates.params, beta_1)`.
-    rate_learning_rate : float or callable, from the number of the network's steps to the rate
-    callback : callable (state, K), optional
-        Called when the number of network steps passes a multiple of `every`, with the mean of the
-        rates' minibatches' K since the last call.
-    every : int >= 1
-
-    Returns
-    -------
-    GaussianReverse
-        The kernel over the diffusion that was learned; its parameters are in `state`.
-
-    Notes
-    -----
-    Section 2.4.1. FloatingPointError if K is not finite, or the rates run to 0 or 1.
+    Returns the kernel over the diffusion that was learned, whose beta_1 is the model's and whose
+    parameters are in `state`. FloatingPointError if K is not finite, or the rates run to 0 or 1.
     """
     data, rng = _training_data(model, x0), validation.generator(rng)
     steps, every = validation.count("steps", steps, 0), validation.count("every", every, 1)
