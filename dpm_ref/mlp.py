@@ -10,9 +10,8 @@ With the identity for a basis there is one readout per time step, as in App. D.1
 narrower basis shares readouts between neighbouring times, as the temporal bumps of App. D.2 do.
 The path x S past the trunk is optional.
 
-The parameters are one flat vector, of which `unpack` gives named views, so an optimiser is a few
-lines on a vector and a gradient is a vector of the same layout. Everything is computed in the
-dtype of the parameters.
+The parameters are one flat vector, of which `unpack` gives named views; a gradient is a vector of
+the same layout. Everything is computed in the dtype of the parameters.
 
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, App. D.1 and D.2.
 """

@@ -49,24 +49,21 @@ class Draw(NamedTuple):
 
 
 class _Reverse:
-    """What the kernels of both columns share.
+    """What both columns share; in training t has shape (S, 1), states and noise (S, n, d)."""
 
-    In training t has shape (S, 1), states and noise (S, n, d).
-    """
-
-    forward: ClassVar[type[Diffusion]]
+    column: ClassVar[type[Diffusion]]  # of Table App.1
     n_outputs: ClassVar[int] = 1  # for each component
-    _follow: Callable[..., None]  # sets the tables of the diffusion, for t = 2..T
+    _tabulate: Callable[..., None]  # sets the tables of the diffusion, for t = 2..T
     _law: Callable[..., Any]
 
     def __init__(self, diffusion: Any, d: int, **network: Any) -> None:
-        if not isinstance(diffusion, self.forward):
-            wanted, got = self.forward.__name__, type(diffusion).__name__
+        if not isinstance(diffusion, self.column):
+            wanted, got = self.column.__name__, type(diffusion).__name__
             raise ValueError(f"diffusion must be a {wanted}, got {got}")
         self.diffusion, self.d = diffusion, validation.count("d", d, 1)
         settings = self._defaults(diffusion.T) | network
         self.network = MLP(d, self.n_outputs * d, diffusion.T, **settings)
-        self._follow()
+        self._tabulate()
 
     def __repr__(self) -> str:
         name, size = type(self).__name__, self.network.size
@@ -76,10 +73,7 @@ class _Reverse:
         return {}
 
     def kernel(self, params: npt.ArrayLike) -> ReverseKernel:
-        """The reverse kernel (xt, t) -> law with parameters (size,); it can be pickled.
-
-        It takes states (..., d) and t in 2..T, one int or an array over their leading axes.
-        """
+        """The reverse kernel: (xt, t) -> law, t in 2..T one int or an array over xt's leading axes."""
         return takes_times(partial(self.law, self.network.check(params)))
 
     def law(self, params: Values, xt: npt.ArrayLike, t: npt.ArrayLike) -> Any:
@@ -123,13 +117,13 @@ class GaussianReverse(_Reverse):
     0.707107
     """
 
-    forward, n_outputs = GaussianDiffusion, 2
+    column, n_outputs = GaussianDiffusion, 2
 
     def _defaults(self, T: int) -> dict[str, Any]:
         return {"time_features": time_polynomials(T, 2), "input_gain": 2.5,
                 "basis": time_bumps(T, min(T - 1, 40))}
 
-    def _follow(self) -> None:
+    def _tabulate(self) -> None:
         diffusion, t = self.diffusion, np.arange(2, self.diffusion.T + 1)
         beta, before = diffusion.beta[t - 1], t - 1
         self._root_abar = diffusion.sqrt_abar(t)
@@ -152,7 +146,7 @@ class GaussianReverse(_Reverse):
             raise ValueError(f"diffusion must be {wanted}, got {got}")
         other = copy(self)
         other.diffusion = diffusion
-        other._follow()
+        other._tabulate()
         return other
 
     def noise(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> Values:
@@ -245,9 +239,9 @@ class GaussianReverse(_Reverse):
 class _Bits(_Reverse):
     """Tables of the posterior over x0, time, xt and component."""
 
-    forward = BinomialDiffusion
+    column = BinomialDiffusion
 
-    def _follow(self) -> None:
+    def _tabulate(self) -> None:
         self._t, self._bits = np.arange(2, self.diffusion.T + 1), np.outer([0, 1], np.ones(self.d))
         law = self.diffusion.posterior(self._bits[:, None, None], self._bits, self._t[:, None])
         self._q = np.array([law.prob1, law.prob0])  # over bit, x0, time, xt and component
@@ -286,10 +280,9 @@ class BinomialReverse(_Bits):
       = log(1 + abar_t / (pi_1 (1 - abar_t)))   where x^t = 1
        -log(1 + abar_t / (pi_0 (1 - abar_t)))   where x^t = 0
 
-    The log likelihood ratio e is sufficient: the distribution of x^0 given x^t is a function of the
-    vector e, the same at every t. So e is what the network is given, one readout serves all times,
-    and since given the other bits the logit of r is linear in e, the network has a path past its
-    trunk.
+    The log likelihood ratio e is sufficient: the distribution of x^0 given x^t is the same function
+    of the vector e at every t. So e is what the network is given, one readout serves all times, and
+    since given the other bits the logit of r is linear in e, there is a path past the trunk.
 
     Parameters
     ----------
@@ -313,8 +306,8 @@ class BinomialReverse(_Bits):
     def _defaults(self, T: int) -> dict[str, Any]:
         return {"basis": np.ones((T - 1, 1)), "input_gain": 0.3, "skip": True}
 
-    def _follow(self) -> None:
-        super()._follow()
+    def _tabulate(self) -> None:
+        super()._tabulate()
         (given0, given1), (not0, not1) = self._q
         self._lift = np.where(given0 < 0.5, given1 - given0, not0 - not1)
         diffusion, t, ones = self.diffusion, self._t, self._bits[1]
@@ -426,8 +419,6 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
     reverse : callable (xt, t) -> law
         Called with xt of shape (n, d) and one int t, from T down to 2.
     n, d : int >= 1
-        Vectors, and components of each.
-    rng : numpy.random.Generator
     keep : iterable of int in 0..T
         Times whose states to return.
     edge : callable x1 -> law, optional
@@ -476,8 +467,7 @@ def _places(xt: Values, t: IntArray) -> IntArray:
 
 
 def _pick(table: Array, places: IntArray, like: Values) -> Values:
-    """The entries at these places of tables (..., time, xt, component), in the precision of `like`.
-    """
+    """Entries at these places of tables (..., time, xt, component), in the precision of `like`."""
     tables = table.reshape(*table.shape[:-3], -1)
     # no place lies outside: clip is the fast mode
     return tables.take(places, -1, mode="clip").astype(like.dtype, copy=False)

@@ -9,8 +9,8 @@ is an unbiased estimate of the bound; there are T - 1 terms, since the edge is f
 divergences depend on the parameters. A minibatch holds each x^0 twice, with a noise and its
 negative (bits: u and 1 - u): an antithetic pair, whose errors largely cancel.
 
-The rates are learned in coordinates in which no step leaves the schedules (section 2.4.1), the
-logarithms of the steps of the log signal-to-noise ratio l_t = log( abar_t / (1 - abar_t) ):
+The rates are learned in coordinates in which no step leaves the schedules (section 2.4.1), logs of
+the steps of the log signal-to-noise ratio l_t = log( abar_t / (1 - abar_t) ):
 
     l_{t-1} - l_t = exp(s_t),  t = 2..T,    l_1 from beta_1, which stays fixed
     beta_t = sigmoid(-l_t) (1 - exp(-exp(s_t)))
@@ -63,10 +63,7 @@ class Objective(NamedTuple):
 
 @dataclass
 class TrainingState:
-    """Parameters and Adam's memory, flat vectors of one dtype, and the number of steps taken.
-
-    `train` updates it in place.
-    """
+    """Parameters and Adam's memory, flat vectors of one dtype, and the number of steps taken."""
 
     params: Values
     mean: Values
@@ -116,9 +113,7 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     params : array_like, shape (size,)
         Flat parameters; the computation runs in their dtype (float64 for an oracle).
     x0 : array_like, broadcasting against noise, last axis d
-        Data vectors.
     t : int or integer array in 2..T that broadcasts against noise's leading axes
-        A time for every state.
     noise : array_like, shape (..., d)
         Standard normal numbers (Gaussian) or uniform ones in [0, 1) (binomial), one vector for
         every state x^t.
@@ -241,12 +236,12 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     state is then the one that gave it. Stopping after some steps, saving state and generator, and
     going on gives the same parameters, to the bit, as going on at once.
     """
+    _check_state(model, state)
     data, T = _training_data(model, x0), model.diffusion.T
     rng, steps = validation.generator(rng), validation.count("steps", steps, 0)
     batch, every = validation.count("batch", batch, 1), validation.count("every", every, 1)
     n_times = min(T - 1, 40) if n_times is None else n_times
     n_times = validation.one_time("n_times", n_times, 1, T - 1)
-    _check_state(model, state)
     rate = _rate(learning_rate, state.step + steps)
     t, rows = np.arange(2, T + 1), data.astype(state.params.dtype)
     tape = Tape(model.network, state.params, n_times, batch)
@@ -352,7 +347,6 @@ def _rows(x0: npt.ArrayLike) -> Array:
 
 def _training_data(model: ReverseModel, x0: npt.ArrayLike) -> Array:
     """Data (N, d) of the model, of about the prior's scale."""
-    _check_model(model)
     data = _rows(model.diffusion.check_data("x0", x0))
     validation.components("x0", data, model.d)
     square = np.einsum("nd,nd->d", data, data).max() / len(data)
@@ -558,11 +552,14 @@ def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
     Returns the kernel over the diffusion that was learned, whose beta_1 is the model's and whose
     parameters are in `state`. FloatingPointError if K is not finite, or the rates run to 0 or 1.
     """
+    if not isinstance(model, GaussianReverse):
+        raise ValueError(f"model must be a GaussianReverse, got {type(model).__name__}")
+    _check_state(model, state)
     data, rng = _training_data(model, x0), validation.generator(rng)
     steps, every = validation.count("steps", steps, 0), validation.count("every", every, 1)
     T, beta1 = model.diffusion.T, float(model.diffusion.beta[0])
-    if np.shape(rates.params) != (T - 1,):
-        raise ValueError(f"rates.params must have shape ({T - 1},), got {np.shape(rates.params)}")
+    if not isinstance(rates, TrainingState) or np.shape(rates.params) != (T - 1,):
+        raise ValueError(f"rates must be a state of {T - 1} rates (start_rates), got {rates}")
     rate, t = _rate(rate_learning_rate, state.step + steps), np.arange(2, T + 1)[:, None]
     model, last = model.over(_learned(rates, beta1)), state.step + steps
     estimates: list[float] = []
