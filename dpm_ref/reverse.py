@@ -73,7 +73,7 @@ class _Reverse:
         return {}
 
     def kernel(self, params: npt.ArrayLike) -> ReverseKernel:
-        """The reverse kernel: (xt, t) -> law, t in 2..T one int or an array over xt's leading axes."""
+        """The reverse kernel (xt, t) -> law; t is one int or an array over xt's leading axes."""
         return takes_times(partial(self.law, self.network.check(params)))
 
     def law(self, params: Values, xt: npt.ArrayLike, t: npt.ArrayLike) -> Any:

@@ -559,7 +559,7 @@ def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
     steps, every = validation.count("steps", steps, 0), validation.count("every", every, 1)
     T, beta1 = model.diffusion.T, float(model.diffusion.beta[0])
     if not isinstance(rates, TrainingState) or np.shape(rates.params) != (T - 1,):
-        raise ValueError(f"rates must be a state of {T - 1} rates (start_rates), got {rates}")
+        raise ValueError(f"rates must be a state of {T - 1} rates, got {rates!r:.80}")
     rate, t = _rate(rate_learning_rate, state.step + steps), np.arange(2, T + 1)[:, None]
     model, last = model.over(_learned(rates, beta1)), state.step + steps
     estimates: list[float] = []
