@@ -90,9 +90,8 @@ def is_binary(x0: Array) -> bool:
     return bool(np.isin(x0, (0, 1)).all())
 
 
-def made(name: str, seed: int, n: int | None = None) -> Array:
-    """A set made here: draws of a known distribution; 20,000 images, or 100,000 points."""
-    n = n or (20_000 if name == "bars" else 100_000)
+def made(name: str, seed: int, n: int = 20_000) -> Array:
+    """A set made here: draws of a known distribution."""
     rng, (atoms, var, _) = np.random.default_rng([seed, 1]), known(name)
     x0 = atoms[rng.integers(len(atoms), size=n)]
     if name == "bars":

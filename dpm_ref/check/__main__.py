@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from .conventions import CHOICES, Conventions
-from .judge import HABITS
 from .mistakes import names
+from .precision import CONSTANTS, HABITS
 from .quantities import ALIASES, QUANTITIES
 from .runner import run
 from .schedules import NAMED
@@ -108,7 +108,7 @@ def listing() -> str:
     lines += [f"    {', '.join(rest)}", f"Schedules by name: {', '.join(NAMED)}", "", "Mistakes:"]
     lines += [f"    {name}" for name in names()]
     return "\n".join(
-        [*lines, "", "Sources of precision loss:", *(f"    {name}" for name in HABITS)])
+        [*lines, "", "Sources of precision loss:", *(f"    {name}" for name in (*HABITS, *CONSTANTS))])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,9 +19,9 @@ import numpy as np
 
 from .conventions import EPS, Conventions
 from .expressions import Context, Expr, Tables, error_of, value_of
+from .inputs import Setting
 from .mistakes import BUILDS, MOVES
 from .models import Model, supplied
-from .inputs import Setting
 from .quantities import Quantity, kind_of
 
 __all__ = ["Answer", "Fault", "Problem", "call", "guarded", "limited", "said_of"]
@@ -244,7 +244,8 @@ def components(p: Problem) -> tuple[int, ...]:
 
 
 def _argument(p: Problem, name: str) -> Any:
-    c, value = p.conventions, p.inputs.get(name)
+    c: Conventions = p.conventions
+    value: Any = p.inputs.get(name)
     if kind_of(name) == "time":
         t = value[:, 0] - 1 + c.first_t
         return (int(t[0]) if p.quantity.whole

@@ -18,7 +18,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {"first_t": (1, 0), "t_shape": ("scalar", 
     "model": ("eps", "x0", "mean", "v", "score"), "decoder": ("discretised", "gaussian"), "silent":
     (True, False)}
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
-_WRITE = {"var": lambda v: v, "std": np.sqrt, "logvar": np.log}
+_WRITE: dict[str, Callable[[Any], Any]] = {"var": lambda v: v, "std": np.sqrt, "logvar": np.log}
 
 
 @dataclass(frozen=True)

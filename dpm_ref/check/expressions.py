@@ -336,9 +336,9 @@ def _exact(function: Any) -> tuple[Any, Any]:
     return function, lambda n, c, y, v, e: e[0] if e else np.float64(0.0)
 
 
-_READ = {"var": (lambda y: y, lambda y: 1.0), "std": (np.square, lambda y: 2.0 * y), "logvar":
+_READ: dict[str, tuple[Any, Any]] = {"var": (lambda y: y, lambda y: 1.0), "std": (np.square, lambda y: 2.0 * y), "logvar":
     (np.exp, np.exp)}
-_WRITE = {"var": (lambda v: v, lambda v, y: 1.0), "std": (np.sqrt, lambda v, y: 0.5 / y), "logvar":
+_WRITE: dict[str, tuple[Any, Any]] = {"var": (lambda v: v, lambda v, y: 1.0), "std": (np.sqrt, lambda v, y: 0.5 / y), "logvar":
     (np.log, lambda v, y: 1.0 / v)}
 UNITS = {"nats": 1.0, "bits": 1.0 / math.log(2.0), "the wrong way": math.log(2.0)}
 # value of the arguments' values; error of value, values, errors

@@ -177,7 +177,7 @@ class Quantity:
     @property
     def whole(self) -> bool:
         """One result for the batch."""
-        return self.name.endswith("eq14") or "entropy_" in self.name and self.drawn == "entropy"
+        return self.name.endswith("eq14") or ("entropy_" in self.name and self.drawn == "entropy")
 
     @property
     def scheduled(self) -> bool:
@@ -284,7 +284,7 @@ def parsed(text: str, c: Conventions) -> Expr:
 
     def made(node: Any) -> Expr:
         if isinstance(node, ast.Constant):
-            return number(node.value)
+            return number(float(node.value))  # type: ignore[arg-type]
         if isinstance(node, ast.Name):
             known = letters.get(node.id) or (V(c, node.id) if kind_of(node.id) == "var" else A(node.id))
             return op("unit", known, kind="the wrong way" if c.unit == "bits" else "nats") if (
@@ -661,7 +661,7 @@ def _read_catalogue() -> None:
         names, arguments, kind, *summary, formula = (part.strip() for part in line.split(" | "))
         name, *aliases = names.split()
         QUANTITIES[name] = Quantity(name, equation, " | ".join(summary), tuple(arguments.split()), kind, drawn, formula)
-        ALIASES.update({alias: (name,) for alias in aliases})
+        ALIASES.update(dict.fromkeys(aliases, (name,)))
 
 
 _read_catalogue()

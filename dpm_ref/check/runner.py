@@ -11,9 +11,10 @@ import numpy as np
 from dpm_ref.schedules import linear
 
 from .calls import Answer, Fault, Problem, TimeUp, call, guarded, limited, said_of
+from .comparisons import RELATIVE
 from .conventions import Conventions
-from .judge import RELATIVE, row_of, unmet
 from .inputs import DRAWS, Setting
+from .judge import row_of, unmet
 from .quantities import ALIASES, QUANTITIES, Quantity
 from .report import Report, Row
 from .schedules import schedule_of

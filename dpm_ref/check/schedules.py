@@ -52,7 +52,7 @@ def schedule_of(**declared: Any) -> Array | None:
 
 
 def _by_name(value: Any) -> Array:
-    parts = (value,) if isinstance(value, str) else value
+    parts: tuple[Any, ...] = (value,) if isinstance(value, str) else tuple(value)
     if parts[0] not in NAMED or len(parts) not in (2, 3) or not isinstance(parts[1], int):
         raise ValueError(
             f"beta must be (name, T) or (name, T, parameters), name among {', '.join(NAMED)}, got {value!r}")

@@ -322,7 +322,7 @@ class LogFactor:
         """The law tilted by the slope, without a normaliser."""
         if hasattr(law, "prob1"):
             bits = Bernoulli.like(law)
-            g = self.slope(np.asarray(bits.prob1 > bits.prob0, dtype=np.float64))
+            g = self.slope(bits.prob1 > bits.prob0)
             return Product(_tilted(bits, np.minimum(g, 0.0), -np.maximum(g, 0.0))[0], None)
         p = Gaussian.like(law)
         return Product(Gaussian(p.mean + p.var * self.slope(p.mean), p.var), None)

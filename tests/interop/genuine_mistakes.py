@@ -174,7 +174,7 @@ def noise_at_the_last_step(beta):
 @genuine("without its root", **FROM_0)
 def score_divided_by_the_variance(beta):
     _, abar, _ = tables(beta)
-    return {"score_from_eps": lambda eps, t: -eps / (1 - abar[t])}
+    return {"score_from_eps": lambda xt, t, eps: -eps / (1 - abar[t])}
 
 
 @genuine("sign", **FROM_0)
@@ -360,9 +360,3 @@ def report(each: Genuine) -> check.Report:
     fixed = each.conventions.get("beta") is not None
     return check.run(each.functions(None) if fixed else each.functions, **each.conventions)
 
-
-if __name__ == "__main__":
-    for each in GENUINE:
-        print(each.name, report(each).rows[0], sep="\n    ")
-    named = sum(bool(report(each).rows[0].diagnoses) for each in GENUINE)
-    print(f"{named} of {len(GENUINE)} named")

@@ -142,10 +142,10 @@ def diffusers_large(beta):
 
 @case("diffusers", '`variance_type="fixed_large_log"`', wrong={"reverse_step": "returns nan"},
       note="a fault, known upstream: `step` takes the root of log beta_t", reverse_var="beta",
-      **IMAGES)
+      own_noise=True, **IMAGES)
 def diffusers_large_log(beta):
     made = diffusers(beta, variance_type="fixed_large_log")
-    return {"reverse_step": lambda xt, t, output, noise: made.step(output, t, xt).prev_sample}
+    return {"reverse_step": lambda xt, t, output: made.step(output, t, xt).prev_sample}
 
 
 @case("diffusers", '`variance_type="learned_range"`', "learned_range_var", **IMAGES)
@@ -209,16 +209,17 @@ def azula(beta: Any, sampler: str, **options: Any) -> dict[str, Any]:
     told = type("Told", (denoise.Denoiser,), tell)()
     told.schedule, at = type("Table", (noise.Schedule,), levels)(), torch.tensor
     made = getattr(sample, sampler)(told, **options)
-    return {"reverse_step": lambda xt, t, x0, _: made.step(xt, at(t), at(t - 1), x0=x0)}
+    return {"reverse_step": lambda xt, t, x0: made.step(xt, at(t), at(t - 1), x0=x0)}
 
 
-@case("azula", "`DDPMSampler.step`", "reverse_step", model="x0", reverse_var="posterior")
+@case("azula", "`DDPMSampler.step`", "reverse_step", model="x0",
+      reverse_var="posterior", own_noise=True)
 def azula_ddpm(beta):
     return azula(beta, "DDPMSampler")
 
 
 @case("azula", "`DDIMSampler.step` at eta = 1", "reverse_step", model="x0",
-      reverse_var="posterior")
+      reverse_var="posterior", own_noise=True)
 def azula_ddim(beta):
     return azula(beta, "DDIMSampler", eta=1.0)
 
@@ -281,17 +282,18 @@ def openai_bound(made: Any) -> dict[str, Any]:
             "nll": lambda model, x0: made.calc_bpd_loop(model, x0, clip_denoised=False)}
 
 
-@case(OPENAI, "`p_sample`", "reverse_step", reverse_var="posterior", **SINGLE)
+@case(OPENAI, "`p_sample`", "reverse_step", reverse_var="posterior", own_noise=True, **SINGLE)
 def openai_step(beta):
     made = openai(beta)
-    return {"reverse_step": lambda xt, t, output, noise: made.p_sample(
+    return {"reverse_step": lambda xt, t, output: made.p_sample(
         lambda x, t: output, xt, t, clip_denoised=False)["sample"]}
 
 
-@case(OPENAI, "`ddim_sample` at eta = 0.5", "ddim_step", eta=0.5, **SINGLE)
+@case(OPENAI, "`ddim_sample` at eta = 0.5", "ddim_step", eta=0.5, own_noise=True,
+      **SINGLE)
 def openai_ddim(beta):
     made = openai(beta)
-    return {"ddim_step": lambda xt, t, eps, noise: made.ddim_sample(
+    return {"ddim_step": lambda xt, t, eps: made.ddim_sample(
         lambda x, t: eps, xt, t, clip_denoised=False, eta=0.5)["sample"]}
 
 
@@ -476,11 +478,11 @@ def diffusions(beta: Any, **options: Any) -> Any:
 
 
 @case("diffusions", "`DDPM` of float64 rates", "posterior_variance reverse_step",
-      reverse_var="posterior", **IMAGES)
+      reverse_var="posterior", own_noise=True, **IMAGES)
 def diffusions_steps(beta):
     made = diffusions(beta)
     return {"posterior_variance": made._get_variance,
-            "reverse_step": lambda xt, t, eps, noise: made.step(eps, t, xt)["prev_sample"]}
+            "reverse_step": lambda xt, t, eps: made.step(eps, t, xt)["prev_sample"]}
 
 
 @case("diffusions", '`variance_type="learned_range"`', wrong={"learned_range_var": INTERPOLATED},

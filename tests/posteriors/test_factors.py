@@ -280,6 +280,10 @@ def test_the_least_exponents_of_r():
     assert smooth.power(0.25).slope([5.0])[0] == 0.25
     assert not LogFactor(lambda x: x[:, 0]).power(0.25).has_slope
     assert smooth.power(0.25).has_slope
+    assert smooth.power(0.0).has_slope
+    assert smooth.power(0.0).log_r(np.zeros((3, 1))).shape == (3,)
+    steep = LogFactor(lambda x: 2.0 * x[:, 0], lambda x: np.full(x.shape, 2.0))
+    assert steep.power(0.25).slope([5.0])[0] == 0.5
 
 
 def test_a_clamp_is_a_delta_at_the_observed_values():
@@ -303,3 +307,29 @@ def test_a_clamped_result_shows_on_one_line():
     result = particle_filter(DIFFUSION, DIFFUSION.kernel, constant(OBSERVED), 4, 1, rng=seed(0))
     assert repr(result).startswith("Particles(log_z=")
     assert "array" not in repr(result)
+
+
+def test_the_slope_of_bits_is_asked_at_the_most_probable_ones_and_at_0_where_none_is():
+    asked = []
+
+    def slope(x):
+        asked.append(x)
+        return np.zeros(x.shape)
+
+    LogFactor(lambda x: x[:, 0], slope).multiply(Bernoulli([[0.2, 0.5, 0.8]]))
+    assert np.array_equal(asked[0], [[0.0, 0.0, 1.0]])
+
+
+def test_bits_of_a_product_below_the_floats_keep_their_law():
+    product = BernoulliFactor([1e-300], [0.0]).multiply(Bernoulli([1e-200], [1.0]))
+    assert product.law.prob1[0] == 1.0
+    assert abs(product.log_z - (-500 * np.log(10))) < 1e-12 * 1152
+
+
+def test_all_bits_are_observed_unless_it_is_said():
+    assert np.array_equal(noisy_bits([1, 0], 0.25).r1, [0.75, 0.25])
+
+
+def test_a_clamp_s_factor_is_a_vector_s_whatever_the_batch():
+    found = Clamp([1.0, 0.0], [True, True]).log_r(np.ones((2, 3, 2)))
+    assert np.array_equal(found, np.full((2, 3), -np.inf))

@@ -79,6 +79,9 @@ def test_where_nothing_is_left_of_the_data_a_diffused_factor_is_its_mean_over_th
         abs(diffused(factor, diffusion)(2).log_r([3.0]) - factor.multiply(diffusion.prior(1)).log_z)
         < ROUNDING
     )
+    far = GaussianFactor([2.0], 1.5)
+    truth = far.multiply(diffusion.prior(1)).log_z
+    assert abs(diffused(far, diffusion)(2).log_r([3.0]) - truth) < ROUNDING
     clamp = Clamp([1.0], [True])
     assert diffused(clamp, diffusion)(2).var[0] == np.inf
     assert abs(diffused(clamp, diffusion)(2).log_r([3.0]) - stats.norm.logpdf(1.0)) < ROUNDING
