@@ -53,6 +53,7 @@ class _Reverse:
 
     column: ClassVar[type[Diffusion]]  # of Table App.1
     n_outputs: ClassVar[int] = 1  # for each component
+    diffusion: Any
     _tabulate: Callable[..., None]  # sets the tables of the diffusion, for t = 2..T
     _law: Callable[..., Any]
 
