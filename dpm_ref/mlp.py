@@ -10,15 +10,16 @@ With the identity for a basis there is one readout per time step, as in App. D.1
 narrower basis shares readouts between neighbouring times, as the temporal bumps of App. D.2 do.
 The path x S past the trunk is optional.
 
-The parameters are one flat vector, of which `unpack` gives named views, so an optimiser is a few
-lines on a vector and a gradient is a vector of the same layout. Everything is computed in the
-dtype of the parameters.
+The parameters are one flat vector, of which `unpack` gives named views; a gradient is a vector of
+the same layout. Everything is computed in the dtype of the parameters.
 
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, App. D.1 and D.2.
 """
 
+import math
 from collections.abc import Sequence
-from itertools import pairwise
+from functools import cache, partial
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -52,20 +53,12 @@ class MLP:
         The temporal basis of the readout; the identity, one readout per time step, by default.
     input_gain : float > 0
         Scale of the first layer at the start: a tanh unit bends over a length 1 / gain of its
-        input, so a larger gain starts with a finer tiling of the data.
+        input.
     skip : bool
-        Whether there is a linear path S from the input to the output, the same at every time.
+        Whether there is the linear path S from input to output.
 
-    Attributes
-    ----------
-    shapes : dict of str to tuple
-        The parameters' names and shapes, in their order in the flat vector.
-    size : int
-        The number of parameters.
-
-    Notes
-    -----
-    App. D.1: the trunk is shared, the readout separate per time step.
+    `shapes` maps the parameters' names, in their order in the flat vector, to their shapes, and
+    `size` is the number of parameters.
 
     >>> network = MLP(2, 4, 3, hidden=(5,))
     >>> network.size, network.shapes["R"]
@@ -96,9 +89,7 @@ class MLP:
         bases = self.basis.shape[1]
         self.shapes |= {"R": (bases, sizes[-1], d_out), "c": (bases, d_out)}
         self.shapes |= {"S": (d_in, d_out)} if skip else {}
-        stops = np.cumsum([int(np.prod(shape)) for shape in self.shapes.values()]).tolist()
-        self.size: int = stops[-1]
-        self._slices = [slice(start, stop) for start, stop in pairwise([0, *stops])]
+        *self._starts, self.size = np.cumsum([*map(math.prod, self.shapes.values())]).tolist()
 
     def __repr__(self) -> str:
         return f"MLP({self.d_in}, {self.d_out}, {self.T}, hidden={self.widths}, size={self.size})"
@@ -112,17 +103,16 @@ class MLP:
 
     def unpack(self, params: Values) -> dict[str, Values]:
         """Views of the flat vector by name, of the shapes in `shapes`."""
-        parts = zip(self.shapes.items(), self._slices, strict=True)
-        return {name: params[part].reshape(shape) for (name, shape), part in parts}
+        parts = zip(self.shapes.items(), np.split(params, self._starts), strict=True)
+        return {name: part.reshape(shape) for (name, shape), part in parts}
 
-    def check(self, params: npt.ArrayLike) -> Values:
+    def check(self, params: npt.ArrayLike, name: str = "params") -> Values:
         """The flat vector of shape (size,), finite; ValueError if it is not."""
         vector = np.asarray(params)
         if vector.shape != (self.size,) or vector.dtype.kind not in "fc":
             rule = f"be a floating-point vector of shape ({self.size},)"
-            raise ValueError(f"params must {rule}, got {vector.dtype} {vector.shape}")
-        if not np.isfinite(vector).all():
-            raise ValueError(f"params must be finite, got {vector[~np.isfinite(vector)][0]}")
+            raise ValueError(f"{name} must {rule}, got {vector.dtype} {vector.shape}")
+        validation.ruled(name, vector, "be finite", np.isfinite)
         return vector
 
     def init(self, *, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64) -> Values:
@@ -144,18 +134,16 @@ class MLP:
     def apply(self, params: Values, x: Array, t: IntArray) -> Values:
         """The outputs (..., d_out) for states x (..., d_in) at times t over x's leading axes.
 
-        States are taken in blocks, so memory stays bounded.
+        States are taken in blocks, so memory stays bounded; blocks of one shape share a tape.
         """
         stacked, times = stack(x, t)
         S, n, _ = stacked.shape
         out = np.empty((S, n, self.d_out), params.dtype)
-        step, tape = max(1, _BLOCK // n), None
-        for s in range(0, S, step):
-            for i in range(0, n, _BLOCK):
-                states = stacked[s : s + step, i : i + _BLOCK]
-                if tape is None or tape.shape != states.shape[:2]:
-                    tape = Tape(self, params, *states.shape[:2])
-                out[s : s + step, i : i + _BLOCK] = tape.forward(states, times[s : s + step])
+        step, tape = max(1, _BLOCK // n), cache(partial(Tape, self, params))
+        for s, i in product(range(0, S, step), range(0, n, _BLOCK)):
+            block = slice(s, s + step), slice(i, i + _BLOCK)
+            states = stacked[block]
+            out[block] = tape(*states.shape[:2]).forward(states, times[block[0]])
         return out.reshape(*x.shape[:-1], self.d_out)
 
 
@@ -179,35 +167,26 @@ class Tape:
     def forward(self, x: Values, t: IntArray) -> Values:
         """The outputs (S, n, d_out) for states x (S, n, d_in) at times t (S,) in 2..T."""
         network, p, (S, n) = self.network, self.params, self.shape
-        dtype = self.gradient.dtype
-        self.features = network.time_features[t - 2].astype(dtype, copy=False)
-        self.basis = network.basis[t - 2].astype(dtype, copy=False)
         inputs = self.activations[0].reshape(S, n, -1)
-        inputs[..., : -network.d_in] = self.features[:, None]
+        inputs[..., : -network.d_in] = network.time_features[t - 2][:, None]
         inputs[..., -network.d_in :] = x
+        # tanh(z) = 1 - 2 / (exp(2 z) + 1): one product that adds to what stands in h, and one exp,
+        # half the price of NumPy's tanh with an absolute error of about one eps
         with np.errstate(over="ignore"):  # exp(2 z) = inf is h = 1
             for k, (below, h) in enumerate(pairwise(self.activations), start=1):
-                self._layer(below, p[f"W{k}"], p[f"b{k}"], h)
-        readout = self.basis @ p["R"].reshape(len(p["R"]), -1)
-        self.readout = readout.reshape(S, -1, network.d_out)
+                h[...] = p[f"b{k}"]
+                self.gemm(2.0, p[f"W{k}"].T, below.T, 2.0, h.T, overwrite_c=True)
+                np.exp(h, out=h)
+                h += 1.0
+                np.divide(2.0, h, out=h)
+                np.subtract(1.0, h, out=h)
+        self.basis = network.basis[t - 2].astype(self.ones.dtype, copy=False)
+        self.readout = np.tensordot(self.basis, p["R"], 1)
         out: Values = self.activations[-1].reshape(S, n, -1) @ self.readout
         out += (self.basis @ p["c"])[:, None]
         if network.skip:
             out += inputs[..., -network.d_in :] @ p["S"]
         return out
-
-    def _layer(self, h: Values, weight: Values, bias: Values, out: Values) -> None:
-        """out = tanh(z) for z = h weight + bias, as 1 - 2 / (exp(2 z) + 1).
-
-        One product that adds to what stands in `out`, and one exp: half the price of NumPy's tanh,
-        with an absolute error of about one eps.
-        """
-        out[...] = bias
-        self.gemm(2.0, weight.T, h.T, 2.0, out.T, overwrite_c=True)
-        np.exp(out, out=out)
-        out += 1.0
-        np.divide(2.0, out, out=out)
-        np.subtract(1.0, out, out=out)
 
     def backward(self, dout: Values) -> Values:
         """The derivatives of a scalar by the parameters (size,), given those by the outputs.
@@ -223,8 +202,8 @@ class Tape:
         """
         by, (S, n) = self.by, self.shape
         by_readout = self.activations[-1].reshape(S, n, -1).transpose(0, 2, 1) @ dout
-        R = by["R"]
-        np.matmul(self.basis.T, by_readout.reshape(S, -1), out=R.reshape(len(R), -1))
+        R = by["R"].reshape(len(by["R"]), -1)
+        np.matmul(self.basis.T, by_readout.reshape(S, -1), out=R)
         np.matmul(self.basis.T, self.ones[:n] @ dout, out=by["c"])
         if self.network.skip:
             x = self.activations[0][:, -self.network.d_in :]
@@ -268,14 +247,7 @@ def stack(x: Values, t: IntArray) -> tuple[Values, IntArray]:
 def time_polynomials(T: int, degree: int) -> Array:
     """Legendre polynomials P_1..P_degree of time at t = 2..T, time running over [-1, 1].
 
-    Parameters
-    ----------
-    T : int >= 2
-    degree : int >= 1
-
-    Returns
-    -------
-    ndarray, shape (T-1, degree); features for the trunk
+    Of shape (T-1, degree): features for the trunk.
 
     >>> time_polynomials(4, 1).ravel()
     array([-1.,  0.,  1.])
@@ -288,22 +260,13 @@ def time_polynomials(T: int, degree: int) -> Array:
 def time_bumps(T: int, n: int) -> Array:
     """Triangular bumps around n equally spaced times in 2..T, which sum to 1 at every time.
 
-    Parameters
-    ----------
-    T : int >= 2
-    n : int in 1..T-1
-
-    Returns
-    -------
-    ndarray, shape (T-1, n); a basis for the readout, App. D.2. The identity for n = T-1.
+    Of shape (T-1, n), n in 1..T-1: a basis for the readout, App. D.2; the identity for n = T-1.
 
     >>> time_bumps(4, 2)
     array([[1. , 0. ],
            [0.5, 0.5],
            [0. , 1. ]])
     """
-    T, n = validation.count("T", T, 2), validation.count("n", n, 1)
-    if n > T - 1:
-        raise ValueError(f"n must lie in 1..{T - 1}, got {n}")
+    n = validation.one_time("n", n, 1, validation.count("T", T, 2) - 1)
     place = np.linspace(0.0, n - 1.0, T - 1)[:, None]
     return np.asarray(np.maximum(0.0, 1.0 - np.abs(place - np.arange(n))))

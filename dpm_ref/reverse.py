@@ -19,25 +19,25 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.2, equations
 Table App.1 and App. D.1.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import copy
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from dpm_ref import validation
+from dpm_ref import protocols, validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 from dpm_ref.information import bernoulli_kl_from_logits, logit
 from dpm_ref.mlp import MLP, Values, stack, time_bumps, time_polynomials
-from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, ask_density, checked_diffusion
+from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, takes_times
 from dpm_ref.validation import Array, IntArray
 
 __all__ = ["ReverseModel", "GaussianReverse", "BinomialReverse", "SigmoidReverse", "Draw",
-           "InnerGrad", "Trajectory", "sample_trajectory"]
+           "Trajectory", "sample_trajectory"]
 
 
 class Draw(NamedTuple):
@@ -48,36 +48,34 @@ class Draw(NamedTuple):
     target: Values
 
 
-class InnerGrad(NamedTuple):
-    """Derivatives by x0 and by the noise, (S, n, d), and by beta_2..T, or None if a beta is 1."""
-
-    x0: Values
-    noise: Values
-    beta: Values | None
-
-
 class _Reverse:
-    """What the kernels of both columns share.
+    """What both columns share; in training t has shape (S, 1), states and noise (S, n, d)."""
 
-    In training t has shape (S, 1), states and noise (S, n, d).
-    """
-
-    d: int
+    column: ClassVar[type[Diffusion]]  # of Table App.1
+    n_outputs: ClassVar[int] = 1  # for each component
     diffusion: Any
-    network: MLP
+    _tabulate: Callable[..., None]  # sets the tables of the diffusion, for t = 2..T
+    _law: Callable[..., Any]
+
+    def __init__(self, diffusion: Any, d: int, **network: Any) -> None:
+        if not isinstance(diffusion, self.column):
+            wanted, got = self.column.__name__, type(diffusion).__name__
+            raise ValueError(f"diffusion must be a {wanted}, got {got}")
+        self.diffusion, self.d = diffusion, validation.count("d", d, 1)
+        settings = self._defaults(diffusion.T) | network
+        self.network = MLP(d, self.n_outputs * d, diffusion.T, **settings)
+        self._tabulate()
 
     def __repr__(self) -> str:
         name, size = type(self).__name__, self.network.size
         return f"{name}({type(self.diffusion).__name__}, d={self.d}, T={self.diffusion.T}, {size=})"
 
-    def kernel(self, params: npt.ArrayLike) -> ReverseKernel:
-        """The reverse kernel (xt, t) -> law with parameters (size,); it can be pickled.
+    def _defaults(self, T: int) -> dict[str, Any]:
+        return {}
 
-        It takes states (..., d) and t in 2..T, one int or an array over their leading axes.
-        """
-        kernel: Any = partial(self.law, self.network.check(params))
-        kernel.takes_times = True
-        return kernel  # type: ignore[no-any-return]
+    def kernel(self, params: npt.ArrayLike) -> ReverseKernel:
+        """The reverse kernel (xt, t) -> law; t is one int or an array over xt's leading axes."""
+        return takes_times(partial(self.law, self.network.check(params)))
 
     def law(self, params: Values, xt: npt.ArrayLike, t: npt.ArrayLike) -> Any:
         """p(x^{t-1} | x^t)."""
@@ -91,9 +89,6 @@ class _Reverse:
     def _inputs(self, xt: Values, t: IntArray) -> Values:
         """What the network is given of xt (..., d) at times t."""
         return xt
-
-    def _law(self, out: Array, xt: Array, inputs: Array, t: IntArray) -> Any:
-        raise NotImplementedError
 
 
 class GaussianReverse(_Reverse):
@@ -109,8 +104,8 @@ class GaussianReverse(_Reverse):
     d : int >= 1
         Components of a data vector.
     network : keyword arguments of `MLP`
-        hidden, time_features, basis, input_gain, skip. By default two polynomials of time, a gain
-        of 2.5, and a readout for each of up to 40 equally spaced times.
+        By default two polynomials of time, a gain of 2.5, and a readout for each of up to 40
+        equally spaced times.
 
     Notes
     -----
@@ -123,19 +118,14 @@ class GaussianReverse(_Reverse):
     0.707107
     """
 
-    def __init__(self, diffusion: GaussianDiffusion, d: int, **network: Any) -> None:
-        if not isinstance(diffusion, GaussianDiffusion):
-            kind = type(diffusion).__name__
-            raise ValueError(f"diffusion must be a GaussianDiffusion, got {kind}")
-        self.d, T = validation.count("d", d, 1), validation.count("T", diffusion.T, 2)
-        defaults: dict[str, Any] = {"time_features": time_polynomials(T, 2), "input_gain": 2.5,
-                    "basis": time_bumps(T, min(T - 1, 40))}
-        self.network = MLP(d, 2 * d, T, **defaults | network)
-        self._follow(diffusion)
+    column, n_outputs = GaussianDiffusion, 2
 
-    def _follow(self, diffusion: GaussianDiffusion) -> None:
-        """The tables of a diffusion, for t = 2..T."""
-        self.diffusion, t = diffusion, np.arange(2, diffusion.T + 1)
+    def _defaults(self, T: int) -> dict[str, Any]:
+        return {"time_features": time_polynomials(T, 2), "input_gain": 2.5,
+                "basis": time_bumps(T, min(T - 1, 40))}
+
+    def _tabulate(self) -> None:
+        diffusion, t = self.diffusion, np.arange(2, self.diffusion.T + 1)
         beta, before = diffusion.beta[t - 1], t - 1
         self._root_abar = diffusion.sqrt_abar(t)
         self._root_one_minus_abar = diffusion.sqrt_one_minus_abar(t)
@@ -156,7 +146,8 @@ class GaussianReverse(_Reverse):
             got = getattr(diffusion, "T", type(diffusion).__name__)
             raise ValueError(f"diffusion must be {wanted}, got {got}")
         other = copy(self)
-        other._follow(diffusion)
+        other.diffusion = diffusion
+        other._tabulate()
         return other
 
     def noise(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> Values:
@@ -176,8 +167,7 @@ class GaussianReverse(_Reverse):
 
         The target, F's, is (x0 - sqrt(abar) xt) / sqrt(1 - abar), without the cancellation.
         """
-        tables = self._root_abar, self._root_one_minus_abar
-        of_x0, of_noise = (_at(table, t, noise) for table in tables)
+        of_x0, of_noise = _at(t, noise, self._root_abar, self._root_one_minus_abar)
         xt = of_x0 * x0 + of_noise * noise
         return Draw(xt, xt, of_noise * x0 - of_x0 * noise)
 
@@ -192,7 +182,7 @@ class GaussianReverse(_Reverse):
         With a = g + log kappa, v = 1 + exp(a): evaluated from exp(-|a|), which never overflows.
         Equation (14).
         """
-        kappa, log_kappa, d = _at(self._kappa, t, out), _at(self._log_kappa, t, out), self.d
+        (kappa, log_kappa), d = _at(t, out, self._kappa, self._log_kappa), self.d
         error, a = out[..., :d] - draw.target, out[..., d:] + log_kappa
         small, negative = np.exp(np.minimum(a, -a)), a < 0
         ratio = small / (1.0 + small)
@@ -200,13 +190,11 @@ class GaussianReverse(_Reverse):
         share = np.where(negative, ratio, 1.0 - ratio)  # 1 - w
         pull = kappa * error * w
         square = error * pull
-        grad = np.empty_like(out)
-        grad[..., :d] = pull
-        grad[..., d:] = 0.5 * share * (share - square)
+        grad = np.concatenate([pull, 0.5 * share * (share - square)], axis=-1)
         return 0.5 * (np.maximum(a, 0.0) + np.log1p(small) + square - share), grad
 
     def inner_grad(self, x0: Values, draw: Draw, out: Values, dout: Values, dinputs: Values,
-                   t: IntArray) -> InnerGrad:
+                   t: IntArray) -> tuple[Values, Values, Values | None]:
         """Derivatives of K by x0, the noise and beta_2..T, given those by outputs and inputs.
 
         x0, noise: the divergence depends on F - target, and `bounds.fixed_terms` has x0's square
@@ -223,13 +211,12 @@ class GaussianReverse(_Reverse):
             - KL( q(x^T|x^0) || pi ) / d log abar_T = - abar_T (x0^2 + abar_T / (1 - abar_T)) / 2
         """
         diffusion, T, d, N = self.diffusion, self.diffusion.T, self.d, x0[..., 0].size
-        tables = self._root_abar, self._root_one_minus_abar
-        of_x0, of_noise = (_at(table, t, out) for table in tables)
+        of_x0, of_noise = _at(t, out, self._root_abar, self._root_one_minus_abar)
         dF, abar = dout[..., :d], diffusion.abar(T)
         by_x0 = of_x0 * dinputs - of_noise * dF - (diffusion.beta[0] + abar) * x0 / N
         by_noise = of_noise * dinputs + of_x0 * dF
         if (diffusion.beta[1:] == 1).any():  # the root of abar has no derivative at 0
-            return InnerGrad(by_x0, by_noise, None)
+            return by_x0, by_noise, None
         by_theta, by_kappa = np.zeros((2, T - 1), np.result_type(out, np.float64))
         np.add.at(by_theta, t[:, 0] - 2, -(dinputs * draw.target + dF * draw.xt).sum((1, 2)))
         moved = dout[..., d:] + 0.5 * (out[..., :d] - draw.target) * dF
@@ -240,28 +227,25 @@ class GaussianReverse(_Reverse):
         tails = np.cumsum(by_log_abar[::-1])[::-1]
         by_beta = by_kappa / diffusion.beta[1:] - tails / (1.0 - diffusion.beta[1:])
         # kappa_2 depends on abar_1 through beta_1 alone, which is fixed
-        return InnerGrad(by_x0, by_noise, by_beta)
+        return by_x0, by_noise, by_beta
 
     def _law(self, out: Array, xt: Array, inputs: Array, t: IntArray) -> Gaussian:
-        of_xt, of_F, var = (_at(table, t, out) for table in (self._of_xt, self._of_F, self._var))
+        tables = self._of_xt, self._of_F, self._var, self._log_kappa
+        of_xt, of_F, var, log_kappa = _at(t, out, *tables)
         with np.errstate(over="ignore"):  # a variance beyond 1e308 is refused by name
-            var = var * (1.0 + np.exp(out[..., self.d :] + _at(self._log_kappa, t, out)))
+            var = var * (1.0 + np.exp(out[..., self.d :] + log_kappa))
         return Gaussian(of_xt * xt + of_F * out[..., : self.d], var)
 
 
 class _Bits(_Reverse):
     """Tables of the posterior over x0, time, xt and component."""
 
-    def __init__(self, diffusion: BinomialDiffusion, d: int, **network: Any) -> None:
-        if not isinstance(diffusion, BinomialDiffusion):
-            kind = type(diffusion).__name__
-            raise ValueError(f"diffusion must be a BinomialDiffusion, got {kind}")
-        self.diffusion, self.d = diffusion, validation.count("d", d, 1)
-        self.network = MLP(d, d, diffusion.T, **network)
-        t, ones = np.arange(2, diffusion.T + 1), np.ones((diffusion.T - 1, d))
-        laws = [[diffusion.posterior(x0 * ones, xt * ones, t) for xt in (0, 1)] for x0 in (0, 1)]
-        self._q1 = np.array([np.stack([law.prob1 for law in pair], 1) for pair in laws])
-        self._q0 = np.array([np.stack([law.prob0 for law in pair], 1) for pair in laws])
+    column = BinomialDiffusion
+
+    def _tabulate(self) -> None:
+        self._t, self._bits = np.arange(2, self.diffusion.T + 1), np.outer([0, 1], np.ones(self.d))
+        law = self.diffusion.posterior(self._bits[:, None, None], self._bits, self._t[:, None])
+        self._q = np.array([law.prob1, law.prob0])  # over bit, x0, time, xt and component
 
     def noise(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> Values:
         """Uniform numbers in [0, 1), in float32 or float64."""
@@ -297,10 +281,9 @@ class BinomialReverse(_Bits):
       = log(1 + abar_t / (pi_1 (1 - abar_t)))   where x^t = 1
        -log(1 + abar_t / (pi_0 (1 - abar_t)))   where x^t = 0
 
-    The log likelihood ratio e is sufficient: the distribution of x^0 given x^t is a function of the
-    vector e, the same at every t. So e is what the network is given, one readout serves all times,
-    and since given the other bits the logit of r is linear in e, the network has a path past its
-    trunk.
+    The log likelihood ratio e is sufficient: the distribution of x^0 given x^t is the same function
+    of the vector e at every t. So e is what the network is given, one readout serves all times, and
+    since given the other bits the logit of r is linear in e, there is a path past the trunk.
 
     Parameters
     ----------
@@ -308,8 +291,7 @@ class BinomialReverse(_Bits):
     d : int >= 1
         Bits of a data vector.
     network : keyword arguments of `MLP`
-        hidden, time_features, basis, input_gain, skip. By default one readout for all times, a
-        gain of 0.3 and the linear path.
+        By default one readout for all times, a gain of 0.3 and the linear path.
 
     Notes
     -----
@@ -322,13 +304,14 @@ class BinomialReverse(_Bits):
     0.750000
     """
 
-    def __init__(self, diffusion: BinomialDiffusion, d: int, **network: Any) -> None:
-        T = getattr(diffusion, "T", 1)
-        defaults = {"basis": np.ones((T - 1, 1)), "input_gain": 0.3, "skip": True}
-        super().__init__(diffusion, d, **defaults | network)
-        t, ones = np.arange(2, diffusion.T + 1), np.ones(d)
-        rise, fall = self._q1[1] - self._q1[0], self._q0[0] - self._q0[1]
-        self._lift = np.where(self._q1[0] < 0.5, rise, fall)
+    def _defaults(self, T: int) -> dict[str, Any]:
+        return {"basis": np.ones((T - 1, 1)), "input_gain": 0.3, "skip": True}
+
+    def _tabulate(self) -> None:
+        super()._tabulate()
+        (given0, given1), (not0, not1) = self._q
+        self._lift = np.where(given0 < 0.5, given1 - given0, not0 - not1)
+        diffusion, t, ones = self.diffusion, self._t, self._bits[1]
         odds = (diffusion.abar(t) / diffusion.one_minus_abar(t))[:, None]
         of_0, of_1 = (np.log1p(odds / (pi * ones)) for pi in (diffusion.pi0, diffusion.pi1))
         self._evidence = np.stack([-of_0, of_1], 1)
@@ -345,9 +328,9 @@ class BinomialReverse(_Bits):
         """
         at, one = _places(draw.xt, t), draw.target == 1
         r1, r0 = self._prediction(out, draw.inputs)
-        given = [[_pick(table, at, out) for table in member] for member in (self._q1, self._q0)]
-        q1, q0 = (np.where(one, given1, given0) for given0, given1 in given)
-        p1, p0 = (r0 * given0 + r1 * given1 for given0, given1 in given)
+        q = _pick(self._q, at, out)
+        q1, q0 = np.where(one, q[:, 1], q[:, 0])
+        p1, p0 = r0 * q[:, 0] + r1 * q[:, 1]
         lift = _pick(self._lift, at, out)
         shift = np.where(one, -r0, r1) * lift
         kl = _weighted_psi(q1, p1, shift) + _weighted_psi(q0, p0, -shift)
@@ -357,9 +340,8 @@ class BinomialReverse(_Bits):
         return _pick(self._evidence, _places(xt, t), xt)
 
     def _law(self, out: Array, xt: Array, inputs: Array, t: IntArray) -> Bernoulli:
-        at, (r1, r0) = _places(xt, t), self._prediction(out, inputs)
-        given = [[_pick(table, at, out) for table in member] for member in (self._q1, self._q0)]
-        return Bernoulli(*(r0 * given0 + r1 * given1 for given0, given1 in given))
+        q, (r1, r0) = _pick(self._q, _places(xt, t), out), self._prediction(out, inputs)
+        return Bernoulli(*(r0 * q[:, 0] + r1 * q[:, 1]))
 
     def _prediction(self, out: Values, evidence: Values) -> tuple[Values, Values]:
         """P(x^0 = 1) and P(x^0 = 0) as predicted."""
@@ -374,14 +356,12 @@ class SigmoidReverse(_Bits):
 
     Parameters
     ----------
-    diffusion : BinomialDiffusion, T >= 2
-    d : int >= 1
-        Bits of a data vector.
+    diffusion, d : as for `BinomialReverse`
     from_forward : bool
         Whether a is counted from the forward kernel, so that zero outputs are T_pi and K = L_null.
     network : keyword arguments of `MLP`
-        hidden, time_features, basis, input_gain, skip. By default a readout for each time step, as
-        in the paper. Its sigmoid units are tanh units: 1 / (1 + exp(-z)) = (1 + tanh(z / 2)) / 2.
+        By default a readout for each time step, as in the paper. Its sigmoid units are tanh units:
+        1 / (1 + exp(-z)) = (1 + tanh(z / 2)) / 2.
 
     Notes
     -----
@@ -397,10 +377,9 @@ class SigmoidReverse(_Bits):
     def __init__(self, diffusion: BinomialDiffusion, d: int, *, from_forward: bool = False,
                  **network: Any) -> None:
         super().__init__(diffusion, d, **network)
-        self._logit = logit(self._q1, self._q0)
-        t, ones = np.arange(2, diffusion.T + 1), np.ones((diffusion.T - 1, d))
-        forward = [diffusion.kernel(xt * ones, t) for xt in (0, 1)]
-        self._start = from_forward * np.stack([logit(law.prob1, law.prob0) for law in forward], 1)
+        law = diffusion.kernel(self._bits, self._t[:, None])
+        self._start = from_forward * logit(law.prob1, law.prob0)
+        self._logit = logit(*self._q)
 
     def kl_and_grad(self, out: Values, draw: Draw, t: IntArray) -> tuple[Values, Values]:
         """KL(posterior || kernel), elementwise (S, n, d), and its derivative by the outputs.
@@ -410,7 +389,7 @@ class SigmoidReverse(_Bits):
         """
         at = _places(draw.xt, t)
         ours = out + _pick(self._start, at, out)
-        given0, given1 = (_pick(table, at, out) for table in self._logit)
+        given0, given1 = _pick(self._logit, at, out)
         target = np.where(draw.target == 1, given1, given0)
         grad = np.where(target < 0, expit(ours) - expit(target), expit(-target) - expit(-ours))
         return bernoulli_kl_from_logits(target, ours), grad
@@ -441,8 +420,6 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
     reverse : callable (xt, t) -> law
         Called with xt of shape (n, d) and one int t, from T down to 2.
     n, d : int >= 1
-        Vectors, and components of each.
-    rng : numpy.random.Generator
     keep : iterable of int in 0..T
         Times whose states to return.
     edge : callable x1 -> law, optional
@@ -464,7 +441,7 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
     ((5, 2), [0, 3])
     """
     if not hasattr(diffusion, "prior"):  # perturbed kernels (2.5) have one, and are no diffusion
-        checked_diffusion(diffusion)
+        protocols.checked_diffusion(diffusion)
     rng, T, family = validation.generator(rng), diffusion.T, diffusion.law
     wanted = {validation.one_time("keep", t, 0, T) for t in keep}
     edge = diffusion.edge if edge is None else edge
@@ -474,14 +451,14 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
     for t in range(T, 0, -1):
         states |= {t: xt} if t in wanted else {}
         asked = (reverse, "reverse", xt, t) if t > 1 else (edge, "edge", xt)
-        xt = ask_density(family, *asked).sample(rng=rng)
+        xt = protocols.ask_density(family, *asked).sample(rng=rng)
     states |= {0: xt} if 0 in wanted else {}
     return Trajectory(xt, dict(sorted(states.items())))
 
 
-def _at(table: Array, t: IntArray, like: Values) -> Values:
-    """A table's entries for the times t, against the last axis, in the precision of `like`."""
-    return table[t - 2][..., None].astype(like.real.dtype, copy=False)
+def _at(t: IntArray, like: Values, *tables: Array) -> list[Values]:
+    """The tables' entries for the times t, against the last axis, in the precision of `like`."""
+    return [table[t - 2][..., None].astype(like.real.dtype, copy=False) for table in tables]
 
 
 def _places(xt: Values, t: IntArray) -> IntArray:
@@ -491,9 +468,10 @@ def _places(xt: Values, t: IntArray) -> IntArray:
 
 
 def _pick(table: Array, places: IntArray, like: Values) -> Values:
-    """A table's entries at these places, in the precision of `like`."""
+    """Entries at these places of tables (..., time, xt, component), in the precision of `like`."""
+    tables = table.reshape(*table.shape[:-3], -1)
     # no place lies outside: clip is the fast mode
-    return table.take(places, mode="clip").astype(like.dtype, copy=False)
+    return tables.take(places, -1, mode="clip").astype(like.dtype, copy=False)
 
 
 def _weighted_psi(q: Values, p: Values, shift: Values) -> Values:

@@ -9,8 +9,8 @@ is an unbiased estimate of the bound; there are T - 1 terms, since the edge is f
 divergences depend on the parameters. A minibatch holds each x^0 twice, with a noise and its
 negative (bits: u and 1 - u): an antithetic pair, whose errors largely cancel.
 
-The rates are learned in coordinates in which no step leaves the schedules (section 2.4.1), the
-logarithms of the steps of the log signal-to-noise ratio l_t = log( abar_t / (1 - abar_t) ):
+The rates are learned in coordinates in which no step leaves the schedules (section 2.4.1), logs of
+the steps of the log signal-to-noise ratio l_t = log( abar_t / (1 - abar_t) ):
 
     l_{t-1} - l_t = exp(s_t),  t = 2..T,    l_1 from beta_1, which stays fixed
     beta_t = sigmoid(-l_t) (1 - exp(-exp(s_t)))
@@ -23,7 +23,6 @@ import json
 import math
 import os
 import shutil
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +44,10 @@ __all__ = ["Objective", "TrainingState", "Scaling", "objective", "start", "train
            "adam_step", "save", "load", "start_rates", "learn_rates", "log_steps", "from_log_steps"]
 
 Callback = Callable[["TrainingState", float], None]
+Rate = float | Callable[[int], float]  # constant, or from the number of steps taken
 
+_VECTORS = ("params", "mean", "square")
 _TURN = 16  # steps of the network to one of the rates
-_FORMAT = "dpm_ref training state 2"
 _GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
 
@@ -63,10 +63,7 @@ class Objective(NamedTuple):
 
 @dataclass
 class TrainingState:
-    """Parameters and Adam's memory, flat vectors of one dtype, and the number of steps taken.
-
-    `train` updates it in place.
-    """
+    """Parameters and Adam's memory, flat vectors of one dtype, and the number of steps taken."""
 
     params: Values
     mean: Values
@@ -116,9 +113,7 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     params : array_like, shape (size,)
         Flat parameters; the computation runs in their dtype (float64 for an oracle).
     x0 : array_like, broadcasting against noise, last axis d
-        Data vectors.
     t : int or integer array in 2..T that broadcasts against noise's leading axes
-        A time for every state.
     noise : array_like, shape (..., d)
         Standard normal numbers (Gaussian) or uniform ones in [0, 1) (binomial), one vector for
         every state x^t.
@@ -143,8 +138,7 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
         raise ValueError(f"noise must hold a vector for every state, {shapes}")
     noises, times = stack(frozen, validation.times_over(t, 2, model.diffusion.T, frozen))
     states = np.broadcast_to(data, frozen.shape).reshape(noises.shape)
-    dtype = vector.real.dtype
-    states, noises = states.astype(dtype), noises.astype(dtype)
+    states, noises = (array.astype(vector.real.dtype) for array in (states, noises))
     tape = Tape(model.network, vector, *noises.shape[:2])
     with np.errstate(over="ignore", invalid="ignore"):
         terms, grad, draw, out, dout = _divergences(model, tape, states, times, noises)
@@ -153,20 +147,20 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
         value = fixed_terms(model.diffusion, data).mean() + terms
     if inner is None:
         return Objective(value, grad, None, None, None)
-    by_x0, by_noise = (part.reshape(frozen.shape) for part in inner[:2])
-    return Objective(value, grad, _sum_to(by_x0, data.shape), by_noise, inner.beta)
+    by_x0, by_noise, by_beta = inner
+    by_x0 = _sum_to(by_x0.reshape(frozen.shape), data.shape)
+    return Objective(value, grad, by_x0, by_noise.reshape(frozen.shape), by_beta)
 
 
 def start(model: ReverseModel, *, rng: np.random.Generator,
           dtype: npt.DTypeLike = np.float64) -> TrainingState:
-    """A state to train from: random parameters, zero memory, K = L_null.
+    """A state to train from, in float32 or float64: random parameters, zero memory, K = L_null.
 
     Parameters
     ----------
     model : GaussianReverse, BinomialReverse or SigmoidReverse
     rng : numpy.random.Generator
     dtype : float32 or float64
-        The precision to train in.
 
     Returns
     -------
@@ -209,9 +203,8 @@ def cosine_decay(peak: float, steps: int, *, warmup: int = 200) -> Callable[[int
 
 
 def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
-          rng: np.random.Generator, steps: int,
-          learning_rate: float | Callable[[int], float] | None = None, batch: int = 32,
-          n_times: int | None = None, callback: Callback | None = None,
+          rng: np.random.Generator, steps: int, learning_rate: Rate | None = None,
+          batch: int = 32, n_times: int | None = None, callback: Callback | None = None,
           every: int = 100) -> TrainingState:
     """Gradient ascent on K over minibatches of data and of time steps.
 
@@ -221,9 +214,8 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     x0 : array_like, shape (N, d)
         The data, of about the prior's scale (see `Scaling`); minibatches draw with replacement.
     state : TrainingState
-        Updated in place.
+        Updated in place, and returned.
     rng : numpy.random.Generator
-        Draws minibatches, times and noise, and nothing else does.
     steps : int >= 0
         Steps to take now.
     learning_rate : float or callable, from the number of steps taken to the rate
@@ -238,32 +230,24 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
         state and generator are then as at the end of a step.
     every : int >= 1
 
-    Returns
-    -------
-    TrainingState
-        The same object.
-
-    Raises
-    ------
-    FloatingPointError
-        If a minibatch's K is not finite; the state is then the one that gave it.
-
     Notes
     -----
-    Section 2.4, equations (13) and (14). Stopping after some steps, saving state and generator,
-    and going on gives the same parameters, to the bit, as going on at once.
+    Section 2.4, equations (13) and (14). FloatingPointError if a minibatch's K is not finite; the
+    state is then the one that gave it. Stopping after some steps, saving state and generator, and
+    going on gives the same parameters, to the bit, as going on at once.
     """
+    _check_state(model, state)
     data, T = _training_data(model, x0), model.diffusion.T
     rng, steps = validation.generator(rng), validation.count("steps", steps, 0)
     batch, every = validation.count("batch", batch, 1), validation.count("every", every, 1)
-    n_times = min(T - 1, 40) if n_times is None else validation.count("n_times", n_times, 1)
-    if n_times > T - 1:
-        raise ValueError(f"n_times must lie in 1..{T - 1}, got {n_times}")
-    _check_state(model, state)
+    n_times = min(T - 1, 40) if n_times is None else n_times
+    n_times = validation.one_time("n_times", n_times, 1, T - 1)
     rate = _rate(learning_rate, state.step + steps)
     t, rows = np.arange(2, T + 1), data.astype(state.params.dtype)
     tape = Tape(model.network, state.params, n_times, batch)
-    offset, slope = _fixed_terms(model) if callback else (np.zeros(()), np.zeros(model.d))
+    # the fixed terms are affine in x0^2
+    offset = fixed_terms(model.diffusion, np.zeros(model.d))
+    slope = fixed_terms(model.diffusion, np.eye(model.d)) - offset
     estimates: list[float] = []
     for _ in range(steps):
         x0_now, noise = _minibatch(model, rows, n_times, batch, rng)
@@ -274,9 +258,8 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
         squares = np.einsum("snd,snd->d", x0_now, x0_now) / (n_times * batch)
         estimates.append(float(offset + squares @ slope + terms))
         adam_step(state, grad, rate(state.step))
-        if state.step % every == 0:
-            if callback is not None:
-                callback(state, math.fsum(estimates) / len(estimates))
+        if callback is not None and state.step % every == 0:
+            callback(state, math.fsum(estimates) / len(estimates))
             estimates.clear()
     if not np.isfinite(state.params).all():
         raise FloatingPointError(f"parameters are not finite after {state.step} steps; {_ADVICE}")
@@ -287,7 +270,7 @@ _ADVICE = "try a smaller learning rate"
 
 
 def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
-    """One step of Adam up the gradient, in place; the gradient's memory is used up.
+    """One step of Adam up the gradient, in place.
 
     mean <- 0.9 mean + 0.1 grad,  square <- 0.999 square + 0.001 grad^2
     params <- params + rate (mean / (1 - 0.9^k)) / (sqrt(square / (1 - 0.999^k)) + 1e-8)
@@ -299,18 +282,13 @@ def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
         raise FloatingPointError(f"learning_rate is {rate} after {state.step} steps")
     state.step += 1
     correction = math.sqrt(1.0 - 0.999**state.step)
+    grad = 0.1 * grad
     state.mean *= 0.9
-    grad *= 0.1
     state.mean += grad
-    grad *= grad
-    grad *= 0.001 / 0.1**2
     state.square *= 0.999
-    state.square += grad
-    root = np.sqrt(state.square, out=grad)
-    root += 1e-8 * correction
-    step = np.divide(state.mean, root, out=root)
-    step *= rate * correction / (1.0 - 0.9**state.step)
-    state.params += step
+    state.square += (0.001 / 0.1**2) * (grad * grad)
+    step = state.mean / (np.sqrt(state.square) + 1e-8 * correction)
+    state.params += rate * correction / (1.0 - 0.9**state.step) * step
 
 
 # A step's parts
@@ -342,12 +320,6 @@ def _minibatch(model: ReverseModel, data: Values, n_times: int, batch: int,
     return x0, noise
 
 
-def _fixed_terms(model: ReverseModel) -> tuple[Array, Array]:
-    """`bounds.fixed_terms` as offset + x0^2 slope: in either column it is affine in the squares."""
-    offset = fixed_terms(model.diffusion, np.zeros(model.d))
-    return offset, fixed_terms(model.diffusion, np.eye(model.d)) - offset
-
-
 def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
     """The learning rate as a function of the number of steps taken."""
     if learning_rate is None:
@@ -375,7 +347,6 @@ def _rows(x0: npt.ArrayLike) -> Array:
 
 def _training_data(model: ReverseModel, x0: npt.ArrayLike) -> Array:
     """Data (N, d) of the model, of about the prior's scale."""
-    _check_model(model)
     data = _rows(model.diffusion.check_data("x0", x0))
     validation.components("x0", data, model.d)
     square = np.einsum("nd,nd->d", data, data).max() / len(data)
@@ -397,16 +368,12 @@ def _check_state(model: ReverseModel, state: TrainingState) -> None:
     _check_model(model)
     if not isinstance(state, TrainingState):
         raise ValueError(f"state must be a TrainingState, got {type(state).__name__}")
-    for name in ("params", "mean", "square"):
-        try:
-            vector = model.network.check(getattr(state, name))
-        except ValueError as error:
-            raise ValueError(f"state.{name}: {error}") from error
+    for name in _VECTORS:
+        vector = model.network.check(getattr(state, name), f"state.{name}")
         if vector.dtype != state.params.dtype or vector.dtype not in (np.float32, np.float64):
             rule = "must have the dtype of all three vectors, float32 or float64"
             raise ValueError(f"state.{name} {rule}, got {vector.dtype}")
-    if (state.square < 0).any():
-        raise ValueError(f"state.square must not be negative, got {state.square.min()}")
+    validation.ruled("state.square", state.square, "not be negative", lambda square: square >= 0)
     validation.count("state.step", state.step, 0)
 
 
@@ -436,15 +403,13 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
 
     Raises
     ------
-    ValueError
-        If the state does not belong to the model.
     OSError
         If the file cannot be written; what stood at the path before still stands there.
     """
     _check_state(model, state)
     generator = "" if rng is None else validation.generator(rng).bit_generator.state
-    arrays = _description(model) | {name: getattr(state, name) for name in _VECTORS}
-    arrays |= {"step": state.step, "rng": json.dumps(generator, default=np.ndarray.tolist)}
+    arrays = _description(model) | vars(state)
+    arrays["rng"] = json.dumps(generator, default=np.ndarray.tolist)
     target = Path(path).resolve()  # a link stays one
     partial = target.with_name(f"{target.name}.partial")
     try:
@@ -472,58 +437,37 @@ def load(path: str | os.PathLike[str],
     Raises
     ------
     ValueError
-        If the file is no such state, or another model's: going on from it would train something
-        else.
-    OSError
-        If the file cannot be read.
+        If the file is no such state, or another model's.
     """
     _check_model(model)
     wanted = _description(model)
-    sizes = {name: np.asarray(value).nbytes for name, value in wanted.items()}
-    sizes |= dict.fromkeys(_VECTORS, 8 * model.network.size) | {"step": 8, "rng": 2**16}
-    arrays = _read(path, sizes)
-    for name, value in wanted.items():
-        if not np.array_equal(arrays[name], value):
-            raise ValueError(f"{path} must have this model's {name}, got another")
-    step = validation.count(f"{path}: step", arrays["step"][()], 0)
-    state = TrainingState(**{name: arrays[name] for name in _VECTORS}, step=step)
+    size = sum(np.asarray(value).nbytes for value in wanted.values()) + 24 * model.network.size
     try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            if set(archive.files) != {*wanted, *_VECTORS, "step", "rng"}:
+                raise ValueError(f"it holds {sorted(archive.files)}")
+            if sum(member.file_size for member in archive.zip.infolist()) > size + 2**17:
+                raise ValueError("it is too large")
+            arrays = dict(archive.items())
+        for name, value in wanted.items():
+            if not np.array_equal(arrays[name], value):
+                raise ValueError(f"it must have this model's {name}, got another")
+        vectors = {name: arrays[name] for name in _VECTORS}
+        state = TrainingState(**vectors, step=arrays["step"].tolist())
         _check_state(model, state)
-        return state, _generator(json.loads(str(arrays["rng"])))
-    except Exception as error:  # numpy and json raise half a dozen kinds for a state that is none
-        raise ValueError(f"{path} must hold a state of training, got another: {error}") from error
-
-
-_VECTORS = ("params", "mean", "square")
+        return state, _generator(json.loads(str(arrays["rng"]), object_hook=_arrays))
+    except OSError:
+        raise
+    except Exception as error:  # numpy, zipfile and json raise a dozen kinds
+        raise ValueError(f"{path} must be an npz file of this model's state: {error}") from error
 
 
 def _description(model: ReverseModel) -> dict[str, Any]:
     """What the parameters mean nothing without."""
     network, diffusion = model.network, model.diffusion
-    return {"format": _FORMAT, "shapes": json.dumps(network.shapes), "beta": diffusion.beta,
-            "prior": np.asarray(getattr(diffusion, "pi1", ())), "basis": network.basis,
-            "time_features": network.time_features}
-
-
-def _read(path: str | os.PathLike[str], sizes: dict[str, int]) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of an npz file, which must have these names and no more bytes than these."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            if members.keys() != sizes.keys():
-                raise ValueError(f"it holds {sorted(members)} and not {sorted(sizes)}")
-            for name, info in members.items():
-                if info.file_size > sizes[name] + 2**10:
-                    raise ValueError(f"its {name} is too large")
-            arrays = {}
-            for name, info in members.items():
-                with archive.open(info) as file:
-                    arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
-            return arrays
-    except OSError:
-        raise
-    except Exception as error:  # numpy and zipfile raise a dozen kinds
-        raise ValueError(f"{path} must be an npz file of this model's state: {error}") from error
+    return {"format": "dpm_ref training state 2", "shapes": json.dumps(network.shapes),
+            "beta": diffusion.beta, "prior": np.asarray(getattr(diffusion, "pi1", ())),
+            "basis": network.basis, "time_features": network.time_features}
 
 
 def _generator(state: Any) -> np.random.Generator | None:
@@ -535,17 +479,16 @@ def _generator(state: Any) -> np.random.Generator | None:
     if not (0 <= state["state"].get("pos", 0) <= 624 and 0 <= state.get("buffer_pos", 0) <= 4):
         raise ValueError("its position lies outside its buffer")  # numpy would read there
     bits, twin = (getattr(np.random, state["bit_generator"])() for _ in range(2))
-    bits.state = twin.state = _arrays(state)
+    bits.state = twin.state = state
     if len(np.unique(twin.random_raw(8))) == 1:
         raise ValueError("its numbers are all the same")
     return np.random.Generator(bits)
 
 
-def _arrays(value: Any) -> Any:
-    """JSON lists, at any depth, as the unsigned arrays they were."""
-    if isinstance(value, dict):
-        return {key: _arrays(inner) for key, inner in value.items()}
-    return np.array(value, dtype=np.uint64) if isinstance(value, list) else value
+def _arrays(state: dict[str, Any]) -> dict[str, Any]:
+    """JSON lists as the unsigned arrays they were."""
+    return {key: np.array(value, dtype=np.uint64) if isinstance(value, list) else value
+            for key, value in state.items()}
 
 
 # The diffusion rates
@@ -565,10 +508,8 @@ def log_steps(beta: npt.ArrayLike) -> Array:
         raise ValueError(f"beta must {rule}, got {schedule.beta}")
     t = np.arange(1, schedule.T + 1)
     steps = -np.diff(schedule.log_abar(t) - schedule.log_one_minus_abar(t))
-    if (steps <= 0).any():
-        index = int(steps.argmin()) + 1
-        rule = "change the log signal-to-noise ratio"
-        raise ValueError(f"beta must {rule}, got {schedule.beta[index]} at index {index}")
+    same = np.append(False, steps <= 0)
+    validation.ruled("beta", schedule.beta, "change the log signal-to-noise ratio", lambda _: ~same)
     return np.asarray(np.log(steps))
 
 
@@ -584,13 +525,10 @@ def from_log_steps(s: npt.ArrayLike, beta1: float) -> Array:
     if s.ndim != 1 or s.size == 0:
         raise ValueError(f"s must have shape (T-1,), T >= 2, got shape {s.shape}")
     with np.errstate(over="ignore", under="ignore"):
-        beta = np.concatenate([[beta1], _beta_and_log_snr(s, beta1)[0]])
-    bad = (beta <= 0) | (beta >= 1)
-    if bad.any():
-        index = int(bad.argmax())
-        rule = "be coordinates of rates strictly between 0 and 1"
-        raise ValueError(f"s must {rule}, got {s[index - 1]} at index {index - 1}")
-    return beta
+        beta = _beta_and_log_snr(s, beta1)[0]
+    rule = "be coordinates of rates strictly between 0 and 1"
+    validation.ruled("s", s, rule, lambda _: (beta > 0) & (beta < 1))
+    return np.append(beta1, beta)
 
 
 def start_rates(beta: npt.ArrayLike) -> TrainingState:
@@ -600,42 +538,28 @@ def start_rates(beta: npt.ArrayLike) -> TrainingState:
 
 
 def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
-                rates: TrainingState, *, rng: np.random.Generator, steps: int,
-                learning_rate: float | Callable[[int], float],
-                rate_learning_rate: float | Callable[[int], float], batch: int = 32,
-                callback: Callback | None = None, every: int = 100) -> GaussianReverse:
+                rates: TrainingState, *, rng: np.random.Generator, steps: int, learning_rate: Rate,
+                rate_learning_rate: Rate, batch: int = 32, callback: Callback | None = None,
+                every: int = 100) -> GaussianReverse:
     """Gradient ascent on K by the network's parameters and the diffusion rates, by turns.
 
-    Sixteen steps of the network, one of the rates. Each draws its own noise, which is frozen for
-    the derivative by beta.
+    Sixteen steps of the network (`train`, at all of t = 2..T), one of the rates. Each draws its own
+    noise, which is frozen for the derivative by beta (section 2.4.1). `state` and `rates`, of the
+    schedule (`start_rates`), are updated in place; `rate_learning_rate` is asked with the number of
+    the network's steps; `callback` is called when that passes a multiple of `every`, with the mean
+    of the rates' minibatches' K since the last call.
 
-    Parameters
-    ----------
-    model : GaussianReverse
-        Its own diffusion's beta_1 stays; the others are those of `rates`.
-    x0, state, rng, steps, learning_rate, batch : as for `train`; all of t = 2..T are used
-    rates : TrainingState
-        Of the schedule (`start_rates`), updated in place: `from_log_steps(rates.params, beta_1)`.
-    rate_learning_rate : float or callable, from the number of the network's steps to the rate
-    callback : callable (state, K), optional
-        Called when the number of network steps passes a multiple of `every`, with the mean of the
-        rates' minibatches' K since the last call.
-    every : int >= 1
-
-    Returns
-    -------
-    GaussianReverse
-        The kernel over the diffusion that was learned; its parameters are in `state`.
-
-    Notes
-    -----
-    Section 2.4.1. FloatingPointError if K is not finite, or the rates run to 0 or 1.
+    Returns the kernel over the diffusion that was learned, whose beta_1 is the model's and whose
+    parameters are in `state`. FloatingPointError if K is not finite, or the rates run to 0 or 1.
     """
+    if not isinstance(model, GaussianReverse):
+        raise ValueError(f"model must be a GaussianReverse, got {type(model).__name__}")
+    _check_state(model, state)
     data, rng = _training_data(model, x0), validation.generator(rng)
     steps, every = validation.count("steps", steps, 0), validation.count("every", every, 1)
     T, beta1 = model.diffusion.T, float(model.diffusion.beta[0])
-    if np.shape(rates.params) != (T - 1,):
-        raise ValueError(f"rates.params must have shape ({T - 1},), got {np.shape(rates.params)}")
+    if not isinstance(rates, TrainingState) or np.shape(rates.params) != (T - 1,):
+        raise ValueError(f"rates must be a state of {T - 1} rates, got {rates!r:.80}")
     rate, t = _rate(rate_learning_rate, state.step + steps), np.arange(2, T + 1)[:, None]
     model, last = model.over(_learned(rates, beta1)), state.step + steps
     estimates: list[float] = []
@@ -650,9 +574,8 @@ def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
         adam_step(rates, _by_log_steps(rates.params, beta1, bound.beta), rate(state.step))
         model = model.over(_learned(rates, beta1))
         estimates.append(float(bound.value))
-        if state.step // every > before // every:
-            if callback is not None:
-                callback(state, math.fsum(estimates) / len(estimates))
+        if callback is not None and state.step // every > before // every:
+            callback(state, math.fsum(estimates) / len(estimates))
             estimates.clear()
     return model
 

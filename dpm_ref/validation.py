@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = ["Array", "IntArray", "real", "finite", "below_infinity", "positive", "probability",
-           "rates", "binary", "shaped", "vectors", "data", "components", "times", "times_over",
+           "rates", "ruled", "binary", "shaped", "vectors", "data", "components", "times", "times_over",
            "one_time", "count", "number", "positive_number", "fraction", "generator", "function",
            "rounding", "broadcast", "own", "brief"]
 
@@ -40,7 +40,7 @@ def _array(name: str, value: Any, kinds: str, rule: str) -> npt.NDArray[Any]:
     return array
 
 
-def _ruled(name: str, array: Kept, rule: str, holds: Callable[[Any], Any]) -> Kept:
+def ruled(name: str, array: Kept, rule: str, holds: Callable[[Any], Any]) -> Kept:
     """The array, or an error with the first offending value and where it stands."""
     bad = ~holds(array)
     if bad.any():
@@ -66,33 +66,33 @@ def real(name: str, value: npt.ArrayLike) -> Array:
 
 def finite(name: str, value: npt.ArrayLike) -> Array:
     """Real numbers, none of them nan or infinite."""
-    return _ruled(name, real(name, value), "be finite", np.isfinite)
+    return ruled(name, real(name, value), "be finite", np.isfinite)
 
 
 def below_infinity(name: str, value: npt.ArrayLike) -> Array:
     """Real numbers or -inf: logarithms of something >= 0 and finite."""
-    return _ruled(name, real(name, value), "be real or -inf", lambda x: x < np.inf)
+    return ruled(name, real(name, value), "be real or -inf", lambda x: x < np.inf)
 
 
 def positive(name: str, value: npt.ArrayLike) -> Array:
     """Finite real numbers > 0."""
     rule = "be positive and finite"
-    return _ruled(name, real(name, value), rule, lambda x: (x > 0) & (x < np.inf))
+    return ruled(name, real(name, value), rule, lambda x: (x > 0) & (x < np.inf))
 
 
 def probability(name: str, value: npt.ArrayLike) -> Array:
     """Real numbers in [0, 1]."""
-    return _ruled(name, real(name, value), "lie in [0, 1]", lambda x: (x >= 0) & (x <= 1))
+    return ruled(name, real(name, value), "lie in [0, 1]", lambda x: (x >= 0) & (x <= 1))
 
 
 def rates(name: str, value: npt.ArrayLike) -> Array:
     """Real numbers in (0, 1]."""
-    return _ruled(name, real(name, value), "lie in (0, 1]", lambda x: (x > 0) & (x <= 1))
+    return ruled(name, real(name, value), "lie in (0, 1]", lambda x: (x > 0) & (x <= 1))
 
 
 def binary(name: str, value: npt.ArrayLike) -> Array:
     """Numbers that are 0 or 1, of any real or bool dtype."""
-    return _ruled(name, real(name, value), "be 0 or 1", lambda x: (x == 0) | (x == 1))
+    return ruled(name, real(name, value), "be 0 or 1", lambda x: (x == 0) | (x == 1))
 
 
 def vectors(name: str, array: Array) -> Array:
@@ -115,7 +115,7 @@ def components(name: str, array: Array, d: int) -> Array:
 def times(name: str, value: npt.ArrayLike, first: int, last: int) -> IntArray:
     """Integer times in first..last; bools and floats are refused, even 2.0."""
     array = _array(name, value, "iu", "an integer or an array of integers")
-    _ruled(name, array, f"lie in {first}..{last}", lambda t: (t >= first) & (t <= last))
+    ruled(name, array, f"lie in {first}..{last}", lambda t: (t >= first) & (t <= last))
     return array.astype(np.int64, copy=False)
 
 

@@ -71,6 +71,10 @@ CALLABLES: list[Any] = [
     lambda x, *_: SimpleNamespace(log_prob=lambda y: y),
     lambda x, *_: SimpleNamespace(log_prob=lambda y: np.full(len(y), np.nan)),
 ]  # fmt: skip
+RATES: list[Any] = [
+    lambda step: None, lambda step: "fast", lambda step: [0.1, 0.2], lambda step: 1j,
+    lambda step: float("nan"), lambda step: 1e300, lambda step: np.float32(1e-3), np.array, str,
+]  # fmt: skip
 
 
 class Call(NamedTuple):
@@ -118,6 +122,10 @@ def calls(rng: np.random.Generator) -> dict[str, Call]:
             "steps": 2,
             "learning_rate": lambda step: 1e-3,
         }
+
+    def climbing() -> dict[str, Any]:
+        rates = training.start_rates([0.1, 0.2, 0.3])
+        return trained() | {"rates": rates, "rate_learning_rate": lambda step: 1e-3}
 
     def gradient() -> dict[str, Any]:
         return {
@@ -204,8 +212,10 @@ def calls(rng: np.random.Generator) -> dict[str, Call]:
             without("x0", either(lambda diffusion, x0: {"atoms": x0})),
         ),
         "train": (training.train, trained),
+        "learn_rates": (training.learn_rates, climbing),
         "objective": (training.objective, gradient),
         "cosine_decay": (training.cosine_decay, lambda: {"peak": 0.1, "steps": 10}),
+        "log_steps": (training.log_steps, numbers("beta")),
         "from_log_steps": (training.from_log_steps, lambda: {"s": [0.1, 0.2], "beta1": 0.1}),
         "GaussianReverse": (
             reverse.GaussianReverse,
@@ -232,8 +242,9 @@ def calls(rng: np.random.Generator) -> dict[str, Call]:
 
 def hostile(name: str, rng: np.random.Generator) -> Any:
     """Something that does not belong where `name` stands."""
-    if name in ("reverse", "edge") and rng.random() < 0.7:
-        return CALLABLES[rng.integers(len(CALLABLES))]
+    if name in ("reverse", "edge", "learning_rate", "rate_learning_rate") and rng.random() < 0.7:
+        callables = RATES if "rate" in name else CALLABLES
+        return callables[rng.integers(len(callables))]
     if rng.random() < 0.2:
         return np.asarray(ARRAYS[rng.integers(len(ARRAYS))]) * 10.0 ** rng.integers(-320, 308)
     return HOSTILE[rng.integers(len(HOSTILE))]

@@ -475,7 +475,7 @@ def test_time_polynomials_refuse_what_is_out_of_range(arguments, message):
     ("arguments", "message"),
     [
         ((1, 1), "T must be an integer >= 2, got 1"),
-        ((4, 0), "n must be an integer >= 1, got 0"),
+        ((4, 0), "n must lie in 1..3, got 0"),
         ((4, 4), "n must lie in 1..3, got 4"),
     ],
 )
