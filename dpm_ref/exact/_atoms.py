@@ -77,7 +77,7 @@ class BinaryAtoms:
     """x^t given atom k is the diffusion's own marginal."""
 
     def __init__(self, diffusion: BinomialDiffusion, atoms: Array) -> None:
-        self.diffusion, self.atoms, self._known = diffusion, atoms, dict[int, Bernoulli]()
+        self.diffusion, self.atoms = diffusion, atoms
 
     def log_joint(self, x: Array, log_weights: Array, t: int) -> Array:
         """log w_k + log q(x^t | atom k), (n, m)."""
@@ -115,10 +115,8 @@ class BinaryAtoms:
 
     def _posteriors(self, t: int) -> Bernoulli:
         """q(x^{t-1} | x^t, x^0) at every bit x^0 and x^t, over shape (2, 2, d) in that order."""
-        if t not in self._known:
-            bits = np.broadcast_to(np.array([0.0, 1.0])[:, None], (2, self.atoms.shape[1]))
-            self._known[t] = self.diffusion.q_posterior(bits[:, None], bits[None, :], t)
-        return self._known[t]
+        bits = np.broadcast_to(np.array([0.0, 1.0])[:, None], (2, self.atoms.shape[1]))
+        return self.diffusion.q_posterior(bits[:, None], bits[None, :], t)
 
     def draw(self, index: IntArray, noise: Array, t: int) -> Array:
         """x^t given the atoms at `index` (n,), from uniform noise (n, d)."""

@@ -288,7 +288,7 @@ def _symmetric(groups: Array, sizes: IntArray, weights: Array) -> bool:
     tables = []
     for i in range(len(sizes)):
         order = np.arange(len(sizes))
-        order[0], order[i] = i, 0
+        order[[0, i]] = i, 0
         tables.append(sorted(np.column_stack([weights, groups[1:, order]]).tolist()))
     alike = (sizes == sizes[0]).all() and (groups[0] == groups[0, 0]).all()
     return bool(alike) and all(table == tables[0] for table in tables)

@@ -182,11 +182,9 @@ class GaussianData:
 
     def reversal(self, t: int) -> LinearKernel:
         """q(x^{t-1} | x^t) = N(A x^t + b, S), t in 1..T: the true step."""
-        beta = self.diffusion.beta[validation.one_time("t", t, 1, self.diffusion.T) - 1]
-        gain = self._in_components(self._gain(t))
+        gain, beta = self._in_components(self._gain(t)), self.diffusion.beta[t - 1]
         A = np.sqrt(1.0 - beta) * gain
-        b = self.marginal(t - 1)[0] - A @ self.marginal(t)[0]
-        return LinearKernel(A, b, beta * gain)
+        return LinearKernel(A, self.marginal(t - 1)[0] - A @ self.marginal(t)[0], beta * gain)
 
     def kernels(self) -> list[LinearKernel]:
         """The exact reversal at t = 2..T, for `LinearModel`."""
@@ -204,8 +202,7 @@ class GaussianData:
 
     def reverse_entropy(self, t: int) -> float:
         """H_q(X^{t-1} | X^t), t in 1..T: what (24) bounds."""
-        beta = self.diffusion.beta[validation.one_time("t", t, 1, self.diffusion.T) - 1]
-        return float(gaussian_entropy(beta * self._gain(t)).sum())
+        return float(gaussian_entropy(self._gain(t) * self.diffusion.beta[t - 1]).sum())
 
     def points(self) -> Array:
         """2d points, shape (2d, d), with the averages of N(mean, cov) on every quadratic."""
@@ -213,7 +210,8 @@ class GaussianData:
         return np.concatenate([self._mean + steps, self._mean - steps])
 
     def _gain(self, t: int) -> Array:
-        """The eigenvalues of C_{t-1} C_t^{-1}."""
+        """The eigenvalues of C_{t-1} C_t^{-1}, t in 1..T."""
+        t = validation.one_time("t", t, 1, self.diffusion.T)
         before, after = (scale_and_var(self.diffusion, self._values, s)[1] for s in (t - 1, t))
         return before / after
 

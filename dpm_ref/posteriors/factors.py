@@ -151,7 +151,7 @@ class BernoulliFactor:
     def __init__(self, r1: npt.ArrayLike, r0: npt.ArrayLike) -> None:
         r1, r0 = _vectors(r1=validation.finite("r1", r1), r0=validation.finite("r0", r0))
         least = np.minimum(r1, r0)
-        if (least < 0).any() or not (r1 + r0).all():
+        if (least < 0).any() or not np.maximum(r1, r0).all():
             rule = "r1 and r0 must not be negative, nor both 0 for a bit: r is zero everywhere"
             raise ValueError(f"{rule}, got {r1} and {r0}")
         self.r1, self.r0, self.positive = r1, r0, bool((least > 0).all())
@@ -254,8 +254,7 @@ class Clamp(_Observation):
         return self._bits().diffused(diffusion, t) if bits else super().diffused(diffusion, t)
 
     def _bits(self) -> BernoulliFactor:
-        bits = validation.binary("values", self.values)
-        return BernoulliFactor(*(np.where(self.seen & (bits != bit), 0.0, 1.0) for bit in (1, 0)))
+        return noisy_bits(validation.binary("values", self.values), 0.0, self.seen)
 
 
 class LogFactor:

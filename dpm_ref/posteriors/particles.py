@@ -118,14 +118,15 @@ def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n
     Section 2.5 and beyond. Memory is that of the particles: nothing else grows with T.
 
     `reliable` is True for 8 runs or more whose standard error is below 1/4, with an effective
-    sample size of 40, all runs together, at every t, if two other samples of the posterior's
-    paths, 1,024 of the model's own weighted by r and 1,024 forward ones from the particles, hardly
-    ever (5 %) pass states whose r(x^t) is smaller than at nearly all particles, and the former's Z
-    agrees. Over 1,500 models with a known Z and any r(x^t), 20 % of the filters were wrong by more
-    than 4 standard errors; 0.3 % were so and reliable; of those right, 84 % were reliable, 96 %
-    with `diffused` (tests/posteriors/reliability.py prints this). It cannot see what neither
-    filter nor model draws: BinomialDiffusion([.001, .5], prior=1e-6), p = T_pi, BernoulliFactors of
-    (1e6, 1) at t = 0 and (1, 1) before give log Z = .001, reliable, where log 2 is right.
+    sample size of 40, all runs together, at every t, if the model's own draws do not contradict
+    them. 1,024 of these, weighted by r, estimate Z too, within 3 standard errors where their
+    effective sample size is 20. Where it is below 100, r(x^t) for x^t ~ q(x^t | x^0) from the
+    particles must seldom (15 %) be smaller than at nearly all particles, at any t. Over 1,500
+    models with a known Z and any r(x^t), WRONG % of the filters were wrong by more than 4 standard
+    errors; BOTH % were so and reliable; of those right, RIGHT % were reliable, DIFFUSED % with
+    `diffused` (tests/posteriors/reliability.py prints this). It cannot see what neither filter nor
+    model draws: BinomialDiffusion([.001, .5], prior=1e-6), p = T_pi, BernoulliFactors of (1e6, 1)
+    at t = 0 and (1, 1) before give log Z = .001, reliable, where log 2 is right.
 
     >>> from dpm_ref import GaussianDiffusion
     >>> from dpm_ref.posteriors import GaussianFactor, diffused
@@ -139,7 +140,10 @@ def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n
     rng, n, d = validation.generator(rng), validation.count("n", n, 1), validation.count("d", d, 1)
     runs, T = validation.count("runs", runs, 1), checked_diffusion(diffusion).T
     kernels = Perturbed(diffusion, reverse, r, edge)
-    _require_positive(kernels)
+    for t in range(T, 0, -1):
+        if not kernels.factor(t).positive:
+            rule = "r(x^t) must be positive everywhere at t >= 1, as diffused(r, diffusion) is"
+            raise ValueError(f"{rule}, got a {type(r(t)).__name__} with zeros at t = {t}")
     null = log_mean_exp(_log_r0(kernels, diffusion.prior(d), (_NULL_DRAWS, d), rng))
     x, log_r, log_w = np.empty((runs * n, d)), np.zeros(runs * n), np.zeros((runs, n))
     ess, rare = np.empty((T + 1, runs)), np.empty(T + 1)
@@ -256,11 +260,3 @@ def _ess(log_w: Array) -> Array:
     """(sum w)^2 / sum w^2 of each run, 0 where there is no weight."""
     w = _scaled(log_w)
     return np.asarray(w.sum(-1) ** 2 / np.maximum((w**2).sum(-1), 1e-300))
-
-
-def _require_positive(kernels: Perturbed) -> None:
-    for t in range(kernels.T, 0, -1):
-        factor = kernels.factor(t)
-        if not factor.positive:
-            rule = "r(x^t) must be positive everywhere at t >= 1, as diffused(r, diffusion) is"
-            raise ValueError(f"{rule}, got a {type(factor).__name__} with zeros at t = {t}")
