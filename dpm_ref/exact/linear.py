@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import validation
-from dpm_ref.exact._atoms import scale_and_var
+from dpm_ref.exact._atoms import LOG_2PI, scale_and_var
 from dpm_ref.exact.binary import Averages
 from dpm_ref.exact.finite import instance
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
@@ -36,7 +36,6 @@ from dpm_ref.validation import Array
 
 __all__ = ["LinearKernel", "LinearModel", "GaussianData"]
 
-_LOG_2PI = 1.8378770664093453
 Kernel = tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
 
 
@@ -227,7 +226,7 @@ def _data(name: str, x: npt.ArrayLike, d: int) -> Array:
 def _log_normal(residual: Array, cov: Array, noise_cov: Array) -> Array:
     """E log N(r + noise; 0, cov) over noise of covariance `noise_cov`, at residuals r (..., d)."""
     root = np.linalg.cholesky(cov)
-    constant = len(cov) * _LOG_2PI + 2.0 * np.log(np.diag(root)).sum()
+    constant = len(cov) * LOG_2PI + 2.0 * np.log(np.diag(root)).sum()
     trace = np.trace(np.linalg.solve(cov, noise_cov))
     with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
         square = total(np.linalg.solve(root, residual[..., None])[..., 0] ** 2)

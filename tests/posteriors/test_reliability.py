@@ -122,28 +122,41 @@ def test_what_is_lost_is_a_share_of_the_forward_trajectory():
     assert 0.05 < share < 0.95
 
 
-def test_where_the_model_s_own_draws_are_too_few_forward_trajectories_decide(monkeypatch):
-    one_weight = np.where(np.arange(1024) == 0, 0.0, -np.inf)
-    monkeypatch.setattr(rules, "_plain_weights", lambda *arguments: one_weight)
+def claim(monkeypatch, log_z, weights):
+    """Let the model's own draws say log_z, by so many equal weights."""
+    log_w = np.where(np.arange(1024) < weights, log_z + np.log(1024 / weights), -np.inf)
+    monkeypatch.setattr(rules, "_plain_weights", lambda *arguments: log_w)
+
+
+@pytest.mark.parametrize("weights", [10, 30, 99])
+def test_where_the_model_s_own_draws_are_few_forward_trajectories_decide(monkeypatch, weights):
+    good, lost = filtered(diffused(FACTOR, DIFFUSION)), rates.lost_bits(seed(0))
+    claim(monkeypatch, good.log_z, weights)
     assert filtered(diffused(FACTOR, DIFFUSION)).reliable
-    for i in range(3):
-        assert not rates.lost_bits(seed(i)).reliable
+    claim(monkeypatch, lost.log_z, weights)
+    assert not rates.lost_bits(seed(0)).reliable
 
 
-def test_where_the_model_s_own_draws_are_few_both_must_agree(monkeypatch):
-    bits = BinomialDiffusion([0.5, 1.0])
-    for total, shift, reliable in ((30, 0.0, True), (30, 9.0, False), (10, 9.0, True)):
-        def plain(kernels, *rest, total=total, shift=shift):
-            exact = GaussianFactor([1.0], 0.5).multiply(DIFFUSION.prior(1)).log_z
-            log_w = np.full(1024, -np.inf)
-            log_w[:total] = np.log(1024 / total) + exact + shift
-            return log_w
+@pytest.mark.parametrize("weights", [21, 99, 101, 1000])
+def test_the_model_s_own_draws_must_agree_within_three_standard_errors(monkeypatch, weights):
+    truth = filtered(diffused(FACTOR, DIFFUSION)).log_z  # exact, with a standard error of 0
+    stderr = np.sqrt((1024 / weights - 1) / 1023)
+    for factor, reliable in ((0.99, True), (1.01, False)):
+        for sign in (1, -1):
+            claim(monkeypatch, truth + sign * factor * 3.0 * stderr, weights)
+            assert filtered(diffused(FACTOR, DIFFUSION)).reliable is reliable
 
-        monkeypatch.setattr(rules, "_plain_weights", plain)
-        assert filtered(diffused(FACTOR, DIFFUSION)).reliable is reliable
-        assert not particle_filter(
-            bits, bits.kernel, constant(BernoulliFactor([1.0], [1e-6])), 1000, 1, rng=seed(0)
-        ).reliable
+
+def test_fewer_than_20_of_the_model_s_own_draws_are_not_heard(monkeypatch):
+    claim(monkeypatch, 9.0, 19)
+    assert filtered(diffused(FACTOR, DIFFUSION)).reliable
+    claim(monkeypatch, 9.0, 21)
+    assert not filtered(diffused(FACTOR, DIFFUSION)).reliable
+
+
+def test_more_than_100_of_the_model_s_own_draws_are_enough(monkeypatch):
+    claim(monkeypatch, rates.lost_bits(seed(0)).log_z, 101)
+    assert rates.lost_bits(seed(0)).reliable  # wrong, had the draws been what they claim
 
 
 @pytest.mark.slow
