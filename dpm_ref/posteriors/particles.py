@@ -122,8 +122,8 @@ def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n
     them. 1,024 of these, weighted by r, estimate Z too, within 3 standard errors where their
     effective sample size is 20. Where it is below 100, r(x^t) for x^t ~ q(x^t | x^0) from the
     particles must seldom (15 %) be smaller than at nearly all particles, at any t. Over 1,500
-    models with a known Z and any r(x^t), WRONG % of the filters were wrong by more than 4 standard
-    errors; BOTH % were so and reliable; of those right, RIGHT % were reliable, DIFFUSED % with
+    models with a known Z and any r(x^t), 19.1 % of the filters were wrong by more than 4 standard
+    errors; 0.40 % were so and reliable; of those right, 89.5 % were reliable, 98.6 % with
     `diffused` (tests/posteriors/reliability.py prints this). It cannot see what neither filter nor
     model draws: BinomialDiffusion([.001, .5], prior=1e-6), p = T_pi, BernoulliFactors of (1e6, 1)
     at t = 0 and (1, 1) before give log Z = .001, reliable, where log 2 is right.
