@@ -12,9 +12,9 @@ from dpm_ref.information import bernoulli_entropy
 from dpm_ref.protocols import total
 from dpm_ref.validation import Array, IntArray
 
-__all__ = ["GaussianAtoms", "BinaryAtoms", "scale_and_var"]
+__all__ = ["GaussianAtoms", "BinaryAtoms", "scale_and_var", "LOG_2PI"]
 
-_LOG_2PI = 1.8378770664093453
+LOG_2PI = 1.8378770664093453
 
 
 def scale_and_var(diffusion: GaussianDiffusion, var: Array, t: int) -> tuple[float, Array]:
@@ -36,11 +36,9 @@ class GaussianAtoms:
         square = np.zeros((len(x), len(self.atoms)))
         with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
             for i in range(x.shape[1]):  # one component at a time keeps memory at (n, m)
-                difference = np.subtract.outer(x[:, i], scale * self.atoms[:, i])
-                difference *= difference
-                square += difference
+                square += np.subtract.outer(x[:, i], scale * self.atoms[:, i]) ** 2
             square *= -0.5 / var
-        square += log_weights - 0.5 * x.shape[1] * (_LOG_2PI + np.log(var))
+        square += log_weights - 0.5 * x.shape[1] * (LOG_2PI + np.log(var))
         return square
 
     def match(self, weights: Array, xt: Array, t: int) -> Array:
@@ -59,8 +57,7 @@ class GaussianAtoms:
             means += of_atom * self.atoms[:, i]
             out[:, 0, i] = np.einsum("nm,nm->n", weights, means)
             means -= out[:, 0, i, None]  # centred first: second moments would cancel
-            means *= means
-            out[:, 1, i] = within + np.einsum("nm,nm->n", weights, means)
+            out[:, 1, i] = within + np.einsum("nm,nm->n", weights, means**2)
         return out
 
     def posterior_entropy(self, weights: Array, xt: Array, t: int) -> Array:
@@ -77,7 +74,7 @@ class BinaryAtoms:
     """x^t given atom k is the diffusion's own marginal."""
 
     def __init__(self, diffusion: BinomialDiffusion, atoms: Array) -> None:
-        self.diffusion, self.atoms, self._known = diffusion, atoms, dict[int, Bernoulli]()
+        self.diffusion, self.atoms = diffusion, atoms
 
     def log_joint(self, x: Array, log_weights: Array, t: int) -> Array:
         """log w_k + log q(x^t | atom k), (n, m)."""
@@ -115,10 +112,8 @@ class BinaryAtoms:
 
     def _posteriors(self, t: int) -> Bernoulli:
         """q(x^{t-1} | x^t, x^0) at every bit x^0 and x^t, over shape (2, 2, d) in that order."""
-        if t not in self._known:
-            bits = np.broadcast_to(np.array([0.0, 1.0])[:, None], (2, self.atoms.shape[1]))
-            self._known[t] = self.diffusion.q_posterior(bits[:, None], bits[None, :], t)
-        return self._known[t]
+        bits = np.broadcast_to(np.array([0.0, 1.0])[:, None], (2, self.atoms.shape[1]))
+        return self.diffusion.q_posterior(bits[:, None], bits[None, :], t)
 
     def draw(self, index: IntArray, noise: Array, t: int) -> Array:
         """x^t given the atoms at `index` (n,), from uniform noise (n, d)."""

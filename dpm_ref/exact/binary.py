@@ -200,17 +200,13 @@ def _over_states(combine: np.ufunc, zeros: Array, ones: Array) -> Array:
 def _log_probabilities(law: Law) -> Array:
     """Logarithms of `state_probabilities`, which do not underflow."""
     bits = Bernoulli.like(law)
-    return _over_states(np.add, _log(bits.prob0), _log(bits.prob1))
+    with np.errstate(divide="ignore"):
+        return _over_states(np.add, np.log(bits.prob0), np.log(bits.prob1))
 
 
 def _marginals(diffusion: BinomialDiffusion, states: Array, t: int) -> Array:
     """q(x^t | x^0) as a matrix (x^0, x^t); the identity at t = 0."""
     return np.eye(len(states)) if t == 0 else state_probabilities(diffusion.marginal(states, t))
-
-
-def _log(probability: Array) -> Array:
-    with np.errstate(divide="ignore"):
-        return np.log(probability)
 
 
 def _expectation(probability: Array, values: Array) -> Array:

@@ -81,7 +81,7 @@ class FiniteData:
 
         ValueError at t = 0 for Gaussian atoms of variance 0, whose x^0 has no density.
         """
-        return self._log_prob(*self._states("x", x, t, first=0))
+        return self._map(self._density, *self._states("x", x, t, first=0))
 
     def responsibilities(self, xt: npt.ArrayLike, t: npt.ArrayLike) -> Array:
         """q(atom k | x^t) at xt (..., d), t in 0..T: shape (..., m)."""
@@ -118,10 +118,11 @@ class FiniteData:
         x_prev, time = self._states("x_prev", x_prev, t, first=1)
         xt = self._states("xt", xt, t, first=1)[0]
         forward = self.diffusion.kernel(x_prev, time).log_prob(xt)
-        log_q = self._log_prob(xt, time)
-        if np.isinf(log_q).any():
+        before = self._map(self._density, x_prev, time - 1)
+        after = self._map(self._density, xt, time)
+        if np.isinf(after).any():
             raise ValueError(f"xt must have positive density at t = {time}, got one below 1e-308")
-        return forward + self._log_prob(x_prev, time - 1) - log_q
+        return forward + before - after
 
     def sample(self, n: int, *, rng: np.random.Generator) -> Array:
         """n independent draws of x^0, shape (n, d)."""
@@ -176,11 +177,8 @@ class FiniteData:
         joint /= joint.sum(1, keepdims=True)
         return joint
 
-    def _log_prob(self, x: Array, t: IntArray) -> Array:
-        def block(rows: Array, time: int) -> Array:
-            return logsumexp(self._column.log_joint(rows, self._log_weights, time), axis=1)
-
-        return self._map(block, x, t)
+    def _density(self, rows: Array, t: int) -> Array:
+        return logsumexp(self._column.log_joint(rows, self._log_weights, t), axis=1)
 
     def _map(self, function: Callable[[Array, int], Array], x: Array, t: IntArray) -> Array:
         """function(rows, time), (n, ...), over blocks that share a time, in the states' order."""

@@ -50,8 +50,7 @@ __all__ = ["Estimate", "IdealBound", "ideal_bound", "entropy", "Gap", "gap", "la
 
 _SHIFTS = 16  # independent shifts of the lattice behind one standard error
 _MOST_STATES = 2**20
-Function = Callable[[Array, int], Array]
-Average = Callable[[Function, int], Array]
+Average = Callable[[Callable[[Array, int], Array], int], Array]
 
 
 class Estimate(NamedTuple):
@@ -187,7 +186,7 @@ def _average(data: FiniteData, rng: np.random.Generator | None, n_samples: int) 
             function(data.draw(_uniform(rng, n_samples, 1 + data.atoms.shape[1]), t), t))
     states, log_count = _distinguishable_states(data)
 
-    def by_enumeration(function: Function, t: int) -> Array:
+    def by_enumeration(function: Callable[[Array, int], Array], t: int) -> Array:
         weight = np.exp(log_count + data.log_prob(states, t))
         seen = weight > 0
         return np.array([weight[seen] @ function(states[seen], t)])
@@ -288,7 +287,7 @@ def _symmetric(groups: Array, sizes: IntArray, weights: Array) -> bool:
     tables = []
     for i in range(len(sizes)):
         order = np.arange(len(sizes))
-        order[0], order[i] = i, 0
+        order[[0, i]] = i, 0
         tables.append(sorted(np.column_stack([weights, groups[1:, order]]).tolist()))
     alike = (sizes == sizes[0]).all() and (groups[0] == groups[0, 0]).all()
     return bool(alike) and all(table == tables[0] for table in tables)

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import validation
-from dpm_ref.exact._atoms import scale_and_var
+from dpm_ref.exact._atoms import LOG_2PI, scale_and_var
 from dpm_ref.exact.binary import Averages
 from dpm_ref.exact.finite import instance
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
@@ -36,7 +36,6 @@ from dpm_ref.validation import Array
 
 __all__ = ["LinearKernel", "LinearModel", "GaussianData"]
 
-_LOG_2PI = 1.8378770664093453
 Kernel = tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
 
 
@@ -182,11 +181,9 @@ class GaussianData:
 
     def reversal(self, t: int) -> LinearKernel:
         """q(x^{t-1} | x^t) = N(A x^t + b, S), t in 1..T: the true step."""
-        beta = self.diffusion.beta[validation.one_time("t", t, 1, self.diffusion.T) - 1]
-        gain = self._in_components(self._gain(t))
+        gain, beta = self._in_components(self._gain(t)), self.diffusion.beta[t - 1]
         A = np.sqrt(1.0 - beta) * gain
-        b = self.marginal(t - 1)[0] - A @ self.marginal(t)[0]
-        return LinearKernel(A, b, beta * gain)
+        return LinearKernel(A, self.marginal(t - 1)[0] - A @ self.marginal(t)[0], beta * gain)
 
     def kernels(self) -> list[LinearKernel]:
         """The exact reversal at t = 2..T, for `LinearModel`."""
@@ -204,8 +201,7 @@ class GaussianData:
 
     def reverse_entropy(self, t: int) -> float:
         """H_q(X^{t-1} | X^t), t in 1..T: what (24) bounds."""
-        beta = self.diffusion.beta[validation.one_time("t", t, 1, self.diffusion.T) - 1]
-        return float(gaussian_entropy(beta * self._gain(t)).sum())
+        return float(gaussian_entropy(self._gain(t) * self.diffusion.beta[t - 1]).sum())
 
     def points(self) -> Array:
         """2d points, shape (2d, d), with the averages of N(mean, cov) on every quadratic."""
@@ -213,7 +209,8 @@ class GaussianData:
         return np.concatenate([self._mean + steps, self._mean - steps])
 
     def _gain(self, t: int) -> Array:
-        """The eigenvalues of C_{t-1} C_t^{-1}."""
+        """The eigenvalues of C_{t-1} C_t^{-1}, t in 1..T."""
+        t = validation.one_time("t", t, 1, self.diffusion.T)
         before, after = (scale_and_var(self.diffusion, self._values, s)[1] for s in (t - 1, t))
         return before / after
 
@@ -229,7 +226,7 @@ def _data(name: str, x: npt.ArrayLike, d: int) -> Array:
 def _log_normal(residual: Array, cov: Array, noise_cov: Array) -> Array:
     """E log N(r + noise; 0, cov) over noise of covariance `noise_cov`, at residuals r (..., d)."""
     root = np.linalg.cholesky(cov)
-    constant = len(cov) * _LOG_2PI + 2.0 * np.log(np.diag(root)).sum()
+    constant = len(cov) * LOG_2PI + 2.0 * np.log(np.diag(root)).sum()
     trace = np.trace(np.linalg.solve(cov, noise_cov))
     with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
         square = total(np.linalg.solve(root, residual[..., None])[..., 0] ** 2)

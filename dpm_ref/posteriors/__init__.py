@@ -1,10 +1,10 @@
 """Multiplying distributions: p~(x^0) proportional to p(x^0) r(x^0), section 2.5.
 
-    factors      r(x): a noisy observation, flipped or missing bits, known components, any function
-    over_time    r(x^t): constant, r(x^0)^((T-t)/T), diffused, predicted by the model
-    perturbed    the start p~(x^T), the kernels (22), and unweighted draws: the paper's recipe
-    particles    a particle filter that weighs such draws: weighted samples of p r / Z, and Z
-    reliability  whether that Z is to be believed
+    factors    r(x): a noisy observation, flipped or missing bits, known components, any function
+    perturbed  r(x^t): constant, r(x^0)^((T-t)/T), diffused, predicted by the model; the start
+               p~(x^T), the kernels (22), and unweighted draws: the paper's recipe
+    particles  a particle filter that weighs such draws: weighted samples of p r / Z, Z, and whether
+               that is to be believed
 
 The unweighted recipes do not sample p r, however large T. With data N(0, 1), r = N(1; x, 1) and
 exact kernels the answer is a mean of 1/2 and a variance of 1/2, and
@@ -37,9 +37,16 @@ from dpm_ref.posteriors.factors import (
     Product,
     noisy_bits,
 )
-from dpm_ref.posteriors.over_time import OverTime, constant, diffused, predicted, tempered
 from dpm_ref.posteriors.particles import ContradictionWarning, Particles, particle_filter
-from dpm_ref.posteriors.perturbed import Perturbed, sample
+from dpm_ref.posteriors.perturbed import (
+    OverTime,
+    Perturbed,
+    constant,
+    diffused,
+    predicted,
+    sample,
+    tempered,
+)
 
 __all__ = ["Factor", "Product", "GaussianFactor", "BernoulliFactor", "noisy_bits", "Clamp",
            "LogFactor", "OverTime", "constant", "tempered", "diffused", "predicted",

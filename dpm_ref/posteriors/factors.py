@@ -74,23 +74,21 @@ class _Observation:
         m, v, s = self.mean, self.var, p.var
         with np.errstate(over="ignore", divide="ignore"):  # a density below -1e308 is -inf
             ratio = np.minimum(v, s) / np.maximum(v, s)  # neither v / s nor s / v overflows
-            larger, smaller = 1.0 / (1.0 + ratio), ratio / (1.0 + ratio)
-            kept, gain = np.where(v < s, [smaller, larger], [larger, smaller])
             excess = np.maximum(np.log(s) - np.log(v), 0.0)
             excess = np.where(v > 0, excess, np.log(2 * np.pi * s))  # at v = 0 r is a density
             miss = np.where(v < np.inf, p.mean - m, 0.0)
             log_z = self.log_scale - 0.5 * total(np.log1p(ratio) + excess + miss / (s + v) * miss)
-        return Product(Gaussian.unchecked(kept * p.mean + gain * m, kept * s), log_z)
+            mean = p.mean / (1.0 + s / v) + m / (1.0 + v / s)
+        return Product(Gaussian.unchecked(mean, np.minimum(v, s) / (1.0 + ratio)), log_z)
 
     def diffused(self, diffusion: Any, t: int) -> "GaussianFactor":
         """E r(x^0) for x^0 ~ N(sqrt(abar_t) x, (1 - abar_t) I), t in 1..T."""
         root, noise = float(diffusion.sqrt_abar(t)), diffusion.one_minus_abar(t)
-        log_z, var = self.multiply(Gaussian.unchecked(self.mean, noise)).log_z, self.var + noise
-        with np.errstate(over="ignore"):
-            if root < 1e-150:  # x^t says nothing about x^0
-                miss = 0.5 * total(self.mean / var * self.mean)
-                return GaussianFactor(np.zeros(self.mean.shape), np.inf, log_z - miss)
-            return GaussianFactor(self.mean / root, var / root**2, log_z)
+        mean, var = np.zeros(self.mean.shape), np.full(self.mean.shape, np.inf)
+        if root > 1e-150:  # else x^t says nothing about x^0
+            with np.errstate(over="ignore"):
+                mean, var = self.mean / root, (self.var + noise) / root**2
+        return GaussianFactor(mean, var, self.multiply(Gaussian(root * mean, noise)).log_z)
 
 
 class GaussianFactor(_Observation):
@@ -117,10 +115,9 @@ class GaussianFactor(_Observation):
                  log_scale: npt.ArrayLike = 0.0) -> None:
         variances = validation.real("var", var)
         if not (variances > 0).all():
-            raise ValueError("var must be positive, or inf for no information, got "
-                             f"{var!r}; an observation without noise is a Clamp")
-        pair = validation.broadcast(mean=validation.finite("mean", mean), var=variances)
-        self.mean, self.var = (_one_vector("mean", part) for part in pair)
+            rule = "var must be positive, or inf for no information; for 0 there is a Clamp"
+            raise ValueError(f"{rule}, got {var!r}")
+        self.mean, self.var = _vectors(mean=validation.finite("mean", mean), var=variances)
         self.log_scale = float(validation.finite("log_scale", log_scale))
 
     def log_r(self, x: npt.ArrayLike) -> Array:
@@ -152,16 +149,12 @@ class BernoulliFactor:
     columns = (Bernoulli,)
 
     def __init__(self, r1: npt.ArrayLike, r0: npt.ArrayLike) -> None:
-        pair = validation.broadcast(r1=validation.finite("r1", r1), r0=validation.finite("r0", r0))
-        self.r1, self.r0 = (_one_vector("r1", part) for part in pair)
-        if (np.minimum(self.r1, self.r0) < 0).any() or (np.maximum(self.r1, self.r0) == 0).any():
-            raise ValueError("r1 and r0 must not be negative, nor both 0 for a bit, where r is "
-                             f"zero everywhere, got {r1!r} and {r0!r}")
-
-    @property
-    def positive(self) -> bool:
-        """Whether r > 0 for all bits."""
-        return bool((np.minimum(self.r1, self.r0) > 0).all())
+        r1, r0 = _vectors(r1=validation.finite("r1", r1), r0=validation.finite("r0", r0))
+        least = np.minimum(r1, r0)
+        if (least < 0).any() or not np.maximum(r1, r0).all():
+            rule = "r1 and r0 must not be negative, nor both 0 for a bit: r is zero everywhere"
+            raise ValueError(f"{rule}, got {r1} and {r0}")
+        self.r1, self.r0, self.positive = r1, r0, bool((least > 0).all())
 
     def log_r(self, x: npt.ArrayLike) -> Array:
         """log r at bits x (..., d)."""
@@ -174,7 +167,7 @@ class BernoulliFactor:
         p = Bernoulli.like(law)
         validation.components("law", p.prob1, self.r1.size)
         with np.errstate(divide="ignore"):
-            return Product(*_tilted(p, np.log(self.r1), np.log(self.r0)))
+            return _tilted(p, np.log(self.r1), np.log(self.r0))
 
     def power(self, exponent: float) -> "BernoulliFactor":
         """r to a power in [0, 1], 0^0 being 1."""
@@ -234,17 +227,13 @@ class Clamp(_Observation):
     columns = (Gaussian, Bernoulli)
 
     def __init__(self, values: npt.ArrayLike, seen: npt.ArrayLike) -> None:
-        self.values = _one_vector("values", validation.finite("values", values))
+        (self.values,) = _vectors(values=validation.finite("values", values))
         self.seen = _mask(seen)
         if self.seen.shape != self.values.shape:
             raise ValueError("seen must be True or False for each of the values "
                              f"{self.values.shape}, got shape {self.seen.shape}")
         self.mean, self.var, self.log_scale = self.values, np.where(self.seen, 0.0, np.inf), 0.0
-
-    @property
-    def positive(self) -> bool:
-        """Whether nothing was observed."""
-        return not self.seen.any()
+        self.positive = not self.seen.any()
 
     def log_r(self, x: npt.ArrayLike) -> Array:
         """0 where x (..., d) has the observed values, else -inf."""
@@ -253,8 +242,7 @@ class Clamp(_Observation):
 
     def multiply(self, law: Any) -> Product:
         """The law with the observed components fixed, and the log density of these."""
-        bits = hasattr(law, "prob1")
-        return self._bits().multiply(law) if bits else super().multiply(law)
+        return self._bits().multiply(law) if hasattr(law, "prob1") else super().multiply(law)
 
     def power(self, exponent: float) -> "Clamp":
         """Itself, or 1 at exponent 0."""
@@ -266,8 +254,7 @@ class Clamp(_Observation):
         return self._bits().diffused(diffusion, t) if bits else super().diffused(diffusion, t)
 
     def _bits(self) -> BernoulliFactor:
-        bits = validation.binary("values", self.values)
-        return BernoulliFactor(*(np.where(self.seen & (bits != bit), 0.0, 1.0) for bit in (1, 0)))
+        return noisy_bits(validation.binary("values", self.values), 0.0, self.seen)
 
 
 class LogFactor:
@@ -301,29 +288,23 @@ class LogFactor:
 
     def __init__(self, log_r: Callable[[Array], Any],
                  slope: Callable[[Array], Any] | None = None) -> None:
-        self._log_r, self._slope = log_r, slope
-
-    @property
-    def has_slope(self) -> bool:
-        """Whether kernels can be shifted towards r."""
-        return self._slope is not None
+        self._log_r, self._slope, self.has_slope = log_r, slope or np.zeros_like, slope is not None
 
     def log_r(self, x: npt.ArrayLike) -> Array:
         """log r at x (..., d)."""
         rule = "log r, of an r that is bounded and nowhere negative or nan,"
-        return _ask(self._log_r, rule, x, validation.below_infinity, lambda shape: shape[:-1])
+        return _ask(self._log_r, rule, x, validation.below_infinity, -1)
 
     def slope(self, x: npt.ArrayLike) -> Array:
         """The slope at x (..., d); 0 if there is none."""
-        slope = self._slope or np.zeros_like
-        return _ask(slope, "slope", x, validation.finite, lambda shape: shape)
+        return _ask(self._slope, "slope", x, validation.finite, None)
 
     def multiply(self, law: Any) -> Product:
         """The law tilted by the slope, without a normaliser."""
         if hasattr(law, "prob1"):
             bits = Bernoulli.like(law)
             g = self.slope(bits.prob1 > bits.prob0)
-            return Product(_tilted(bits, np.minimum(g, 0.0), -np.maximum(g, 0.0))[0], None)
+            return Product(_tilted(bits, np.minimum(g, 0.0), -np.maximum(g, 0.0)).law, None)
         p = Gaussian.like(law)
         return Product(Gaussian(p.mean + p.var * self.slope(p.mean), p.var), None)
 
@@ -336,35 +317,34 @@ class LogFactor:
 
 
 def _ask(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
-         check: Callable[[str, Any], Array], shaped: Callable[[Any], Any]) -> Array:
+         check: Callable[[str, Any], Array], axes: int | None) -> Array:
     """A user's function at states x (..., d): called with a copy (m, d), its result checked."""
     states = validation.vectors("x", validation.finite("x", x))
     rows = states.reshape(-1, states.shape[-1])
-    values = check(name, function(rows.copy())).copy()
-    if values.shape != shaped(rows.shape):
-        raise ValueError(f"{name} must have shape {shaped(rows.shape)} for states {rows.shape}, "
+    values, shape = check(name, function(rows.copy())).copy(), rows.shape[:axes]
+    if values.shape != shape:
+        raise ValueError(f"{name} must have shape {shape} for states {rows.shape}, "
                          f"got {values.shape}")
-    return values.reshape(shaped(states.shape))
+    return values.reshape(states.shape[:axes])
 
 
-def _tilted(p: Bernoulli, log_r1: Array, log_r0: Array) -> tuple[Bernoulli, Array]:
+def _tilted(p: Bernoulli, log_r1: Array, log_r0: Array) -> Product:
     """p r / Z~ and log Z~ of bits; p itself where Z~ = 0."""
-    with np.errstate(divide="ignore"):
-        log1, log0 = np.log(p.prob1) + log_r1, np.log(p.prob0) + log_r0
-    log_z = np.logaddexp(log1, log0)
-    possible = np.isfinite(log_z)
-    shift = np.where(possible, log_z, 0.0)
-    odds1, odds0 = np.exp(log1 - shift), np.exp(log0 - shift)
-    norm = np.where(possible, odds1 + odds0, 1.0)
-    return Bernoulli.unchecked(np.where(possible, odds1 / norm, p.prob1),
-                               np.where(possible, odds0 / norm, p.prob0)), total(log_z)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_bits = np.log(p.prob1) + log_r1, np.log(p.prob0) + log_r0
+        log_z = np.logaddexp(*log_bits)
+        odds = np.exp(log_bits - log_z)
+        pair = np.where(log_z > -np.inf, odds / odds.sum(0), [p.prob1, p.prob0])
+    return Product(Bernoulli.unchecked(*pair), total(log_z))
 
 
-def _one_vector(name: str, array: Array) -> Array:
-    """A copy of a vector (d,)."""
-    if validation.vectors(name, array).ndim != 1:
-        raise ValueError(f"{name} must have shape (d,), got shape {array.shape}")
-    return array.copy()
+def _vectors(**arrays: Array) -> list[Array]:
+    """Copies of vectors (d,), broadcast to one shape."""
+    vectors = validation.broadcast(**arrays)
+    for name, vector in zip(arrays, vectors, strict=True):
+        if validation.vectors(name, vector).ndim != 1:
+            raise ValueError(f"{name} must have shape (d,), got shape {vector.shape}")
+    return [vector.copy() for vector in vectors]
 
 
 def _mask(seen: npt.ArrayLike) -> npt.NDArray[np.bool_]:

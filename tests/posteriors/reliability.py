@@ -1,7 +1,7 @@
 """How often `particle_filter` calls reliable what is wrong, over models whose Z is known exactly.
 
     python tests/posteriors/reliability.py                 # 400 models, about 2 minutes
-    python tests/posteriors/reliability.py --models 3000 --seed 1
+    python tests/posteriors/reliability.py --models 1500 --seed 1    # the rates in the docstring
 
 Half of the models are linear-Gaussian chains of independent components (T 1..24, d 1..6), whose Z
 is a closed form, half are chains of 1..4 bits with any table of rates (T 1..9), whose Z is a sum

@@ -37,6 +37,7 @@ from dpm_ref.posteriors import (
     GaussianFactor,
     LogFactor,
     Particles,
+    Perturbed,
     Product,
     constant,
     diffused,
@@ -47,8 +48,8 @@ from dpm_ref.posteriors import (
     sample,
     tempered,
 )
-from dpm_ref.posteriors.over_time import predicted_data
 from dpm_ref.posteriors.particles import systematic
+from dpm_ref.posteriors.perturbed import predicted_data
 from dpm_ref.reverse import BinomialReverse
 
 SIGMAS = limit(40)
@@ -384,13 +385,15 @@ def test_the_prediction_of_independent_bits_is_the_exact_twist():
 
 def test_a_prediction_is_never_narrower_than_it_may_be():
     diffusion = GaussianDiffusion([0.1, 0.3, 0.4])
-    narrow = predicted_data(diffusion, lambda x, t: Gaussian(x, 1e-6), np.zeros((1, 1)), 3)
+
+    def data_law(diffusion, kernel, x):
+        return predicted_data(Perturbed(diffusion, kernel, constant(FACTOR)), np.full((1, 1), x), 3)
+
+    narrow = data_law(diffusion, lambda x, t: Gaussian(x, 1e-6), 0.0)
     assert abs(narrow.var[0, 0] - 1e-3 * diffusion.one_minus_abar(3)) < ROUNDING
-    sure = predicted_data(BITS, lambda x, t: Bernoulli(np.ones(x.shape)), np.zeros((1, 1)), 3)
+    sure = data_law(BITS, lambda x, t: Bernoulli(np.ones(x.shape)), 0.0)
     assert sure.prob1[0, 0] == 1.0 - 1e-4
-    erased = predicted_data(
-        GaussianDiffusion([0.1, 1.0, 0.5]), lambda x, t: Gaussian(x, 1.0), np.ones((1, 1)), 3
-    )
+    erased = data_law(GaussianDiffusion([0.1, 1.0, 0.5]), lambda x, t: Gaussian(x, 1.0), 1.0)
     assert erased.mean[0, 0] == 0.0
     with pytest.raises(ValueError, match="closed form"):
         predicted(LogFactor(lambda x: x[..., 0]), DIFFUSION, DIFFUSION.kernel)(2).log_r(
@@ -592,7 +595,7 @@ REFUSED = [
     (lambda: filtered(tempered(Clamp([1.0], [True]), 3), BITS), "with zeros at t = 2"),
     (
         lambda: filtered(constant(BernoulliFactor([1.0], [0.0])), BITS),
-        "diffused(r, diffusion) has none",
+        "as diffused(r, diffusion) is",
     ),
     (
         lambda: filtered(constant(log(lambda x: 0.0 * x[..., 0]))),

@@ -20,7 +20,7 @@ from dpm_ref.posteriors import (
     particle_filter,
     predicted,
 )
-from dpm_ref.posteriors import reliability as rules
+from dpm_ref.posteriors import particles as rules
 
 SPEC = importlib.util.spec_from_file_location("rates", Path(__file__).with_name("reliability.py"))
 rates = importlib.util.module_from_spec(SPEC)
@@ -97,49 +97,72 @@ def bits_model():
     return diffusion, reverse, BinaryModel(diffusion, 2, reverse)
 
 
-def test_the_model_s_own_paths_estimate_the_normaliser_and_the_share_that_is_lost():
+def test_the_model_s_own_draws_estimate_the_normaliser(monkeypatch):
+    monkeypatch.setattr(rules, "_CHECK_DRAWS", 40_000)
     diffusion, reverse, model = bits_model()
     factor = BernoulliFactor([2.0, 0.3], [0.5, 1.0])
     truth = float(model.marginal(0) @ np.exp(factor.log_r(model.states)))
-    kernels = Perturbed(diffusion, reverse, constant(factor))
-    rare = np.array([np.nan, -0.6, -0.7, -1.0])  # log r is log 2 or log .5 plus log .3 or 0
     for r in (factor, LogFactor(factor.log_r)):
-        kernels = Perturbed(diffusion, reverse, lambda t, r=r: r if t == 0 else factor)
-        log_w, lost = rules._model_paths(kernels, (40_000, 2), rare, seed(1))
+        log_w = rules._plain_weights(Perturbed(diffusion, reverse, constant(r)), 2, seed(1))
         found = from_log_weights(log_w)
         assert abs(found.value - np.log(truth)) < SIGMAS * found.stderr
-        assert lost.shape == (3, 40_000)
-        for row, t in zip(lost, (3, 2, 1), strict=True):
-            share = model.marginal(t) @ (factor.log_r(model.states) < rare[t])
-            assert abs(row.mean() - share) < SIGMAS * np.sqrt(share / 40_000)
-    assert 0.05 < share < 0.95
 
 
-def test_forward_paths_carry_the_weights_of_equation_9():
+def test_what_is_lost_is_a_share_of_the_forward_trajectory():
     diffusion, reverse, model = bits_model()
     factor = BernoulliFactor([2.0, 0.3], [0.5, 1.0])
     kernels = Perturbed(diffusion, reverse, constant(factor))
-    rare = np.array([np.nan, -0.6, -0.7, -1.0])
-    for x0, log_p in zip(model.states, model.log_likelihood(), strict=True):
-        start = np.tile(x0, (20_000, 1))
-        log_w, lost = rules._forward_paths(kernels, start, rare, seed(2))
-        found = from_log_weights(log_w)
-        assert abs(found.value - log_p) < SIGMAS * found.stderr
-        for row, t in zip(lost, (1, 2, 3), strict=True):
+    rare = np.array([np.nan, -0.6, -0.7, -1.0])  # log r is log 2 or log .5 plus log .3 or 0
+    for x0 in model.states:
+        lost = rules._lost(kernels, np.tile(x0, (20_000, 1)), rare, seed(2))
+        for found, t in zip(lost, (1, 2, 3), strict=True):
             states = np.exp(diffusion.marginal(x0, t).log_prob(model.states))
             share = states @ (factor.log_r(model.states) < rare[t])
-            assert abs(row.mean() - share) < SIGMAS * np.sqrt(share / 20_000) + 1e-12
+            assert abs(found - share) < SIGMAS * np.sqrt(share / 20_000) + 1e-12
+    assert 0.05 < share < 0.95
 
 
-def test_weights_are_normalised_row_by_row_and_equal_where_there_is_none():
-    log_w = np.array([[0.0, np.log(3.0)], [-np.inf, -np.inf], [np.nan, 2.0]])
-    assert np.allclose(rules._normalised(log_w), [[0.25, 0.75], [0.5, 0.5], [0.0, 1.0]], atol=1e-15)
+def claim(monkeypatch, log_z, weights):
+    """Let the model's own draws say log_z, by so many equal weights."""
+    log_w = np.where(np.arange(1024) < weights, log_z + np.log(1024 / weights), -np.inf)
+    monkeypatch.setattr(rules, "_plain_weights", lambda *arguments: log_w)
+
+
+@pytest.mark.parametrize("weights", [10, 30, 99])
+def test_where_the_model_s_own_draws_are_few_forward_trajectories_decide(monkeypatch, weights):
+    good, lost = filtered(diffused(FACTOR, DIFFUSION)), rates.lost_bits(seed(0))
+    claim(monkeypatch, good.log_z, weights)
+    assert filtered(diffused(FACTOR, DIFFUSION)).reliable
+    claim(monkeypatch, lost.log_z, weights)
+    assert not rates.lost_bits(seed(0)).reliable
+
+
+@pytest.mark.parametrize("weights", [21, 99, 101, 1000])
+def test_the_model_s_own_draws_must_agree_within_three_standard_errors(monkeypatch, weights):
+    truth = filtered(diffused(FACTOR, DIFFUSION)).log_z  # exact, with a standard error of 0
+    stderr = np.sqrt((1024 / weights - 1) / 1023)
+    for factor, reliable in ((0.99, True), (1.01, False)):
+        for sign in (1, -1):
+            claim(monkeypatch, truth + sign * factor * 3.0 * stderr, weights)
+            assert filtered(diffused(FACTOR, DIFFUSION)).reliable is reliable
+
+
+def test_fewer_than_20_of_the_model_s_own_draws_are_not_heard(monkeypatch):
+    claim(monkeypatch, 9.0, 19)
+    assert filtered(diffused(FACTOR, DIFFUSION)).reliable
+    claim(monkeypatch, 9.0, 21)
+    assert not filtered(diffused(FACTOR, DIFFUSION)).reliable
+
+
+def test_more_than_100_of_the_model_s_own_draws_are_enough(monkeypatch):
+    claim(monkeypatch, rates.lost_bits(seed(0)).log_z, 101)
+    assert rates.lost_bits(seed(0)).reliable  # wrong, had the draws been what they claim
 
 
 @pytest.mark.slow
 def test_what_is_called_reliable_is_right_over_models_whose_normaliser_is_known():
     found = list(rates.outcomes(200, 3))
     reliable, wrong = np.array([o[1:] for o in found], dtype=bool).T
-    assert (reliable & wrong).sum() <= 4  # 3,000 models: 3 in 1,000
+    assert (reliable & wrong).sum() <= 4  # 1,500 models: 4 in 1,000
     assert wrong.mean() > 0.1  # the family is hard
     assert reliable[~wrong].mean() > 0.7
