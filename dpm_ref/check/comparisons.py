@@ -10,9 +10,11 @@ from .calls import Answer, Problem
 from .conventions import EPS
 from .expressions import Expr
 
-__all__ = ["LARGEST", "RELATIVE", "Comparison"]
+__all__ = ["DEGENERATE", "LARGEST", "RELATIVE", "Comparison"]
 
 RELATIVE = {"float64": 1e-9, "float32": 1e-5, "float16": 1e-2, "bfloat16": 0.05}
+DEGENERATE = ("posterior_variance", "posterior_log_variance", "posterior_coefficient_x0",
+    "posterior_coefficient_xt")  # tables whose entry at t = 1 is a choice
 LARGEST = 0.03  # of a value, what lost digits may take
 
 
@@ -31,8 +33,9 @@ class Comparison:
     @cached_property
     def defined(self) -> Any:
         """Where there is something to compare: at the ends of ranges an infinity is a value too."""
-        wanted = self.problem.wanted
-        return ~np.isnan(wanted) if self.problem.end else np.isfinite(wanted)
+        p = self.problem
+        known = ~np.isnan(p.wanted) if p.end else np.isfinite(p.wanted)
+        return known & (p.inputs["t"] > 1) if p.quantity.name in DEGENERATE else known
 
     @cached_property
     def error(self) -> Any:
@@ -83,13 +86,10 @@ class Comparison:
     def relative(self) -> float:
         return RELATIVE[self.problem.conventions.dtype]
 
-    def tells(self, tree: Expr, loose: bool = False) -> bool:
+    def tells(self, tree: Expr) -> bool:
         """Whether the change moves a value by more than lost digits do."""
         values, size = self.problem.value(tree), self.problem.error(tree)
-        least = 8 * self.relative * np.maximum(size, self.problem.size)
-        least = np.maximum(least, 3 * self.lost(tree)) if loose else np.maximum(least, self.blurred)
+        least = np.maximum(8 * self.relative * np.maximum(size, self.problem.size), self.blurred)
         with np.errstate(all="ignore"):
             off = np.abs(values - self.problem.wanted)
         return bool((self.defined & ~(off <= least)).any())
-
-

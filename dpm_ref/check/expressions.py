@@ -269,9 +269,10 @@ def _product_value(node: Expr, c: Context, *values: Any) -> Any:
 
 
 def _product_error(node: Expr, c: Context, y: Any, values: Any, errors: Any) -> Any:
+    merged = np.add if c.lossy else np.maximum  # roundings are few; errors of tables add up
     made, error = values[0], errors[0]
     for value, more in zip(values[1:], errors[1:], strict=True):
-        made, error = made * value, error * np.abs(value) + np.abs(made) * more
+        made, error = made * value, merged(error * np.abs(value), np.abs(made) * more)
     return error
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .calls import Answer, Fault, Problem
-from .comparisons import RELATIVE, Comparison
+from .comparisons import DEGENERATE, RELATIVE, Comparison
 from .conventions import EPS
 from .inputs import entropy_rises, meets_eq14
 from .mistakes import Mistake, compose, mistakes
@@ -83,10 +83,26 @@ def _faulty(q: Quantity, name: str, posed: list[Problem], answers: list[Any], kn
 
 def _not_compared(known: list[Comparison]) -> Iterator[str]:
     """What a PASS says nothing about."""
-    first = [c for c in known if "t" in c.problem.inputs
-        and (~c.defined & (c.problem.inputs["t"] == 1)).any()]
-    if first:
-        yield f"t = {first[0].problem.conventions.first_t} not compared: infinite"
+    one = known[0].problem.conventions.first_t
+    if known[0].problem.quantity.name in DEGENERATE:
+        yield f"t = {one} not compared: {_stands(known[0])}"
+    elif any("t" in c.problem.inputs and (~c.defined & (c.problem.inputs["t"] == 1)).any() for c in known):
+        yield f"t = {one} not compared: infinite"
+    elif known[0].problem.quantity.first > 1 and "t" in known[0].problem.inputs:
+        yield f"t = {one} not compared"
+
+
+def _stands(c: Comparison) -> str:
+    """What the entry at t = 1 of a table of the posterior is."""
+    p, got, log = c.problem, float(c.got[0, 0]), "log" in c.problem.quantity.name
+    exact, beta = float(p.wanted[0, 0]), float(p.setting.beta[0])
+    second = float(p.wanted[1, 0]) if len(p.wanted) > 1 else np.nan
+    for value, said in ((exact, "the exact value stands there"), (second, "the value of t = 2 stands there"),
+        (np.log(beta) if log else beta, "beta_1 stands there")):
+        if got == value or abs(got - value) <= 1e-5 * abs(value):
+            return said
+    small = np.exp(got) if log else got
+    return f"{got:.6g} stands there" + " (clipped from below)" * bool(0 < small <= 1e-9)
 
 
 def _why(q: Quantity, posed: list[Problem]) -> str:
@@ -145,7 +161,7 @@ def _singles(missing: list[Comparison], known: list[Comparison], loose: bool = F
             break
         made = [(c, m.of(c.problem.trees[m.form])) for c in ordered] if m.name not in found else []
         if made and all(c.fits(tree, loose) for c, tree in made) and any(
-            c.tells(tree, loose) for c, tree in made):
+            c.tells(tree) for c, tree in made):
             found.append(m.name)
     return tuple(found[:6])
 

@@ -15,7 +15,9 @@ from .mistakes import Change, everywhere
 __all__ = ["CONSTANTS", "HABITS", "constants", "habits"]
 
 SMALL = (1e-20, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
+EVERY = "a small constant added to every 1 - abar_t"
 CONSTANTS: dict[str, Callable[[float], Change]] = {
+    EVERY: lambda c: lambda y: y + c,
     "a variance, a table or a probability clipped from below":
         lambda c: lambda y: Expr("least", (y,), value=c),
     "a small constant added to a variance, a table or a probability": lambda c: lambda y: y + c,
@@ -23,24 +25,35 @@ CONSTANTS: dict[str, Callable[[float], Change]] = {
 
 
 def constants(known: list[Comparison]) -> tuple[str, ...]:
-    """Values clipped or shifted on purpose, by a constant that reproduces all."""
-    found, first = [], known[0].problem
+    """A value clipped or shifted on purpose, by a constant that reproduces all."""
+    first = known[0].problem
     if first.quantity.formula in ("bound", "loop", "weight") and first.setting.T > 100:
         return ()  # it would take minutes
     known = sorted(known, key=lambda c: -float((c.error / c.allowed).max()))
     for name, made in CONSTANTS.items():
-        for change in (place for c in SMALL for place in _places(known[0].problem, made(c))):
+        places = _tables if name == EVERY else _places
+        for change in (place for c in SMALL for place in places(first, made(c), c)):
             if all(_kept(c, change) for c in known):
-                found.append(name)
-                break
-    return tuple(found)
+                return (name,)
+    return ()
+
+
+def _tables(p: Problem, change: Change, c: float) -> Iterator[Change]:
+    """Data that come with a variance widen every q(x^t | x^0), and the steps in proportion."""
+    if p.quantity.scheduled and p.quantity.kind != "table":
+        def wider(beta: Change) -> Change:
+            return everywhere(lambda n: change(n) if n.name.startswith("one_minus") else (
+                beta(n) if n.name == "beta" else n), "table")
+
+        yield wider(lambda n: n)
+        yield wider(lambda n: n * (1 + c))
 
 
 def _kept(c: Comparison, change: Change) -> bool:
     return any(c.reproduced(c.problem.value(change(tree)), c.allowed) for tree in c.problem.trees)
 
 
-def _places(p: Problem, change: Change) -> Iterator[Change]:
+def _places(p: Problem, change: Change, c: float) -> Iterator[Change]:
     """The result, variances and probabilities handed over, what is under a root or a logarithm."""
     def inside(node: Expr) -> Expr:
         return node.of((change(node.args[0]), *node.args[1:]))
@@ -58,8 +71,6 @@ def _places(p: Problem, change: Change) -> Iterator[Change]:
         yield everywhere(change, "input", name=node)
     yield lambda tree: tree.map(
         lambda n: change(n) if n.op == "input" and n.name in ("q1", "p1") else n)
-    yield lambda tree: tree.map(
-        lambda n: change(n) if n.op == "table" and n.name.startswith("one_minus") else n)
 
 
 def _float32(beta: Any, running: Any = np.float32) -> Tables:
