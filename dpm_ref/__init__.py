@@ -1,21 +1,20 @@
-"""dpm_ref: diffusion probabilistic models (Sohl-Dickstein et al. 2015, arXiv:1503.03585) as a verifiable NumPy reference.
+"""Diffusion probabilistic models (Sohl-Dickstein et al. 2015, arXiv:1503.03585): a NumPy reference.
 
-Laws and diffusions are here; everything else is in the modules, which load when first used:
+Begin with a diffusion (a column of Table App.1), a reverse kernel (any callable (xt, t) -> law:
+your model in a lambda) and ``bounds.lower_bound``, the paper's K. Modules load when first used:
 
-    information  entropies and divergences of one component, with their derivatives
-    logarithms   logits, and means of weights, that never leave the logarithm
-    schedules    beta_1..T and the tables that follow from it
-    gaussian     binomial     the two columns of Table App.1
-    bounds       K, L_null, the entropy bounds of section 2.6
-    likelihood   log p(x^0) by importance sampling, between two stochastic bounds
-    posteriors   p(x^0) r(x^0) / Z: section 2.5, and a particle filter
-    check        another implementation's functions held against this one, its mistakes named
-    exact        models whose answers are known
-    mlp          reverse      the network, and the reverse kernels f_mu, f_Sigma and f_b that it feeds
-    training     the gradient of K, Adam; checkpoints that resume bit for bit
-    rates        beta_2..T learned beside the network
-    data         plots        the paper's toy data, and its figures
+    schedules    beta_1..T and its tables         gaussian, binomial  laws and diffusions: 2.1
+    bounds       K, L_null, entropy bounds        likelihood          log p(x^0) by equation (9)
+    reverse, mlp f_mu, f_Sigma, f_b: 2.2          training            the gradient of K, Adam: 2.4
+    posteriors   p(x^0) r(x^0) / Z: 2.5           exact               models whose answers are known
+    check        your functions against these     data                the paper's toy data
+
+Everywhere: quantities are in nats; the last axis is the vector, of length d, the others a batch;
+t counts from 1, beta[t - 1] is beta_t; results are float64; rng is a numpy.random.Generator. Bad
+input is a ValueError (TypeError for a wrong type) that names the argument, the rule and the value.
 """
+
+from __future__ import annotations
 
 import importlib
 from types import ModuleType
@@ -25,8 +24,8 @@ from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 
 __version__ = "0.1.0"
 
-_MODULES = ("binomial", "bounds", "check", "checkpoints", "data", "exact", "gaussian", "information", "protocols", "validation", "likelihood",
-            "mlp", "plots", "posteriors", "rates", "reverse", "schedules", "training")
+_MODULES = ("binomial", "bounds", "check", "data", "exact", "gaussian", "information", "likelihood",
+            "mlp", "posteriors", "protocols", "reverse", "schedules", "training", "validation")
 
 __all__ = ["Bernoulli", "BinomialDiffusion", "Gaussian", "GaussianDiffusion"]
 

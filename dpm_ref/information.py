@@ -1,39 +1,42 @@
-"""Entropies and Kullback-Leibler divergences of one component, in nats, each with its derivative.
+"""Entropies and Kullback-Leibler divergences of one component, in nats; logits; log mean exp.
 
     KL(q || p) = E_q[log q - log p]         H(q) = -E_q[log q]
 
-Both divergences are sums of terms v psi(x) with psi(x) = x - log(1 + x) >= 0, where x is the relative difference of the
-two laws. The obvious formulas subtract numbers of order one to get a result of order x^2, and lose every digit when the
-laws are nearly equal; psi is evaluated without that cancellation, so a divergence is never negative and is zero only
-where the laws are equal.
+Both divergences are sums of terms v psi(x) with psi(x) = x - log(1 + x) >= 0, where x is the
+relative difference of the two laws. The obvious formulas subtract numbers of order one to get a
+result of order x^2, and lose every digit when the laws are nearly equal; psi is evaluated without
+that cancellation, so a divergence is never negative, and zero only where the laws are equal.
 
-A pair of probabilities (prob1, prob0) is read so: the smaller member is exact, the larger is its complement. Where only
-prob1 is given, the same holds for 1 - prob1.
+A pair of probabilities (prob1, prob0) is read so: the smaller member is exact, the larger is its
+complement. Where only prob1 is given, prob0 is 1 - prob1. The functions with an underscore before
+a public name are its core, which does not validate.
 
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, equations (14) and (24), Table App.1.
+References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, equations (14) and (24).
 """
 
+from __future__ import annotations
+
 import math
+import operator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, xlog1py, xlogy
 
 from dpm_ref import validation
 from dpm_ref.validation import Array
 
-__all__ = ["GaussianKLGrad", "BernoulliKLGrad", "gaussian_kl", "gaussian_kl_grad", "gaussian_entropy", "gaussian_entropy_grad",
-           "gaussian_entropy_difference", "bernoulli_kl", "bernoulli_kl_grad", "bernoulli_entropy", "bernoulli_entropy_grad",
-           "probability_pair", "to_bits", "logit", "log_sigmoid", "bernoulli_kl_from_logits",
-           "log_mean_exp"]
+__all__ = ["GaussianKLGrad", "BernoulliKLGrad", "gaussian_kl", "gaussian_kl_grad",
+           "gaussian_entropy", "gaussian_entropy_difference", "bernoulli_kl", "bernoulli_kl_grad",
+           "bernoulli_entropy", "probability_pair", "to_bits", "logit", "log_sigmoid",
+           "bernoulli_kl_from_logits", "log_mean_exp"]
 
 LOG_2PIE = 2.8378770664093453  # log(2 pi e), correctly rounded
 _TINY = np.finfo(np.float64).tiny
 
 
 class GaussianKLGrad(NamedTuple):
-    """Derivatives of a Gaussian KL with respect to its four arguments, elementwise."""
+    """Derivatives of a Gaussian KL by its four arguments, elementwise."""
 
     mean_q: Array
     var_q: Array
@@ -42,31 +45,14 @@ class GaussianKLGrad(NamedTuple):
 
 
 class BernoulliKLGrad(NamedTuple):
-    """Derivatives of a Bernoulli KL with respect to P(x = 1) of either law, elementwise."""
+    """Derivatives of a Bernoulli KL by P(x = 1) of either law, elementwise."""
 
     q1: Array
     p1: Array
 
 
 def to_bits(nats: npt.ArrayLike) -> Array:
-    """Nats in bits: nats / ln 2.
-
-    Parameters
-    ----------
-    nats : array_like, (...), nats
-
-    Returns
-    -------
-    ndarray, (...), bits, accurate to 2 ulp
-
-    Raises
-    ------
-    ValueError
-        If the argument is not real, since nothing else can be an amount of information.
-
-    Notes
-    -----
-    The paper computes in nats and reports bits (Table 1).
+    """Nats in bits, nats / ln 2, to 2 ulp.
 
     >>> print(f"{to_bits(1.0):.6f}")
     1.442695
@@ -74,25 +60,20 @@ def to_bits(nats: npt.ArrayLike) -> Array:
     return np.asarray(validation.real("nats", nats) / np.log(2.0))
 
 
-def gaussian_kl(mean_q: npt.ArrayLike, var_q: npt.ArrayLike, mean_p: npt.ArrayLike, var_p: npt.ArrayLike) -> Array:
+def gaussian_kl(mean_q: npt.ArrayLike, var_q: npt.ArrayLike, mean_p: npt.ArrayLike,
+                var_p: npt.ArrayLike) -> Array:
     """KL( N(mean_q, var_q) || N(mean_p, var_p) ) of scalar Gaussians, elementwise.
 
-    KL = [ psi((var_q - var_p) / var_p) + (mean_q - mean_p)^2 / var_p ] / 2,   psi(x) = x - log(1 + x)
+    KL = [ psi((var_q - var_p) / var_p) + (mean_q - mean_p)^2 / var_p ] / 2
 
     Parameters
     ----------
     mean_q, var_q, mean_p, var_p : array_like, shapes that broadcast to (...)
-        Means (any unit) and variances (that unit squared), variances > 0.
 
     Returns
     -------
-    ndarray, (...), nats
+    ndarray, (...)
         Accurate to 8 ulp, never negative, 0 if and only if the laws are equal (short of underflow).
-
-    Raises
-    ------
-    ValueError
-        If an argument is not finite, a variance is not positive (a point mass has no density), or shapes do not broadcast.
 
     Notes
     -----
@@ -101,13 +82,18 @@ def gaussian_kl(mean_q: npt.ArrayLike, var_q: npt.ArrayLike, mean_p: npt.ArrayLi
     >>> print(f"{gaussian_kl(0.0, 1.0, 1.0, 2.0):.6f}")
     0.346574
     """
-    mq, vq, mp, vp = _gaussian_pair(mean_q, var_q, mean_p, var_p)
+    return _gaussian_kl(*_gaussian_pair(mean_q, var_q, mean_p, var_p))
+
+
+def _gaussian_kl(mq: Array, vq: Array, mp: Array, vp: Array) -> Array:
+    """`gaussian_kl` of valid arrays."""
     with np.errstate(over="ignore"):  # a divergence beyond 1e308 is inf
-        difference = mq - mp
-        return np.asarray(0.5 * (_psi_of_ratio(vq, vp) + difference / vp * difference))
+        deviation = (mq - mp) / np.sqrt(vp)
+        return np.asarray(0.5 * (_psi_of_ratio(vq, vp) + deviation * deviation))
 
 
-def gaussian_kl_grad(mean_q: npt.ArrayLike, var_q: npt.ArrayLike, mean_p: npt.ArrayLike, var_p: npt.ArrayLike) -> GaussianKLGrad:
+def gaussian_kl_grad(mean_q: npt.ArrayLike, var_q: npt.ArrayLike, mean_p: npt.ArrayLike,
+                     var_p: npt.ArrayLike) -> GaussianKLGrad:
     """Derivatives of `gaussian_kl`, elementwise.
 
     KL = [ var_q/var_p - 1 - log(var_q/var_p) + (mean_q - mean_p)^2 / var_p ] / 2
@@ -115,136 +101,52 @@ def gaussian_kl_grad(mean_q: npt.ArrayLike, var_q: npt.ArrayLike, mean_p: npt.Ar
         d/d var_q  = (1/var_p - 1/var_q) / 2
         d/d mean_p = (mean_p - mean_q) / var_p
         d/d var_p  = [ (var_p - var_q) - (mean_q - mean_p)^2 ] / (2 var_p^2)
-    All vanish where the laws are equal; the derivative by var_p vanishes at the moment match var_q + (mean_q - mean_p)^2.
-
-    Parameters
-    ----------
-    mean_q, var_q, mean_p, var_p : array_like, shapes that broadcast to (...)
-
-    Returns
-    -------
-    GaussianKLGrad of ndarrays, each (...), nats per unit of the argument
-
-    Raises
-    ------
-    ValueError
-        As `gaussian_kl`.
-
-    Notes
-    -----
-    For the gradient of K, equation (14).
+    All vanish where the laws are equal, the last also at var_p = var_q + (mean_q - mean_p)^2.
 
     >>> print(f"{gaussian_kl_grad(0.0, 1.0, 1.0, 2.0).mean_p:.6f}")
     0.500000
     """
     mq, vq, mp, vp = _gaussian_pair(mean_q, var_q, mean_p, var_p)
     with np.errstate(over="ignore"):
-        difference = mq - mp
-        slope = difference / vp
-        return GaussianKLGrad(slope, 0.5 * (vq - vp) / vp / vq, -slope, 0.5 * ((vp - vq) / vp - slope * difference) / vp)
+        slope = (mq - mp) / vp
+        by_vq = 0.5 * (vq - vp) / vp / vq
+        by_vp = 0.5 * ((vp - vq) / vp - slope * (mq - mp)) / vp
+        return GaussianKLGrad(slope, by_vq, -slope, by_vp)
 
 
 def gaussian_entropy(var: npt.ArrayLike) -> Array:
-    """Differential entropy of N(mean, var), elementwise: H = log(2 pi e var) / 2.
+    """Differential entropy of N(mean, var), log(2 pi e var) / 2, elementwise.
 
-    Parameters
-    ----------
-    var : array_like, (...), variances > 0
-
-    Returns
-    -------
-    ndarray, (...), nats, accurate to 4 ulp or 2 eps absolute, whichever is larger
-
-    Raises
-    ------
-    ValueError
-        If a variance is not positive and finite.
-
-    Notes
-    -----
-    The entropies of equations (14) and (24).
+    Accurate to 4 ulp or 2 eps absolute, whichever is larger.
 
     >>> print(f"{gaussian_entropy(1.0):.6f}")
     1.418939
     """
-    return np.asarray(0.5 * (LOG_2PIE + np.log(validation.positive("var", var))))
+    return _gaussian_entropy(validation.positive("var", var))
 
 
-def gaussian_entropy_grad(var: npt.ArrayLike) -> Array:
-    """Derivative of `gaussian_entropy`, elementwise: dH / d var = 1 / (2 var); it vanishes nowhere.
-
-    Parameters
-    ----------
-    var : array_like, (...), variances > 0
-
-    Returns
-    -------
-    ndarray, (...), nats per unit of variance
-
-    Raises
-    ------
-    ValueError
-        If a variance is not positive and finite.
-
-    Notes
-    -----
-    For the gradient of K, equation (14), by the diffusion rate (2.4.1).
-
-    >>> print(f"{gaussian_entropy_grad(2.0):.6f}")
-    0.250000
-    """
-    return np.asarray(0.5 / validation.positive("var", var))
+def _gaussian_entropy(var: Array) -> Array:
+    """`gaussian_entropy` of valid variances."""
+    return np.asarray(0.5 * (LOG_2PIE + np.log(var)))
 
 
 def gaussian_entropy_difference(var_a: npt.ArrayLike, var_b: npt.ArrayLike) -> Array:
-    """H(N(., var_a)) - H(N(., var_b)) = log(var_a / var_b) / 2, without cancellation, elementwise.
-
-    Parameters
-    ----------
-    var_a, var_b : array_like, shapes that broadcast to (...), variances > 0
-
-    Returns
-    -------
-    ndarray, (...), nats, accurate to 4 ulp
-
-    Raises
-    ------
-    ValueError
-        If a variance is not positive and finite, or shapes do not broadcast.
-
-    Notes
-    -----
-    The differences of entropies in equations (14) and (24).
+    """H(N(., var_a)) - H(N(., var_b)) = log(var_a / var_b) / 2, elementwise, to 4 ulp.
 
     >>> print(f"{gaussian_entropy_difference(2.0, 1.0):.6f}")
     0.346574
     """
-    a, b = validation.broadcast(var_a=validation.positive("var_a", var_a), var_b=validation.positive("var_b", var_b))
+    a, b = validation.positive("var_a", var_a), validation.positive("var_b", var_b)
+    a, b = validation.broadcast(var_a=a, var_b=b)
     return np.asarray(0.5 * _log_ratio(a, b, a - b))
 
 
-def probability_pair(prob1: npt.ArrayLike, prob0: npt.ArrayLike | None = None, name: str = "prob") -> tuple[Array, Array]:
-    """A Bernoulli law's (P(x = 1), P(x = 0)), both accurate: the smaller member as given, the larger its complement.
+def probability_pair(prob1: npt.ArrayLike, prob0: npt.ArrayLike | None = None,
+                     name: str = "prob") -> tuple[Array, Array]:
+    """(P(x = 1), P(x = 0)) of a bit: the smaller member as given, the larger its complement.
 
-    Parameters
-    ----------
-    prob1, prob0 : array_like, shapes that broadcast to (...), probabilities
-        Where prob0 is None it is 1 - prob1.
-    name : str
-        What the arguments are called in an error: `name` with 1 or 0 behind it.
-
-    Returns
-    -------
-    (ndarray, ndarray), each (...), dimensionless
-
-    Raises
-    ------
-    ValueError
-        If a member lies outside [0, 1], or a pair does not sum to 1 within 4 eps of its dtype (it is then no law).
-
-    Notes
-    -----
-    Table App.1, binomial column.
+    Where prob0 is None it is 1 - prob1. A pair that does not sum to 1 within 4 eps of its dtype is
+    a ValueError; `name` is what the arguments are called in it.
 
     >>> print("%.6f %.6f" % probability_pair(0.25))
     0.250000 0.750000
@@ -252,18 +154,26 @@ def probability_pair(prob1: npt.ArrayLike, prob0: npt.ArrayLike | None = None, n
     p1 = validation.probability(f"{name}1", prob1)
     if prob0 is None:
         return p1, np.asarray(1.0 - p1)
-    p1, p0 = validation.broadcast(**{f"{name}1": p1, f"{name}0": validation.probability(f"{name}0", prob0)})
+    p0 = validation.probability(f"{name}0", prob0)
+    p1, p0 = validation.broadcast(**{f"{name}1": p1, f"{name}0": p0})
     off = np.abs(p1 + p0 - 1.0)
     if (off > 4 * max(validation.rounding(prob1), validation.rounding(prob0))).any():
-        raise ValueError(f"{name}1 + {name}0 must be 1 within rounding, got a pair off by {off.max():.3g}")
+        rule = f"{name}1 + {name}0 must be 1 within rounding"
+        raise ValueError(f"{rule}, got a pair off by {off.max():.3g}")
+    return _pair(p1, p0)
+
+
+def _pair(p1: Array, p0: Array) -> tuple[Array, Array]:
+    """The smaller member as it is, the larger as its complement."""
     first = p1 <= p0
     return np.where(first, p1, 1.0 - p0), np.where(first, 1.0 - p1, p0)
 
 
-def bernoulli_kl(q1: npt.ArrayLike, p1: npt.ArrayLike, q0: npt.ArrayLike | None = None, p0: npt.ArrayLike | None = None) -> Array:
+def bernoulli_kl(q1: npt.ArrayLike, p1: npt.ArrayLike, q0: npt.ArrayLike | None = None,
+                 p0: npt.ArrayLike | None = None) -> Array:
     """KL( B(q1) || B(p1) ) of single bits, elementwise.
 
-    KL = q1 psi((p1 - q1) / q1) + q0 psi((p0 - q0) / q0),   psi(x) = x - log(1 + x),   q0 = 1 - q1, p0 = 1 - p1
+    KL = q1 psi((p1 - q1) / q1) + q0 psi((p0 - q0) / q0),   q0 = 1 - q1, p0 = 1 - p1
 
     Parameters
     ----------
@@ -274,14 +184,9 @@ def bernoulli_kl(q1: npt.ArrayLike, p1: npt.ArrayLike, q0: npt.ArrayLike | None 
 
     Returns
     -------
-    ndarray, (...), nats
-        Accurate to 8 ulp, never negative, 0 if and only if the laws are equal (short of underflow); KL(0 || 0) = 0, and
-        inf where p excludes what q allows.
-
-    Raises
-    ------
-    ValueError
-        If a probability lies outside [0, 1], a pair does not sum to 1, or shapes do not broadcast.
+    ndarray, (...)
+        Accurate to 8 ulp, never negative, 0 if and only if the laws are equal (short of underflow);
+        KL(0 || 0) = 0, and inf where p excludes what q allows.
 
     Notes
     -----
@@ -290,37 +195,25 @@ def bernoulli_kl(q1: npt.ArrayLike, p1: npt.ArrayLike, q0: npt.ArrayLike | None 
     >>> print(f"{bernoulli_kl(0.5, 0.25):.6f}")
     0.143841
     """
-    a1, a0, b1, b0 = _bernoulli_pairs(q1, p1, q0, p0)
-    difference = _difference(b1, b0, a1, a0)
-    return np.asarray(_weighted_psi(a1, b1, difference) + _weighted_psi(a0, b0, -difference))
+    return _bernoulli_kl(*_bernoulli_pairs(q1, p1, q0, p0))
+
+
+def _bernoulli_kl(q1: Array, q0: Array, p1: Array, p0: Array) -> Array:
+    """`bernoulli_kl` of valid pairs."""
+    difference = _difference(p1, p0, q1, q0)
+    return np.asarray(_weighted_psi(q1, p1, difference) + _weighted_psi(q0, p0, -difference))
 
 
 def bernoulli_kl_grad(q1: npt.ArrayLike, p1: npt.ArrayLike, q0: npt.ArrayLike | None = None,
                       p0: npt.ArrayLike | None = None) -> BernoulliKLGrad:
-    """Derivatives of `bernoulli_kl` by q1 and p1, the other members following as complements, elementwise.
+    """Derivatives of `bernoulli_kl` by q1 and p1, the other members following as complements.
 
-    KL = q1 log(q1/p1) + (1 - q1) log((1 - q1)/(1 - p1))
+    KL = q1 log(q1/p1) + q0 log(q0/p0)
         d/d q1 = log(q1/p1) - log(q0/p0) = logit q1 - logit p1
-        d/d p1 = (p1 - q1) / (p1 p0)
-    Both vanish where the laws are equal.
-
-    Parameters
-    ----------
-    q1, p1, q0, p0 : array_like, shapes that broadcast to (...)
-        As for `bernoulli_kl`.
-
-    Returns
-    -------
-    BernoulliKLGrad of ndarrays, each (...), nats; infinite or nan where a law is a point mass
-
-    Raises
-    ------
-    ValueError
-        As `bernoulli_kl`.
-
-    Notes
-    -----
-    For the gradient of K, equation (14), binomial column.
+        d/d p1 = (p1 - q1) / (p1 p0) = q0/p0 - q1/p1
+    Both vanish where the laws are equal and no point mass. At 0 and 1 they are one-sided: by p1,
+    1 / p0 where q1 = 0 and -1 / p1 where q1 = 1; by q1, +inf where p1 = 0 and -inf where p1 = 1,
+    else -inf at q1 = 0 and +inf at q1 = 1. Arguments as for `bernoulli_kl`.
 
     >>> print(f"{bernoulli_kl_grad(0.5, 0.25).p1:.6f}")
     -1.333333
@@ -328,92 +221,58 @@ def bernoulli_kl_grad(q1: npt.ArrayLike, p1: npt.ArrayLike, q0: npt.ArrayLike | 
     a1, a0, b1, b0 = _bernoulli_pairs(q1, p1, q0, p0)
     difference = _difference(b1, b0, a1, a0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        by_q = _log_ratio(a1, b1, -difference) - _log_ratio(a0, b0, difference)  # of opposite signs, so nothing cancels
-        return BernoulliKLGrad(np.where(difference == 0, 0.0, by_q), np.where(difference == 0, 0.0, difference / b1 / b0))
+        by_q = _log_ratio(a1, b1, -difference) - _log_ratio(a0, b0, difference)  # opposite signs
+        by_q = np.where(b1 == 0, np.inf, np.where(b0 == 0, -np.inf, by_q))
+        by_p = np.where(difference == 0, 0.0, difference / b1 / b0)
+        by_p = np.where(a1 == 0, 1.0 / b0, np.where(a0 == 0, -1.0 / b1, by_p))
+        return BernoulliKLGrad(by_q, by_p)
 
 
 def bernoulli_entropy(p1: npt.ArrayLike, p0: npt.ArrayLike | None = None) -> Array:
-    """Entropy of a bit B(p1), elementwise: H = -p1 log p1 - p0 log p0, with H = +0.0 at p1 = 0 and 1.
+    """Entropy of a bit B(p1), -p1 log p1 - p0 log p0, elementwise, to 4 ulp; +0.0 at p1 = 0 and 1.
 
-    Parameters
-    ----------
-    p1 : array_like, (...), P(x = 1)
-    p0 : array_like, optional
-        P(x = 0), to be given where 1 - p1 would lose digits.
-
-    Returns
-    -------
-    ndarray, (...), nats, accurate to 4 ulp
-
-    Raises
-    ------
-    ValueError
-        If a probability lies outside [0, 1] or a pair does not sum to 1.
-
-    Notes
-    -----
-    The entropies of equations (14) and (24), binomial column.
+    p0 is to be given where 1 - p1 would lose digits.
 
     >>> print(f"{bernoulli_entropy(0.25):.6f}")
     0.562335
     """
-    a1, a0 = probability_pair(p1, p0, "p")
-    small = np.minimum(a1, a0)
-    return np.asarray(0.0 - xlogy(small, small) - xlog1py(1.0 - small, -small))
+    return _bernoulli_entropy(*probability_pair(p1, p0, "p"))
 
 
-def bernoulli_entropy_grad(p1: npt.ArrayLike, p0: npt.ArrayLike | None = None) -> Array:
-    """Derivative of `bernoulli_entropy` by p1, elementwise: dH / d p1 = log(p0 / p1); it vanishes at 1/2.
-
-    Parameters
-    ----------
-    p1, p0 : array_like, (...)
-        As for `bernoulli_entropy`.
-
-    Returns
-    -------
-    ndarray, (...), nats; +inf at p1 = 0 and -inf at p1 = 1
-
-    Raises
-    ------
-    ValueError
-        As `bernoulli_entropy`.
-
-    Notes
-    -----
-    For the gradient of K, equation (14), binomial column.
-
-    >>> print(f"{bernoulli_entropy_grad(0.25):.6f}")
-    1.098612
-    """
-    a1, a0 = probability_pair(p1, p0, "p")
-    with np.errstate(divide="ignore"):
-        return np.asarray(_log_ratio(a0, a1, _difference(a0, a1, a1, a0)))
+def _bernoulli_entropy(p1: Array, p0: Array) -> Array:
+    """`bernoulli_entropy` of a valid pair."""
+    small = np.minimum(p1, p0)
+    log = np.log(np.where(small > 0, small, 1.0))
+    return np.asarray(0.0 - small * log - (1.0 - small) * np.log1p(-small))
 
 
-def _gaussian_pair(mean_q: npt.ArrayLike, var_q: npt.ArrayLike, mean_p: npt.ArrayLike, var_p: npt.ArrayLike) -> list[Array]:
-    return validation.broadcast(mean_q=validation.finite("mean_q", mean_q), var_q=validation.positive("var_q", var_q),
-                            mean_p=validation.finite("mean_p", mean_p), var_p=validation.positive("var_p", var_p))
+def _gaussian_pair(mean_q: npt.ArrayLike, var_q: npt.ArrayLike, mean_p: npt.ArrayLike,
+                   var_p: npt.ArrayLike) -> list[Array]:
+    return validation.broadcast(
+        mean_q=validation.finite("mean_q", mean_q), var_q=validation.positive("var_q", var_q),
+        mean_p=validation.finite("mean_p", mean_p), var_p=validation.positive("var_p", var_p))
 
 
-def _bernoulli_pairs(q1: npt.ArrayLike, p1: npt.ArrayLike, q0: npt.ArrayLike | None, p0: npt.ArrayLike | None) -> list[Array]:
+def _bernoulli_pairs(q1: npt.ArrayLike, p1: npt.ArrayLike, q0: npt.ArrayLike | None,
+                     p0: npt.ArrayLike | None) -> list[Array]:
     a1, a0 = probability_pair(q1, q0, "q")
     b1, b0 = probability_pair(p1, p0, "p")
     return validation.broadcast(q1=a1, q0=a0, p1=b1, p0=b0)
 
 
 def _difference(b1: Array, b0: Array, a1: Array, a0: Array) -> Array:
-    """b1 - a1 from the exact members of either pair: both small ones, both complements, or either side of a half."""
+    """b1 - a1 from the exact, smaller members of either pair, or either side of a half."""
     b_first, a_first = b1 <= b0, a1 <= a0
     opposite = np.where(b_first, (b1 - 0.5) + (a0 - 0.5), (0.5 - b0) + (0.5 - a1))
     return np.where(b_first & a_first, b1 - a1, np.where(~b_first & ~a_first, a0 - b0, opposite))
 
 
 def _log_ratio(a: Array, b: Array, difference: Array) -> Array:
-    """log(a / b) for a, b >= 0, where `difference` is an accurate a - b; where a / b leaves the floats, log a - log b."""
+    """log(a / b) from an accurate a - b, and log a - log b where a / b leaves the floats."""
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         ratio = a / b
-        far = np.where((ratio > _TINY) & (ratio < np.inf), np.log(ratio), np.log(a) - np.log(b))
+        inside = (ratio > _TINY) & (ratio < np.inf)
+        far = np.where(inside, np.log(ratio), np.log(a) - np.log(b))
         near = (ratio > 0.5) & (ratio < 2.0)
         return np.where(near, np.log1p(np.where(near, difference / b, 0.0)), far)
 
@@ -435,11 +294,12 @@ def _psi_of_ratio(a: Array, b: Array) -> Array:
     """psi(a / b - 1) for a, b > 0."""
     x = (a - b) / b
     near = (x > -0.5) & (x < 2.0)
-    return np.where(near, _psi_near(np.where(near, x, 0.0)), (a / b - 1.0) - _log_ratio(a, b, a - b))
+    far = (a / b - 1.0) - _log_ratio(a, b, a - b)
+    return np.where(near, _psi_near(np.where(near, x, 0.0)), far)
 
 
 def _weighted_psi(a: Array, b: Array, difference: Array) -> Array:
-    """a psi(b / a - 1) with `difference` an accurate b - a; its limit b at a = 0, and inf at b = 0 < a."""
+    """a psi(b / a - 1) with an accurate b - a; its limit b at a = 0, and inf at b = 0 < a."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         x = difference / a
         near = (x > -0.5) & (x < 2.0)
@@ -448,154 +308,91 @@ def _weighted_psi(a: Array, b: Array, difference: Array) -> Array:
 
 
 def logit(p1: npt.ArrayLike, p0: npt.ArrayLike | None = None) -> Array:
-    """log(p1 / p0), the logit of a bit's probability, elementwise.
-
-    Parameters
-    ----------
-    p1 : array_like, (...), P(x = 1)
-    p0 : array_like, optional
-        P(x = 0), to be given where 1 - p1 would lose digits.
-
-    Returns
-    -------
-    ndarray, (...), nats, accurate to 4 ulp; -inf at p1 = 0 and +inf at p1 = 1
-
-    Raises
-    ------
-    ValueError
-        If a probability lies outside [0, 1] or a pair does not sum to 1.
-
-    Notes
-    -----
-    The inverse of Table App.1's sigmoid, and minus the derivative of the entropy by p1.
+    """log(p1 / p0), elementwise, to 4 ulp; -inf at p1 = 0 and +inf at p1 = 1.
 
     >>> print("%.6f" % logit(0.75))
     1.098612
     """
-    return np.asarray(0.0 - bernoulli_entropy_grad(p1, p0))
+    a1, a0 = probability_pair(p1, p0, "p")
+    return np.asarray(_log_ratio(a1, a0, _difference(a1, a0, a0, a1)))
 
 
 def log_sigmoid(a: npt.ArrayLike) -> Array:
-    """log sigmoid(a) = min(a, 0) - log(1 + exp(-|a|)), elementwise.
-
-    Parameters
-    ----------
-    a : array_like, (...), logits
-
-    Returns
-    -------
-    ndarray, (...), nats, accurate to 4 ulp
-
-    Raises
-    ------
-    ValueError
-        If a logit is not finite.
-
-    Notes
-    -----
-    The log probability of a bit under Table App.1's sigmoid readout.
+    """log sigmoid(a) = min(a, 0) - log(1 + exp(-|a|)), elementwise, to 4 ulp.
 
     >>> print("%.6f" % log_sigmoid(0.0))
     -0.693147
     """
-    a = validation.finite("a", a)
-    return np.asarray(np.minimum(a, 0.0) - np.log1p(np.exp(-np.abs(a))))
+    return _log_sigmoid(validation.finite("a", a))
 
 
 def bernoulli_kl_from_logits(a_q: npt.ArrayLike, a_p: npt.ArrayLike) -> Array:
-    """KL( B(sigmoid(a_q)) || B(sigmoid(a_p)) ), elementwise.
+    """KL( B(sigmoid(a_q)) || B(sigmoid(a_p)) ), elementwise, to 16 ulp.
 
-    With q1, q0 = sigmoid(+-a_q) and so for p, within a distance of 1 the form q1 psi((p1 - q1) / q1) + q0 psi((p0 - q0) / q0)
-    of `bounds.bernoulli_kl`, in which p1 - q1 = q1 p0 (exp(a_p - a_q) - 1); beyond, q1 log(q1/p1) + q0 log(q0/p0).
-
-    Parameters
-    ----------
-    a_q, a_p : array_like, shapes that broadcast to (...)
-        Logits of either law.
-
-    Returns
-    -------
-    ndarray, (...), nats, accurate to 16 ulp, never negative, 0 if and only if the logits are equal (short of underflow)
-
-    Raises
-    ------
-    ValueError
-        If a logit is not finite, or shapes do not broadcast.
-
-    Notes
-    -----
-    A term of equation (14), binomial column.
+    Never negative, 0 if and only if the logits are equal (short of underflow). Within a distance of
+    1 it is `bernoulli_kl`'s form with p1 - q1 = q1 p0 (exp(a_p - a_q) - 1); beyond,
+    q1 log(q1/p1) + q0 log(q0/p0).
 
     >>> print("%.6f" % bernoulli_kl_from_logits(0.0, -1.0986122886681098))
     0.143841
     """
-    a, b = validation.broadcast(a_q=validation.finite("a_q", a_q), a_p=validation.finite("a_p", a_p))
-    q1, q0, p1, p0 = expit(a), expit(-a), expit(b), expit(-b)
-    with np.errstate(over="ignore", invalid="ignore"):  # where the logits are far apart, the other form is taken
-        difference = np.where(b <= a, q1 * p0 * np.expm1(b - a), -p1 * q0 * np.expm1(a - b))
+    a, b = validation.finite("a_q", a_q), validation.finite("a_p", a_p)
+    a, b = validation.broadcast(a_q=a, a_p=b)
+    q1, q0, p1, p0 = _sigmoid(a), _sigmoid(-a), _sigmoid(b), _sigmoid(-b)
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow is in the form that is not taken
+        up, down = q1 * p0 * np.expm1(b - a), -p1 * q0 * np.expm1(a - b)
+        difference = np.where(b <= a, up, down)
+        near = _weighted_psi(q1, p1, difference) + _weighted_psi(q0, p0, -difference)
         far = q1 * _log_sigmoid_difference(a, b) + q0 * _log_sigmoid_difference(-a, -b)
-        near = np.abs(a - b) <= 1.0
-    return np.where(near, _weighted_psi(q1, p1, difference) + _weighted_psi(q0, p0, -difference), far)
+        return np.where(np.abs(a - b) <= 1.0, near, far)
+
+
+def _sigmoid(a: Array) -> Array:
+    small = np.exp(-np.abs(a))
+    return np.where(a >= 0, 1.0, small) / (1.0 + small)
+
+
+def _log_sigmoid(a: Array) -> Array:
+    return np.asarray(np.minimum(a, 0.0) - np.log1p(np.exp(-np.abs(a))))
+
+
+def _log_sigmoid_difference(a: Array, b: Array) -> Array:
+    """log sigmoid(a) - log sigmoid(b), the large parts subtracted first."""
+    small_part = np.log1p(np.exp(-np.abs(a))) - np.log1p(np.exp(-np.abs(b)))
+    return np.asarray((np.minimum(a, 0.0) - np.minimum(b, 0.0)) - small_part)
 
 
 def log_mean_exp(values: npt.ArrayLike, axis: int = -1) -> Array:
-    """log of the mean of exp(values) along an axis.
+    """log of the mean of exp(values) along an axis; -inf stands for a weight of 0.
 
-    Parameters
-    ----------
-    values : array_like, shape (..., n, ...), nats
-        Logarithms of weights; -inf stands for a weight of 0.
-    axis : int
-
-    Returns
-    -------
-    ndarray, shape of values without the axis, nats
-        Accurate to 2 eps max(|max|, |result|), max the largest value; -inf where all weights are 0.
-
-    Raises
-    ------
-    ValueError
-        If a value is nan or +inf, the axis does not exist or is empty.
-
-    Notes
-    -----
-    The estimate of log p(x^0), equation (9). With y the mean of exp(l - max) - 1 it is max + log(1 + y) as long as y > -1/2, so that
-    nearly equal weights keep their digits, and max + log mean exp(l - max) beyond.
+    With y the mean of exp(l - max) - 1 it is max + log(1 + y) as long as y > -1/2, so that nearly
+    equal weights keep their digits, and max + log mean exp(l - max) beyond. Accurate to
+    2 eps max(|max|, |result|); -inf where all weights are 0. The estimate of equation (9).
 
     >>> print("%.6f" % log_mean_exp([0.0, 1.0986122886681098]))
     0.693147
     """
     array = validation.below_infinity("values", values)
-    if not -array.ndim <= axis < array.ndim or array.shape[axis] == 0:
-        raise ValueError(f"axis must be one of values' {array.ndim} axes, of length >= 1, got {axis} for shape {array.shape}")
-    peak = array.max(axis, keepdims=True)
+    try:
+        rows = np.moveaxis(array, operator.index(axis), -1)
+    except (TypeError, ValueError, OverflowError) as error:
+        rule = f"axis must be one of values' {array.ndim} axes"
+        raise ValueError(f"{rule}, got {axis!r:.80} for shape {array.shape}") from error
+    if rows.shape[-1] == 0:
+        raise ValueError(f"axis must be of length >= 1, got {axis} for shape {array.shape}")
+    peak = rows.max(-1, keepdims=True, initial=-np.inf)
     peak = np.where(np.isfinite(peak), peak, 0.0)
-    below, lost = _exact_difference(array, peak)
-    with np.errstate(divide="ignore"):
-        close, missed = _exact_mean(axis, np.expm1(below), lost)
-        near = np.log1p(np.maximum(close, -0.5)) + missed / (1.0 + np.maximum(close, -0.5))
-        tail = np.where(close > -0.5, near, np.log(_exact_mean(axis, np.exp(below))[0]))
-    return np.asarray(np.squeeze(peak, axis) + tail)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        below = rows - peak
+        back = below - rows
+        rounding = (rows - (below - back)) - (peak + back)  # what `below` lost, exactly
+        weights = np.exp(below)
+        rest = np.where(np.isfinite(rounding), weights * rounding, 0.0)
+        y = _exact_sum(np.concatenate([np.expm1(below), rest], -1)) / rows.shape[-1]
+        far = np.log(_exact_sum(weights) / rows.shape[-1])
+        return np.asarray(peak[..., 0] + np.where(y > -0.5, np.log1p(np.maximum(y, -0.5)), far))
 
 
-def _exact_difference(a: Array, b: Array) -> tuple[Array, Array]:
-    """a - b, and what rounding took from it (0 where a is -inf)."""
-    result = a - b
-    with np.errstate(invalid="ignore"):
-        back = result - a
-        lost = (a - (result - back)) - (b + back)
-    return result, np.where(np.isfinite(result), lost, 0.0)
-
-
-def _exact_mean(axis: int, values: Array, *corrections: Array) -> tuple[Array, Array]:
-    """The mean along an axis, as the nearest float and what that misses."""
-    terms = [values, *corrections]
-    n = values.shape[axis]
-    mean = np.apply_along_axis(math.fsum, axis, np.concatenate(terms, axis)) / n
-    again = np.broadcast_to(np.expand_dims(-mean, axis), values.shape)
-    return np.asarray(mean), np.asarray(np.apply_along_axis(math.fsum, axis, np.concatenate([*terms, again], axis)) / n)
-
-
-def _log_sigmoid_difference(a: Array, b: Array) -> Array:
-    """log sigmoid(a) - log sigmoid(b), the large parts subtracted first."""
-    return np.asarray((np.minimum(a, 0.0) - np.minimum(b, 0.0)) - (np.log1p(np.exp(-np.abs(a))) - np.log1p(np.exp(-np.abs(b)))))
+def _exact_sum(terms: Array) -> Array:
+    rows = terms.reshape(-1, terms.shape[-1])
+    return np.array([math.fsum(row) for row in rows]).reshape(terms.shape[:-1])

@@ -1,154 +1,274 @@
-"""What the algorithms ask of a law, a diffusion and a reverse kernel.
+"""What the algorithms ask of a law (a distribution), a diffusion and a reverse kernel.
 
-An algorithm of the paper (the bound K, importance sampling, the reverse trajectory) is written once, against these three
-nouns. Either column of Table App.1 provides the first two; a reverse kernel is any callable ``(xt, t) -> law``, so that a
-user's own model, wrapped in a lambda, is one.
+An algorithm of the paper (the bound K, importance sampling, the reverse trajectory) is written
+once, against these three nouns. Either column of Table App.1 provides the first two; a reverse
+kernel is any callable ``(xt, t) -> law``, so that a user's own model, wrapped in a lambda, is one.
 """
 
-from typing import Any, NamedTuple, Protocol, Self
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import validation
+from dpm_ref.schedules import Schedule
 from dpm_ref.validation import Array
 
-__all__ = ["Condition", "Law", "Diffusion", "ReverseKernel", "Edge", "ask_law", "ask_density",
-           "law_over", "total"]
+__all__ = ["Condition", "Law", "Diffusion", "ReverseKernel", "Edge", "checked_diffusion",
+           "takes_times", "ask_law", "ask_density", "law_over", "total"]
+
+Function = TypeVar("Function")
+
+
+def takes_times(kernel: Function) -> Function:
+    """Mark a kernel that accepts an integer array t over the states' leading axes."""
+    kernel.__dict__["takes_times"] = True
+    return kernel
 
 
 class Condition(NamedTuple):
-    """A precondition checked on data: whether it holds, and what was compared."""
+    """A sufficient condition checked on data: whether it holds, and what was compared."""
 
     holds: bool
     statement: str
 
 
 class Law(Protocol):
-    """A distribution of vectors with independent components; the last axis is the vector, the others are a batch."""
+    """A distribution of vectors (..., d) with independent components: `Gaussian` and `Bernoulli`.
 
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    def at(self, noise: npt.ArrayLike) -> Array: ...
-    def noise(self, shape: tuple[int, ...], *, rng: np.random.Generator) -> Array: ...
-    def sample(self, *, rng: np.random.Generator) -> Array: ...
-    def log_prob(self, x: npt.ArrayLike) -> Array: ...
-    def log_p(self, x: Array) -> Array: ...
-    def entropy(self) -> Array: ...
-    def kl(self, other: Any) -> Array: ...
+    Its two parameters broadcast to (..., d). It is immutable, shares no memory with what it was
+    made from, and equals a law of the same kind with the same parameters. `unchecked`, `at`,
+    `log_p` (of valid states) and `kl_p` (to the same family) do not validate.
+    """
+
+    __slots__ = ("_parameters",)
+    names: ClassVar[tuple[str, str]]
+    needed: ClassVar[tuple[str, ...]]
+    _parameters: tuple[Array, Array]
+
     @classmethod
-    def like(cls, other: Any) -> Self: ...
+    def unchecked(cls, first: Array, second: Array) -> Self:
+        """The law of valid float64 arrays that nobody else will write to."""
+        law = object.__new__(cls)
+        law._parameters = first, second
+        return law
 
-
-class Diffusion(Protocol):
-    """A forward trajectory: the laws q of section 2.1, and the prior pi that they end in."""
-
-    T: int
-    beta: Array
+    @classmethod
+    def like(cls, other: Any, name: str = "") -> Self:
+        """`other` itself if it is such a law, else the law with a copy of its parameters."""
+        if type(other) is cls:
+            return other
+        if any(callable(getattr(other, name, callable)) for name in cls.needed):
+            rule = f"{name}a {cls.__name__} law must have {' and '.join(cls.needed)}"
+            wanted = f"return {cls.__name__}({', '.join(cls.needed)})"
+            raise ValueError(f"{rule}, got {type(other).__name__}; {wanted}")
+        return cls(*(getattr(other, parameter, None) for parameter in cls.names))
 
     @property
-    def law(self) -> type[Law]: ...
-    def abar(self, t: npt.ArrayLike) -> Array: ...
-    def check_data(self, name: str, x: npt.ArrayLike) -> Array: ...
-    def prior(self, d: int) -> Law: ...
-    def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> Law: ...
-    def marginal(self, x0: npt.ArrayLike, t: npt.ArrayLike) -> Law: ...
-    def posterior(self, x0: npt.ArrayLike, xt: npt.ArrayLike, t: npt.ArrayLike) -> Law: ...
-    def edge(self, x1: npt.ArrayLike) -> Law: ...
-    def q_kernel(self, x_prev: Array, t: Any) -> Law: ...
-    def q_marginal(self, x0: Array, t: Any) -> Law: ...
-    def q_posterior(self, x0: Array, xt: Array, t: Any) -> Law: ...
-    def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array: ...
-    def posterior_entropy(self, x0: npt.ArrayLike, t: int) -> Array: ...
-    def entropy_never_falls(self, x0: npt.ArrayLike) -> Condition: ...
+    def shape(self) -> tuple[int, ...]:
+        """(..., d)."""
+        return np.broadcast_shapes(*(array.shape for array in self._parameters))
+
+    @staticmethod
+    def noise(shape: tuple[int, ...], *, rng: np.random.Generator) -> Array: ...
+    def at(self, noise: Array) -> Array: ...
+    def log_p(self, x: Array) -> Array: ...
+    def kl_p(self, other: Any) -> Array: ...
+    def log_prob(self, x: npt.ArrayLike) -> Array: ...
+    def entropy(self) -> Array: ...
+
+    def drawn(self, noise: Array) -> tuple[Array, Array]:
+        """The sample at a noise, and its `log_p`."""
+        x = self.at(noise)
+        return x, self.log_p(x)
+
+    def sample(self, *, rng: np.random.Generator) -> Array:
+        """One draw of each vector, shape (..., d)."""
+        return self.at(self.noise(self.shape, rng=validation.generator(rng)))
+
+    def kl(self, other: Any) -> Array:
+        """KL(self || other), shape (...), to 8 ulp; inf where other excludes what self allows."""
+        law = self.like(other, "other must be a law, and ")
+        validation.components("other", law.view(0), self.shape[-1])
+        validation.broadcast(law=self.view(0), other=law.view(0))
+        return self.kl_p(law)
+
+    def view(self, index: int) -> Array:
+        """A parameter, read-only, over the whole shape."""
+        return np.broadcast_to(self._parameters[index], self.shape)
+
+    def over(self, shape: tuple[int, ...]) -> Self:
+        """The same law repeated over leading axes."""
+        first, second = (np.broadcast_to(array, shape) for array in self._parameters)
+        return self if self.shape == shape else self.unchecked(first, second)
+
+    def _over(self, x: Array) -> Array:
+        array = validation.components("x", x, self.shape[-1])
+        return validation.broadcast(x=array, law=self.view(0))[0]
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[Any, ...]:
+        """What equality compares; adding 0 makes -0.0 and 0.0 one number."""
+        return self.shape, *((self.view(i) + 0.0).tobytes() for i in (0, 1))
+
+    def __repr__(self) -> str:
+        values = (f"{name}={validation.brief(self.view(i))}" for i, name in enumerate(self.names))
+        return f"{type(self).__name__}({', '.join(values)})"
+
+    def __getattr__(self, name: str) -> Any:
+        own = " and ".join(self.names)
+        raise AttributeError(f"a {type(self).__name__} law has {own}, no {name!r}")
+
+
+IndependentLaw = Law
+
+
+class Diffusion(Schedule):
+    """A forward trajectory: the laws q of section 2.1, and the prior pi that they end in.
+
+    The methods `q_...` are those without the prefix, of data, states and times known to be valid.
+    """
+
+    law: type[Law]
+    check_data: Callable[[str, Any], Array]
+    prior: Callable[[int], Law]
+    q_kernel: Callable[..., Law]
+    q_marginal: Callable[..., Law]
+    q_posterior: Callable[..., Law]
+    kernel_entropy: Callable[..., Array]
+    posterior_entropy: Callable[..., Array]
+    entropy_never_falls: Callable[..., Condition]
+
+    @takes_times
+    def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> Law:
+        """q(x^t | x^{t-1}) over x_prev's shape (..., d), t in 1..T."""
+        states = self.check_data("x_prev", x_prev)
+        return self.q_kernel(states, validation.times_over(t, 1, self.T, states))
+
+    def marginal(self, x0: npt.ArrayLike, t: npt.ArrayLike) -> Law:
+        """q(x^t | x^0) over x0's shape (..., d), t in 1..T."""
+        data = self.check_data("x0", x0)
+        return self.q_marginal(data, validation.times_over(t, 1, self.T, data))
+
+    def posterior(self, x0: npt.ArrayLike, xt: npt.ArrayLike, t: npt.ArrayLike) -> Law:
+        """q(x^{t-1} | x^t, x^0) over the broadcast shape (..., d), t in 2..T.
+
+        At t = 1 it would be a point mass at x^0: ValueError.
+        """
+        data, states = self.check_data("x0", x0), self.check_data("xt", xt)
+        states = validation.components("xt", states, data.shape[-1])
+        data, states = validation.broadcast(x0=data, xt=states)
+        return self.q_posterior(data, states, validation.times_over(t, 2, self.T, data))
+
+    def edge(self, x1: npt.ArrayLike) -> Law:
+        """p(x^0 | x^1) = T_pi(x^0 | x^1; beta_1) over x1's shape (..., d), App. B.2."""
+        return self.q_kernel(self.check_data("x1", x1), 1)
 
 
 class ReverseKernel(Protocol):
-    """p(x^{t-1} | x^t), equation (5): xt (..., d) and an integer t, or an integer array over xt's leading axes, in; a law out."""
+    """p(x^{t-1} | x^t), equation (5): states (m, d) and an integer t in, a law over them out.
+
+    A kernel marked by `takes_times` is also asked with an integer array t over the leading axes.
+    """
 
     def __call__(self, xt: Array, t: Any, /) -> Any: ...
 
 
 class Edge(Protocol):
-    """p(x^0 | x^1): x1 (..., d) in, a law over it out."""
+    """p(x^0 | x^1): states x1 (m, d) in, a law over them out."""
 
     def __call__(self, x1: Array, /) -> Any: ...
 
 
-def law_over(family: type[Law], law: Any, x: Array, name: str) -> Law:
-    """A user's law, read into the diffusion's own family and held to the shape of the state that it was asked for.
+def checked_diffusion(diffusion: Any) -> Diffusion:
+    """The argument, if it is a diffusion."""
+    if not isinstance(diffusion, Diffusion):
+        kinds = "a GaussianDiffusion or BinomialDiffusion"
+        raise TypeError(f"diffusion must be {kinds}, got {diffusion!r:.80}")
+    return diffusion
 
-    Parameters
-    ----------
-    family : type
-        `Gaussian` or `Bernoulli`.
-    law : any object with the attributes of that family (`mean` and `var`; `prob1` and, if it has one, `prob0`)
-    x : ndarray, shape (..., d)
-        The state that the kernel was given.
-    name : str
-        What to call the kernel in an error.
 
-    Returns
-    -------
-    Law
-        In float64; dimensionless.
-
-    Raises
-    ------
-    ValueError
-        If the law lacks these attributes, or does not broadcast to x's shape: it would then be the law of something else.
-
-    Notes
-    -----
-    Reverse kernels are equation (5) and Table App.1.
-    """
-    result = family.like(law)
-    try:
-        fits = np.broadcast_shapes(result.shape, x.shape) == x.shape and result.shape[-1] == x.shape[-1]
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(f"{name} must return a law over the state's shape {x.shape}, got one over {result.shape}")
-    return result
+as_diffusion = checked_diffusion
 
 
 def ask_law(family: type[Law], function: Any, name: str, x: Array, *t: Any) -> Law:
-    """The law that a user's kernel or edge gives at states x (m, d): it is handed a copy, and what it returns is checked."""
-    return law_over(family, function(x.copy(), *t), x, name)
+    """The law that a user's kernel or edge gives at states x (m, d).
+
+    The function is handed copies, and what it returns is checked and copied.
+    """
+    return law_over(family, _call(function, name, x, *t), x, name)
 
 
 def ask_density(family: type[Law], function: Any, name: str, x: Array, *t: Any) -> Any:
-    """As `ask_law`, where draws and log densities are enough: a law that brings its own log_prob is taken at its word."""
-    law = function(x.copy(), *t)
-    return law if hasattr(law, "log_p") else _OwnLaw(law, x, name) if hasattr(law, "log_prob") else law_over(family, law, x, name)
+    """As `ask_law` where only draws and log densities are needed.
+
+    A law of another kind that brings its own log_prob is taken at its word.
+    """
+    law = _call(function, name, x, *t)
+    another_family = Law in type(law).__mro__ and not issubclass(type(law), family)
+    if type(law) is family or another_family or not hasattr(law, "log_prob"):
+        return law_over(family, law, x, name)
+    return _OwnDensity(law, x.shape, name)
 
 
-class _OwnLaw:
-    """A user's law with its own log_prob (and sample): what these return is checked."""
+def _call(function: Any, name: str, x: Array, *t: Any) -> Any:
+    times = (np.array(time) if isinstance(time, np.ndarray) else time for time in t)
+    return validation.function(name, function)(x.copy(), *times)
 
-    def __init__(self, law: Any, x: Array, name: str) -> None:
-        self.law, self.shape, self.name = law, x.shape, name
+
+def law_over(family: type[Law], law: Any, x: Array, name: str) -> Law:
+    """A user's law, read into the family and repeated over the states x that it was asked for."""
+    rule = f"{name} must return a law over the state's shape {x.shape}"
+    try:
+        result = family.like(law)
+    except ValueError as error:
+        raise ValueError(f"{rule}: {error}") from error
+    with suppress(ValueError):
+        if result.shape[-1] == x.shape[-1]:
+            return result.over(x.shape)
+    raise ValueError(f"{rule}, got one over {result.shape}")
+
+
+class _OwnDensity:
+    """A user's law with its own log_prob (and sample): what these return is checked and copied."""
+
+    def __init__(self, law: Any, shape: tuple[int, ...], name: str) -> None:
+        self.law, self.shape, self.name = law, shape, name
 
     def log_p(self, x: Array) -> Array:
-        values = validation.below_infinity(f"{self.name}'s log_prob", self.law.log_prob(x.copy()))
-        if values.shape != x.shape[:-1]:
-            raise ValueError(f"{self.name}'s log_prob must have shape {x.shape[:-1]} for x of shape {x.shape}, got {values.shape}")
-        return values
+        name = f"{self.name}'s log_prob"
+        values = np.array(validation.below_infinity(name, self.law.log_prob(x.copy())))
+        return self._fit(name, values, x.shape[:-1])
 
     def sample(self, *, rng: np.random.Generator) -> Array:
-        values = validation.finite(f"{self.name}'s sample", self.law.sample(rng=rng))
-        if values.shape != self.shape:
-            raise ValueError(f"{self.name}'s sample must have shape {self.shape}, got {values.shape}")
+        name = f"{self.name}'s sample"
+        draw = validation.function(name, getattr(self.law, "sample", None))
+        return self._fit(name, np.array(validation.finite(name, draw(rng=rng))), self.shape)
+
+    def _fit(self, name: str, values: Array, shape: tuple[int, ...]) -> Array:
+        if values.shape != shape:
+            wanted = f"must have shape {shape} for states of shape {self.shape}"
+            raise ValueError(f"{name} {wanted}, got {values.shape}")
         return values
 
 
 def total(terms: Array) -> Array:
-    """The sum over components of terms (..., d): shape (...), nats; what makes a component's quantity a vector's.
+    """The sum of terms (..., d) over components, with the same bits for any memory layout.
 
-    Two to eight components are added as columns: a library's sum along so short an axis takes three times as long. Table App.1.
+    Up to eight components are added as columns, since a sum along so short an axis is three times
+    slower; more are summed pairwise over contiguous rows.
     """
     if not 1 < terms.shape[-1] <= 8:
-        return np.asarray(terms.sum(-1))
+        return np.asarray(np.ascontiguousarray(terms).sum(-1))
     result = terms[..., 0] + terms[..., 1]
     for i in range(2, terms.shape[-1]):
         result += terms[..., i]

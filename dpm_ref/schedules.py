@@ -1,19 +1,24 @@
 """The diffusion rate beta_1..T, and everything that follows from it alone.
 
-    abar_t = prod_{s<=t} (1 - beta_s)          what is left of the data's scale (squared, for the Gaussian) after t steps
+    abar_t = prod_{s<=t} (1 - beta_s)      what is left of the data's scale (squared: Gaussian)
     1 - abar_t = (1 - abar_{t-1}) + abar_{t-1} beta_t
     posterior variance     beta_t (1 - abar_{t-1}) / (1 - abar_t)
-    posterior coefficients sqrt(abar_{t-1}) beta_t / (1 - abar_t)  of x0,   sqrt(1 - beta_t) (1 - abar_{t-1}) / (1 - abar_t)  of xt
+    posterior coefficients sqrt(abar_{t-1}) beta_t / (1 - abar_t)              of x0
+                           sqrt(1 - beta_t) (1 - abar_{t-1}) / (1 - abar_t)    of xt
 
-A running product in float64 loses thousands of units in the last place by T = 10^4, and 1 - abar all of its digits where
-beta is below 1e-16. The tables are therefore made once, in `decimal` at 60 digits, by the recursion above, in which every
-term is positive, and rounded at the end: each entry is the float64 nearest to the truth, on every platform.
+A running product in float64 loses thousands of units in the last place by T = 10^4, and 1 - abar
+all of its digits where beta is below 1e-16. The tables are therefore made once, in `decimal` at 60
+digits, by the recursion above, in which every term is positive, and rounded at the end: each entry
+is the float64 nearest to the truth, on every platform.
 
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.4.1 and Table App.1.
 """
 
+from __future__ import annotations
+
 import decimal
 import math
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +31,9 @@ from dpm_ref.validation import Array
 __all__ = ["Schedule", "constant", "linear", "cosine", "log_snr_linear", "constant_erasure"]
 
 _EXACT = decimal.Context(prec=60, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
+_TABLES = ("abar", "one_minus_abar", "sqrt_abar", "sqrt_one_minus_abar", "log_abar",
+           "log_one_minus_abar", "posterior_var", "coefficient_x0", "coefficient_xt")
+_HINTS = {"betas": "beta", "alphas_cumprod": "abar(t)", "num_timesteps": "T"}
 _LOG_10 = math.log(10.0)
 
 
@@ -34,24 +42,14 @@ class Schedule:
 
     Parameters
     ----------
-    beta : array_like, shape (T,), dimensionless
-        The diffusion rates, in (0, 1]; beta[0] is beta_1. From a beta of 1 on, abar = 0: the data are forgotten.
-
-    Attributes
-    ----------
-    T : int
-        The number of diffusion steps.
-    beta : ndarray, shape (T,), read-only
-
-    Raises
-    ------
-    ValueError
-        If beta is not one-dimensional and non-empty, or leaves (0, 1], where a step would not be a diffusion.
+    beta : array_like, shape (T,), in (0, 1]
+        beta[0] is beta_1. From a beta of 1 on, abar = 0: the data are forgotten. Kept read-only as
+        `beta`, its length as `T`.
 
     Notes
     -----
-    Section 2.1 and Table App.1. All methods take an integer t, or an integer array, in 1..T (2..T for the posterior) and
-    return an array of t's shape.
+    Section 2.1. The tables are methods of an integer t, or an integer array, in 1..T (2..T for the
+    posterior's), and return an array of t's shape.
 
     >>> schedule = Schedule([0.1, 0.2, 0.5])
     >>> print("%.6f %.6f" % (schedule.abar(3), schedule.posterior_var(2)))
@@ -59,96 +57,98 @@ class Schedule:
     """
 
     def __init__(self, beta: npt.ArrayLike) -> None:
-        rates = np.array(validation.real("beta", beta))
+        rates = validation.own(validation.real("beta", beta))
         if rates.ndim != 1 or rates.size == 0:
             raise ValueError(f"beta must have shape (T,) with T >= 1, got shape {rates.shape}")
         for index, rate in enumerate(rates):
             if not 0 < rate <= 1:
                 raise ValueError(f"beta must lie in (0, 1], got {rate} at index {index}")
-        rates.flags.writeable = False
         self.beta = rates
         self.T = rates.size
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What is pickled: everything but the 60-digit rows, which the tables were made from."""
-        return {name: value for name, value in self.__dict__.items() if name != "_exact"}
-
     def abar(self, t: npt.ArrayLike) -> Array:
-        """abar_t = prod_{s<=t} (1 - beta_s); shape of t, dimensionless, correctly rounded. Table App.1."""
+        """abar_t = prod_{s<=t} (1 - beta_s)."""
         return self._at("abar", t)
 
     def one_minus_abar(self, t: npt.ArrayLike) -> Array:
-        """1 - abar_t, the Gaussian marginal's variance; shape of t, dimensionless, correctly rounded. Table App.1."""
+        """1 - abar_t, the Gaussian marginal's variance."""
         return self._at("one_minus_abar", t)
 
     def sqrt_abar(self, t: npt.ArrayLike) -> Array:
-        """sqrt(abar_t), the Gaussian marginal's scale; shape of t, dimensionless, correctly rounded. Table App.1."""
+        """sqrt(abar_t), the scale of x^0 in the Gaussian marginal."""
         return self._at("sqrt_abar", t)
 
     def sqrt_one_minus_abar(self, t: npt.ArrayLike) -> Array:
-        """sqrt(1 - abar_t), a standard deviation; shape of t, dimensionless, correctly rounded. Table App.1."""
+        """sqrt(1 - abar_t), the Gaussian marginal's standard deviation."""
         return self._at("sqrt_one_minus_abar", t)
 
     def log_abar(self, t: npt.ArrayLike) -> Array:
-        """log abar_t, finite even where abar_t underflows, -inf after a beta of 1; shape of t, nats, 4 ulp. Table App.1."""
+        """log abar_t to 4 ulp, finite even where abar_t underflows, -inf after a beta of 1."""
         return self._at("log_abar", t)
 
     def log_one_minus_abar(self, t: npt.ArrayLike) -> Array:
-        """log(1 - abar_t); shape of t, nats, 4 ulp. Table App.1."""
+        """log(1 - abar_t) to 4 ulp."""
         return self._at("log_one_minus_abar", t)
 
     def posterior_var(self, t: npt.ArrayLike) -> Array:
-        """beta_t (1 - abar_{t-1}) / (1 - abar_t), t >= 2; shape of t, dimensionless, correctly rounded. Table App.1."""
+        """beta_t (1 - abar_{t-1}) / (1 - abar_t), t >= 2."""
         return self._at("posterior_var", t, first=2)
 
     def posterior_coefficients(self, t: npt.ArrayLike) -> tuple[Array, Array]:
-        """The posterior mean's coefficients of x0 and of xt, t >= 2; each t's shape, dimensionless, correctly rounded. Table App.1."""
+        """The posterior mean's coefficients of x0 and of xt, t >= 2."""
         return self._at("coefficient_x0", t, first=2), self._at("coefficient_xt", t, first=2)
 
-    def _at(self, table: str, t: npt.ArrayLike, first: int = 1) -> Array:
-        times = validation.times("t", t, first, self.T)
-        return np.asarray((self._marginal_tables if first == 1 else self._posterior_tables)[table][times - first])
+    def table(self, name: str, t: Any) -> Array:
+        """Entries of a table, at times known to be valid."""
+        return np.asarray(self._tables[name][np.asarray(t) - 1])
+
+    def _at(self, name: str, t: npt.ArrayLike, first: int = 1) -> Array:
+        return self.table(name, validation.times("t", t, first, self.T))
 
     @cached_property
-    def _exact(self) -> list[tuple[decimal.Decimal, decimal.Decimal, decimal.Decimal]]:
-        """(beta_t, abar_t, 1 - abar_t) at 60 digits, from t = 0 on."""
-        one, zero = decimal.Decimal(1), decimal.Decimal(0)
-        rows = [(zero, one, zero)]
-        abar, om = one, zero
-        for rate in map(decimal.Decimal, self.beta.tolist()):
-            om = _EXACT.add(om, _EXACT.multiply(abar, rate))
-            abar = _EXACT.multiply(abar, _EXACT.subtract(one, rate))
-            rows.append((rate, abar, om))
-        return rows
+    def _tables(self) -> dict[str, Array]:
+        """All tables at t = 1..T; at t = 1 the posterior is a point mass at x^0."""
+        rows: dict[str, list[float]] = {name: [] for name in _TABLES}
+        previous = Decimal(1), Decimal(0)
+        for rate in map(Decimal, self.beta.tolist()):
+            entries, previous = _row(rate, *previous)
+            for name, entry in zip(_TABLES, entries, strict=True):
+                rows[name].append(entry)
+        return {name: np.array(column) for name, column in rows.items()}
 
-    @cached_property
-    def _marginal_tables(self) -> dict[str, Array]:
-        abar, om = zip(*[(abar, om) for _, abar, om in self._exact[1:]], strict=True)
-        return {
-            "abar": _rounded(abar), "one_minus_abar": _rounded(om),
-            "sqrt_abar": _rounded(map(_EXACT.sqrt, abar)), "sqrt_one_minus_abar": _rounded(map(_EXACT.sqrt, om)),
-            "log_abar": np.array([_log(a, o) for a, o in zip(abar, om, strict=True)]),
-            "log_one_minus_abar": np.array([_log(o, a) for a, o in zip(abar, om, strict=True)]),
-        }
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._key() == other._key()
 
-    @cached_property
-    def _posterior_tables(self) -> dict[str, Array]:
-        var, of_x0, of_xt = [], [], []
-        for (_, abar_prev, om_prev), (rate, _, om) in zip(self._exact[1:], self._exact[2:], strict=False):
-            share = _EXACT.divide(rate, om)
-            var.append(_EXACT.multiply(share, om_prev))
-            of_x0.append(_EXACT.multiply(share, _EXACT.sqrt(abar_prev)))
-            root = _EXACT.sqrt(_EXACT.subtract(decimal.Decimal(1), rate))
-            of_xt.append(_EXACT.divide(_EXACT.multiply(root, om_prev), om))
-        return {"posterior_var": _rounded(var), "coefficient_x0": _rounded(of_x0), "coefficient_xt": _rounded(of_xt)}
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[Any, ...]:
+        """What equality compares."""
+        return (self.beta.tobytes(),)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(beta={validation.brief(self.beta)}, T={self.T})"
+
+    def __getattr__(self, name: str) -> Any:
+        hint = _HINTS.get(name, "beta, T, abar(t), one_minus_abar(t), posterior_var(t)")
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}; it has {hint}")
 
 
-def _rounded(exact: Any) -> Array:
-    return np.array([float(value) for value in exact])
+def _row(rate: Decimal, abar: Decimal, om: Decimal) -> tuple[list[float], tuple[Decimal, Decimal]]:
+    """One t's entries in _TABLES' order, and (abar_t, 1 - abar_t), from those before t."""
+    x = _EXACT
+    kept = x.subtract(Decimal(1), rate)
+    new_abar, new_om = x.multiply(abar, kept), x.add(om, x.multiply(abar, rate))
+    marginal = [new_abar, new_om, x.sqrt(new_abar), x.sqrt(new_om)]
+    logs = [_log(new_abar, new_om), _log(new_om, new_abar)]
+    share = x.divide(rate, new_om)
+    posterior = [x.multiply(share, om), x.multiply(share, x.sqrt(abar)),
+                 x.divide(x.multiply(x.sqrt(kept), om), new_om)]
+    return [*map(float, marginal), *logs, *map(float, posterior)], (new_abar, new_om)
 
 
-def _log(value: decimal.Decimal, complement: decimal.Decimal) -> float:
-    """log(value) for a value in [0, 1] whose complement to 1 is known: from the smaller of the two, whatever its exponent."""
+def _log(value: Decimal, complement: Decimal) -> float:
+    """log(value) for a value in [0, 1] whose complement to 1 is known, whatever its exponent."""
     if value > complement:
         return math.log1p(-float(complement))
     if not value:
@@ -160,25 +160,7 @@ def _log(value: decimal.Decimal, complement: decimal.Decimal) -> float:
 
 
 def constant(T: int, beta: float) -> Array:
-    """beta_t = beta at every t.
-
-    Parameters
-    ----------
-    T : int >= 1, steps
-    beta : float in (0, 1), dimensionless
-
-    Returns
-    -------
-    ndarray, shape (T,), dimensionless
-
-    Raises
-    ------
-    ValueError
-        If T or beta lies outside its range.
-
-    Notes
-    -----
-    Section 2.1: a Markov kernel repeated.
+    """beta_t = beta at every t, in (0, 1): shape (T,), T >= 1.
 
     >>> constant(2, 0.25)
     array([0.25, 0.25])
@@ -186,123 +168,75 @@ def constant(T: int, beta: float) -> Array:
     return np.full(validation.count("T", T, 1), validation.fraction("beta", beta))
 
 
-def linear(T: int, *, first: float, last: float) -> Array:
-    """beta_t linear in t from first to last.
+def linear(T: int, *, first: float = 1e-4, last: float = 0.02) -> Array:
+    """beta_t linear in t, from beta_1 = first to beta_T = last, both in (0, 1): shape (T,), T >= 1.
 
-    Parameters
-    ----------
-    T : int >= 1, steps
-    first, last : float in (0, 1), dimensionless
-        beta_1 and beta_T; T = 1 has first alone.
-
-    Returns
-    -------
-    ndarray, shape (T,), dimensionless
-
-    Raises
-    ------
-    ValueError
-        If an argument lies outside its range.
-
-    Notes
-    -----
-    A fixed choice of what section 2.4.1 learns.
+    The defaults are Ho et al.'s (2020, arXiv:2006.11239) for T = 1000; fewer steps need larger
+    rates to reach the prior. T = 1 has first alone.
 
     >>> linear(3, first=0.25, last=0.75)
     array([0.25, 0.5 , 0.75])
     """
-    return np.linspace(validation.fraction("first", first), validation.fraction("last", last), validation.count("T", T, 1))
+    start, end = validation.fraction("first", first), validation.fraction("last", last)
+    return np.linspace(start, end, validation.count("T", T, 1))
 
 
 def cosine(T: int, *, offset: float = 0.008, largest: float = 0.999) -> Array:
-    """abar_t = f(t/T) / f(0) with f(u) = cos^2(pi/2 (u + offset) / (1 + offset)), and beta_t at most `largest`.
+    """abar_t = f(t/T) / f(0) with f(u) = cos^2(pi/2 (u + offset) / (1 + offset)): shape (T,).
+
+    Nichol and Dhariwal 2021, arXiv:2102.09672, equation (17).
 
     Parameters
     ----------
-    T : int >= 1, steps
-    offset : float in (0, 1), dimensionless
+    T : int >= 1
+    offset : float in (0, 1)
         Keeps beta_1 away from 0.
-    largest : float in (0, 1), dimensionless
+    largest : float in (0, 1)
         The cap on beta_t, part of this schedule's definition: without it beta_T = 1.
-
-    Returns
-    -------
-    ndarray, shape (T,), dimensionless
-
-    Raises
-    ------
-    ValueError
-        If an argument lies outside its range.
-
-    Notes
-    -----
-    Nichol and Dhariwal 2021, arXiv:2102.09672, equation (17); a fixed choice of what section 2.4.1 learns.
 
     >>> print("%.6f" % cosine(40)[0])
     0.002487
     """
-    T, offset, largest = validation.count("T", T, 1), validation.fraction("offset", offset), validation.fraction("largest", largest)
+    T, offset = validation.count("T", T, 1), validation.fraction("offset", offset)
     angle = 0.5 * np.pi * (np.arange(T + 1) / T + offset) / (1.0 + offset)
+    before, after = angle[:-1], angle[1:]
     # 1 - cos^2 b / cos^2 a = sin(b - a) sin(b + a) / cos^2 a, where the left side cancels
-    rates = np.sin(angle[1:] - angle[:-1]) * np.sin(angle[1:] + angle[:-1]) / np.cos(angle[:-1]) ** 2
-    return np.asarray(np.minimum(rates, largest))
+    rates = np.sin(after - before) * np.sin(after + before) / np.cos(before) ** 2
+    return np.asarray(np.minimum(rates, validation.fraction("largest", largest)))
 
 
 def log_snr_linear(T: int, *, beta1: float, abar_T: float) -> Array:
-    """The schedule whose log signal-to-noise ratio, log(abar_t / (1 - abar_t)), is linear in t.
+    """The schedule whose log(abar_t / (1 - abar_t)) is linear in t: shape (T,).
+
+    With l that log signal-to-noise ratio, beta_t = sigmoid(-l_t) (1 - exp(l_t - l_{t-1})), in which
+    nothing cancels.
 
     Parameters
     ----------
-    T : int >= 2, steps
-    beta1 : float in (0, 1), dimensionless
-        beta_1, kept small (section 2.4.1): about the variance that the last reverse step cannot undo.
-    abar_T : float in (0, 1 - beta1), dimensionless
+    T : int >= 2
+    beta1 : float in (0, 1)
+        Kept small (section 2.4.1): about the variance that the last reverse step cannot undo.
+    abar_T : float in (0, 1 - beta1)
         What is left of the signal's variance at the end.
-
-    Returns
-    -------
-    ndarray, shape (T,), dimensionless
-
-    Raises
-    ------
-    ValueError
-        If an argument lies outside its range.
-
-    Notes
-    -----
-    A fixed choice of what section 2.4.1 learns. With l the log ratio, 1 - beta_t = abar_t / abar_{t-1}, so
-    beta_t = sigmoid(-l_t) (1 - exp(l_t - l_{t-1})), in which nothing cancels.
 
     >>> print("%.6f" % log_snr_linear(40, beta1=1e-5, abar_T=1e-3)[-1])
     0.376057
     """
-    T, beta1, abar_T = validation.count("T", T, 2), validation.fraction("beta1", beta1), validation.fraction("abar_T", abar_T)
-    if abar_T >= 1.0 - beta1:
-        raise ValueError(f"abar_T must lie in (0, 1 - beta1), got abar_T {abar_T} with beta1 {beta1}")
-    log_snr = np.linspace(np.log1p(-beta1) - np.log(beta1), np.log(abar_T) - np.log1p(-abar_T), T)
+    T, beta1 = validation.count("T", T, 2), validation.fraction("beta1", beta1)
+    if validation.fraction("abar_T", abar_T) >= 1.0 - beta1:
+        got = f"abar_T {abar_T} with beta1 {beta1}"
+        raise ValueError(f"abar_T must lie in (0, 1 - beta1), got {got}")
+    first, last = np.log1p(-beta1) - np.log(beta1), np.log(abar_T) - np.log1p(-abar_T)
+    log_snr = np.linspace(first, last, T)
     rates = -np.expm1(np.diff(log_snr)) / (1.0 + np.exp(log_snr[1:]))
     return np.concatenate([[beta1], rates])
 
 
 def constant_erasure(T: int) -> Array:
-    """beta_t = 1 / (T - t + 1), which erases the same share 1/T of the signal at every step: abar_t = (T - t) / T.
+    """beta_t = 1 / (T - t + 1), the binomial column's schedule: shape (T,), T >= 1.
 
-    Parameters
-    ----------
-    T : int >= 1, steps
-
-    Returns
-    -------
-    ndarray, shape (T,), dimensionless; beta_T = 1
-
-    Raises
-    ------
-    ValueError
-        If T is not an integer >= 1.
-
-    Notes
-    -----
-    Section 2.4.1, the binomial column's schedule.
+    It erases the same share 1/T of the signal at every step: abar_t = (T - t) / T; beta_T = 1.
+    Section 2.4.1.
 
     >>> constant_erasure(4)[1:]
     array([0.33333333, 0.5       , 1.        ])

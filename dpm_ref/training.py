@@ -1,36 +1,58 @@
-"""Maximising K: its gradient, Adam, and a training state that can be stopped and resumed bit for bit (`checkpoints`).
+"""Maximising K: its gradient, Adam, beta learned beside the network, states that resume to the bit.
 
 For states x^t drawn from q(x^t | x^0) with fixed noise, at the times t of a minibatch,
 
     K = mean over x^0 of [ log pi(x^0) + KL( q(x^1|x^0) || pi ) - KL( q(x^T|x^0) || pi ) ]
         - (T - 1) mean over (x^0, t) of KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) )
 
-is an unbiased estimate of the bound; there are T - 1 terms, since the edge is fixed. Only the divergences depend on the
-parameters. The chain of derivatives is: the divergence by the network's outputs (`reverse`), those by the parameters and
-the state (`mlp`).
+is an unbiased estimate of the bound; there are T - 1 terms, since the edge is fixed. Only the
+divergences depend on the parameters. A minibatch holds each x^0 twice, with a noise and its
+negative (bits: u and 1 - u): an antithetic pair, whose errors largely cancel.
 
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.4; Kingma and Ba 2015, arXiv:1412.6980 (Adam).
+The rates are learned in coordinates in which no step leaves the schedules (section 2.4.1), the
+logarithms of the steps of the log signal-to-noise ratio l_t = log( abar_t / (1 - abar_t) ):
+
+    l_{t-1} - l_t = exp(s_t),  t = 2..T,    l_1 from beta_1, which stays fixed
+    beta_t = sigmoid(-l_t) (1 - exp(-exp(s_t)))
+
+References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.4; Kingma and Ba 2015,
+arXiv:1412.6980 (Adam).
 """
 
+import json
 import math
+import os
+import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
 from dpm_ref import validation
 from dpm_ref.bounds import fixed_terms
+from dpm_ref.gaussian import GaussianDiffusion
 from dpm_ref.mlp import Tape, Values, stack
-from dpm_ref.reverse import Draw, ReverseModel
-from dpm_ref.validation import IntArray
+from dpm_ref.reverse import Draw, GaussianReverse, ReverseModel
+from dpm_ref.schedules import Schedule
+from dpm_ref.validation import Array, IntArray
 
-__all__ = ["Objective", "TrainingState", "objective", "start", "train", "cosine_decay", "adam_step", "check_state"]
+__all__ = ["Objective", "TrainingState", "Scaling", "objective", "start", "train", "cosine_decay",
+           "adam_step", "save", "load", "start_rates", "learn_rates", "log_steps", "from_log_steps"]
+
+Callback = Callable[["TrainingState", float], None]
+
+_TURN = 16  # steps of the network to one of the rates
+_FORMAT = "dpm_ref training state 2"
+_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
 
 class Objective(NamedTuple):
-    """The bound at fixed noise in nats, and its derivatives; those by x0, noise and beta_2..T are None for bits."""
+    """The bound at fixed noise, and its derivatives; bits have only that by the parameters."""
 
     value: float
     params: Values
@@ -41,7 +63,10 @@ class Objective(NamedTuple):
 
 @dataclass
 class TrainingState:
-    """Parameters and Adam's memory, flat vectors of one dtype, and the number of steps taken; `train` updates it in place."""
+    """Parameters and Adam's memory, flat vectors of one dtype, and the number of steps taken.
+
+    `train` updates it in place.
+    """
 
     params: Values
     mean: Values
@@ -49,8 +74,41 @@ class TrainingState:
     step: int = 0
 
 
-def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: npt.ArrayLike, noise: npt.ArrayLike) -> Objective:
-    """The bound K at fixed noise and its gradient: the oracle to hold another implementation's gradient against.
+class Scaling(NamedTuple):
+    """Mean and standard deviation of each component, to have data on the prior's scale and back.
+
+    >>> scaling = Scaling.of([[10.0, 3.0], [14.0, 5.0]])
+    >>> print(scaling.to_model([[10.0, 3.0]]), "%.6f" % scaling.log_jacobian)
+    [[-1. -1.]] -0.693147
+    """
+
+    mean: Array
+    std: Array
+
+    @classmethod
+    def of(cls, x0: npt.ArrayLike) -> "Scaling":
+        """The scaling that standardises data (N, d); a constant component keeps its scale."""
+        data = _rows(x0)
+        std = data.std(0)
+        return cls(data.mean(0), np.where(std > 0, std, 1.0))
+
+    def to_model(self, x: npt.ArrayLike) -> Array:
+        """Data (..., d) in the model's scale."""
+        return np.asarray((validation.finite("x", x) - self.mean) / self.std)
+
+    def to_data(self, x: npt.ArrayLike) -> Array:
+        """What a model has drawn, (..., d), in the data's scale."""
+        return np.asarray(validation.finite("x", x) * self.std + self.mean)
+
+    @property
+    def log_jacobian(self) -> float:
+        """What to add to K or log p of a scaled vector for the density in the data's own units."""
+        return -float(np.log(self.std).sum())
+
+
+def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: npt.ArrayLike,
+              noise: npt.ArrayLike) -> Objective:
+    """The bound K at fixed noise and its gradient: a reference to test other gradients against.
 
     Parameters
     ----------
@@ -62,49 +120,46 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     t : int or integer array in 2..T that broadcasts against noise's leading axes
         A time for every state.
     noise : array_like, shape (..., d)
-        Standard normal numbers (Gaussian) or uniform ones in [0, 1) (binomial), one vector for every state x^t.
+        Standard normal numbers (Gaussian) or uniform ones in [0, 1) (binomial), one vector for
+        every state x^t.
 
     Returns
     -------
     Objective
-        value, an unbiased estimate of K in nats averaged over the states; its derivatives by params (size,), by x0 (of x0's
-        own shape), by noise (..., d) and by beta_2..T (T-1,), in nats per unit, the last None where a beta is 1, which has none.
-        It is K itself at this noise when every t in 2..T occurs equally often.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not broadcast, or a value is out of range.
+        value, an unbiased estimate of K averaged over the states, K itself at this noise when
+        every t in 2..T occurs equally often; its derivatives by params (size,), by x0 (of x0's
+        own shape), by noise (..., d) and by beta_2..T (T-1,), the last None where a beta is 1.
 
     Notes
     -----
-    Equations (13) and (14), in the form that needs no precondition; frozen noise as in section 2.4.1.
+    Equations (13) and (14), in the form that needs no precondition; frozen noise as in 2.4.1.
     """
+    _check_model(model)
     vector = model.network.check(params)
     frozen = model.check_noise(noise)
     data = validation.components("x0", model.diffusion.check_data("x0", x0), model.d)
     if validation.broadcast(x0=data, noise=frozen)[0].shape != frozen.shape:
-        raise ValueError(f"noise must hold a vector for every state, got noise {frozen.shape} for x0 {data.shape}")
-    times = validation.times_over(t, 2, model.diffusion.T, frozen)
-    noises, flat_times = stack(frozen, times)
+        shapes = f"got noise {frozen.shape} for x0 {data.shape}"
+        raise ValueError(f"noise must hold a vector for every state, {shapes}")
+    noises, times = stack(frozen, validation.times_over(t, 2, model.diffusion.T, frozen))
     states = np.broadcast_to(data, frozen.shape).reshape(noises.shape)
     dtype = vector.real.dtype
-    kl, grad, draw, out, dout, dz, tape = _divergences(model, vector, states.astype(dtype), flat_times, noises.astype(dtype))
-    dinputs = model.network.backward_x(vector, tape, dz, dout)
-    inner = model.draw_grad(dinputs, dout, flat_times[:, None])
-    scale = -(model.diffusion.T - 1) / kl.size
-    value = fixed_terms(model.diffusion, data).mean() + scale * kl.sum()
+    states, noises = states.astype(dtype), noises.astype(dtype)
+    tape = Tape(model.network, vector, *noises.shape[:2])
+    with np.errstate(over="ignore", invalid="ignore"):
+        terms, grad, draw, out, dout = _divergences(model, tape, states, times, noises)
+        dinputs = tape.backward_x(dout)
+        inner = model.inner_grad(states, draw, out, dout, dinputs, times[:, None])
+        value = fixed_terms(model.diffusion, data).mean() + terms
     if inner is None:
-        return Objective(value, scale * grad, None, None, None)
-    by_x0, by_noise = (scale * part.reshape(frozen.shape) for part in inner)
-    n_data, by_beta = data[..., 0].size, model.beta_grad(out, draw, dinputs, dout, flat_times[:, None])
-    if by_beta is not None:
-        by_beta = scale * by_beta + model.fixed_beta_grad(data) / n_data
-    return Objective(value, scale * grad, _sum_to(by_x0, data.shape) + model.fixed_grad(data) / n_data, by_noise, by_beta)
+        return Objective(value, grad, None, None, None)
+    by_x0, by_noise = (part.reshape(frozen.shape) for part in inner[:2])
+    return Objective(value, grad, _sum_to(by_x0, data.shape), by_noise, inner.beta)
 
 
-def start(model: ReverseModel, *, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64) -> TrainingState:
-    """A state to train from: random parameters, zero memory.
+def start(model: ReverseModel, *, rng: np.random.Generator,
+          dtype: npt.DTypeLike = np.float64) -> TrainingState:
+    """A state to train from: random parameters, zero memory, K = L_null.
 
     Parameters
     ----------
@@ -115,17 +170,9 @@ def start(model: ReverseModel, *, rng: np.random.Generator, dtype: npt.DTypeLike
 
     Returns
     -------
-    TrainingState, dimensionless vectors of shape (size,)
-
-    Raises
-    ------
-    ValueError
-        If rng is no Generator, or the dtype is neither.
-
-    Notes
-    -----
-    The outputs are zero at the start, so the kernel is T_pi and K = L_null (section 2.2).
+    TrainingState of vectors of shape (size,)
     """
+    _check_model(model)
     if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
     params = model.network.init(rng=rng, dtype=dtype)
@@ -133,11 +180,11 @@ def start(model: ReverseModel, *, rng: np.random.Generator, dtype: npt.DTypeLike
 
 
 def cosine_decay(peak: float, steps: int, *, warmup: int = 200) -> Callable[[int], float]:
-    """A learning rate that rises linearly over the first steps and falls to zero as half a cosine.
+    """A learning rate that rises linearly over `warmup` steps and falls to zero as half a cosine.
 
     Parameters
     ----------
-    peak : float > 0, per step
+    peak : float > 0
     steps : int >= 1
         The step at which it reaches zero.
     warmup : int >= 1
@@ -145,189 +192,494 @@ def cosine_decay(peak: float, steps: int, *, warmup: int = 200) -> Callable[[int
     Returns
     -------
     callable
-        From the number of steps taken to the learning rate, dimensionless, a scalar.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
-
-    Notes
-    -----
-    For the gradient ascent of section 2.4.
+        From the number of steps taken to the learning rate.
 
     >>> rate = cosine_decay(0.01, 1000, warmup=100)
     >>> print("%.6f %.6f" % (rate(9), rate(500)))
     0.001000 0.005000
     """
-    peak, steps, warmup = validation.positive_number("peak", peak), validation.count("steps", steps, 1), validation.count("warmup", warmup, 1)
+    peak = validation.positive_number("peak", peak)
+    steps, warmup = validation.count("steps", steps, 1), validation.count("warmup", warmup, 1)
 
     def rate(step: int) -> float:
-        return peak * min(1.0, (step + 1) / warmup) * 0.5 * (1.0 + float(np.cos(np.pi * min(1.0, step / steps))))
+        falling = 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / steps)))
+        return peak * min(1.0, (step + 1) / warmup) * falling
 
     return rate
 
 
-def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *, rng: np.random.Generator, steps: int,
-          learning_rate: Callable[[int], float], batch: int = 32, n_times: int | None = None,
-          callback: Callable[[TrainingState, float], None] | None = None, every: int = 100) -> TrainingState:
+def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
+          rng: np.random.Generator, steps: int,
+          learning_rate: float | Callable[[int], float] | None = None, batch: int = 32,
+          n_times: int | None = None, callback: Callback | None = None,
+          every: int = 100) -> TrainingState:
     """Gradient ascent on K over minibatches of data and of time steps.
 
     Parameters
     ----------
     model : GaussianReverse, BinomialReverse or SigmoidReverse
     x0 : array_like, shape (N, d)
-        The data; a minibatch is drawn from it with replacement.
+        The data, of about the prior's scale (see `Scaling`); minibatches draw with replacement.
     state : TrainingState
         Updated in place.
     rng : numpy.random.Generator
         Draws minibatches, times and noise, and nothing else does.
     steps : int >= 0
         Steps to take now.
-    learning_rate : callable, from the number of steps taken to the rate
-        For instance `cosine_decay`.
+    learning_rate : float or callable, from the number of steps taken to the rate
+        By default `cosine_decay` from 0.01 over all steps up to the last of these.
     batch : int >= 1
-        Data vectors per time step of a minibatch, each drawn for itself: a minibatch holds n_times batch of them.
-    n_times : int in 1..T-1, optional
-        Distinct times per minibatch, drawn without replacement; all of 2..T by default.
+        States per time step of a minibatch, in antithetic pairs of one data vector.
+    n_times : int in 1..T-1
+        Distinct times per minibatch, drawn without replacement; min(T - 1, 40) by default.
     callback : callable (state, K), optional
-        Called when the number of steps taken is a multiple of `every`, with the mean of the minibatches' estimates of K since
-        the last call or the start, in nats.
+        Called when the number of steps taken is a multiple of `every`, with the mean of the
+        minibatches' estimates of K since the last call or the start. It may raise, to stop:
+        state and generator are then as at the end of a step.
     every : int >= 1
 
     Returns
     -------
     TrainingState
-        The same object; dimensionless.
+        The same object.
 
     Raises
     ------
-    ValueError
-        If an argument is out of range, or the state does not belong to the model.
     FloatingPointError
         If a minibatch's K is not finite; the state is then the one that gave it.
 
     Notes
     -----
-    Section 2.4, equations (13) and (14). Stopping after some steps, saving state and generator, and going on gives the same
-    parameters, to the bit, as going on at once.
+    Section 2.4, equations (13) and (14). Stopping after some steps, saving state and generator,
+    and going on gives the same parameters, to the bit, as going on at once.
     """
-    data = validation.components("x0", model.diffusion.check_data("x0", x0), model.d)
-    if data.ndim != 2:
-        raise ValueError(f"x0 must have shape (N, d), got {data.shape}")
-    rng, T = validation.generator(rng), model.diffusion.T
-    steps, batch, every = validation.count("steps", steps, 0), validation.count("batch", batch, 1), validation.count("every", every, 1)
-    n_times = T - 1 if n_times is None else validation.count("n_times", n_times, 1)
+    data, T = _training_data(model, x0), model.diffusion.T
+    rng, steps = validation.generator(rng), validation.count("steps", steps, 0)
+    batch, every = validation.count("batch", batch, 1), validation.count("every", every, 1)
+    n_times = min(T - 1, 40) if n_times is None else validation.count("n_times", n_times, 1)
     if n_times > T - 1:
         raise ValueError(f"n_times must lie in 1..{T - 1}, got {n_times}")
-    check_state(model, state)
-    dtype, all_times = state.params.dtype, np.arange(2, T + 1)
-    fixed, rows = fixed_terms(model.diffusion, data), data.astype(dtype)
+    _check_state(model, state)
+    rate = _rate(learning_rate, state.step + steps)
+    t, rows = np.arange(2, T + 1), data.astype(state.params.dtype)
+    tape = Tape(model.network, state.params, n_times, batch)
+    offset, slope = _fixed_terms(model) if callback else (np.zeros(()), np.zeros(model.d))
     estimates: list[float] = []
-    tape: Tape | None = None
     for _ in range(steps):
-        chosen = rng.integers(len(rows), size=(n_times, batch))
-        t = all_times if n_times == T - 1 else np.sort(rng.choice(all_times, n_times, replace=False))
-        noise = model.noise((n_times, batch, model.d), rng, dtype)
-        with np.errstate(over="ignore", invalid="ignore"):  # K tells
-            kl, grad, *_, tape = _divergences(model, state.params, rows[chosen], t, noise, tape)
-        estimates.append(float(fixed[chosen].mean()) - (T - 1) * float(kl.mean()))
-        if not math.isfinite(estimates[-1]):
-            raise FloatingPointError(f"K is {estimates[-1]} after {state.step} steps; try a smaller learning rate")
-        adam_step(state, grad * ((T - 1) / kl.size), learning_rate(state.step))
+        x0_now, noise = _minibatch(model, rows, n_times, batch, rng)
+        now = t if n_times == T - 1 else np.sort(rng.choice(t, n_times, replace=False))
+        terms, grad, *_ = _divergences(model, tape, x0_now, now, noise)
+        if not math.isfinite(terms):
+            raise FloatingPointError(f"K is {terms} after {state.step} steps; {_ADVICE}")
+        squares = np.einsum("snd,snd->d", x0_now, x0_now) / (n_times * batch)
+        estimates.append(float(offset + squares @ slope + terms))
+        adam_step(state, grad, rate(state.step))
         if state.step % every == 0:
             if callback is not None:
                 callback(state, math.fsum(estimates) / len(estimates))
             estimates.clear()
+    if not np.isfinite(state.params).all():
+        raise FloatingPointError(f"parameters are not finite after {state.step} steps; {_ADVICE}")
     return state
 
 
-def adam_step(state: TrainingState, grad: Values, rate: float, *, decay1: float = 0.9, decay2: float = 0.999,
-              epsilon: float = 1e-8) -> None:
-    """One step of Adam down the gradient, in place.
+_ADVICE = "try a smaller learning rate"
 
-    mean <- decay1 mean + (1 - decay1) grad,  square <- decay2 square + (1 - decay2) grad^2
-    params <- params - rate (mean / (1 - decay1^k)) / (sqrt(square / (1 - decay2^k)) + epsilon),  k the number of this step
 
-    Parameters
-    ----------
-    state : TrainingState
-        Updated in place.
-    grad : ndarray, shape (size,)
-        Derivatives of what is to be made smaller, nats per unit.
-    rate : float
-        Learning rate, in units of the parameters.
-    decay1, decay2, epsilon : float, dimensionless
+def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
+    """One step of Adam up the gradient, in place; the gradient's memory is used up.
 
-    Notes
-    -----
-    Kingma and Ba 2015, algorithm 1; for section 2.4. Both corrections are folded into the rate and epsilon.
+    mean <- 0.9 mean + 0.1 grad,  square <- 0.999 square + 0.001 grad^2
+    params <- params + rate (mean / (1 - 0.9^k)) / (sqrt(square / (1 - 0.999^k)) + 1e-8)
+
+    k is the number of this step. Kingma and Ba 2015, algorithm 1, the corrections folded into the
+    rate and into epsilon.
     """
+    if not math.isfinite(rate):
+        raise FloatingPointError(f"learning_rate is {rate} after {state.step} steps")
     state.step += 1
-    correction = float(np.sqrt(1.0 - decay2**state.step))
-    state.mean *= decay1
-    state.mean += (1.0 - decay1) * grad
-    state.square *= decay2
-    grad = grad * grad
-    grad *= 1.0 - decay2
+    correction = math.sqrt(1.0 - 0.999**state.step)
+    state.mean *= 0.9
+    grad *= 0.1
+    state.mean += grad
+    grad *= grad
+    grad *= 0.001 / 0.1**2
+    state.square *= 0.999
     state.square += grad
     root = np.sqrt(state.square, out=grad)
-    root += epsilon * correction
+    root += 1e-8 * correction
     step = np.divide(state.mean, root, out=root)
-    step *= rate * correction / (1.0 - decay1**state.step)
-    state.params -= step
+    step *= rate * correction / (1.0 - 0.9**state.step)
+    state.params += step
 
 
-def check_state(model: ReverseModel, state: TrainingState) -> None:
-    """Refuse a state whose three vectors are not this model's, in one dtype that can be trained in.
+# A step's parts
 
-    Parameters
-    ----------
-    model : GaussianReverse, BinomialReverse or SigmoidReverse
-    state : TrainingState, dimensionless vectors of shape (size,)
 
-    Raises
-    ------
-    ValueError
-        If a vector has another shape or dtype, or is not finite.
+def _divergences(model: ReverseModel, tape: Tape, x0: Values, t: IntArray,
+                 noise: Values) -> tuple[Any, Values, Draw, Values, Values]:
+    """What of K depends on the parameters, and its derivative by them; states, outputs, by outputs.
 
-    Notes
-    -----
-    For the training of section 2.4.
+    For data x0 (S, n, d) and noise (S, n, d) at times t (S,).
     """
+    times, scale = t[:, None], -(model.diffusion.T - 1) / noise[..., 0].size
+    draw = model.draw(x0, times, noise)
+    out = tape.forward(draw.inputs, t)
+    with np.errstate(over="ignore", invalid="ignore"):  # K tells
+        kl, dout = model.kl_and_grad(out, draw, times)
+        dout *= scale
+        return scale * kl.sum(), tape.backward(dout), draw, out, dout
+
+
+def _minibatch(model: ReverseModel, data: Values, n_times: int, batch: int,
+               rng: np.random.Generator) -> tuple[Values, Values]:
+    """Data and noise (n_times, batch, d): the second half is the first, its noise mirrored."""
+    half = (batch + 1) // 2
+    x0 = data.take(rng.integers(len(data), size=(n_times, half)), axis=0)
+    noise = model.noise((n_times, half, model.d), rng, data.dtype)
+    pairs = ((x0, x0), (noise, model.mirrored(noise)))
+    x0, noise = (np.concatenate(pair, axis=1)[:, :batch] for pair in pairs)
+    return x0, noise
+
+
+def _fixed_terms(model: ReverseModel) -> tuple[Array, Array]:
+    """`bounds.fixed_terms` as offset + x0^2 slope: in either column it is affine in the squares."""
+    offset = fixed_terms(model.diffusion, np.zeros(model.d))
+    return offset, fixed_terms(model.diffusion, np.eye(model.d)) - offset
+
+
+def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
+    """The learning rate as a function of the number of steps taken."""
+    if learning_rate is None:
+        return cosine_decay(0.01, max(1, last), warmup=min(200, max(1, last // 10)))
+    if not callable(learning_rate):
+        constant = validation.positive_number("learning_rate", learning_rate, zero_allowed=True)
+        return lambda step: constant
+
+    def rate(step: int) -> float:
+        value = np.asarray(learning_rate(step))
+        if value.ndim or value.dtype.kind not in "fiu":
+            raise ValueError(f"learning_rate must return a number, got {value!r}")
+        return float(value)
+
+    return rate
+
+
+def _rows(x0: npt.ArrayLike) -> Array:
+    """Data (N, d), finite."""
+    data = validation.data("x0", validation.finite("x0", x0))
+    if data.ndim != 2:
+        raise ValueError(f"x0 must have shape (N, d), got {data.shape}")
+    return data
+
+
+def _training_data(model: ReverseModel, x0: npt.ArrayLike) -> Array:
+    """Data (N, d) of the model, of about the prior's scale."""
+    _check_model(model)
+    data = _rows(model.diffusion.check_data("x0", x0))
+    validation.components("x0", data, model.d)
+    square = np.einsum("nd,nd->d", data, data).max() / len(data)
+    if square > 4.0:
+        wanted = "a mean square of at most 4 in each component, as N(0, I) has 1"
+        cure = "train on training.Scaling.of(x0).to_model(x0)"
+        raise ValueError(f"x0 must have {wanted}, got {square:.3g}; {cure}")
+    return data
+
+
+def _check_model(model: Any) -> None:
+    if not hasattr(model, "kl_and_grad"):
+        kinds = "a GaussianReverse, BinomialReverse or SigmoidReverse"
+        raise ValueError(f"model must be {kinds}, got {type(model).__name__}")
+
+
+def _check_state(model: ReverseModel, state: TrainingState) -> None:
+    """Refuse a state that is not this model's, or none that training can have left."""
+    _check_model(model)
+    if not isinstance(state, TrainingState):
+        raise ValueError(f"state must be a TrainingState, got {type(state).__name__}")
     for name in ("params", "mean", "square"):
         try:
             vector = model.network.check(getattr(state, name))
         except ValueError as error:
             raise ValueError(f"state.{name}: {error}") from error
         if vector.dtype != state.params.dtype or vector.dtype not in (np.float32, np.float64):
-            raise ValueError(f"state.{name} must have the dtype of all three vectors, float32 or float64, got {vector.dtype}")
-
-
-class _Divergences(NamedTuple):
-    """KL_t (S, n), and its sum's derivatives by the parameters; states and outputs; derivatives by these and by z_1; the spent tape."""
-
-    kl: Values
-    params: Values
-    draw: Draw
-    outputs: Values
-    doutputs: Values
-    dz: Values
-    tape: Tape
-
-
-def _divergences(model: ReverseModel, params: Values, x0: Values, t: IntArray, noise: Values, spent: Tape | None = None) -> _Divergences:
-    """The divergences at times t (S,) for data x0 (S, n, d) and noise (S, n, d), forward and backward."""
-    times = t[:, None]
-    draw = model.draw(x0, times, noise)
-    out, tape = model.network.forward(params, draw.inputs, t, spent)
-    kl, dout = model.kl_and_grad(out, draw, times)
-    grad, dz = model.network.backward(params, tape, dout)
-    return _Divergences(kl, grad, draw, out, dout, dz, tape)
+            rule = "must have the dtype of all three vectors, float32 or float64"
+            raise ValueError(f"state.{name} {rule}, got {vector.dtype}")
+    if (state.square < 0).any():
+        raise ValueError(f"state.square must not be negative, got {state.square.min()}")
+    validation.count("state.step", state.step, 0)
 
 
 def _sum_to(array: Values, shape: tuple[int, ...]) -> Values:
-    """The derivative by an array that was broadcast: the sum over the axes along which it was repeated."""
-    extra = array.ndim - len(shape)
-    array = array.sum(tuple(range(extra)))
-    return np.asarray(array.sum(tuple(axis for axis, size in enumerate(shape) if size == 1), keepdims=True))
+    """The derivative by an array that was broadcast: the sum over the axes of its repetition."""
+    array = array.sum(tuple(range(array.ndim - len(shape))))
+    repeated = tuple(axis for axis, size in enumerate(shape) if size == 1)
+    return np.asarray(array.sum(repeated, keepdims=True))
+
+
+# States on disk
+
+
+def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState, *,
+         rng: np.random.Generator | None = None) -> None:
+    """Write a training state, and the generator's if given, as one npz file.
+
+    The file appears whole or not at all: until then it is NAME.partial. No suffix is added.
+
+    Parameters
+    ----------
+    path : path-like
+    model : GaussianReverse, BinomialReverse or SigmoidReverse
+        Its schedule, prior, and tables of time are stored too.
+    state : TrainingState
+    rng : numpy.random.Generator, optional
+
+    Raises
+    ------
+    ValueError
+        If the state does not belong to the model.
+    OSError
+        If the file cannot be written; what stood at the path before still stands there.
+    """
+    _check_state(model, state)
+    generator = "" if rng is None else validation.generator(rng).bit_generator.state
+    arrays = _description(model) | {name: getattr(state, name) for name in _VECTORS}
+    arrays |= {"step": state.step, "rng": json.dumps(generator, default=np.ndarray.tolist)}
+    target = Path(path).resolve()  # a link stays one
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        with open(partial, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, partial)
+        os.replace(partial, target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def load(path: str | os.PathLike[str],
+         model: ReverseModel) -> tuple[TrainingState, np.random.Generator | None]:
+    """Read a training state written by `save` for the same model; nothing in it is executed.
+
+    Returns
+    -------
+    (TrainingState, Generator or None)
+        The state, and the generator as it was when saved.
+
+    Raises
+    ------
+    ValueError
+        If the file is no such state, or another model's: going on from it would train something
+        else.
+    OSError
+        If the file cannot be read.
+    """
+    _check_model(model)
+    wanted = _description(model)
+    sizes = {name: np.asarray(value).nbytes for name, value in wanted.items()}
+    sizes |= dict.fromkeys(_VECTORS, 8 * model.network.size) | {"step": 8, "rng": 2**16}
+    arrays = _read(path, sizes)
+    for name, value in wanted.items():
+        if not np.array_equal(arrays[name], value):
+            raise ValueError(f"{path} must have this model's {name}, got another")
+    step = validation.count(f"{path}: step", arrays["step"][()], 0)
+    state = TrainingState(**{name: arrays[name] for name in _VECTORS}, step=step)
+    try:
+        _check_state(model, state)
+        return state, _generator(json.loads(str(arrays["rng"])))
+    except Exception as error:  # numpy and json raise half a dozen kinds for a state that is none
+        raise ValueError(f"{path} must hold a state of training, got another: {error}") from error
+
+
+_VECTORS = ("params", "mean", "square")
+
+
+def _description(model: ReverseModel) -> dict[str, Any]:
+    """What the parameters mean nothing without."""
+    network, diffusion = model.network, model.diffusion
+    return {"format": _FORMAT, "shapes": json.dumps(network.shapes), "beta": diffusion.beta,
+            "prior": np.asarray(getattr(diffusion, "pi1", ())), "basis": network.basis,
+            "time_features": network.time_features}
+
+
+def _read(path: str | os.PathLike[str], sizes: dict[str, int]) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an npz file, which must have these names and no more bytes than these."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            if members.keys() != sizes.keys():
+                raise ValueError(f"it holds {sorted(members)} and not {sorted(sizes)}")
+            for name, info in members.items():
+                if info.file_size > sizes[name] + 2**10:
+                    raise ValueError(f"its {name} is too large")
+            arrays = {}
+            for name, info in members.items():
+                with archive.open(info) as file:
+                    arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+            return arrays
+    except OSError:
+        raise
+    except Exception as error:  # numpy and zipfile raise a dozen kinds
+        raise ValueError(f"{path} must be an npz file of this model's state: {error}") from error
+
+
+def _generator(state: Any) -> np.random.Generator | None:
+    """The generator of a state that was saved as JSON."""
+    if not state:
+        return None
+    if state["bit_generator"] not in _GENERATORS:
+        raise ValueError(f"unknown bit generator {state['bit_generator']!r}")
+    if not (0 <= state["state"].get("pos", 0) <= 624 and 0 <= state.get("buffer_pos", 0) <= 4):
+        raise ValueError("its position lies outside its buffer")  # numpy would read there
+    bits, twin = (getattr(np.random, state["bit_generator"])() for _ in range(2))
+    bits.state = twin.state = _arrays(state)
+    if len(np.unique(twin.random_raw(8))) == 1:
+        raise ValueError("its numbers are all the same")
+    return np.random.Generator(bits)
+
+
+def _arrays(value: Any) -> Any:
+    """JSON lists, at any depth, as the unsigned arrays they were."""
+    if isinstance(value, dict):
+        return {key: _arrays(inner) for key, inner in value.items()}
+    return np.array(value, dtype=np.uint64) if isinstance(value, list) else value
+
+
+# The diffusion rates
+
+
+def log_steps(beta: npt.ArrayLike) -> Array:
+    """The coordinates s_2..s_T of a schedule beta_1..T in (0, 1), T >= 2.
+
+    ValueError also where a step is too short for float64 to tell l_t from l_{t-1}.
+
+    >>> print(log_steps([0.5, 0.5, 0.5]).round(6))
+    [ 0.094048 -0.165703]
+    """
+    schedule = Schedule(beta)
+    if schedule.T < 2 or (schedule.beta == 1).any():
+        rule = "have shape (T,), T >= 2, and lie in (0, 1)"
+        raise ValueError(f"beta must {rule}, got {schedule.beta}")
+    t = np.arange(1, schedule.T + 1)
+    steps = -np.diff(schedule.log_abar(t) - schedule.log_one_minus_abar(t))
+    if (steps <= 0).any():
+        index = int(steps.argmin()) + 1
+        rule = "change the log signal-to-noise ratio"
+        raise ValueError(f"beta must {rule}, got {schedule.beta[index]} at index {index}")
+    return np.asarray(np.log(steps))
+
+
+def from_log_steps(s: npt.ArrayLike, beta1: float) -> Array:
+    """The schedule beta_1..T, beta1 first, whose coordinates are s_2..s_T.
+
+    ValueError where a rate is not to be told from 0 or 1.
+
+    >>> print(from_log_steps(log_steps([0.1, 0.2, 0.3]), 0.1).round(6))
+    [0.1 0.2 0.3]
+    """
+    beta1, s = validation.fraction("beta1", beta1), validation.finite("s", s)
+    if s.ndim != 1 or s.size == 0:
+        raise ValueError(f"s must have shape (T-1,), T >= 2, got shape {s.shape}")
+    with np.errstate(over="ignore", under="ignore"):
+        beta = np.concatenate([[beta1], _beta_and_log_snr(s, beta1)[0]])
+    bad = (beta <= 0) | (beta >= 1)
+    if bad.any():
+        index = int(bad.argmax())
+        rule = "be coordinates of rates strictly between 0 and 1"
+        raise ValueError(f"s must {rule}, got {s[index - 1]} at index {index - 1}")
+    return beta
+
+
+def start_rates(beta: npt.ArrayLike) -> TrainingState:
+    """A state from which rates are learned: the schedule's `log_steps`, and zero memory."""
+    s = log_steps(beta)
+    return TrainingState(s, np.zeros_like(s), np.zeros_like(s))
+
+
+def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
+                rates: TrainingState, *, rng: np.random.Generator, steps: int,
+                learning_rate: float | Callable[[int], float],
+                rate_learning_rate: float | Callable[[int], float], batch: int = 32,
+                callback: Callback | None = None, every: int = 100) -> GaussianReverse:
+    """Gradient ascent on K by the network's parameters and the diffusion rates, by turns.
+
+    Sixteen steps of the network, one of the rates. Each draws its own noise, which is frozen for
+    the derivative by beta.
+
+    Parameters
+    ----------
+    model : GaussianReverse
+        Its own diffusion's beta_1 stays; the others are those of `rates`.
+    x0, state, rng, steps, learning_rate, batch : as for `train`; all of t = 2..T are used
+    rates : TrainingState
+        Of the schedule (`start_rates`), updated in place: `from_log_steps(rates.params, beta_1)`.
+    rate_learning_rate : float or callable, from the number of the network's steps to the rate
+    callback : callable (state, K), optional
+        Called when the number of network steps passes a multiple of `every`, with the mean of the
+        rates' minibatches' K since the last call.
+    every : int >= 1
+
+    Returns
+    -------
+    GaussianReverse
+        The kernel over the diffusion that was learned; its parameters are in `state`.
+
+    Notes
+    -----
+    Section 2.4.1. FloatingPointError if K is not finite, or the rates run to 0 or 1.
+    """
+    data, rng = _training_data(model, x0), validation.generator(rng)
+    steps, every = validation.count("steps", steps, 0), validation.count("every", every, 1)
+    T, beta1 = model.diffusion.T, float(model.diffusion.beta[0])
+    if np.shape(rates.params) != (T - 1,):
+        raise ValueError(f"rates.params must have shape ({T - 1},), got {np.shape(rates.params)}")
+    rate, t = _rate(rate_learning_rate, state.step + steps), np.arange(2, T + 1)[:, None]
+    model, last = model.over(_learned(rates, beta1)), state.step + steps
+    estimates: list[float] = []
+    while state.step < last:
+        before, now = state.step, min(_TURN, last - state.step)
+        train(model, data, state, rng=rng, steps=now, learning_rate=learning_rate, batch=batch,
+              n_times=T - 1)
+        chosen, noise = _minibatch(model, data, T - 1, 2 * batch, rng)
+        bound = objective(model, state.params, chosen, t, noise)
+        if bound.beta is None or not math.isfinite(bound.value):
+            raise FloatingPointError(f"K is {bound.value} after {state.step} steps; {_ADVICE}")
+        adam_step(rates, _by_log_steps(rates.params, beta1, bound.beta), rate(state.step))
+        model = model.over(_learned(rates, beta1))
+        estimates.append(float(bound.value))
+        if state.step // every > before // every:
+            if callback is not None:
+                callback(state, math.fsum(estimates) / len(estimates))
+            estimates.clear()
+    return model
+
+
+def _learned(rates: TrainingState, beta1: float) -> GaussianDiffusion:
+    try:
+        return GaussianDiffusion(from_log_steps(rates.params, beta1))
+    except ValueError as error:
+        raise FloatingPointError(f"the rates have run away, {error}; {_ADVICE}") from error
+
+
+def _beta_and_log_snr(s: Array, beta1: float) -> tuple[Array, Array]:
+    """beta_2..T and l_2..T."""
+    log_snr = np.log1p(-beta1) - np.log(beta1) - np.cumsum(np.exp(s))
+    return np.asarray(expit(-log_snr) * -np.expm1(-np.exp(s))), np.asarray(log_snr)
+
+
+def _by_log_steps(s: Array, beta1: float, by_beta: Array) -> Array:
+    """The derivative of a scalar by s_2..s_T, given that by beta_2..T.
+
+    With a step d_t = exp(s_t), beta_t = sigmoid(-l_t) (1 - exp(-d_t)), l_t = l_1 - sum_{r<=t} d_r:
+        d beta_t / d d_t = sigmoid(-l_t) exp(-d_t)        at fixed l_t
+        d beta_t / d l_t = -beta_t sigmoid(l_t)
+        d l_t / d d_r    = -1 for every r <= t
+        d d_t / d s_t    = d_t
+    """
+    step, (beta, log_snr) = np.exp(s), _beta_and_log_snr(s, beta1)
+    direct = by_beta * expit(-log_snr) * np.exp(-step)
+    through_log_snr = np.cumsum((by_beta * beta * expit(log_snr))[::-1])[::-1]
+    return np.asarray(step * (direct + through_log_snr))

@@ -1,20 +1,28 @@
-"""The doors: every public function lets its arguments in through these.
+"""Argument validation, called by public functions only.
 
-Each function returns its argument as a float64 (or int64) array, or raises a ``ValueError`` that names the
-argument, the rule and the value. Nothing is clipped, rounded or dropped on the way in.
+Each function returns its argument as a float64 (or int64) array, or raises a ``ValueError`` (for a
+wrong type sometimes a ``TypeError``) that names the argument, the rule and the value. Nothing is
+clipped, rounded or dropped.
 """
 
+from __future__ import annotations
+
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "IntArray", "real", "finite", "below_infinity", "positive", "probability", "binary", "vectors", "data", "components",
-           "times", "times_over", "one_time", "count", "positive_number", "fraction", "generator", "rounding", "broadcast"]
+__all__ = ["Array", "IntArray", "real", "finite", "below_infinity", "positive", "probability",
+           "binary", "vectors", "data", "components", "times", "times_over", "one_time", "count",
+           "positive_number", "fraction", "generator", "function", "rounding", "broadcast", "own",
+           "brief"]
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+_LARGEST_COUNT = 2**31 - 1
 
 
 def _refuse(name: str, rule: str, array: npt.NDArray[Any], bad: npt.NDArray[np.bool_]) -> None:
@@ -25,50 +33,57 @@ def _refuse(name: str, rule: str, array: npt.NDArray[Any], bad: npt.NDArray[np.b
         raise ValueError(f"{name} must {rule}, got {array[index]!s}{place}")
 
 
+def _array(name: str, value: Any) -> npt.NDArray[Any]:
+    """The argument as an array of any dtype; masked arrays and ragged lists are refused."""
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    if any(isinstance(part, np.ma.MaskedArray) for part in parts):
+        raise ValueError(f"{name} must not be a masked array: its mask would be lost")
+    try:
+        return np.asarray(value)
+    except Exception as error:  # ragged lists, tensors that cannot be converted
+        kind = type(value).__name__
+        raise ValueError(f"{name} must be an array of real numbers, got {kind}: {error}") from error
+
+
 def real(name: str, value: npt.ArrayLike) -> Array:
     """The argument as float64; complex numbers, strings and objects are refused."""
-    try:
-        array = np.asarray(value)
-    except Exception as error:  # ragged lists, tensors that cannot be converted
-        raise ValueError(f"{name} must be an array of real numbers, got {type(value).__name__}: {error}") from error
+    array = _array(name, value)
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
-    return array.astype(np.float64, copy=False)
+        got = f"{value!r:.80} of dtype {array.dtype}"
+        raise ValueError(f"{name} must be an array of real numbers, got {got}")
+    with np.errstate(over="ignore"):  # a longdouble beyond float64 is inf
+        return array.astype(np.float64, copy=False)
+
+
+def _ruled(name: str, value: Any, rule: str, holds: Callable[[Array], Any]) -> Array:
+    array = real(name, value)
+    _refuse(name, rule, array, ~holds(array))
+    return array
 
 
 def finite(name: str, value: npt.ArrayLike) -> Array:
     """Real numbers, none of them nan or infinite."""
-    array = real(name, value)
-    _refuse(name, "be finite", array, ~np.isfinite(array))
-    return array
+    return _ruled(name, value, "be finite", np.isfinite)
 
 
 def below_infinity(name: str, value: npt.ArrayLike) -> Array:
     """Real numbers or -inf: logarithms of something >= 0 and finite."""
-    array = real(name, value)
-    _refuse(name, "be real or -inf", array, ~(array < np.inf))
-    return array
+    return _ruled(name, value, "be real or -inf", lambda array: array < np.inf)
 
 
 def positive(name: str, value: npt.ArrayLike) -> Array:
     """Finite real numbers > 0."""
-    array = real(name, value)
-    _refuse(name, "be positive and finite", array, ~((array > 0) & np.isfinite(array)))
-    return array
+    return _ruled(name, value, "be positive and finite", lambda x: (x > 0) & (x < np.inf))
 
 
 def probability(name: str, value: npt.ArrayLike) -> Array:
     """Real numbers in [0, 1]."""
-    array = real(name, value)
-    _refuse(name, "lie in [0, 1]", array, ~((array >= 0) & (array <= 1)))
-    return array
+    return _ruled(name, value, "lie in [0, 1]", lambda array: (array >= 0) & (array <= 1))
 
 
 def binary(name: str, value: npt.ArrayLike) -> Array:
     """Numbers that are 0 or 1, of any real or bool dtype."""
-    array = real(name, value)
-    _refuse(name, "be 0 or 1", array, ~((array == 0) | (array == 1)))
-    return array
+    return _ruled(name, value, "be 0 or 1", lambda array: (array == 0) | (array == 1))
 
 
 def vectors(name: str, array: Array) -> Array:
@@ -88,15 +103,17 @@ def data(name: str, array: Array) -> Array:
 def components(name: str, array: Array, d: int) -> Array:
     """Vectors of exactly d components (a last axis of length 1 does not stand for d)."""
     if vectors(name, array).shape[-1] != d:
-        raise ValueError(f"{name} must have {d} components on its last axis, got shape {array.shape}")
+        rule = f"{name} must have {d} components on its last axis"
+        raise ValueError(f"{rule}, got shape {array.shape}")
     return array
 
 
 def times(name: str, value: npt.ArrayLike, first: int, last: int) -> IntArray:
     """Integer times in first..last; bools and floats are refused, even 2.0."""
-    array = np.asarray(value)
+    array = _array(name, value)
     if array.dtype.kind not in "iu":
-        raise ValueError(f"{name} must be an integer or an array of integers, got {value!r} of dtype {array.dtype}")
+        got = f"{value!r:.80} of dtype {array.dtype}"
+        raise ValueError(f"{name} must be an integer or an array of integers, got {got}")
     _refuse(name, f"lie in {first}..{last}", array, (array < first) | (array > last))
     return array.astype(np.int64, copy=False)
 
@@ -116,18 +133,20 @@ def times_over(t: npt.ArrayLike, first: int, last: int, *states: Array) -> IntAr
     try:
         np.broadcast_shapes(array.shape, *leading)
     except ValueError as error:
-        raise ValueError(f"t must broadcast against the leading axes of x, got t {array.shape} and axes {leading}") from error
+        got = f"t {array.shape} and axes {leading}"
+        raise ValueError(f"t must broadcast against the leading axes of x, got {got}") from error
     return array
 
 
 def count(name: str, value: Any, least: int) -> int:
-    """An integer >= least; bools and floats are refused."""
+    """An integer >= least (and below 2^31); bools and floats are refused."""
     try:
         number = operator.index(value)
     except TypeError as error:
-        raise ValueError(f"{name} must be an integer, got {value!r}") from error
-    if isinstance(value, (bool, np.bool_)) or number < least:
-        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+        raise ValueError(f"{name} must be an integer, got {value!r:.80}") from error
+    if isinstance(value, (bool, np.bool_)) or not least <= number <= _LARGEST_COUNT:
+        beyond = f" and <= {_LARGEST_COUNT}" if number > _LARGEST_COUNT else ""
+        raise ValueError(f"{name} must be an integer >= {least}{beyond}, got {value!r:.80}")
     return number
 
 
@@ -135,7 +154,8 @@ def positive_number(name: str, value: Any, zero_allowed: bool = False) -> float:
     """One finite real number > 0 (or >= 0)."""
     array = finite(name, value)
     if array.ndim or array < 0 or (array == 0 and not zero_allowed):
-        raise ValueError(f"{name} must be one number {'>=' if zero_allowed else '>'} 0, got {value!r}")
+        sign = ">=" if zero_allowed else ">"
+        raise ValueError(f"{name} must be one number {sign} 0, got {value!r:.80}")
     return float(array)
 
 
@@ -143,19 +163,27 @@ def fraction(name: str, value: Any) -> float:
     """One real number strictly between 0 and 1."""
     array = finite(name, value)
     if array.ndim or not 0 < array < 1:
-        raise ValueError(f"{name} must be one number strictly between 0 and 1, got {value!r}")
+        raise ValueError(f"{name} must be one number strictly between 0 and 1, got {value!r:.80}")
     return float(array)
 
 
 def generator(rng: Any) -> np.random.Generator:
-    """A ``numpy.random.Generator``; a seed is refused, since a library call that seeds itself hides its randomness."""
+    """A ``numpy.random.Generator``; a seed is refused, since it would hide the randomness."""
     if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"rng must be a numpy.random.Generator, got {rng!r}; make one with numpy.random.default_rng(seed)")
+        made = "make one with numpy.random.default_rng(seed)"
+        raise ValueError(f"rng must be a numpy.random.Generator, got {rng!r:.80}; {made}")
     return rng
 
 
+def function(name: str, value: Any) -> Any:
+    """A callable."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a callable, got {value!r:.80}")
+    return value
+
+
 def rounding(value: npt.ArrayLike) -> float:
-    """The relative spacing of the argument's own floating-point type, float64's if it has none."""
+    """The relative spacing of the argument's floating-point type, float64's if it has none."""
     dtype = np.asarray(value).dtype
     return float(np.finfo(dtype if dtype.kind == "f" else np.float64).eps)
 
@@ -168,3 +196,19 @@ def broadcast(**arrays: Array) -> list[Array]:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise ValueError(f"shapes must broadcast, got {shapes}") from error
     return [np.broadcast_to(array, shape) for array in arrays.values()]
+
+
+def own(array: Array) -> Array:
+    """A read-only copy, which no caller can change."""
+    copy = np.array(array)
+    copy.setflags(write=False)
+    return copy
+
+
+def brief(array: Array) -> str:
+    """An array on one line: all of it, the ends of a vector, or else its shape."""
+    if array.ndim > 1 and array.size > 6:
+        return f"<shape {array.shape}>"
+    text = np.array2string(array, precision=6, separator=", ", threshold=6, edgeitems=2,
+                           max_line_width=200)
+    return text.replace("\n", "")

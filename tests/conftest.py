@@ -1,4 +1,6 @@
-"""Settings of the whole suite: property tests are reproducible where CI is set, and never fail for being slow."""
+"""Settings of the whole suite: property tests are reproducible where CI is set, and never fail for
+being slow.
+"""
 
 import os
 

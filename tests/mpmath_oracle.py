@@ -1,9 +1,10 @@
-"""The truths that the tests hold the package against: slow, obvious, in mpmath, and without a line of the package.
+"""The truths that the tests hold the package against: slow, obvious, in mpmath, and without a line
+of the package.
 
-Every function takes floats (or mpf) and returns an mpf of which at least 50 digits are right: the working precision is 120
-digits, so that the textbook formulas below may cancel as they like. A float is taken for exactly the number that it is. A
-Bernoulli law is given as a pair (prob1, prob0): its smaller member is exact and the larger its complement; where prob0 is
-None, prob1 is exact.
+Every function takes floats (or mpf) and returns an mpf of which at least 50 digits are right: the
+working precision is 120 digits, so that the textbook formulas below may cancel as they like. A
+float is taken for exactly the number that it is. A Bernoulli law is given as a pair (prob1, prob0):
+its smaller member is exact and the larger its complement; where prob0 is None, prob1 is exact.
 
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2, Table App.1 and App. B.
 """
@@ -28,7 +29,9 @@ def exact(x: Any) -> Any:
 
 
 def ulp(truth: Any) -> Any:
-    """The unit in the last place of float64 at a real number: 2^(e - 53) for 2^(e-1) <= |truth| < 2^e."""
+    """The unit in the last place of float64 at a real number: 2^(e - 53) for 2^(e-1) <= |truth| <
+    2^e.
+    """
     if truth == 0:
         return mp.ldexp(1, -1074)
     return mp.ldexp(1, max(int(mp.frexp(truth)[1]) - 53, -1074))
@@ -40,7 +43,11 @@ def ulp_error(got: Any, truth: Any) -> float:
     if np.isnan(got):
         return float("inf")
     if mp.isinf(truth) or abs(truth) > mp.mpf(2) ** 1024 or np.isinf(got):
-        return 0.0 if mp.mpf(got) == (truth if mp.isinf(truth) else mp.sign(truth) * mp.inf) else float("inf")
+        return (
+            0.0
+            if mp.mpf(got) == (truth if mp.isinf(truth) else mp.sign(truth) * mp.inf)
+            else float("inf")
+        )
     if truth == 0:
         return 0.0 if got == 0 else float("inf")
     return float(abs(mp.mpf(got) - truth) / ulp(truth))
@@ -140,37 +147,51 @@ class Bit(NamedTuple):
 
 
 def bit(prob1: Any, prob0: Any = None) -> Bit:
-    """The law of a pair. The logarithm of the complement is log1p(-smaller): 1 - 1e-300 does not fit 120 digits."""
+    """The law of a pair. The logarithm of the complement is log1p(-smaller): 1 - 1e-300 does not
+    fit 120 digits.
+    """
     first = exact(prob1)
     small_first = prob0 is None or first <= exact(prob0)
     small = first if small_first else exact(prob0)
-    log_small, log_large = (mp.log(small) if small else -mp.inf), (mp.log1p(-small) if small != 1 else -mp.inf)
+    log_small, log_large = (
+        (mp.log(small) if small else -mp.inf),
+        (mp.log1p(-small) if small != 1 else -mp.inf),
+    )
     members = (small, 1 - small, log_small, log_large)
     return Bit(*members) if small_first else Bit(members[1], members[0], members[3], members[2])
 
 
 def bernoulli_kl(q: Bit, p: Bit) -> Any:
     """The sum over both states of q log(q/p), with 0 log 0 = 0."""
-    return sum((mp.mpf(0) if not weight else weight * (a - b)) for weight, a, b in ((q.prob1, q.log1, p.log1), (q.prob0, q.log0, p.log0)))
+    return sum(
+        (mp.mpf(0) if not weight else weight * (a - b))
+        for weight, a, b in ((q.prob1, q.log1, p.log1), (q.prob0, q.log0, p.log0))
+    )
 
 
 def bernoulli_kl_from_logits(a_q: Any, a_p: Any) -> Any:
-    """The sum over both states, at enough digits for what is left of two terms of size exp(-640)."""
+    """The sum over both states, at enough digits for two terms of size exp(-640)."""
     with mp.workdps(900):
-        q1, q0, p1, p0 = (1 / (1 + mp.exp(-sign * exact(a))) for a in (a_q, a_p) for sign in (1, -1))
+        q1, q0, p1, p0 = (
+            1 / (1 + mp.exp(-sign * exact(a))) for a in (a_q, a_p) for sign in (1, -1)
+        )
         return q1 * mp.log(q1 / p1) + q0 * mp.log(q0 / p0)
 
 
 def bernoulli_entropy(p: Bit) -> Any:
     """Minus the sum over both states of p log p, with 0 log 0 = 0."""
-    return -sum((mp.mpf(0) if not weight else weight * log) for weight, log in ((p.prob1, p.log1), (p.prob0, p.log0)))
+    return -sum(
+        (mp.mpf(0) if not weight else weight * log)
+        for weight, log in ((p.prob1, p.log1), (p.prob0, p.log0))
+    )
 
 
-# The binomial column (Table App.1). Everything is a small sum over states, of positive terms, so nothing cancels.
+# The binomial column (Table App.1). Everything is a small sum over states, of positive terms, so
+# nothing cancels.
 
 
 def mix(x: Any, kept: Any, prior: Any) -> tuple[Any, Any]:
-    """(P(1), P(0)) of the bit that keeps x with probability `kept` and else is drawn from B(prior)."""
+    """(P(1), P(0)) of the bit that keeps x with probability `kept`, else is drawn from B(prior)."""
     prior = exact(prior)
     return x * kept + prior * (1 - kept), (1 - x) * kept + (1 - prior) * (1 - kept)
 
@@ -188,7 +209,10 @@ def binomial_marginal(x0: int, tables: Tables, t: int, prior: Any) -> tuple[Any,
 def binomial_posterior(x0: int, xt: int, tables: Tables, t: int, prior: Any) -> tuple[Any, Any]:
     """q(x^{t-1} | x^t, x^0) by Bayes' rule over the two states of x^{t-1}."""
     before = binomial_marginal(x0, tables, t - 1, prior)
-    joint = [before[1 - state] * binomial_kernel(state, tables.beta[t], prior)[1 - xt] for state in (1, 0)]
+    joint = [
+        before[1 - state] * binomial_kernel(state, tables.beta[t], prior)[1 - xt]
+        for state in (1, 0)
+    ]
     return joint[0] / (joint[0] + joint[1]), joint[1] / (joint[0] + joint[1])
 
 
@@ -214,16 +238,26 @@ def entropy_of(probs: Iterable[Any]) -> Any:
 
 
 class BinaryChain:
-    """The forward process of d bits from data given as {vector: probability}: joint laws by summing over all states."""
+    """The forward process of d bits from data given as {vector: probability}: joint laws by summing
+    over all states.
+    """
 
-    def __init__(self, data: dict[tuple[int, ...], Any], beta: Iterable[float], prior: Sequence[float]) -> None:
+    def __init__(
+        self, data: dict[tuple[int, ...], Any], beta: Iterable[float], prior: Sequence[float]
+    ) -> None:
         self.tables, self.prior = Tables(beta), [exact(p) for p in prior]
         self.data = {state: exact(weight) for state, weight in data.items()}
         self.states = binary_states(len(prior))
 
     def step(self, x_prev: Sequence[int], x: Sequence[int], t: int) -> Any:
         """q(x^t | x^{t-1})."""
-        return vector_prob(x, [binomial_kernel(b, self.tables.beta[t], p) for b, p in zip(x_prev, self.prior, strict=True)])
+        return vector_prob(
+            x,
+            [
+                binomial_kernel(b, self.tables.beta[t], p)
+                for b, p in zip(x_prev, self.prior, strict=True)
+            ],
+        )
 
     def pi(self, x: Sequence[int]) -> Any:
         """pi(x)."""
@@ -233,7 +267,10 @@ class BinaryChain:
         """q(x^t | x^0), by t steps of the kernel (not by its closed form)."""
         law = {tuple(x0): mp.mpf(1)}
         for s in range(1, t + 1):
-            law = {x: sum(weight * self.step(before, x, s) for before, weight in law.items()) for x in self.states}
+            law = {
+                x: sum(weight * self.step(before, x, s) for before, weight in law.items())
+                for x in self.states
+            }
         return law
 
     def at(self, t: int) -> dict[tuple[int, ...], Any]:
@@ -247,23 +284,34 @@ class BinaryChain:
 
     def step_entropy(self, t: int) -> Any:
         """H_q(X^t | X^{t-1})."""
-        return sum(weight * entropy_of(self.step(x, y, t) for y in self.states) for x, weight in self.at(t - 1).items())
+        return sum(
+            weight * entropy_of(self.step(x, y, t) for y in self.states)
+            for x, weight in self.at(t - 1).items()
+        )
 
     def conditional_entropy(self, t: int) -> Any:
         """H_q(X^t | X^0)."""
-        return sum(weight * entropy_of(self.given(x0, t).values()) for x0, weight in self.data.items())
+        return sum(
+            weight * entropy_of(self.given(x0, t).values()) for x0, weight in self.data.items()
+        )
 
     def reverse_entropy(self, t: int) -> Any:
         """H_q(X^{t-1} | X^t), from the joint law of the two."""
         before = self.at(t - 1)
-        joint = entropy_of(weight * self.step(x, y, t) for x, weight in before.items() for y in self.states)
+        joint = entropy_of(
+            weight * self.step(x, y, t) for x, weight in before.items() for y in self.states
+        )
         return joint - self.entropy(t)
 
     def posterior_entropy(self, t: int) -> Any:
         """H_q(X^{t-1} | X^t, X^0), from the joint law of the three."""
         total = mp.mpf(0)
         for x0, weight in self.data.items():
-            joint = entropy_of(w * self.step(x, y, t) for x, w in self.given(x0, t - 1).items() for y in self.states)
+            joint = entropy_of(
+                w * self.step(x, y, t)
+                for x, w in self.given(x0, t - 1).items()
+                for y in self.states
+            )
             total += weight * (joint - entropy_of(self.given(x0, t).values()))
         return total
 
@@ -272,8 +320,12 @@ class BinaryChain:
         before, after = self.at(t - 1), self.at(t)
         return lambda x, y: before[tuple(x)] * self.step(x, y, t) / after[tuple(y)]
 
-    def expected_kl(self, x0: Sequence[int], t: int, reverse: Callable[[Sequence[int], Sequence[int]], Any]) -> Any:
-        """E_{q(x^t|x^0)} KL( q(x^{t-1}|x^t,x^0) || p ), p a function (x^{t-1}, x^t); a sum over both states."""
+    def expected_kl(
+        self, x0: Sequence[int], t: int, reverse: Callable[[Sequence[int], Sequence[int]], Any]
+    ) -> Any:
+        """E_{q(x^t|x^0)} KL( q(x^{t-1}|x^t,x^0) || p ), p a function (x^{t-1}, x^t); a sum over
+        both states.
+        """
         total = mp.mpf(0)
         for y, weight_y in self.given(x0, t).items():
             for x, weight_x in self.given(x0, t - 1).items():
@@ -282,8 +334,15 @@ class BinaryChain:
                     total += weight_y * posterior * mp.log(posterior / reverse(x, y))
         return total
 
-    def bound(self, x0: Sequence[int], reverses: dict[int, Callable[..., Any]], edge: Callable[..., Any] | None = None) -> Any:
-        """K(x^0) as E_q[ log p(x^{0..T}) - log q(x^{1..T}|x^0) ], a sum over all trajectories: equations (10) and (11)."""
+    def bound(
+        self,
+        x0: Sequence[int],
+        reverses: dict[int, Callable[..., Any]],
+        edge: Callable[..., Any] | None = None,
+    ) -> Any:
+        """K(x^0) as E_q[ log p(x^{0..T}) - log q(x^{1..T}|x^0) ], a sum over all trajectories:
+        equations (10) and (11).
+        """
         T = self.tables.T
         edge = edge or (lambda x, y: self.step(y, x, 1))
         total = mp.mpf(0)
@@ -297,7 +356,12 @@ class BinaryChain:
             total += forward * mp.log(model / forward)
         return total
 
-    def log_prob(self, x0: Sequence[int], reverses: dict[int, Callable[..., Any]], edge: Callable[..., Any] | None = None) -> Any:
+    def log_prob(
+        self,
+        x0: Sequence[int],
+        reverses: dict[int, Callable[..., Any]],
+        edge: Callable[..., Any] | None = None,
+    ) -> Any:
         """log p(x^0), a sum over all trajectories of p(x^{0..T}): equation (6)."""
         T = self.tables.T
         edge = edge or (lambda x, y: self.step(y, x, 1))
@@ -307,11 +371,14 @@ class BinaryChain:
         return mp.log(sum(w * edge(x0, y) for y, w in law.items()))
 
 
-# One-dimensional Gaussian chains with linear reverse kernels p(x^{t-1}|x^t) = N(slope x^t + shift, var), in closed form
+# One-dimensional Gaussian chains with linear reverse kernels p(x^{t-1}|x^t) = N(slope x^t + shift,
+# var), in closed form
 
 
 class GaussianChain:
-    """Data N(mean, var) (var = 0: a point), the forward process, and linear reverse kernels {t: (slope, shift, var)}."""
+    """Data N(mean, var) (var = 0: a point), the forward process, and linear reverse kernels {t:
+    (slope, shift, var)}.
+    """
 
     def __init__(self, beta: Iterable[float], mean: Any = 0.0, var: Any = 1.0) -> None:
         self.tables, self.mean, self.var = Tables(beta), exact(mean), exact(var)
@@ -333,7 +400,9 @@ class GaussianChain:
         return self._kl_moments(x0, t, slope, shift, var)[0]
 
     def kl_variance(self, x0: Any, t: int, kernel: tuple[Any, Any, Any]) -> Any:
-        """The variance of that KL over x^t: it is [ (m + s e)^2 / var + constant ] / 2 with e standard normal."""
+        """The variance of that KL over x^t: it is [ (m + s e)^2 / var + constant ] / 2 with e
+        standard normal.
+        """
         slope, shift, var = map(exact, kernel)
         return self._kl_moments(x0, t, slope, shift, var)[1]
 
@@ -341,32 +410,51 @@ class GaussianChain:
         x0, tables = exact(x0), self.tables
         c0, c1, s2 = tables.coefficient_x0(t), tables.coefficient_xt(t), tables.posterior_var(t)
         m = c0 * x0 + (c1 - slope) * tables.sqrt_abar(t) * x0 - shift
-        spread = (c1 - slope) ** 2 * tables.one_minus_abar(t)
-        mean = (mp.log(var / s2) + (s2 + m * m + spread) / var - 1) / 2
-        return mean, (2 * spread**2 + 4 * m * m * spread) / (4 * var**2)
+        noise_var = (c1 - slope) ** 2 * tables.one_minus_abar(t)
+        mean = (mp.log(var / s2) + (s2 + m * m + noise_var) / var - 1) / 2
+        return mean, (2 * noise_var**2 + 4 * m * m * noise_var) / (4 * var**2)
 
     def bound(self, x0: Any, kernels: dict[int, tuple[Any, Any, Any]]) -> Any:
-        """K(x^0) by the form of section 2.4 that needs no precondition: entropies and cross-entropies, each on its own."""
+        """K(x^0) by the form of section 2.4 that needs no precondition: entropies and
+        cross-entropies, each on its own.
+        """
         x0, tables, T = exact(x0), self.tables, self.tables.T
         kl = sum((self.expected_kl(x0, t, kernels[t]) for t in range(2, T + 1)), mp.mpf(0))
 
         def cross(t: int) -> Any:  # E log pi(x^t) given x0
             return -(mp.log(2 * mp.pi) + tables.abar(t) * x0**2 + tables.one_minus_abar(t)) / 2
 
-        return (-kl + gaussian_entropy(tables.one_minus_abar(T)) - gaussian_entropy(tables.one_minus_abar(1)) + cross(T)
-                + gaussian_log_prob(x0, 0, 1) - cross(1))
+        return (
+            -kl
+            + gaussian_entropy(tables.one_minus_abar(T))
+            - gaussian_entropy(tables.one_minus_abar(1))
+            + cross(T)
+            + gaussian_log_prob(x0, 0, 1)
+            - cross(1)
+        )
 
     def eq14(self, x0s: Sequence[Any], kernels: dict[int, tuple[Any, Any, Any]]) -> Any:
         """Equation (14) averaged over points."""
         tables, T = self.tables, self.tables.T
-        kl = sum((self.expected_kl(x0, t, kernels[t]) for t in range(2, T + 1) for x0 in x0s), mp.mpf(0)) / len(x0s)
-        return (-kl + gaussian_entropy(tables.one_minus_abar(T)) - gaussian_entropy(tables.one_minus_abar(1)) - gaussian_entropy(1))
+        kl = sum(
+            (self.expected_kl(x0, t, kernels[t]) for t in range(2, T + 1) for x0 in x0s), mp.mpf(0)
+        ) / len(x0s)
+        return (
+            -kl
+            + gaussian_entropy(tables.one_minus_abar(T))
+            - gaussian_entropy(tables.one_minus_abar(1))
+            - gaussian_entropy(1)
+        )
 
     def log_prob(self, x0: Any, kernels: dict[int, tuple[Any, Any, Any]]) -> Any:
-        """log p(x^0): the model's law of x^0 is Gaussian, by pushing N(0, 1) through the kernels and the edge."""
+        """log p(x^0): the model's law of x^0 is Gaussian, by pushing N(0, 1) through the kernels
+        and the edge.
+        """
         mean, var = mp.mpf(0), mp.mpf(1)
         beta1 = self.tables.beta[1]
-        for slope, shift, noise in [kernels[t] for t in range(self.tables.T, 1, -1)] + [(mp.sqrt(1 - beta1), 0, beta1)]:
+        for slope, shift, noise in [kernels[t] for t in range(self.tables.T, 1, -1)] + [
+            (mp.sqrt(1 - beta1), 0, beta1)
+        ]:
             slope, shift, noise = map(exact, (slope, shift, noise))
             mean, var = slope * mean + shift, slope * slope * var + noise
         return gaussian_log_prob(x0, mean, var)
@@ -379,19 +467,32 @@ class GaussianChain:
 # Derivatives
 
 
-def complex_step_gap(function: Callable[..., Any], arguments: Sequence[Any], gradient: Sequence[Any], *, rng: np.random.Generator) -> float:
-    """The worst relative gap between a claimed elementwise gradient and complex-step derivatives of a textbook formula.
+def complex_step_gap(
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    gradient: Sequence[Any],
+    *,
+    rng: np.random.Generator,
+) -> float:
+    """The worst relative gap between a claimed elementwise gradient and complex-step derivatives of
+    a textbook formula.
 
-    Along each argument alone, and along three random directions in all arguments at once. The gap at an element is relative to
-    the sum of the absolute values that the directional derivative is made of, and to nothing else.
+    Along each argument alone, and along three random directions in all arguments at once. The gap
+    at an element is relative to the sum of the absolute values that the directional derivative is
+    made of, and to nothing else.
     """
     arguments = np.broadcast_arrays(*[np.asarray(a, dtype=float) for a in arguments])
     unit = np.eye(len(arguments))
     directions = [[np.full(arguments[0].shape, u) for u in row] for row in unit]
-    directions += [list(rng.standard_normal((len(arguments), *arguments[0].shape))) for _ in range(3)]
+    directions += [
+        list(rng.standard_normal((len(arguments), *arguments[0].shape))) for _ in range(3)
+    ]
     worst = 0.0
     for direction in directions:
-        truth = np.imag(function(*[a + 1e-40j * v for a, v in zip(arguments, direction, strict=True)])) / 1e-40
+        truth = (
+            np.imag(function(*[a + 1e-40j * v for a, v in zip(arguments, direction, strict=True)]))
+            / 1e-40
+        )
         claimed = [np.asarray(g) * v for g, v in zip(gradient, direction, strict=True)]
         scale = sum(np.abs(c) for c in claimed)
         gap = np.abs(sum(claimed) - truth)
@@ -401,14 +502,16 @@ def complex_step_gap(function: Callable[..., Any], arguments: Sequence[Any], gra
 
 
 FALSE_ALARM = 1e-6 / 500
-"""The suite's budget for false alarms, divided by an upper bound of the number of its statistical comparisons."""
+"""The suite's budget for false alarms, divided by a bound on its statistical comparisons."""
 
 
 class Scripted(np.random.Generator):
-    """A generator whose "random" numbers are a quadrature rule along the first axis, so that averages over draws are exact.
+    """A generator whose "random" numbers are a quadrature rule along the first axis, so that
+    averages over draws are exact.
 
-    Normal noise: -1, +1 in turn, exact for quadratics. Uniform noise: the points (k + 1/2) / m of every component, all
-    combinations of components, exact for functions of bits whose probabilities are multiples of 1/m.
+    Normal noise: -1, +1 in turn, exact for quadratics. Uniform noise: the points (k + 1/2) / m of
+    every component, all combinations of components, exact for functions of bits whose probabilities
+    are multiples of 1/m.
     """
 
     def __init__(self) -> None:
@@ -422,5 +525,7 @@ class Scripted(np.random.Generator):
         draws, d = size[0], size[-1]
         m = round(draws ** (1 / d))
         assert m**d == draws, "the number of draws must be m^d"
-        grid = np.stack(np.meshgrid(*[(np.arange(m) + 0.5) / m] * d, indexing="ij"), -1).reshape(draws, d)
+        grid = np.stack(np.meshgrid(*[(np.arange(m) + 0.5) / m] * d, indexing="ij"), -1).reshape(
+            draws, d
+        )
         return np.broadcast_to(grid.reshape(draws, *[1] * (len(size) - 2), d), size)

@@ -18,4 +18,11 @@ def test_examples_in_docstrings_print_what_they_say(name: str) -> None:
 
 def test_there_are_examples_in_the_docstrings() -> None:
     finder = doctest.DocTestFinder(exclude_empty=True)
-    assert sum(bool(test.examples) for name in MODULES for test in finder.find(importlib.import_module(name))) > 60
+    assert (
+        sum(
+            bool(test.examples)
+            for name in MODULES
+            for test in finder.find(importlib.import_module(name))
+        )
+        > 60
+    )

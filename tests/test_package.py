@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import dpm_ref
@@ -15,7 +14,9 @@ ROOT = Path(__file__).parent.parent
 
 
 def run(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def test_importing_bounds_does_not_import_matplotlib() -> None:
@@ -23,13 +24,17 @@ def test_importing_bounds_does_not_import_matplotlib() -> None:
 
 
 def test_importing_bounds_imports_no_scipy_beyond_special() -> None:
-    loaded = "sorted(m for m in sys.modules if m in ('scipy.stats', 'scipy.integrate', 'scipy.optimize', 'scipy.linalg'))"
+    heavy = tuple(f"scipy.{name}" for name in ("stats", "integrate", "optimize", "linalg"))
+    loaded = f"sorted(m for m in sys.modules if m in {heavy})"
     special = run(f"import sys, numpy, scipy.special; print({loaded})")
     assert run(f"import sys, dpm_ref.bounds; print({loaded})") == special
 
 
 def test_modules_are_reachable_as_attributes_without_being_imported_first() -> None:
-    assert run("import dpm_ref; print(dpm_ref.data.heartbeat_atoms(2, 2).tolist())") == "[[1.0, 0.0], [0.0, 1.0]]"
+    assert (
+        run("import dpm_ref; print(dpm_ref.data.heartbeat_atoms(2, 2).tolist())")
+        == "[[1.0, 0.0], [0.0, 1.0]]"
+    )
 
 
 def test_an_unknown_attribute_is_an_attribute_error() -> None:
@@ -39,7 +44,10 @@ def test_an_unknown_attribute_is_an_attribute_error() -> None:
 
 def test_the_version_is_the_changelogs_or_to_be_released() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", dpm_ref.__version__)
-    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text() or f"## [{dpm_ref.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+    assert (
+        "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+        or f"## [{dpm_ref.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+    )
 
 
 def test_the_readmes_two_commands_are_those_that_people_are_told() -> None:
@@ -55,37 +63,32 @@ def test_every_module_has_a_docstring_and_its_public_names() -> None:
         assert "__all__" in text, path
 
 
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
-    out = tmp_path_factory.mktemp("out")
-    subprocess.run([sys.executable, str(ROOT / "examples" / "swiss_roll.py"), "--quick", "--out", str(out)], check=True,
-                   capture_output=True)
-    return out, json.loads((out / "swiss_roll.json").read_text())
+def test_the_example_of_the_readme_runs_as_a_program(tmp_path: Path) -> None:
+    """What it writes and draws is tested in tests/examples."""
+    script = str(ROOT / "examples" / "swiss_roll.py")
+    options = ["--quick", "--steps", "20", "--T", "6", "--out", str(tmp_path)]
+    subprocess.run([sys.executable, script, *options], check=True, capture_output=True)
+    assert json.loads((tmp_path / "swiss_roll.json").read_text())["steps"] == 20
 
 
-def test_the_quick_example_writes_the_numbers_that_are_promised(quick: tuple[Path, dict[str, float]]) -> None:
-    wanted = {"K_bits", "K_stderr_bits", "K_minus_null_bits", "ideal_K_bits", "limit_bits", "seconds"}
-    assert wanted <= set(quick[1])
-
-
-def test_the_quick_example_learns_something_and_stays_below_the_limit(quick: tuple[Path, dict[str, float]]) -> None:
-    numbers = quick[1]
-    assert numbers["K_minus_null_bits"] > 5 * numbers["K_stderr_bits"]
-    assert numbers["K_bits"] < numbers["limit_bits"]
-
-
-def test_the_quick_example_draws_a_figure(quick: tuple[Path, dict[str, float]]) -> None:
-    from matplotlib.image import imread
-
-    image = imread(quick[0] / "swiss_roll.png")[..., :3]
-    assert image.shape[0] > 1000
-    assert np.ptp(image) == 1.0  # white paper and dark ink
-
-
-@pytest.mark.parametrize("arguments", [["--seed", "1.5"], ["--noise", "0"], ["--T", "1"], ["--steps", "0"], ["--beta1", "2"],
-                                       ["--seed", "-1"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--seed", "1.5"],
+        ["--noise", "0"],
+        ["--T", "1"],
+        ["--steps", "0"],
+        ["--beta1", "2"],
+        ["--seed", "-1"],
+    ],
+)
 def test_the_example_refuses_bad_options(arguments: list[str], tmp_path: Path) -> None:
     script = ROOT / "examples" / "swiss_roll.py"
-    result = subprocess.run([sys.executable, str(script), "--out", str(tmp_path), *arguments], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, str(script), "--out", str(tmp_path), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.returncode == 2
     assert arguments[0] in result.stderr

@@ -7,10 +7,23 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, information, schedules
+from dpm_ref import (
+    Bernoulli,
+    BinomialDiffusion,
+    Gaussian,
+    GaussianDiffusion,
+    bounds,
+    information,
+    schedules,
+    validation,
+)
 
 BETA = [0.1, 0.2, 0.3]
-GAUSS, BITS, BITS2 = GaussianDiffusion(BETA), BinomialDiffusion(BETA, 0.2), BinomialDiffusion(BETA, [0.2, 0.5])
+GAUSS, BITS, BITS2 = (
+    GaussianDiffusion(BETA),
+    BinomialDiffusion(BETA, 0.2),
+    BinomialDiffusion(BETA, [0.2, 0.5]),
+)
 LAW, COINS = Gaussian([0.0, 1.0], 1.0), Bernoulli([0.5, 0.25])
 NAN, INF = float("nan"), float("inf")
 
@@ -20,7 +33,9 @@ def rng():
 
 
 def K(diffusion=GAUSS, reverse=None, x0=(0.0, 1.0), **options):
-    return bounds.lower_bound(diffusion, reverse or diffusion.kernel, x0, **{"rng": rng(), **options})
+    return bounds.lower_bound(
+        diffusion, reverse or diffusion.kernel, x0, **{"rng": rng(), **options}
+    )
 
 
 # call, the argument that must be named, what of the rule or the value must be said
@@ -53,6 +68,22 @@ REFUSED = [
     (lambda: schedules.log_snr_linear(4, beta1=0.5, abar_T=0.5), "abar_T", "0.5"),
     (lambda: schedules.log_snr_linear(4, beta1=1.5, abar_T=0.5), "beta1", "1.5"),
     (lambda: schedules.constant_erasure(0), "T", "0"),
+    (lambda: schedules.linear(20, first=None), "first", "None"),
+    (lambda: schedules.linear(1000, first=0), "first", "0"),
+    (lambda: schedules.constant(10**30, 0.1), "T", "2147483647"),
+    (lambda: schedules.constant(2**31, 0.1), "T", "<= 2147483647, got 2147483648"),
+    # masked arrays, lists of them, ragged lists, objects
+    (lambda: GAUSS.marginal(np.ma.masked_array([0.0, 1.0], [True, False]), 1), "x0", "masked"),
+    (lambda: GAUSS.marginal([np.ma.masked_array([0.0, 1.0], [True, False])], 1), "x0", "masked"),
+    (lambda: GAUSS.marginal((0.0, np.ma.masked), 1), "x0", "masked"),
+    (lambda: GAUSS.abar(np.ma.masked_array([1, 2], [True, False])), "t", "masked"),
+    (lambda: BinomialDiffusion(BETA, np.ma.masked_array([0.5])), "prior", "masked"),
+    (lambda: GaussianDiffusion(np.ma.masked_array(BETA)), "beta", "masked"),
+    (lambda: GAUSS.abar([1, [2, 3]]), "t", "list"),
+    (lambda: GAUSS.marginal([[0.0], [1.0, 2.0]], 1), "x0", "list"),
+    (lambda: GAUSS.marginal([10**400], 1), "x0", "object"),
+    (lambda: GAUSS.marginal(np.longdouble("1e4000") * np.ones(1), 1), "x0", "finite, got inf"),
+    (lambda: validation.function("reverse", None), "reverse", "got None"),
     # t
     (lambda: GAUSS.abar(0), "t", "1..3, got 0"),
     (lambda: GAUSS.abar(4), "t", "1..3, got 4"),
@@ -122,18 +153,22 @@ REFUSED = [
     (lambda: Gaussian([1j], 1.0), "mean", "complex"),
     (lambda: LAW.log_prob([0.0]), "x", "2 components"),
     (lambda: LAW.log_prob([0.0, NAN]), "x", "nan"),
-    (lambda: LAW.log_prob_grad([0.0, 1.0, 2.0]), "x", "2 components"),
+    (lambda: LAW.log_prob([0.0, 1.0, 2.0]), "x", "2 components"),
     (lambda: Gaussian(np.zeros((3, 2)), 1.0).log_prob(np.zeros((4, 2))), "x", "broadcast"),
-    (lambda: LAW.at([0.0]), "noise", "2 components"),
-    (lambda: LAW.at_grad([0.0, INF]), "noise", "inf"),
     (lambda: LAW.kl(COINS), "mean", "Bernoulli"),
     (lambda: LAW.kl(Gaussian([0.0], 1.0)), "other", "2 components"),
-    (lambda: LAW.kl_grad(3.0), "mean", "float"),
+    (lambda: LAW.kl(3.0), "mean", "float"),
+    (lambda: LAW.kl(np.zeros(2)), "other", "got ndarray"),
+    (
+        lambda: Gaussian(np.zeros((3, 2)), 1.0).kl(Gaussian(np.zeros((4, 2)), 1.0)),
+        "other",
+        "(4, 2)",
+    ),
+    (lambda: LAW.sample(rng=np.random.RandomState(0)), "rng", "Generator"),
     (lambda: LAW.sample(rng=0), "rng", "got 0"),
     (lambda: LAW.sample(rng=1.5), "rng", "1.5"),
     (lambda: LAW.sample(rng=None), "rng", "None"),
     (lambda: LAW.sample(rng=np.random), "rng", "numpy.random.Generator"),
-    (lambda: Gaussian.noise((2,), rng=np.random.RandomState(0)), "rng", "Generator"),
     (lambda: Bernoulli([1.5]), "prob1", "[0, 1], got 1.5"),
     (lambda: Bernoulli([-1e-300]), "prob1", "-1e-300"),
     (lambda: Bernoulli([NAN]), "prob1", "nan"),
@@ -144,8 +179,6 @@ REFUSED = [
     (lambda: Bernoulli([]), "prob1", "(0,)"),
     (lambda: COINS.log_prob([0, 0.5]), "x", "0.5"),
     (lambda: COINS.log_prob([0]), "x", "2 components"),
-    (lambda: COINS.log_prob_grad([0, 2]), "x", "2"),
-    (lambda: COINS.at([0.5, 1.5]), "noise", "1.5"),
     (lambda: COINS.kl(LAW), "prob1", "Gaussian"),
     (lambda: COINS.kl(Bernoulli([0.5])), "other", "2 components"),
     (lambda: COINS.sample(rng=7), "rng", "7"),
@@ -160,7 +193,6 @@ REFUSED = [
     (lambda: bounds.gaussian_kl([0, 1], 1, [0, 1, 2], 1), "mean_p", "(3,)"),
     (lambda: bounds.gaussian_kl_grad(0, 1, 0, NAN), "var_p", "nan"),
     (lambda: bounds.gaussian_entropy(0.0), "var", "0.0"),
-    (lambda: bounds.gaussian_entropy_grad([1.0, -1.0]), "var", "(1,)"),
     (lambda: bounds.gaussian_entropy_difference(1.0, 0.0), "var_b", "0.0"),
     (lambda: bounds.gaussian_entropy_difference([1.0, 1.0], [1.0] * 3), "var_b", "(3,)"),
     (lambda: bounds.bernoulli_kl(1.5, 0.5), "q1", "1.5"),
@@ -171,7 +203,6 @@ REFUSED = [
     (lambda: bounds.bernoulli_kl_grad(NAN, 0.5), "q1", "nan"),
     (lambda: bounds.bernoulli_entropy(1.1), "p1", "1.1"),
     (lambda: bounds.bernoulli_entropy(0.5, 0.25), "p0", "0.25"),
-    (lambda: bounds.bernoulli_entropy_grad(-0.1), "p1", "-0.1"),
     (lambda: information.probability_pair([0.5], ["x"]), "prob0", "real"),
     # the bound
     (lambda: K(n_samples=0), "n_samples", ">= 1, got 0"),
@@ -196,7 +227,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("call", "argument", "said"), REFUSED)
 def test_bad_input_is_refused_with_the_argument_and_the_value_named(call, argument, said):
-    with pytest.raises(ValueError) as error:  # noqa: PT011 - the message is looked at below
+    with pytest.raises((ValueError, TypeError)) as error:
         call()
     assert re.search(rf"\b{argument}\b", str(error.value)), str(error.value)
     assert said in str(error.value)
@@ -206,16 +237,23 @@ def test_the_table_of_refusals_is_long_enough():
     assert len(REFUSED) >= 60
 
 
-@pytest.mark.parametrize("call", [
-    LAW.sample, COINS.sample, lambda: LAW.sample(rng()),
-    lambda: bounds.lower_bound(GAUSS, GAUSS.kernel, [0.0]), lambda: bounds.lower_bound(GAUSS, GAUSS.kernel, [0.0], rng()),
-])
+@pytest.mark.parametrize(
+    "call",
+    [
+        LAW.sample,
+        COINS.sample,
+        lambda: LAW.sample(rng()),
+        lambda: bounds.lower_bound(GAUSS, GAUSS.kernel, [0.0]),
+        lambda: bounds.lower_bound(GAUSS, GAUSS.kernel, [0.0], rng()),
+    ],
+)
 def test_the_generator_is_required_and_keyword_only(call):
     with pytest.raises(TypeError):
         call()
 
 
-# Odd but valid input. Every call must agree with the plain one, mutate nothing and warn of nothing (setup.cfg makes warnings errors).
+# Odd but valid input. Every call must agree with the plain one, mutate nothing and warn of nothing
+# (setup.cfg makes warnings errors).
 
 
 class ArrayLike:
@@ -239,10 +277,18 @@ def strided(values):
     return np.stack([array, array + 1], -1)[..., 0]
 
 
-FORMS = {"list": lambda v: np.asarray(v).tolist(), "tuple": lambda v: tuple(map(tuple, np.asarray(v).tolist())),
-         "float32": lambda v: np.asarray(v, dtype=np.float32), "float16": lambda v: np.asarray(v, dtype=np.float16),
-         "longdouble": lambda v: np.asarray(v, dtype=np.longdouble), "array-like": ArrayLike, "read-only": read_only,
-         "strided": strided, "fortran": np.asfortranarray, "big-endian": lambda v: np.asarray(v, dtype=">f8")}
+FORMS = {
+    "list": lambda v: np.asarray(v).tolist(),
+    "tuple": lambda v: tuple(map(tuple, np.asarray(v).tolist())),
+    "float32": lambda v: np.asarray(v, dtype=np.float32),
+    "float16": lambda v: np.asarray(v, dtype=np.float16),
+    "longdouble": lambda v: np.asarray(v, dtype=np.longdouble),
+    "array-like": ArrayLike,
+    "read-only": read_only,
+    "strided": strided,
+    "fortran": np.asfortranarray,
+    "big-endian": lambda v: np.asarray(v, dtype=">f8"),
+}
 INTEGERS = {"bool": bool, "int8": np.int8, "uint8": np.uint8, "int64": np.int64}
 REALS = np.array([[0.5, -1.25], [2.0, 0.0]])  # exact in every floating-point type
 BINARY = np.array([[0.0, 1.0], [1.0, 1.0]])
@@ -250,16 +296,36 @@ BINARY = np.array([[0.0, 1.0], [1.0, 1.0]])
 
 def gaussian_answers(x):
     law = GAUSS.posterior(x, x, 2)
-    return [GAUSS.kernel(x, 1).mean, GAUSS.marginal(x, 3).mean, law.mean, law.log_prob(x), law.kl(Gaussian(x, 1.0)), LAW.at(x),
-            bounds.null_log_likelihood(GAUSS, x), K(x0=x).value, K(x0=x).eq14, bounds.reverse_entropy_bounds(GAUSS, x, 2),
-            bounds.to_bits(x), bounds.gaussian_kl(x, 1, 0, 2)]
+    return [
+        GAUSS.kernel(x, 1).mean,
+        GAUSS.marginal(x, 3).mean,
+        law.mean,
+        law.log_prob(x),
+        law.kl(Gaussian(x, 1.0)),
+        LAW.log_prob(x),
+        bounds.null_log_likelihood(GAUSS, x),
+        K(x0=x).value,
+        K(x0=x).eq14,
+        bounds.reverse_entropy_bounds(GAUSS, x, 2),
+        bounds.to_bits(x),
+        bounds.gaussian_kl(x, 1, 0, 2),
+    ]
 
 
 def binomial_answers(x):
     law = BITS.posterior(x, x, 2)
-    return [BITS.kernel(x, 1).prob1, BITS.marginal(x, 3).prob0, law.prob1, law.log_prob(x), bounds.null_log_likelihood(BITS, x),
-            K(BITS, x0=x).value, K(BITS, x0=x).eq14, bounds.reverse_entropy_bounds(BITS, x, 2), Bernoulli(x).entropy(),
-            bounds.bernoulli_kl(x, 0.5)]
+    return [
+        BITS.kernel(x, 1).prob1,
+        BITS.marginal(x, 3).prob0,
+        law.prob1,
+        law.log_prob(x),
+        bounds.null_log_likelihood(BITS, x),
+        K(BITS, x0=x).value,
+        K(BITS, x0=x).eq14,
+        bounds.reverse_entropy_bounds(BITS, x, 2),
+        Bernoulli(x).entropy(),
+        bounds.bernoulli_kl(x, 0.5),
+    ]
 
 
 def assert_same(got, expected):
@@ -284,12 +350,17 @@ def test_binomial_column_takes_integers_and_bools(dtype):
 
 @pytest.mark.parametrize("t", [2, np.int8(2), np.uint64(2), np.array(2), [2], np.array([[2]])])
 def test_times_may_be_of_any_integer_type(t):
-    np.testing.assert_array_equal(GAUSS.posterior(REALS, REALS, t).mean.reshape(2, 2), GAUSS.posterior(REALS, REALS, 2).mean)
+    np.testing.assert_array_equal(
+        GAUSS.posterior(REALS, REALS, t).mean.reshape(2, 2), GAUSS.posterior(REALS, REALS, 2).mean
+    )
 
 
 @pytest.mark.parametrize("form", [list, tuple, np.array, ArrayLike, read_only])
 def test_beta_may_be_any_array_like(form):
-    assert_same([GaussianDiffusion(form(BETA)).beta, BinomialDiffusion(form(BETA), form([0.2, 0.5])).pi1], [BETA, [0.2, 0.5]])
+    assert_same(
+        [GaussianDiffusion(form(BETA)).beta, BinomialDiffusion(form(BETA), form([0.2, 0.5])).pi1],
+        [BETA, [0.2, 0.5]],
+    )
 
 
 def test_a_float32_beta_is_taken_for_the_numbers_that_it_holds():
@@ -302,7 +373,9 @@ def test_a_count_may_be_a_numpy_integer():
 
 
 def test_everything_is_float64_whatever_comes_in():
-    answers = gaussian_answers(REALS.astype(np.float32)) + binomial_answers(BINARY.astype(np.float16))
+    answers = gaussian_answers(REALS.astype(np.float32)) + binomial_answers(
+        BINARY.astype(np.float16)
+    )
     assert {np.asarray(a).dtype for a in answers} <= {np.dtype(np.float64)}
 
 
@@ -331,17 +404,27 @@ def test_tables_handed_out_can_be_written_without_harm():
     np.testing.assert_array_equal(GAUSS.abar([1, 2]), GaussianDiffusion(BETA).abar([1, 2]))
 
 
-@pytest.mark.parametrize("call", [
-    lambda: bounds.gaussian_kl(1e308, 1e-300, -1e308, 1e-300), lambda: bounds.gaussian_kl(0, 1e300, 0, 1e-300),
-    lambda: bounds.gaussian_kl_grad(1e308, 1e-300, -1e308, 1e-300), lambda: Gaussian([1e300], 1e-300).log_prob([-1e300]),
-    lambda: Gaussian([1e300], 1e-300).log_prob_grad([-1e300]), lambda: bounds.gaussian_entropy_difference(1e300, 1e-300),
-    lambda: bounds.bernoulli_kl([0, 0, 1, 1, 5e-324], [0, 1, 0, 1, 0.5]), lambda: bounds.bernoulli_kl_grad([0, 0, 1, 1], [0, 1, 0, 1]),
-    lambda: bounds.bernoulli_entropy([0, 1, 5e-324]), lambda: bounds.bernoulli_entropy_grad([0, 1, 5e-324]),
-    lambda: Bernoulli([0.0, 1.0]).log_prob([[0, 0], [1, 1]]), lambda: Bernoulli([0.0, 1.0]).log_prob_grad([1, 0]),
-    lambda: Bernoulli([0.0, 1.0]).kl(Bernoulli([1.0, 0.0])), lambda: BinomialDiffusion([5e-324, 1.0], 5e-324).posterior([1], [0], 2),
-    lambda: GaussianDiffusion([1e-300, 1.0, 1e-300]).log_abar([1, 2, 3]), lambda: bounds.to_bits([1e308, INF]),
-    lambda: K(BITS, lambda xt, t: Bernoulli(np.zeros_like(xt)), [[0, 1]], n_samples=3), lambda: K(x0=[1e150, 0.0]),
-])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: bounds.gaussian_kl(1e308, 1e-300, -1e308, 1e-300),
+        lambda: bounds.gaussian_kl(0, 1e300, 0, 1e-300),
+        lambda: bounds.gaussian_kl_grad(1e308, 1e-300, -1e308, 1e-300),
+        lambda: Gaussian([1e300], 1e-300).log_prob([-1e300]),
+        lambda: bounds.gaussian_entropy_difference(1e300, 1e-300),
+        lambda: bounds.bernoulli_kl([0, 0, 1, 1, 5e-324], [0, 1, 0, 1, 0.5]),
+        lambda: bounds.bernoulli_kl_grad([0, 0, 1, 1], [0, 1, 0, 1]),
+        lambda: bounds.bernoulli_entropy([0, 1, 5e-324]),
+        lambda: information.logit([0, 1, 5e-324]),
+        lambda: Bernoulli([0.0, 1.0]).log_prob([[0, 0], [1, 1]]),
+        lambda: Bernoulli([0.0, 1.0]).kl(Bernoulli([1.0, 0.0])),
+        lambda: BinomialDiffusion([5e-324, 1.0], 5e-324).posterior([1], [0], 2),
+        lambda: GaussianDiffusion([1e-300, 1.0, 1e-300]).log_abar([1, 2, 3]),
+        lambda: bounds.to_bits([1e308, INF]),
+        lambda: K(BITS, lambda xt, t: Bernoulli(np.zeros_like(xt)), [[0, 1]], n_samples=3),
+        lambda: K(x0=[1e150, 0.0]),
+    ],
+)
 def test_extreme_but_valid_input_warns_of_nothing(call):
     with warnings.catch_warnings(), np.errstate(divide="warn", over="warn", invalid="warn"):
         warnings.simplefilter("error")

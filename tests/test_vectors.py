@@ -1,7 +1,9 @@
-"""The vectors are true, say what they are, and can be used: by the package, by a program in another language, and by a reader.
+"""The vectors are true, say what they are, and can be used: by the package, by a program in another
+language, and by a reader.
 
-`tests/vectors/generate.py` makes them, `tests/vectors/lint.py` checks what they say of themselves; here the package is held against
-every one, and each of the three guards is tried on vectors that were tampered with.
+`tests/vectors/generate.py` makes them, `tests/vectors/lint.py` checks what they say of themselves;
+here the package is held against every one, and each of the three guards is tried on vectors that
+were tampered with.
 """
 
 import importlib
@@ -22,14 +24,29 @@ import numpy as np
 import pytest
 from truths.functions import Case, Mistake, Retired
 
-from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, exact, information, likelihood, schedules
+from dpm_ref import (
+    Bernoulli,
+    BinomialDiffusion,
+    Gaussian,
+    GaussianDiffusion,
+    bounds,
+    exact,
+    information,
+    likelihood,
+    schedules,
+)
 
 FOLDER = Path(__file__).parent / "vectors"
 ROOT = FOLDER.parent.parent
 NAMES = [function.name for function in generate.FUNCTIONS]
 NODE = shutil.which("node")
 NEEDS_NODE = pytest.mark.skipif(NODE is None, reason="node is not here")
-PRODUCTS = ("perturbed_bernoulli", "perturbed_gaussian", "perturbed_gaussian_first_order", "tempered_factor")
+PRODUCTS = (
+    "perturbed_bernoulli",
+    "perturbed_gaussian",
+    "perturbed_gaussian_first_order",
+    "tempered_factor",
+)
 
 
 def vectors(name, folder=FOLDER):
@@ -38,10 +55,21 @@ def vectors(name, folder=FOLDER):
 
 
 def parametrized(result):
-    """The functions with vectors of this result; those of section 2.5 are skipped where the package does not have it."""
+    """The functions with vectors of this result; those of section 2.5 are skipped where the package
+    does not have it.
+    """
     absent = importlib.util.find_spec("dpm_ref.posteriors") is None
-    marks = {name: pytest.mark.skipif(absent and name in PRODUCTS, reason="the package has no posteriors") for name in NAMES}
-    return [pytest.param(name, id=name, marks=marks[name]) for name in NAMES if any(vector["result"] == result for vector in vectors(name))]
+    marks = {
+        name: pytest.mark.skipif(
+            absent and name in PRODUCTS, reason="the package has no posteriors"
+        )
+        for name in NAMES
+    }
+    return [
+        pytest.param(name, id=name, marks=marks[name])
+        for name in NAMES
+        if any(vector["result"] == result for vector in vectors(name))
+    ]
 
 
 # The package, under the names of the files: inputs of a vector in, its outputs out
@@ -68,16 +96,23 @@ def entropy_bounds(diffusion, x):
 
 
 def linear_model(x, d):
-    """The model of slopes, shifts and variances; a null becomes a nan, for the package to refuse."""
+    """The model of slopes, shifts and variances; a null becomes a nan, which is to be refused."""
     slope, var = (np.array(x[name], dtype=float) for name in ("slope", "var"))
-    kernels = [(a * np.eye(d), b, v * np.eye(d)) for a, b, v in zip(slope, x["shift"], var, strict=True)]
+    kernels = [
+        (a * np.eye(d), b, v * np.eye(d)) for a, b, v in zip(slope, x["shift"], var, strict=True)
+    ]
     return exact.LinearModel(gaussian(x), kernels, d=d)
 
 
 def linear_lower_bound(x):
     model = linear_model(x, len(x["shift"][0]) if x["shift"] else len(x["x0"][0]))
-    K = bounds.lower_bound(model.diffusion, model.reverse, np.asarray(model.diffusion.check_data("x0", x["x0"])), rng=mpmath_oracle.Scripted(),
-                           n_samples=2)
+    K = bounds.lower_bound(
+        model.diffusion,
+        model.reverse,
+        np.asarray(model.diffusion.check_data("x0", x["x0"])),
+        rng=mpmath_oracle.Scripted(),
+        n_samples=2,
+    )
     return {"K": K.value.tolist(), "eq14": K.eq14}
 
 
@@ -88,7 +123,9 @@ def linear_log_likelihood(x):
 
 def linear_log_weight(x):
     model = linear_model(x, len(x["shift"][0]) if x["shift"] else len(x["trajectory"][0]))
-    return {"log_weight": float(likelihood.log_weights(model.diffusion, model.reverse, x["trajectory"]))}
+    return {
+        "log_weight": float(likelihood.log_weights(model.diffusion, model.reverse, x["trajectory"]))
+    }
 
 
 def state_numbers(states):
@@ -96,7 +133,9 @@ def state_numbers(states):
 
 
 def table_kernel(x):
-    laws = [Bernoulli(np.array(rows, dtype=float)) for rows in x["table"]]  # of every state, those that are never met too
+    laws = [
+        Bernoulli(np.array(rows, dtype=float)) for rows in x["table"]
+    ]  # of every state, those that are never met too
     return lambda xt, t: Bernoulli(laws[t - 2].prob1[state_numbers(xt)])
 
 
@@ -112,26 +151,37 @@ def rows_of(diffusion, x0):
 def table_lower_bound(x):
     model = table_model(x)
     rows = rows_of(model.diffusion, x["x0"])
-    data = exact.BinaryData(model.diffusion, np.bincount(rows, minlength=2 ** len(x["prior"])) / len(rows))
+    data = exact.BinaryData(
+        model.diffusion, np.bincount(rows, minlength=2 ** len(x["prior"])) / len(rows)
+    )
     return {"K": model.lower_bound()[rows].tolist(), "eq14": model.averages(data).eq14}
 
 
 def table_log_likelihood(x):
     model = table_model(x)
     rows = rows_of(model.diffusion, x["x0"])
-    data = exact.BinaryData(model.diffusion, np.bincount(rows, minlength=2 ** len(x["prior"])) / len(rows))
-    return {"log_likelihood": model.log_likelihood()[rows].tolist(), "L": model.averages(data).log_likelihood}
+    data = exact.BinaryData(
+        model.diffusion, np.bincount(rows, minlength=2 ** len(x["prior"])) / len(rows)
+    )
+    return {
+        "log_likelihood": model.log_likelihood()[rows].tolist(),
+        "L": model.averages(data).log_likelihood,
+    }
 
 
 def perturbed_kernel(x):
     """(21) from the package's enumerated model."""
     model, (r, r_next) = table_model(x), (np.array(x[name]) for name in ("r", "r_next"))
     z, z_next = model.marginal(x["t"]) @ r, model.marginal(x["t"] + 1) @ r_next
-    return {"kernel": (model.reverse_matrix(x["t"] + 1) * z_next * r / (z * r_next[:, None])).tolist()}
+    return {
+        "kernel": (model.reverse_matrix(x["t"] + 1) * z_next * r / (z * r_next[:, None])).tolist()
+    }
 
 
 def log_weight_of_bits(x):
-    return {"log_weight": float(likelihood.log_weights(binomial(x), table_kernel(x), x["trajectory"]))}
+    return {
+        "log_weight": float(likelihood.log_weights(binomial(x), table_kernel(x), x["trajectory"]))
+    }
 
 
 def schedule_at_t(make):
@@ -139,6 +189,7 @@ def schedule_at_t(make):
         options = {name: value for name, value in x.items() if name not in ("T", "t")}
         diffusion = GaussianDiffusion(make(x["T"], **options))
         return {"beta": float(diffusion.kernel([0.0], x["t"]).var[0])}
+
     return beta
 
 
@@ -146,18 +197,34 @@ def product(name):
     def multiply(x):
         posteriors = importlib.import_module("dpm_ref.posteriors")
         if name == "perturbed_bernoulli":
-            return {key: value[0] for key, value in bernoulli_law(
-                posteriors.BernoulliFactor([x["r1"]], [x["r0"]]).multiply(Bernoulli([x["c1"]], [x["c0"]])).law).items()}
+            return {
+                key: value[0]
+                for key, value in bernoulli_law(
+                    posteriors.BernoulliFactor([x["r1"]], [x["r0"]])
+                    .multiply(Bernoulli([x["c1"]], [x["c0"]]))
+                    .law
+                ).items()
+            }
         if name == "perturbed_gaussian":
-            law = posteriors.GaussianFactor([x["r_mean"]], [x["r_var"]]).multiply(Gaussian([x["mean"]], [x["var"]])).law
+            law = (
+                posteriors.GaussianFactor([x["r_mean"]], [x["r_var"]])
+                .multiply(Gaussian([x["mean"]], [x["var"]]))
+                .law
+            )
             return {"mean": float(law.mean[0]), "var": float(law.var[0])}
         if name == "tempered_factor":
             r = posteriors.BernoulliFactor([x["r"]], [1.0])
             return {"r_t": float(np.exp(posteriors.tempered(r, x["T"])(x["t"]).log_r([1.0])))}
         slope = np.array([x["grad_log_r"]], dtype=float)
-        law = posteriors.LogFactor(lambda v: np.zeros(v.shape[:-1]),
-                                   lambda v: np.broadcast_to(slope, v.shape)).multiply(Gaussian([x["mean"]], [x["var"]])).law
+        law = (
+            posteriors.LogFactor(
+                lambda v: np.zeros(v.shape[:-1]), lambda v: np.broadcast_to(slope, v.shape)
+            )
+            .multiply(Gaussian([x["mean"]], [x["var"]]))
+            .law
+        )
         return {"mean": float(law.mean[0])}
+
     return multiply
 
 
@@ -177,14 +244,19 @@ PACKAGE = {
     "gaussian_marginal": lambda x: gaussian_law(gaussian(x).marginal(x["x0"], x["t"])),
     "gaussian_posterior": lambda x: gaussian_law(gaussian(x).posterior(x["x0"], x["xt"], x["t"])),
     "gaussian_edge": lambda x: gaussian_law(gaussian(x).edge(x["x1"])),
-    "gaussian_null_log_likelihood": lambda x: {"log_prior": float(bounds.null_log_likelihood(GaussianDiffusion([0.5]), x["x0"]))},
+    "gaussian_null_log_likelihood": lambda x: {
+        "log_prior": float(bounds.null_log_likelihood(GaussianDiffusion([0.5]), x["x0"]))
+    },
     "gaussian_reverse_entropy_bounds": lambda x: entropy_bounds(gaussian(x), x),
     "binomial_kernel": lambda x: bernoulli_law(binomial(x).kernel(x["x_prev"], x["t"])),
     "binomial_marginal": lambda x: bernoulli_law(binomial(x).marginal(x["x0"], x["t"])),
     "binomial_posterior": lambda x: bernoulli_law(binomial(x).posterior(x["x0"], x["xt"], x["t"])),
     "binomial_edge": lambda x: bernoulli_law(binomial(x).edge(x["x1"])),
-    "binomial_null_log_likelihood": lambda x: {"log_prior": float(bounds.null_log_likelihood(BinomialDiffusion([0.5], x["prior"]),
-                                                                                             x["x0"]))},
+    "binomial_null_log_likelihood": lambda x: {
+        "log_prior": float(
+            bounds.null_log_likelihood(BinomialDiffusion([0.5], x["prior"]), x["x0"])
+        )
+    },
     "binomial_reverse_entropy_bounds": lambda x: entropy_bounds(binomial(x), x),
     "gaussian_lower_bound": linear_lower_bound,
     "gaussian_log_likelihood": linear_log_likelihood,
@@ -198,29 +270,43 @@ PACKAGE = {
 
 
 def bound_of_pieces(x):
-    """K of bits as `bounds` has it: the fixed terms, less each divergence averaged over the states of x^t."""
+    """K of bits as `bounds` has it: the fixed terms, less each divergence averaged over the states
+    of x^t.
+    """
     diffusion, reverse = binomial(x), table_kernel(x)
     x0, states = np.array(x["x0"], dtype=float), exact.binary_states(len(x["prior"]))
     K = bounds.fixed_terms(diffusion, x0)
     for t in range(2, diffusion.T + 1):
         for i, row in enumerate(x0):
-            weights = np.exp([float(diffusion.marginal(row, t).log_prob(state)) for state in states])
-            K[i] -= weights @ diffusion.posterior(np.broadcast_to(row, states.shape), states, t).kl(reverse(states, t))
+            weights = np.exp(
+                [float(diffusion.marginal(row, t).log_prob(state)) for state in states]
+            )
+            K[i] -= weights @ diffusion.posterior(np.broadcast_to(row, states.shape), states, t).kl(
+                reverse(states, t)
+            )
     return {"K": K.tolist()}
 
 
 OTHER_ROADS = {
-    "gaussian_lower_bound": lambda x: {"K": linear_model(x, len(x["x0"][0])).lower_bound(x["x0"]).tolist()},
+    "gaussian_lower_bound": lambda x: {
+        "K": linear_model(x, len(x["x0"][0])).lower_bound(x["x0"]).tolist()
+    },
     "binomial_lower_bound": bound_of_pieces,
 }
 
 
 def misses(got, vector):
-    """The outputs that lie beyond the tolerance, and by how many tolerances the worst of them is off."""
+    """The outputs that lie beyond the tolerance, and by how many tolerances the worst of them is
+    off.
+    """
     worst = 0.0
     for name, value in got.items():
-        for a, b, allowed in zip(lint.leaves(value), lint.leaves(vector["output"][name]), lint.leaves(vector["tolerance"][name]),
-                                 strict=True):
+        for a, b, allowed in zip(
+            lint.leaves(value),
+            lint.leaves(vector["output"][name]),
+            lint.leaves(vector["tolerance"][name]),
+            strict=True,
+        ):
             gap = 0.0 if float(a) == float(b) else abs(float(a) - float(b))
             worst = max(worst, 0.0 if gap == 0 else gap / allowed if allowed else math.inf)
     return worst
@@ -236,7 +322,9 @@ def test_the_package_passes_every_valid_vector(name):
         if vector["result"] == "valid":
             got = PACKAGE[name](vector["input"])
             assert set(got) == set(vector["output"])
-            assert misses(got, vector) <= 0.1, vector  # the tolerance leaves room for other people's code
+            assert misses(got, vector) <= 0.1, (
+                vector
+            )  # the tolerance leaves room for other people's code
 
 
 @pytest.mark.parametrize("name", parametrized("invalid"))
@@ -256,7 +344,9 @@ def test_the_package_arrives_at_the_bound_by_another_road(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_code_named_in_the_header_exists(name):
-    path = json.loads((FOLDER / f"{name}.jsonl").read_text().splitlines()[0])["dpm_ref"].split(".")[1:]
+    path = json.loads((FOLDER / f"{name}.jsonl").read_text().splitlines()[0])["dpm_ref"].split(".")[
+        1:
+    ]
     if path[0] == "posteriors" and importlib.util.find_spec("dpm_ref.posteriors") is None:
         pytest.skip("the package has no posteriors")
     found = importlib.import_module("dpm_ref")
@@ -284,24 +374,59 @@ def generated():
 
 
 def test_regeneration_gives_the_same_bytes(generated):
-    assert [name for name in NAMES if generated[name].encode() != (FOLDER / f"{name}.jsonl").read_bytes()] == []
+    assert [
+        name
+        for name in NAMES
+        if generated[name].encode() != (FOLDER / f"{name}.jsonl").read_bytes()
+    ] == []
 
 
 ORACLES = {
-    "gaussian_kl": lambda x: {"kl": mpmath_oracle.gaussian_kl(x["mean_q"], x["var_q"], x["mean_p"], x["var_p"])},
+    "gaussian_kl": lambda x: {
+        "kl": mpmath_oracle.gaussian_kl(x["mean_q"], x["var_q"], x["mean_p"], x["var_p"])
+    },
     "gaussian_entropy": lambda x: {"entropy": mpmath_oracle.gaussian_entropy(x["var"])},
-    "bernoulli_kl": lambda x: {"kl": mpmath_oracle.bernoulli_kl(mpmath_oracle.bit(x["q1"], x["q0"]), mpmath_oracle.bit(x["p1"], x["p0"]))},
-    "bernoulli_entropy": lambda x: {"entropy": mpmath_oracle.bernoulli_entropy(mpmath_oracle.bit(x["p1"], x["p0"]))},
+    "bernoulli_kl": lambda x: {
+        "kl": mpmath_oracle.bernoulli_kl(
+            mpmath_oracle.bit(x["q1"], x["q0"]), mpmath_oracle.bit(x["p1"], x["p0"])
+        )
+    },
+    "bernoulli_entropy": lambda x: {
+        "entropy": mpmath_oracle.bernoulli_entropy(mpmath_oracle.bit(x["p1"], x["p0"]))
+    },
     "log_abar": lambda x: {"log_abar": mpmath_oracle.Tables(x["beta"]).log_abar(x["t"])},
-    "one_minus_abar": lambda x: {"one_minus_abar": mpmath_oracle.Tables(x["beta"]).one_minus_abar(x["t"])},
+    "one_minus_abar": lambda x: {
+        "one_minus_abar": mpmath_oracle.Tables(x["beta"]).one_minus_abar(x["t"])
+    },
     "gaussian_posterior": lambda x: {"var": mpmath_oracle.Tables(x["beta"]).posterior_var(x["t"])},
-    "binomial_posterior": lambda x: dict(zip(("prob1", "prob0"), map(list, zip(*(
-        mpmath_oracle.binomial_posterior(a, b, mpmath_oracle.Tables(x["beta"]), x["t"], p) for a, b,
-        p in zip(x["x0"], x["xt"], x["prior"], strict=True)),
-        strict=True)), strict=True)),
-    "gaussian_lower_bound": lambda x: one_component(x, lambda chain, v,
-                                                    kernels: {"K": [chain.bound(v, kernels)], "eq14": chain.eq14([v], kernels)}),
-    "gaussian_log_likelihood": lambda x: one_component(x, lambda chain, v, kernels: {"log_likelihood": [chain.log_prob(v, kernels)]}),
+    "binomial_posterior": lambda x: dict(
+        zip(
+            ("prob1", "prob0"),
+            map(
+                list,
+                zip(
+                    *(
+                        mpmath_oracle.binomial_posterior(
+                            a, b, mpmath_oracle.Tables(x["beta"]), x["t"], p
+                        )
+                        for a, b, p in zip(x["x0"], x["xt"], x["prior"], strict=True)
+                    ),
+                    strict=True,
+                ),
+            ),
+            strict=True,
+        )
+    ),
+    "gaussian_lower_bound": lambda x: one_component(
+        x,
+        lambda chain, v, kernels: {
+            "K": [chain.bound(v, kernels)],
+            "eq14": chain.eq14([v], kernels),
+        },
+    ),
+    "gaussian_log_likelihood": lambda x: one_component(
+        x, lambda chain, v, kernels: {"log_likelihood": [chain.log_prob(v, kernels)]}
+    ),
 }
 
 
@@ -309,7 +434,10 @@ def one_component(x, each):
     """A chain of one component and one vector; nothing for others."""
     if np.shape(x["x0"]) != (1, 1) or len(x["beta"]) > 20:
         return {}
-    kernels = {t: (x["slope"][t - 2], x["shift"][t - 2][0], x["var"][t - 2]) for t in range(2, len(x["beta"]) + 1)}
+    kernels = {
+        t: (x["slope"][t - 2], x["shift"][t - 2][0], x["var"][t - 2])
+        for t in range(2, len(x["beta"]) + 1)
+    }
     return each(mpmath_oracle.GaussianChain(x["beta"]), x["x0"][0][0], kernels)
 
 
@@ -320,23 +448,36 @@ def test_forty_digits_are_those_of_another_derivation(name):
         if vector["result"] == "valid":
             truth = ORACLES[name](vector["input"])
             for key, value in truth.items():
-                for right, text in zip(lint.leaves(value), lint.leaves(vector["output_40"][key]), strict=True):
+                for right, text in zip(
+                    lint.leaves(value), lint.leaves(vector["output_40"][key]), strict=True
+                ):
                     allowed = abs(right) * mpmath_oracle.mp.mpf(10) ** -39
-                    assert mpmath_oracle.mp.isinf(right) or abs(mpmath_oracle.mp.mpf(text) - right) <= allowed, vector["id"]
+                    assert (
+                        mpmath_oracle.mp.isinf(right)
+                        or abs(mpmath_oracle.mp.mpf(text) - right) <= allowed
+                    ), vector["id"]
                     compared += 1
     assert compared >= 5
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_two_mistakes_differ_on_some_vector(name):
-    seen = [(vector["wrong"], vector["output"]) for vector in vectors(name) if vector["result"] == "valid"]
+    seen = [
+        (vector["wrong"], vector["output"])
+        for vector in vectors(name)
+        if vector["result"] == "valid"
+    ]
     mistakes = sorted({mistake for wrong, _ in seen for mistake in wrong})
     for i, first in enumerate(mistakes):
         for second in mistakes[:i]:
-            assert any({**right, **wrong.get(first, {})} != {**right, **wrong.get(second, {})} for wrong, right in seen), (first, second)
+            assert any(
+                {**right, **wrong.get(first, {})} != {**right, **wrong.get(second, {})}
+                for wrong, right in seen
+            ), (first, second)
 
 
-# Formulas as they are printed, in float64 and in float32: what `cancellation` says, and what the tolerances are made for
+# Formulas as they are printed, in float64 and in float32: what `cancellation` says, and what the
+# tolerances are made for
 
 
 def textbook(real):
@@ -366,16 +507,23 @@ def textbook(real):
 
     def log_mean_exp(x):
         (values,) = read(x, "values")
-        return {"log_mean": values.max() + np.log(np.exp(values - values.max()).sum()) - np.log(real(values.size))}
+        return {
+            "log_mean": values.max()
+            + np.log(np.exp(values - values.max()).sum())
+            - np.log(real(values.size))
+        }
 
     def marginal(x):
         kept = abar(x)[x["t"]]
         return {"mean": (np.sqrt(kept) * read(x, "x0")[0]).tolist(), "var": one - kept}
 
     def posterior(x):
-        (beta, x0, xt), before, now = read(x, "beta", "x0", "xt"), *abar(x)[x["t"] - 1:x["t"] + 1]
+        (beta, x0, xt), before, now = read(x, "beta", "x0", "xt"), *abar(x)[x["t"] - 1 : x["t"] + 1]
         rate = beta[x["t"] - 1]
-        mean = np.sqrt(before) * rate / (one - now) * x0 + np.sqrt(one - rate) * (one - before) / (one - now) * xt
+        mean = (
+            np.sqrt(before) * rate / (one - now) * x0
+            + np.sqrt(one - rate) * (one - before) / (one - now) * xt
+        )
         return {"mean": mean.tolist(), "var": rate * (one - before) / (one - now)}
 
     def marginal_of_bits(x):
@@ -384,10 +532,18 @@ def textbook(real):
         return {"prob1": prob1.tolist(), "prob0": (one - prob1).tolist()}
 
     return {
-        "gaussian_kl": gaussian_kl, "bernoulli_kl": bernoulli_kl, "bernoulli_entropy": bernoulli_entropy, "log_mean_exp": log_mean_exp,
-        "gaussian_entropy": lambda x: {"entropy": half * np.log(real(2 * np.pi * np.e) * read(x, "var")[0])},
-        "log_abar": lambda x: {"log_abar": np.log(abar(x)[x["t"]])}, "one_minus_abar": lambda x: {"one_minus_abar": one - abar(x)[x["t"]]},
-        "gaussian_marginal": marginal, "gaussian_posterior": posterior, "binomial_marginal": marginal_of_bits,
+        "gaussian_kl": gaussian_kl,
+        "bernoulli_kl": bernoulli_kl,
+        "bernoulli_entropy": bernoulli_entropy,
+        "log_mean_exp": log_mean_exp,
+        "gaussian_entropy": lambda x: {
+            "entropy": half * np.log(real(2 * np.pi * np.e) * read(x, "var")[0])
+        },
+        "log_abar": lambda x: {"log_abar": np.log(abar(x)[x["t"]])},
+        "one_minus_abar": lambda x: {"one_minus_abar": one - abar(x)[x["t"]]},
+        "gaussian_marginal": marginal,
+        "gaussian_posterior": posterior,
+        "binomial_marginal": marginal_of_bits,
     }
 
 
@@ -396,35 +552,51 @@ def textbook(real):
 def test_printed_formulas_fail_where_their_terms_cancel_and_nowhere_else(name, real, factor):
     failed = {True: 0, False: 0}
     for vector in vectors(name):
-        if vector["result"] == "valid" and (real is np.float64 or "not_float32" not in vector["flags"]):
+        if vector["result"] == "valid" and (
+            real is np.float64 or "not_float32" not in vector["flags"]
+        ):
             with np.errstate(all="ignore"):
-                failed["cancellation" in vector["flags"]] += not misses(textbook(real)[name](vector["input"]), vector) <= factor
+                failed["cancellation" in vector["flags"]] += (
+                    not misses(textbook(real)[name](vector["input"]), vector) <= factor
+                )
     assert failed[False] == 0
-    assert failed[True] >= 1 or name == "gaussian_entropy"  # whose tolerance is measured by its terms
+    assert (
+        failed[True] >= 1 or name == "gaussian_entropy"
+    )  # whose tolerance is measured by its terms
 
 
 # The guards, on vectors that were tampered with
 
 
 def places(line):
-    """Where a digit of a number stands in the text of a vector, by the part of the vector that it is in: (start, end) of each part."""
+    """Where a digit of a number stands in the text of a vector, by the part of the vector that it
+    is in: (start, end) of each part.
+    """
     keys = ["input", "output", "output_40", "tolerance", "flags"]
     return dict(zip(keys, pairwise(line.index(f'"{key}":') for key in keys), strict=False))
 
 
 def tampered(line, part, rng):
-    """The line with one digit of one part changed; digits of names and exponents' signs do not count."""
+    """The line with one digit of one part changed; digits of names and exponents' signs do not
+    count.
+    """
     start, end = places(line)[part]
-    digits = [k for match in re.finditer(r'(?<=[\[:,"])-?[\d.]+(?:e[+-]\d+)?(?=[\],}"])', line[start:end])
-              for k in range(start + match.start(), start + match.end()) if line[k].isdigit()]
+    digits = [
+        k
+        for match in re.finditer(r'(?<=[\[:,"])-?[\d.]+(?:e[+-]\d+)?(?=[\],}"])', line[start:end])
+        for k in range(start + match.start(), start + match.end())
+        if line[k].isdigit()
+    ]
     if not digits:
         return None
     k = rng.choice(digits)
-    return line[:k] + rng.choice([c for c in "0123456789" if c != line[k]]) + line[k + 1:]
+    return line[:k] + rng.choice([c for c in "0123456789" if c != line[k]]) + line[k + 1 :]
 
 
 def with_a_digit_changed(name, part, rng, tmp_path):
-    """A folder with one file, of which one digit of a valid vector was changed; and the vector's place."""
+    """A folder with one file, of which one digit of a valid vector was changed; and the vector's
+    place.
+    """
     lines = (FOLDER / f"{name}.jsonl").read_text().splitlines(keepends=True)
     valid = [k for k, line in enumerate(lines) if '"result":"valid"' in line]
     changed = None
@@ -455,16 +627,26 @@ def test_a_changed_digit_anywhere_is_caught_by_regeneration(name, part, generate
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_number_wrong_in_both_places_is_caught_by_the_package(name):
-    """Output and 40 digits changed alike, which the lint cannot see: the package then fails the vector."""
+    """Output and 40 digits changed alike, which the lint cannot see: the package then fails the
+    vector.
+    """
     if name in PRODUCTS and importlib.util.find_spec("dpm_ref.posteriors") is None:
         pytest.skip("the package has no posteriors")
     rng = random.Random(name)
     valid = [vector for vector in vectors(name) if vector["result"] == "valid"]
     for _ in range(5):
         vector = rng.choice(valid)
-        key = rng.choice([key for key, value in vector["output"].items() if not isinstance(value, bool)])
+        key = rng.choice(
+            [key for key, value in vector["output"].items() if not isinstance(value, bool)]
+        )
         got = PACKAGE[name](vector["input"])
-        moved = {**vector, "output": {**vector["output"], key: shifted(vector["output"][key], vector["tolerance"][key])}}
+        moved = {
+            **vector,
+            "output": {
+                **vector["output"],
+                key: shifted(vector["output"][key], vector["tolerance"][key]),
+            },
+        }
         assert misses(got, moved) > 1.0
 
 
@@ -472,7 +654,13 @@ def shifted(value, tolerance):
     """Every number off by one part in 10^6, and by two tolerances more."""
     if isinstance(value, list):
         return [shifted(*each) for each in zip(value, tolerance, strict=True)]
-    return 0.0 if isinstance(value, str) else value * (1 + math.copysign(1e-6, value)) + 2 * tolerance if value else 1e-6
+    return (
+        0.0
+        if isinstance(value, str)
+        else value * (1 + math.copysign(1e-6, value)) + 2 * tolerance
+        if value
+        else 1e-6
+    )
 
 
 def tamper(folder, change):
@@ -484,42 +672,47 @@ def tamper(folder, change):
     return list(lint.lint_file(path))
 
 
-@pytest.mark.parametrize("change", [
-    lambda lines: lines.pop(),
-    lambda lines: lines.append(lines[1]),
-    lambda lines: lines[1].update(id="gaussian_kl-9999"),
-    lambda lines: lines[1].update(id=lines[2]["id"]),
-    lambda lines: lines[0].update(count=1),
-    lambda lines: lines[0].update(schema=2),
-    lambda lines: lines[0].update(function="another"),
-    lambda lines: lines[0].update(units=""),
-    lambda lines: lines[0].pop("equation"),
-    lambda lines: lines[0]["flags"].update(idle="mistake: of nobody"),
-    lambda lines: lines[0]["flags"].update(kl_reversed=""),
-    lambda lines: lines[0]["flags"].pop("kl_reversed"),
-    lambda lines: lines[1]["flags"].append("not_float32"),
-    lambda lines: lines[1]["flags"].append("limit"),
-    lambda lines: lines[1]["flags"].append("long"),
-    lambda lines: lines[1]["flags"].append("tiny"),
-    lambda lines: lines[1]["flags"].append("bad_variance"),
-    lambda lines: lines[1]["flags"].remove("smoke"),
-    lambda lines: lines[1]["flags"].remove("kl_reversed"),
-    lambda lines: lines[1]["flags"].append("kl_reversed"),
-    lambda lines: lines[1]["wrong"].pop("kl_reversed"),
-    lambda lines: lines[1]["wrong"].update(kl_reversed=lines[1]["output"]),
-    lambda lines: lines[1]["wrong"].update(kl_reversed={"kl": lines[1]["output"]["kl"] * 1.0005}),
-    lambda lines: lines[1]["input"].pop("var_p"),
-    lambda lines: lines[1]["input"].update(var_p=0.1),
-    lambda lines: lines[1]["output"].update(kl="nan"),
-    lambda lines: lines[1]["output"].update(kl=[1.0]),
-    lambda lines: lines[1]["output"].update(kl=math.nextafter(lines[1]["output"]["kl"], 1.0)),
-    lambda lines: lines[1]["output_40"].update(kl="0.34"),
-    lambda lines: lines[1]["tolerance"].update(kl=-1.0),
-    lambda lines: lines[1].update(result="perhaps"),
-    lambda lines: lines[1].pop("tolerance"),
-    lambda lines: lines[-1]["flags"].clear(),
-    lambda lines: lines[-1].update(output={"kl": 0.0}),
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: lines.pop(),
+        lambda lines: lines.append(lines[1]),
+        lambda lines: lines[1].update(id="gaussian_kl-9999"),
+        lambda lines: lines[1].update(id=lines[2]["id"]),
+        lambda lines: lines[0].update(count=1),
+        lambda lines: lines[0].update(schema=2),
+        lambda lines: lines[0].update(function="another"),
+        lambda lines: lines[0].update(units=""),
+        lambda lines: lines[0].pop("equation"),
+        lambda lines: lines[0]["flags"].update(idle="mistake: of nobody"),
+        lambda lines: lines[0]["flags"].update(kl_reversed=""),
+        lambda lines: lines[0]["flags"].pop("kl_reversed"),
+        lambda lines: lines[1]["flags"].append("not_float32"),
+        lambda lines: lines[1]["flags"].append("limit"),
+        lambda lines: lines[1]["flags"].append("long"),
+        lambda lines: lines[1]["flags"].append("tiny"),
+        lambda lines: lines[1]["flags"].append("bad_variance"),
+        lambda lines: lines[1]["flags"].remove("smoke"),
+        lambda lines: lines[1]["flags"].remove("kl_reversed"),
+        lambda lines: lines[1]["flags"].append("kl_reversed"),
+        lambda lines: lines[1]["wrong"].pop("kl_reversed"),
+        lambda lines: lines[1]["wrong"].update(kl_reversed=lines[1]["output"]),
+        lambda lines: lines[1]["wrong"].update(
+            kl_reversed={"kl": lines[1]["output"]["kl"] * 1.0005}
+        ),
+        lambda lines: lines[1]["input"].pop("var_p"),
+        lambda lines: lines[1]["input"].update(var_p=0.1),
+        lambda lines: lines[1]["output"].update(kl="nan"),
+        lambda lines: lines[1]["output"].update(kl=[1.0]),
+        lambda lines: lines[1]["output"].update(kl=math.nextafter(lines[1]["output"]["kl"], 1.0)),
+        lambda lines: lines[1]["output_40"].update(kl="0.34"),
+        lambda lines: lines[1]["tolerance"].update(kl=-1.0),
+        lambda lines: lines[1].update(result="perhaps"),
+        lambda lines: lines[1].pop("tolerance"),
+        lambda lines: lines[-1]["flags"].clear(),
+        lambda lines: lines[-1].update(output={"kl": 0.0}),
+    ],
+)
 def test_the_lint_sees_what_breaks_the_schema(change, tmp_path):
     assert tamper(tmp_path, lambda lines: None) == []
     assert tamper(tmp_path, change)
@@ -579,60 +772,107 @@ def test_a_mistake_that_no_vector_catches_is_refused():
 
 @NEEDS_NODE
 def test_a_consumer_in_javascript_passes():
-    result = subprocess.run([NODE, str(FOLDER / "consume.mjs")], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [NODE, str(FOLDER / "consume.mjs")], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stdout + result.stderr
-    for name in ("gaussian_kl", "bernoulli_entropy", "gaussian_posterior", "binomial_posterior", "gaussian_log_weight"):
+    for name in (
+        "gaussian_kl",
+        "bernoulli_entropy",
+        "gaussian_posterior",
+        "binomial_posterior",
+        "gaussian_log_weight",
+    ):
         valid = sum(vector["result"] == "valid" for vector in vectors(name))
         refused = len(vectors(name)) - valid
         assert f"{name}: {valid} right, {refused} refused" in result.stdout
 
 
 @NEEDS_NODE
-@pytest.mark.parametrize("name", ["gaussian_kl", "bernoulli_entropy", "gaussian_posterior", "binomial_posterior", "gaussian_log_weight"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gaussian_kl",
+        "bernoulli_entropy",
+        "gaussian_posterior",
+        "binomial_posterior",
+        "gaussian_log_weight",
+    ],
+)
 def test_a_consumer_in_javascript_fails_on_a_wrong_vector(name, tmp_path):
-    shutil.copytree(FOLDER, tmp_path / "vectors", ignore=shutil.ignore_patterns("*.py", "truths", "__pycache__"))
+    shutil.copytree(
+        FOLDER, tmp_path / "vectors", ignore=shutil.ignore_patterns("*.py", "truths", "__pycache__")
+    )
     path = tmp_path / "vectors" / f"{name}.jsonl"
     header, first, *rest = path.read_text().splitlines()
     vector = json.loads(first)
-    vector["output"] = {key: shifted(value, vector["tolerance"][key]) for key, value in vector["output"].items()}
+    vector["output"] = {
+        key: shifted(value, vector["tolerance"][key]) for key, value in vector["output"].items()
+    }
     path.write_text("\n".join([header, json.dumps(vector), *rest]) + "\n")
-    result = subprocess.run([NODE, str(FOLDER / "consume.mjs"), str(tmp_path / "vectors")], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [NODE, str(FOLDER / "consume.mjs"), str(tmp_path / "vectors")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.returncode == 1
     assert vector["id"] in result.stdout
 
 
 @NEEDS_NODE
-@pytest.mark.parametrize(("right", "wrong", "mistake"), [
-    ("var: (b * lost[t - 1]) / lost[t]", "var: b", "rate_for_var"),
-    ("(far / var_p) * far) / 2", "(far / var_p) * far)", "half_dropped"),
-    ("logNormal(x, 0, 1)", "0", "prior_left_out"),
-])
+@pytest.mark.parametrize(
+    ("right", "wrong", "mistake"),
+    [
+        ("var: (b * lost[t - 1]) / lost[t]", "var: b", "rate_for_var"),
+        ("(far / var_p) * far) / 2", "(far / var_p) * far)", "half_dropped"),
+        ("logNormal(x, 0, 1)", "0", "prior_left_out"),
+    ],
+)
 def test_a_consumer_with_a_mistake_is_told_which(right, wrong, mistake, tmp_path):
     code = (FOLDER / "consume.mjs").read_text()
     assert code.count(right) == 1
     (tmp_path / "consume.mjs").write_text(code.replace(right, wrong))
-    result = subprocess.run([NODE, str(tmp_path / "consume.mjs"), str(FOLDER)], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [NODE, str(tmp_path / "consume.mjs"), str(FOLDER)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     failed = [line for line in result.stdout.splitlines() if " got " in line]
     assert result.returncode == 1
     assert len(failed) > 20
-    assert sum(mistake in line for line in failed) > 0.8 * len(failed)  # what is wrong by less than 1e-3 fails too, and is not named
+    assert sum(mistake in line for line in failed) > 0.8 * len(
+        failed
+    )  # what is wrong by less than 1e-3 fails too, and is not named
 
 
 @NEEDS_NODE
 def test_a_consumer_that_refuses_nothing_fails(tmp_path):
     code = (FOLDER / "consume.mjs").read_text()
-    (tmp_path / "consume.mjs").write_text(code.replace('if (v <= 0) throw new RangeError', 'if (v === "") throw new RangeError'))
-    result = subprocess.run([NODE, str(tmp_path / "consume.mjs"), str(FOLDER)], capture_output=True, text=True, check=False)
+    (tmp_path / "consume.mjs").write_text(
+        code.replace("if (v <= 0) throw new RangeError", 'if (v === "") throw new RangeError')
+    )
+    result = subprocess.run(
+        [NODE, str(tmp_path / "consume.mjs"), str(FOLDER)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.returncode == 1
     assert "not refused, bad_variance" in result.stdout
 
 
 @NEEDS_NODE
 def test_the_readme_s_example_prints_what_the_readme_says(tmp_path):
-    section = (ROOT / "README.md").read_text().partition("## Use the vectors from another language")[2]
+    section = (
+        (ROOT / "README.md").read_text().partition("## Use the vectors from another language")[2]
+    )
     code, printed = re.search(r"```js\n(.*?)```\n\n```\n(.*?)```", section, re.DOTALL).groups()
     (tmp_path / "example.mjs").write_text(code)
-    result = subprocess.run([NODE, str(tmp_path / "example.mjs")], capture_output=True, text=True, check=True, cwd=ROOT)
+    result = subprocess.run(
+        [NODE, str(tmp_path / "example.mjs")], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert result.stdout == printed
 
 

@@ -1,60 +1,46 @@
-"""What the two columns of Table App.1 know about one atom: the law of x^t given the atom, and of x^{t-1} given x^t and the atom.
+"""What either column knows about one atom: x^t given the atom, and x^{t-1} given x^t and the atom.
 
 `FiniteData` mixes these. Rows x are (n, d), atoms (m, d), responsibilities (n, m); t is one int.
+Sums over atoms are those of einsum without BLAS, whose bits do not depend on the other rows.
 """
 
-from typing import Protocol
-
 import numpy as np
-from scipy.special import ndtri
 
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
-from dpm_ref.gaussian import Gaussian, GaussianDiffusion
-from dpm_ref.information import bernoulli_entropy, gaussian_entropy
-from dpm_ref.protocols import Law
+from dpm_ref.gaussian import GaussianDiffusion
+from dpm_ref.information import bernoulli_entropy
+from dpm_ref.protocols import total
 from dpm_ref.validation import Array, IntArray
 
-__all__ = ["Atoms", "GaussianAtoms", "BinaryAtoms"]
+__all__ = ["GaussianAtoms", "BinaryAtoms", "scale_and_var"]
 
 _LOG_2PI = 1.8378770664093453
 
 
-class Atoms(Protocol):
-    """One column's atoms."""
-
-    has_density: bool
-
-    def log_prob(self, x: Array, t: int) -> Array: ...
-    def match(self, weights: Array, xt: Array, t: int) -> Array: ...
-    def posterior_entropy(self, weights: Array, xt: Array, t: int) -> Array: ...
-    def draw(self, index: IntArray, uniform: Array, t: int) -> Array: ...
-    def points(self) -> tuple[Array, int]: ...
-    def law(self, parameters: Array) -> Law: ...
+def scale_and_var(diffusion: GaussianDiffusion, var: Array, t: int) -> tuple[float, Array]:
+    """sqrt(abar_t), and the variance of x^t for a variance of x^0, from t = 0 on."""
+    if t == 0:
+        return 1.0, var
+    return float(diffusion.sqrt_abar(t)), diffusion.abar(t) * var + diffusion.one_minus_abar(t)
 
 
 class GaussianAtoms:
-    """x^0 = atom k + N(0, spread_k I), so that x^t given k is N(sqrt(abar_t) atom_k, (abar_t spread_k + 1 - abar_t) I)."""
+    """x^t given atom k is N(sqrt(abar_t) atom_k, (abar_t var_k + 1 - abar_t) I)."""
 
-    def __init__(self, diffusion: GaussianDiffusion, atoms: Array, spread: Array) -> None:
-        self.diffusion, self.atoms, self.spread = diffusion, atoms, spread
-        self.has_density = bool((spread > 0).all())
+    def __init__(self, diffusion: GaussianDiffusion, atoms: Array, var: Array) -> None:
+        self.diffusion, self.atoms, self.var = diffusion, atoms, var
 
-    def _scale_and_var(self, t: int) -> tuple[float, Array]:
-        """sqrt(abar_t) and the variance of x^t given each atom, (m,)."""
-        if t == 0:
-            return 1.0, self.spread
-        return float(self.diffusion.sqrt_abar(t)), self.diffusion.abar(t) * self.spread + self.diffusion.one_minus_abar(t)
-
-    def log_prob(self, x: Array, t: int) -> Array:
-        """log q(x^t | atom), (n, m), nats."""
-        scale, var = self._scale_and_var(t)
+    def log_joint(self, x: Array, log_weights: Array, t: int) -> Array:
+        """log w_k + log q(x^t | atom k), (n, m)."""
+        scale, var = scale_and_var(self.diffusion, self.var, t)
         square = np.zeros((len(x), len(self.atoms)))
-        for x_i, atom_i in zip(x.T, self.atoms.T, strict=True):  # one component at a time keeps memory at (n, m)
-            difference = np.subtract.outer(x_i, scale * atom_i)
-            difference *= difference
-            square += difference
-        square *= -0.5 / var
-        square -= 0.5 * self.atoms.shape[1] * (_LOG_2PI + np.log(var))
+        with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
+            for i in range(x.shape[1]):  # one component at a time keeps memory at (n, m)
+                difference = np.subtract.outer(x[:, i], scale * self.atoms[:, i])
+                difference *= difference
+                square += difference
+            square *= -0.5 / var
+        square += log_weights - 0.5 * x.shape[1] * (_LOG_2PI + np.log(var))
         return square
 
     def match(self, weights: Array, xt: Array, t: int) -> Array:
@@ -63,92 +49,81 @@ class GaussianAtoms:
         Given the atom, with u and v the variances of x^{t-1} and x^t, x^{t-1} has mean
         (beta_t sqrt(abar_{t-1}) atom + sqrt(1 - beta_t) u x^t) / v and variance beta_t u / v.
         """
-        rate = self.diffusion.beta[t - 1]
-        scale, u = self._scale_and_var(t - 1)
-        _, v = self._scale_and_var(t)
-        of_atom, of_xt = rate * scale / v, np.sqrt(1.0 - rate) * u / v
-        within = weights @ (rate * u / v)
+        (scale, u), (_, v) = (scale_and_var(self.diffusion, self.var, s) for s in (t - 1, t))
+        beta = self.diffusion.beta[t - 1]
+        of_atom, of_xt = beta * scale / v, np.sqrt(1.0 - beta) * u / v
+        within = np.einsum("nm,m->n", weights, beta * u / v)
         out = np.empty((len(xt), 2, xt.shape[1]))
         for i in range(xt.shape[1]):
             means = np.multiply.outer(xt[:, i], of_xt)
             means += of_atom * self.atoms[:, i]
             out[:, 0, i] = np.einsum("nm,nm->n", weights, means)
-            means -= out[:, 0, i, None]  # centred first: the difference of two second moments would cancel
+            means -= out[:, 0, i, None]  # centred first: second moments would cancel
             means *= means
             out[:, 1, i] = within + np.einsum("nm,nm->n", weights, means)
         return out
 
     def posterior_entropy(self, weights: Array, xt: Array, t: int) -> Array:
-        """E[ H( q(x^{t-1} | x^t, x^0) ) | x^t ], (n,), nats, t >= 2: the same for every x^t."""
-        return np.full(len(xt), xt.shape[1] * float(gaussian_entropy(self.diffusion.posterior_var(t))))
+        """E[ H( q(x^{t-1} | x^t, x^0) ) | x^t ], (n,), t >= 2: the same for every x^t."""
+        return self.diffusion.posterior_entropy(xt, t)
 
-    def draw(self, index: IntArray, uniform: Array, t: int) -> Array:
-        """x^t given the atoms at `index` (n,), from uniform numbers (n, d) in (0, 1)."""
-        scale, var = self._scale_and_var(t)
-        return np.asarray(scale * self.atoms[index] + np.sqrt(var[index])[:, None] * ndtri(uniform))
-
-    def points(self) -> tuple[Array, int]:
-        """(m * copies, d) points, `copies` to an atom, over which every quadratic has the same average as over the atoms' laws."""
-        if not self.spread.any():
-            return self.atoms, 1
-        d = self.atoms.shape[1]
-        steps = np.sqrt(d * self.spread)[:, None, None] * np.concatenate([np.eye(d), -np.eye(d)])
-        return (self.atoms[:, None, :] + steps).reshape(-1, d), 2 * d
-
-    def law(self, parameters: Array) -> Gaussian:
-        """The law whose parameters `match` stacked."""
-        return Gaussian(parameters[..., 0, :], parameters[..., 1, :])
+    def draw(self, index: IntArray, noise: Array, t: int) -> Array:
+        """x^t given the atoms at `index` (n,), from standard normal noise (n, d)."""
+        scale, var = scale_and_var(self.diffusion, self.var, t)
+        return np.asarray(scale * self.atoms[index] + np.sqrt(var[index])[:, None] * noise)
 
 
 class BinaryAtoms:
-    """x^0 = atom k, so that x^t given k is the diffusion's own marginal."""
-
-    has_density = True
+    """x^t given atom k is the diffusion's own marginal."""
 
     def __init__(self, diffusion: BinomialDiffusion, atoms: Array) -> None:
-        self.diffusion, self.atoms = diffusion, atoms
+        self.diffusion, self.atoms, self._known = diffusion, atoms, dict[int, Bernoulli]()
 
-    def log_prob(self, x: Array, t: int) -> Array:
-        """log q(x^t | atom), (n, m), nats."""
+    def log_joint(self, x: Array, log_weights: Array, t: int) -> Array:
+        """log w_k + log q(x^t | atom k), (n, m)."""
         if t == 0:
             agreeing = x @ self.atoms.T + (1.0 - x) @ (1.0 - self.atoms).T
-            return np.where(agreeing == x.shape[1], 0.0, -np.inf)
-        law = self.diffusion.marginal(self.atoms, t)
-        return np.asarray(x @ np.log(law.prob1).T + (1.0 - x) @ np.log(law.prob0).T)
+            return np.where(agreeing == x.shape[1], log_weights, -np.inf)
+        q, log_erased = self.diffusion, self.diffusion.log_one_minus_abar(t)
+        kept1, kept0 = (np.log(q.abar(t) + pi * q.one_minus_abar(t)) for pi in (q.pi1, q.pi0))
+        log_prob1 = np.where(self.atoms == 1, kept1, np.log(q.pi1) + log_erased)
+        log_prob0 = np.where(self.atoms == 0, kept0, np.log(q.pi0) + log_erased)
+        given1, given0 = (np.einsum("nd,md->nm", bits, log_prob)
+                          for bits, log_prob in ((x, log_prob1), (1.0 - x, log_prob0)))
+        return np.asarray(log_weights + given1 + given0)
 
     def match(self, weights: Array, xt: Array, t: int) -> Array:
-        """P(x^{t-1} = 1) and P(x^{t-1} = 0) under q(x^{t-1} | x^t), bit by bit, stacked (n, 2, d)."""
-        atom1, atom0 = weights @ self.atoms, weights @ (1.0 - self.atoms)  # either member from positive terms
-        if t == 1:
-            prob1, prob0 = atom1, atom0
-        else:
-            law = self._posteriors(xt.shape[1], t)
-            prob1, prob0 = (atom1 * _at(p[1], xt) + atom0 * _at(p[0], xt) for p in (law.prob1, law.prob0))
-        return np.stack([prob1, prob0], axis=1) / (prob1 + prob0)[:, None, :]
+        """P(x^{t-1} = 1) and P(x^{t-1} = 0) under q(x^{t-1} | x^t), stacked (n, 2, d)."""
+        atom1, atom0 = prob1, prob0 = self._atom_bits(weights)
+        if t > 1:
+            law = self._posteriors(t)
+            prob1, prob0 = (atom1 * _at(p[1], xt) + atom0 * _at(p[0], xt)
+                            for p in (law.prob1, law.prob0))
+        return np.asarray(np.stack([prob1, prob0], axis=1) / (prob1 + prob0)[:, None])
 
     def posterior_entropy(self, weights: Array, xt: Array, t: int) -> Array:
-        """E[ H( q(x^{t-1} | x^t, x^0) ) | x^t ], (n,), nats, t >= 2."""
-        law = self._posteriors(xt.shape[1], t)
-        entropies = bernoulli_entropy(law.prob1, law.prob0)
-        given = (weights @ self.atoms) * _at(entropies[1], xt) + (weights @ (1.0 - self.atoms)) * _at(entropies[0], xt)
-        return np.asarray(given.sum(1))
+        """E[ H( q(x^{t-1} | x^t, x^0) ) | x^t ], (n,), t >= 2."""
+        law = self._posteriors(t)
+        given0, given1 = (_at(H, xt) for H in bernoulli_entropy(law.prob1, law.prob0))
+        atom1, atom0 = self._atom_bits(weights)
+        return total(atom1 * given1 + atom0 * given0)
 
-    def _posteriors(self, d: int, t: int) -> Bernoulli:
+    def _atom_bits(self, weights: Array) -> tuple[Array, Array]:
+        """P(x^0 = 1 | x^t) and P(x^0 = 0 | x^t), either from positive terms."""
+        return (np.einsum("nm,md->nd", weights, self.atoms),
+                np.einsum("nm,md->nd", weights, 1.0 - self.atoms))
+
+    def _posteriors(self, t: int) -> Bernoulli:
         """q(x^{t-1} | x^t, x^0) at every bit x^0 and x^t, over shape (2, 2, d) in that order."""
-        bits = np.broadcast_to(np.array([0.0, 1.0])[:, None], (2, d))
-        return self.diffusion.posterior(bits[:, None], bits[None, :], t)
+        if t not in self._known:
+            bits = np.broadcast_to(np.array([0.0, 1.0])[:, None], (2, self.atoms.shape[1]))
+            self._known[t] = self.diffusion.q_posterior(bits[:, None], bits[None, :], t)
+        return self._known[t]
 
-    def draw(self, index: IntArray, uniform: Array, t: int) -> Array:
-        """x^t given the atoms at `index` (n,), from uniform numbers (n, d) in (0, 1)."""
-        return self.atoms[index] if t == 0 else self.diffusion.marginal(self.atoms[index], t).at(uniform)
-
-    def points(self) -> tuple[Array, int]:
-        """The atoms themselves."""
-        return self.atoms, 1
-
-    def law(self, parameters: Array) -> Bernoulli:
-        """The law whose parameters `match` stacked."""
-        return Bernoulli(parameters[..., 0, :], parameters[..., 1, :])
+    def draw(self, index: IntArray, noise: Array, t: int) -> Array:
+        """x^t given the atoms at `index` (n,), from uniform noise (n, d)."""
+        atoms = self.atoms[index]
+        return self.diffusion.q_marginal(atoms, t).at(noise) if t else atoms
 
 
 def _at(table: Array, xt: Array) -> Array:

@@ -1,155 +1,160 @@
-"""Every state of d bits, enumerated: exact p(x^0), K and entropies of any binary model and any binary data.
+"""All 2^d states of d bits: exact p(x^0), K and entropies of any binary model and any binary data.
 
-States are numbered by their bits, most significant first; a law over them is a vector of 2^d probabilities, a kernel a matrix
-whose rows sum to 1. Then p(x^{t-1}) = p(x^t) R_t with R_t(x^t, x^{t-1}) = p(x^{t-1} | x^t) runs the reverse trajectory in T products
-(T 4^d operations), and not in a sum over its 2^(d(T+1)) values. K is taken from its definition,
+A distribution over states is a vector, a kernel a matrix, and p(x^{t-1}) = p(x^t) R_t with
+R_t(x^t, x^{t-1}) = p(x^{t-1} | x^t) runs the reverse trajectory in T products. K is taken from its
+definition,
 
-    K(x^0) = E_{q(x^{1..T}|x^0)} [ log pi(x^T) + sum_{t>=1} log p(x^{t-1}|x^t) - log q(x^t|x^{t-1}) ]
+    K(x^0) = E_{q(x^{1..T}|x^0)} [ log pi(x^T)
+             + sum_{t>=1} log p(x^{t-1}|x^t) - log q(x^t|x^{t-1}) ],
 
-so that nothing here shares the rearrangements, or the preconditions, that lead to (14). Sums of probabilities have positive
-terms only; a probability below 1e-308 is 0.
+which shares neither the rearrangements nor the preconditions of (14). Whatever ends in a logarithm
+is kept as one: pi_1 = 1e-200 is as good as 0.2.
 
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.4 and 2.6.
 """
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import xlogy
+from scipy.special import logsumexp
 
 from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
-from dpm_ref.exact._states import binary_states, expectation, forward_matrix, marginal_matrix, safe_log, state_number, state_probabilities
-from dpm_ref.protocols import Edge, ReverseKernel, law_over
+from dpm_ref.exact.finite import FiniteData, distribution, instance
+from dpm_ref.protocols import Edge, Law, ReverseKernel, ask_law, total
 from dpm_ref.validation import Array
 
 __all__ = ["BinaryModel", "BinaryData", "Averages", "binary_states", "state_probabilities"]
 
+_MOST_BITS = 12
+
 
 class Averages(NamedTuple):
-    """Averages over a data law, in nats: L = E log p(x^0), K, and what equation (14) gives for it."""
+    """Averages over data: L = E log p(x^0), K, and what equation (14) gives for it."""
 
     log_likelihood: float
     bound: float
     eq14: float
 
 
+def binary_states(d: int) -> Array:
+    """All states of d = 1..12 bits, shape (2^d, d); row i is i in binary.
+
+    >>> binary_states(2).astype(int).tolist()
+    [[0, 0], [0, 1], [1, 0], [1, 1]]
+    """
+    if validation.count("d", d, 1) > _MOST_BITS:
+        raise ValueError(f"d must be at most {_MOST_BITS} for enumeration, got {d}")
+    return ((np.arange(2**d)[:, None] >> np.arange(d - 1, -1, -1)) & 1).astype(np.float64)
+
+
+def state_probabilities(law: Law) -> Array:
+    """The probabilities of all states under independent bits (..., d): shape (..., 2^d).
+
+    >>> print(state_probabilities(Bernoulli([[0.5, 0.25]])))
+    [[0.375 0.125 0.375 0.125]]
+    """
+    bits = Bernoulli.like(law)
+    return _over_states(np.multiply, bits.prob0, bits.prob1)
+
+
 class BinaryModel:
-    """A reverse trajectory over d bits: p(x^T) = pi(x^T) and reverse kernels p(x^{t-1} | x^t), all states enumerated.
+    """A reverse trajectory over d bits, all states enumerated (section 2.2).
 
     Parameters
     ----------
     diffusion : BinomialDiffusion
-    d : int in 1..12, bits
+    d : int in 1..12
     reverse : callable (xt, t) -> law
-        p(x^{t-1} | x^t), t = 2..T: called with all states (2^d, d) and one int t; returns a law over that shape.
+        p(x^{t-1} | x^t), t = 2..T: asked for all states (2^d, d) at one int t.
     edge : callable x1 -> law, optional
         p(x^0 | x^1). By default the diffusion's own, T_pi (App. B.2).
 
-    Raises
-    ------
-    ValueError
-        If an argument leaves its range, or (later) a kernel returns a law over another shape.
-
     Notes
     -----
-    Sections 2.2 to 2.4.
-
     >>> diffusion = BinomialDiffusion([0.1, 0.2], prior=0.25)
     >>> model = BinaryModel(diffusion, 1, diffusion.kernel)
     >>> print(model.log_likelihood().round(6), model.lower_bound().round(6))
     [-0.287682 -1.386294] [-0.287682 -1.386294]
     """
 
-    def __init__(self, diffusion: BinomialDiffusion, d: int, reverse: ReverseKernel, edge: Edge | None = None) -> None:
-        self.diffusion, self.states, self._fixed_edge = diffusion, binary_states(d), edge is None
-        self._prior = state_probabilities(Bernoulli(diffusion.prior(d).prob1[None], diffusion.prior(d).prob0[None]))[0]
-
-        def matrix(t: int) -> Array:
-            law = reverse(self.states, t) if t > 1 else (edge or diffusion.edge)(self.states)
-            return state_probabilities(law_over(Bernoulli, law, self.states, "reverse" if t > 1 else "edge"))
-
-        self._matrix: Callable[[int], Array] = matrix
-
-    @classmethod
-    def from_matrices(cls, diffusion: BinomialDiffusion, matrices: Sequence[npt.ArrayLike]) -> "BinaryModel":
-        """The model whose kernels, t = 1..T, are matrices (x^t, x^{t-1}), each (2^d, 2^d): their bits may depend on each other.
-
-        Dimensionless. ValueError unless there are T square matrices of probabilities whose rows sum to 1. Section 2.2.
-        """
-        if len(matrices) != diffusion.T:
-            raise ValueError(f"matrices must be {diffusion.T}, one to a step, got {len(matrices)}")
-        n = len(validation.probability("matrices", matrices[0]))
-        kernels = [_pmf(f"matrices[{i}]", matrix, (n, n)) for i, matrix in enumerate(matrices)]
-        if n < 2 or n & (n - 1):
-            raise ValueError(f"matrices must have 2^d rows, got {n}")
-        model = cls(diffusion, n.bit_length() - 1, diffusion.kernel)
-        model._matrix, model._fixed_edge = lambda t: kernels[t - 1], False
-        return model
+    def __init__(self, diffusion: BinomialDiffusion, d: int, reverse: ReverseKernel,
+                 edge: Edge | None = None) -> None:
+        instance("diffusion", diffusion, BinomialDiffusion)
+        self._reverse, self._fixed_edge = validation.function("reverse", reverse), edge is None
+        self._edge = diffusion.edge if edge is None else validation.function("edge", edge)
+        self.diffusion, self.states, self._prior = diffusion, binary_states(d), diffusion.prior(d)
 
     def reverse_matrix(self, t: int) -> Array:
-        """p(x^{t-1} | x^t), t in 1..T, as a matrix (x^t, x^{t-1}), (2^d, 2^d), dimensionless. Equation (5)."""
-        return self._matrix(validation.one_time("t", t, 1, self.diffusion.T))
+        """p(x^{t-1} | x^t), t in 1..T, as a matrix (x^t, x^{t-1}), (2^d, 2^d). Equation (5)."""
+        return np.exp(self._log_matrix(validation.one_time("t", t, 1, self.diffusion.T)))
 
     def marginal(self, t: int) -> Array:
-        """p(x^t), t in 0..T, of every state: shape (2^d,), dimensionless. Section 2.2."""
-        law = self._prior
-        for step in range(self.diffusion.T, validation.one_time("t", t, 0, self.diffusion.T), -1):
-            law = law @ self.reverse_matrix(step)
-        return np.asarray(law)
+        """p(x^t), t in 0..T, of every state: shape (2^d,)."""
+        return np.exp(self._log_marginal(validation.one_time("t", t, 0, self.diffusion.T)))
 
     def log_likelihood(self) -> Array:
-        """log p(x^0) of every state: shape (2^d,), nats; -inf where the model never goes. Section 2.3."""
-        return safe_log(self.marginal(0))
-
-    def step_log_likelihood(self, t: int) -> Array:
-        """E_{q(x^{t-1},x^t|x^0)} log p(x^{t-1} | x^t), t in 1..T, of every x^0: shape (2^d,), nats. Section 2.4."""
-        forward = forward_matrix(self.diffusion, self.states, t)
-        per_state = expectation(forward, safe_log(self.reverse_matrix(t)).T)
-        return expectation(marginal_matrix(self.diffusion, self.states, t - 1), per_state[None, :])
+        """log p(x^0) of every state: shape (2^d,); -inf where the model never goes. (6)."""
+        return self._log_marginal(0)
 
     def lower_bound(self) -> Array:
-        """K(x^0) of every state: shape (2^d,), nats, without preconditions. Equation (10)."""
-        last = marginal_matrix(self.diffusion, self.states, self.diffusion.T)
-        total = last @ safe_log(self._prior)
-        for t in range(1, self.diffusion.T + 1):
-            total = total + self.step_log_likelihood(t) + self.diffusion.kernel_entropy(self.states, t)
-        return np.asarray(total)
+        """K(x^0) of every state: shape (2^d,), without preconditions. Equation (10)."""
+        q, states = self.diffusion, self.states
+        last = _expectation(_marginals(q, states, q.T), _log_probabilities(self._prior))
+        steps = [self._step(t) + q.kernel_entropy(states, t) for t in range(1, q.T + 1)]
+        return np.asarray(sum(steps, last))
 
     def kl(self) -> Array:
-        """E_{q(x^t|x^0)} KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ), t = 2..T, of every x^0: shape (T-1, 2^d), nats. Equation (14)."""
-        terms = [-self.step_log_likelihood(t) - self.diffusion.posterior_entropy(self.states, t) for t in range(2, self.diffusion.T + 1)]
-        return np.array(terms).reshape(-1, len(self.states))
+        """E_q KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ), t = 2..T, of every x^0: (T-1, 2^d)."""
+        return np.array([-self._step(t) - self.diffusion.posterior_entropy(self.states, t)
+                         for t in range(2, self.diffusion.T + 1)]).reshape(-1, len(self.states))
 
-    def averages(self, data: "BinaryData") -> Averages:
-        """(L, K, eq14) averaged over a data law, floats in nats. Equations (13) and (14).
+    def averages(self, data: BinaryData) -> Averages:
+        """L, K and equation (14) over data.
 
-        eq14 supposes a precondition that the data may break, and the edge T_pi; with any other it is nan.
+        (14) supposes a precondition that the data may break, and the edge T_pi: else it is nan.
         """
-        first, last = (self.diffusion.marginal(self.states, t).entropy() for t in (1, self.diffusion.T))
-        eq14 = float(data.average(last - first - self.kl().sum(0)) + self._prior @ safe_log(self._prior))
-        return Averages(data.average(self.log_likelihood()), data.average(self.lower_bound()), eq14 if self._fixed_edge else float("nan"))
+        instance("data", data, BinaryData)
+        q, states = self.diffusion, self.states
+        entropies = q.marginal(states, q.T).entropy() - q.marginal(states, 1).entropy()
+        eq14 = entropies - self.kl().sum(0) - self._prior.entropy()
+        values = self.log_likelihood(), self.lower_bound(), eq14
+        L, K, eq14 = (float(_expectation(data.weights, value)) for value in values)
+        return Averages(L, K, eq14 if self._fixed_edge else float("nan"))
+
+    def _log_matrix(self, t: int) -> Array:
+        if t > 1:
+            return _log_probabilities(ask_law(Bernoulli, self._reverse, "reverse", self.states, t))
+        return _log_probabilities(ask_law(Bernoulli, self._edge, "edge", self.states))
+
+    def _log_marginal(self, t: int) -> Array:
+        log_p = _log_probabilities(self._prior)
+        for step in range(self.diffusion.T, t, -1):
+            log_p = logsumexp(log_p[:, None] + self._log_matrix(step), axis=0)
+        return log_p
+
+    def _step(self, t: int) -> Array:
+        """E_{q(x^{t-1},x^t|x^0)} log p(x^{t-1} | x^t), of every x^0."""
+        forward = state_probabilities(self.diffusion.kernel(self.states, t))
+        given_before = _expectation(forward, self._log_matrix(t).T)
+        return _expectation(_marginals(self.diffusion, self.states, t - 1), given_before)
 
 
-class BinaryData:
-    """A data law over all states of d bits, and the forward trajectory that starts in it.
+class BinaryData(FiniteData):
+    """A data distribution over all states of d bits, each of them an atom.
 
     Parameters
     ----------
     diffusion : BinomialDiffusion
-    pmf : array_like, shape (2^d,), dimensionless
+    pmf : array_like, shape (2^d,)
         q(x^0) of every state, in the order of `binary_states`.
-
-    Raises
-    ------
-    ValueError
-        If pmf is no law over 2^d states, d in 1..12.
 
     Notes
     -----
-    Sections 2.1 and 2.6. One bit for which the upper bound of (24) fails:
+    One bit for which the upper bound of (24) fails:
 
     >>> data = BinaryData(BinomialDiffusion([0.1], prior=0.2), [0.5, 0.5])
     >>> print("%.6f" % data.reverse_entropy(1))
@@ -157,72 +162,58 @@ class BinaryData:
     """
 
     def __init__(self, diffusion: BinomialDiffusion, pmf: npt.ArrayLike) -> None:
-        n = validation.probability("pmf", pmf).size
+        instance("diffusion", diffusion, BinomialDiffusion)
+        n = np.size(pmf)
         if n < 2 or n & (n - 1):
-            raise ValueError(f"pmf must have length 2^d, got {n}")
-        self.diffusion, self.states, self.pmf = diffusion, binary_states(n.bit_length() - 1), _pmf("pmf", pmf, (n,))
-
-    def average(self, values: npt.ArrayLike) -> float:
-        """E_{q(x^0)} of a function given on all states (2^d,), in its unit; states without probability do not count. Equation (13)."""
-        return float(expectation(self.pmf[None], np.asarray(values, dtype=np.float64)[None])[0])
+            raise ValueError(f"pmf must have length 2^d, d >= 1, got {n}")
+        states = binary_states(n.bit_length() - 1)
+        super().__init__(diffusion, states, distribution("pmf", pmf, n))
 
     def marginal(self, t: int) -> Array:
-        """q(x^t), t in 0..T, of every state: shape (2^d,), dimensionless. Section 2.1."""
-        return np.asarray(self.pmf @ marginal_matrix(self.diffusion, self.states, validation.one_time("t", t, 0, self.diffusion.T)))
-
-    def joint(self, t: int) -> Array:
-        """q(x^{t-1}, x^t), t in 1..T: shape (2^d, 2^d), dimensionless. Section 2.6."""
-        t = validation.one_time("t", t, 1, self.diffusion.T)
-        return np.asarray(self.marginal(t - 1)[:, None] * forward_matrix(self.diffusion, self.states, t))
+        """q(x^t), t in 0..T, of every state: shape (2^d,)."""
+        return np.exp(self.log_prob(self.atoms, validation.one_time("t", t, 0, self.diffusion.T)))
 
     def reversal(self, t: int) -> Array:
-        """q(x^{t-1} | x^t), t in 1..T, as a matrix (x^t, x^{t-1}), (2^d, 2^d), dimensionless: the exact reversal. Section 2.6."""
-        joint = self.joint(t)
-        return np.asarray((joint / joint.sum(0)).T)
-
-    def reverse(self, xt: npt.ArrayLike, t: int) -> Bernoulli:
-        """The moment match of `reversal`, the ideal reverse kernel, at xt (..., d) and one t in 1..T: a law over xt's shape.
-
-        Dimensionless. Table App.1; ValueError as for data.
-        """
-        xt = validation.components("xt", self.diffusion.check_data("xt", xt), self.states.shape[1])
-        rows = self.reversal(t)[state_number(xt)]
-        prob1, prob0 = rows @ self.states, rows @ (1.0 - self.states)
-        return Bernoulli(prob1 / (prob1 + prob0), prob0 / (prob1 + prob0))
-
-    def entropy(self, t: int) -> float:
-        """H_q(X^t), t in 0..T, nats. Section 2.6."""
-        return _entropy(self.marginal(t))
-
-    def joint_entropy(self, t: int) -> float:
-        """H_q(X^{t-1}, X^t), t in 1..T, nats. Section 2.6."""
-        return _entropy(self.joint(t))
-
-    def forward_entropy(self, t: int) -> float:
-        """H_q(X^t | X^{t-1}), t in 1..T, nats: the upper side of (24)."""
-        rows = forward_matrix(self.diffusion, self.states, validation.one_time("t", t, 1, self.diffusion.T))
-        return float(self.marginal(t - 1) @ np.asarray(0.0 - xlogy(rows, rows).sum(1)))
+        """q(x^{t-1} | x^t), t in 1..T, as a matrix (x^t, x^{t-1}), (2^d, 2^d): the true step."""
+        return np.exp(self._log_reversal(validation.one_time("t", t, 1, self.diffusion.T)))
 
     def reverse_entropy(self, t: int) -> float:
-        """H_q(X^{t-1} | X^t), t in 1..T, nats: what (24) bounds."""
-        joint = self.joint(t)
-        return float(0.0 - xlogy(joint, joint / joint.sum(0)).sum())
+        """H_q(X^{t-1} | X^t), t in 1..T: what (24) bounds."""
+        given = _expectation(self.reversal(t), self._log_reversal(t))
+        return float(0.0 - _expectation(self.marginal(t), given))
 
-    def entropy_given_data(self, t: int) -> float:
-        """H_q(X^t | X^0), t in 0..T, nats. Equation (24)."""
-        rows = marginal_matrix(self.diffusion, self.states, validation.one_time("t", t, 0, self.diffusion.T))
-        return float(self.pmf @ (0.0 - xlogy(rows, rows).sum(1)))
-
-
-def _entropy(probability: Array) -> float:
-    return float(0.0 - xlogy(probability, probability).sum())
+    def _log_reversal(self, t: int) -> Array:
+        forward = _log_probabilities(self.diffusion.kernel(self.atoms, t)).T
+        return forward + self.log_prob(self.atoms, t - 1) - self.log_prob(self.atoms, t)[:, None]
 
 
-def _pmf(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
-    array = validation.probability(name, value)
-    if array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    off = np.abs(array.sum(-1) - 1.0).max()
-    if off > 8 * shape[-1] * np.finfo(np.float64).eps:
-        raise ValueError(f"{name} must sum to 1 over the last axis, got a sum off by {off:.3g}")
-    return array
+def _over_states(combine: np.ufunc, zeros: Array, ones: Array) -> Array:
+    """Combine d values, one of each pair (..., d), in every way: shape (..., 2^d)."""
+    pairs = np.stack([zeros, ones], axis=-1)
+    table = pairs[..., 0, :]
+    for i in range(1, zeros.shape[-1]):
+        table = combine(table[..., :, None], pairs[..., i, None, :])
+        table = table.reshape(*zeros.shape[:-1], 2 ** (i + 1))
+    return table
+
+
+def _log_probabilities(law: Law) -> Array:
+    """Logarithms of `state_probabilities`, which do not underflow."""
+    bits = Bernoulli.like(law)
+    return _over_states(np.add, _log(bits.prob0), _log(bits.prob1))
+
+
+def _marginals(diffusion: BinomialDiffusion, states: Array, t: int) -> Array:
+    """q(x^t | x^0) as a matrix (x^0, x^t); the identity at t = 0."""
+    return np.eye(len(states)) if t == 0 else state_probabilities(diffusion.marginal(states, t))
+
+
+def _log(probability: Array) -> Array:
+    with np.errstate(divide="ignore"):
+        return np.log(probability)
+
+
+def _expectation(probability: Array, values: Array) -> Array:
+    """The sum of probability * value, where a probability of 0 wins over a value of -inf."""
+    with np.errstate(invalid="ignore"):
+        return total(np.where(probability > 0, probability * values, 0.0))

@@ -1,53 +1,70 @@
-"""K*, the largest K that any reverse kernel of Table App.1 can reach on finite data, and the entropies H_q(X^t).
+"""K* of finite data, the largest K of any reverse kernel of Table App.1, and what a model lacks.
 
-At the moment match the cross-entropy of a true reverse step is the match's own entropy, so that with r*_t = `FiniteData.reverse`
+At the moment match the cross-entropy of a true reverse step is the match's own entropy, so
 
-    E KL_t = E_{q(x^t)} [ H( r*_t(x^t) ) - E[ H( q(x^{t-1} | x^t, x^0) ) | x^t ] ]         `FiniteData.divergence`
+    E KL_t = E_{q(x^t)} [ H( ideal kernel ) - E[ H( q(x^{t-1} | x^t, x^0) ) | x^t ] ]
     K*     = E log pi(x^0) + E KL( q(x^1|x^0) || pi ) - E KL( q(x^T|x^0) || pi ) - sum_{t>=2} E KL_t
 
-The exact reversal, whose components depend on each other, reaches more, and no kernel reaches more than it:
+and the limit, -H(X^0), exceeds a model's K by parts none of which is negative:
 
-    max K  = E log pi(x^0) + KL( q(x^1) || pi ) - KL( q(x^T) || pi )                       `reversal_bound`
+    limit - K = edge + end + sum_{t>=2} form_t + sum_{t>=2} learning_t
 
-Only the average over x^t in the first line is not at hand. It is that of a function of 1 + d
-uniform numbers (which atom, and its noise): a rank-1 lattice takes it with an error of nearly 1/n rather than 1/sqrt(n), a
-random shift makes it unbiased, and independent shifts give its standard error. For bits it is a finite sum, shortened by
-counting only how many ones there are among the components that all atoms treat alike: the heartbeat's 2^20 states come down to 126.
+    edge        E KL( q(x^0|x^1) || T_pi(x^0|x^1) )    the last step is not learned (App. B.2)
+    end         KL( q(x^T) || pi )                     the data have not quite gone at T
+    form_t      E KL( q(x^{t-1}|x^t) || ideal kernel ) a true step has dependent components
+    learning_t  E KL_t(model) - E KL_t(ideal)          what learning has not reached
 
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, equations (13) and (14). Randomly shifted lattices: L'Ecuyer and
-Lemieux 2000, Management Science 46(9); the lattice is the Kronecker sequence of the generalised golden ratio.
+The first three are what T and the schedule cost; K* + sum form_t is the K of the exact reversal.
+Summed over states, the parts are differences of entropies,
+
+    edge   = KL( q(x^0) || pi ) - KL( q(x^1) || pi )
+    form_t = E KL_t(ideal) - [ I(X^0;X^{t-1}) - I(X^0;X^t) ],  I(X^0;X^t) = H_q(X^t) - H_q(X^t|X^0)
+
+while lattices average each part's own log ratio, which hardly varies where the part is small.
+
+Averages over q(x^t): x^t is a function of 1 + d uniform numbers, which atom and its noise. A rank-1
+lattice averages over these with an error of nearly 1/n rather than 1/sqrt(n), a random shift makes
+it unbiased, and independent shifts give its standard error. For bits the average is a finite sum,
+short where components look alike: the heartbeat's 2^20 states come down to 126.
+
+References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, equations (13), (14) and (24), App. B.2.
+Randomly shifted lattices: L'Ecuyer and Lemieux 2000, Management Science 46(9); the lattice is the
+Kronecker sequence of the generalised golden ratio.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+from scipy.special import gammaln
 
 from dpm_ref import validation
-from dpm_ref.exact._lumping import lumped_states
-from dpm_ref.exact.finite import FiniteData
-from dpm_ref.validation import Array
+from dpm_ref.binomial import BinomialDiffusion
+from dpm_ref.exact.finite import FiniteData, instance
+from dpm_ref.validation import Array, IntArray
 
-__all__ = ["Estimate", "IdealBound", "ideal_bound", "ideal_bound_by_enumeration", "reversal_bound",
-           "reversal_bound_by_enumeration", "entropy", "entropy_by_enumeration", "SHIFTS", "lattice"]
+__all__ = ["Estimate", "IdealBound", "ideal_bound", "entropy", "Gap", "gap", "lattice"]
 
-SHIFTS = 16  # independent shifts of the lattice behind one standard error
+_SHIFTS = 16  # independent shifts of the lattice behind one standard error
+_MOST_STATES = 2**20
+Function = Callable[[Array, int], Array]
+Average = Callable[[Function, int], Array]
 
 
 class Estimate(NamedTuple):
-    """A number in nats and its standard error, from `SHIFTS` independent estimates; 0 where the number is exact."""
+    """A number and its standard error, 0 where the number is exact."""
 
     value: float
     stderr: float
 
 
 class IdealBound(NamedTuple):
-    """K* in nats, averaged over the data.
+    """K* averaged over the data, its standard error, L_null, and E KL_t of the ideal kernel.
 
-    value : K*
-    stderr : its standard error, from `SHIFTS` independent estimates; 0 by enumeration
-    null : L_null = E log pi(x^0), exact, so that K* - L_null has the same standard error
-    kl : (T-1,), the least possible E KL_t, t = 2..T, within the family of Table App.1
+    null is exact, so K* - L_null has the same standard error; kl is (T-1,), t = 2..T.
     """
 
     value: float
@@ -56,216 +73,222 @@ class IdealBound(NamedTuple):
     kl: Array
 
 
-def ideal_bound(data: FiniteData, *, rng: np.random.Generator, n_samples: int = 4096) -> IdealBound:
-    """K*, by randomly shifted lattices.
+class Gap(NamedTuple):
+    """The parts of limit - K; form and learning are (T-1,), t = 2..T.
+
+    stderr is the standard error of limit - K* = edge + end + sum of form, and stderrs (T+1,) are
+    those of edge, form and end one by one; 0 by enumeration.
+    """
+
+    ideal: float
+    edge: float
+    end: float
+    form: Array
+    learning: Array
+    stderr: float
+    stderrs: Array
+
+
+def ideal_bound(data: FiniteData, *, rng: np.random.Generator | None = None, n_samples: int = 4096
+                ) -> IdealBound:
+    """K*, the largest K of any reverse kernel with independent components.
 
     Parameters
     ----------
     data : FiniteData
-    rng : numpy.random.Generator
+    rng : numpy.random.Generator, optional
+        For lattices of n_samples states x^t to a step, in multiples of 16. Without it binary data
+        are enumerated, exactly; ValueError for Gaussian data, or more than 2^20 states to tell
+        apart.
     n_samples : int >= 1
-        States x^t to a step, in `SHIFTS` lattices, each of n_samples / SHIFTS points, rounded up.
 
     Returns
     -------
     IdealBound
-        (value, stderr, null, kl): floats and an array (T-1,), nats.
-
-    Raises
-    ------
-    ValueError
-        If n_samples is no integer >= 1 or rng no Generator.
 
     Notes
     -----
-    Equations (13) and (14), without their preconditions: an average of K(x^0).
-
-    A Gaussian's reversal is Gaussian, so nothing is lost but the divergences of the two ends from pi:
+    Equations (13) and (14), without their preconditions: an average of K(x^0). A heartbeat, and a
+    Gaussian, whose reversal is Gaussian:
 
     >>> from dpm_ref import GaussianDiffusion
-    >>> wide = FiniteData(GaussianDiffusion([0.2, 0.3, 0.4]), [[0.0]], spread=4.0)
-    >>> print("%.6f" % ideal_bound(wide, rng=np.random.default_rng(0)).value)
-    -2.486257
-    """
-    n_points, rng = -(-validation.count("n_samples", n_samples, 1) // SHIFTS), validation.generator(rng)
-    kl = np.array([_average(data, t, data.divergence, n_points, rng) for t in range(2, data.diffusion.T + 1)]).reshape(-1, SHIFTS)
-    return _bound(data, kl.mean(1), float(kl.sum(0).std(ddof=1) / np.sqrt(SHIFTS)))
-
-
-def ideal_bound_by_enumeration(data: FiniteData) -> IdealBound:
-    """K* of binary data, exactly.
-
-    Parameters
-    ----------
-    data : FiniteData
-        Of a BinomialDiffusion.
-
-    Returns
-    -------
-    IdealBound
-        (value, 0.0, null, kl): floats and an array (T-1,), nats.
-
-    Raises
-    ------
-    ValueError
-        If the data are not binary, or leave more than 2^20 distinguishable states to sum over.
-
-    Notes
-    -----
-    Equations (13) and (14), without their preconditions. The heartbeat, with T = 3:
-
-    >>> from dpm_ref import BinomialDiffusion
     >>> five = FiniteData(BinomialDiffusion([0.25, 0.5, 1.0], prior=0.2), np.tile(np.eye(5), 4))
-    >>> print("%.6f" % ideal_bound_by_enumeration(five).value)
-    -8.245014
+    >>> wide = FiniteData(GaussianDiffusion([0.2, 0.3, 0.4]), [[0.0]], var=4.0)
+    >>> sampled = ideal_bound(wide, rng=np.random.default_rng(0))
+    >>> print("%.6f %.6f" % (ideal_bound(five).value, sampled.value))
+    -8.245014 -2.486257
     """
-    states, log_count = lumped_states(data)
-    kl = [np.exp(log_count + data.log_prob(states, t)) @ data.divergence(states, t) for t in range(2, data.diffusion.T + 1)]
-    return _bound(data, np.array(kl), 0.0)
+    average = _average(data, rng, n_samples)
+    steps = [average(data.divergence, t) for t in range(2, data.diffusion.T + 1)]
+    null, first, last = _ends(data)
+    bound = _estimate(null + first - last - sum(steps, np.zeros(1)))
+    return IdealBound(*bound, null, np.array([step.mean() for step in steps]))
 
 
-def reversal_bound(data: FiniteData, *, rng: np.random.Generator, n_samples: int = 4096) -> Estimate:
-    """max K, the K of the exact reversal behind the edge T_pi, by randomly shifted lattices.
+def entropy(data: FiniteData, t: int, *, rng: np.random.Generator | None = None,
+            n_samples: int = 4096) -> Estimate:
+    """H_q(X^t), t in 0..T; at t = 0 the data's entropy, and minus the limit of K.
 
-    Parameters
-    ----------
-    data : FiniteData
-    rng, n_samples
-        As for `ideal_bound`.
-
-    Returns
-    -------
-    Estimate
-        (value, stderr): floats, nats. max K - K* is the price of independent components, -H(X^0) - max K that of the schedule.
-
-    Raises
-    ------
-    ValueError
-        If an argument leaves its range.
-
-    Notes
-    -----
-    Section 2.6: every E KL_t is the lower gap of (24), and their sum is I(X^0; X^1) - I(X^0; X^T).
+    rng and n_samples as for `ideal_bound`. ValueError at t = 0 for Gaussian atoms of variance 0.
 
     >>> from dpm_ref import GaussianDiffusion
-    >>> wide = FiniteData(GaussianDiffusion([0.2, 0.3, 0.4]), [[0.0]], spread=4.0)
-    >>> print("%.1f" % reversal_bound(wide, rng=np.random.default_rng(0)).value)
-    -2.5
-    """
-    first, last = (entropy(data, t, rng=rng, n_samples=n_samples) for t in (1, data.diffusion.T))
-    return Estimate(_reversal(data, first.value, last.value), float(np.hypot(first.stderr, last.stderr)))
-
-
-def reversal_bound_by_enumeration(data: FiniteData) -> float:
-    """max K of binary data, the K of the exact reversal behind the edge T_pi, exactly; nats.
-
-    ValueError as for `ideal_bound_by_enumeration`. Section 2.6, as `reversal_bound`.
-
-    >>> from dpm_ref import BinomialDiffusion
-    >>> five = FiniteData(BinomialDiffusion([0.25, 0.5, 1.0], prior=0.2), np.tile(np.eye(5), 4))
-    >>> print("%.6f" % reversal_bound_by_enumeration(five))
-    -6.754677
-    """
-    return _reversal(data, *(entropy_by_enumeration(data, t) for t in (1, data.diffusion.T)))
-
-
-def entropy(data: FiniteData, t: int, *, rng: np.random.Generator, n_samples: int = 4096) -> Estimate:
-    """H_q(X^t) = -E log q(x^t), by randomly shifted lattices; at t = 0 the entropy of the data.
-
-    Parameters
-    ----------
-    data : FiniteData
-    t : int in 0..T
-        From 1 on for Gaussian atoms without spread, whose x^0 has no density.
-    rng, n_samples
-        As for `ideal_bound`.
-
-    Returns
-    -------
-    Estimate
-        (value, stderr): floats, nats.
-
-    Raises
-    ------
-    ValueError
-        If an argument leaves its range.
-
-    Notes
-    -----
-    Equation (24) and its identities are made of these. The limit of K as the schedule gets fine is -H(X^0).
-
-    >>> from dpm_ref import GaussianDiffusion
-    >>> wide = FiniteData(GaussianDiffusion([0.2]), [[0.0]], spread=4.0)
+    >>> wide = FiniteData(GaussianDiffusion([0.2]), [[0.0]], var=4.0)
     >>> print("%.1f" % entropy(wide, 0, rng=np.random.default_rng(0)).value)
     2.1
     """
-    n_points, rng = -(-validation.count("n_samples", n_samples, 1) // SHIFTS), validation.generator(rng)
-    values = _average(data, t, lambda x, t: -data.log_prob(x, t), n_points, rng)
-    return Estimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(SHIFTS)))
+    return _estimate(_average(data, rng, n_samples)(lambda x, t: -data.log_prob(x, t), t))
 
 
-def entropy_by_enumeration(data: FiniteData, t: int) -> float:
-    """H_q(X^t) of binary data, exactly.
+def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *,
+        rng: np.random.Generator | None = None, n_samples: int = 4096) -> Gap:
+    """What keeps K below its limit, split without remainder.
 
     Parameters
     ----------
     data : FiniteData
-        Of a BinomialDiffusion.
-    t : int in 0..T
+        With a variance in the Gaussian column, where atoms alone have no entropy.
+    kl : array_like, shape (T-1,), optional
+        A model's E KL_t, t = 2..T: `bounds.lower_bound(...).kl` averaged over data. Without it the
+        ideal kernel's.
+    rng, n_samples
+        As for `ideal_bound`.
 
     Returns
     -------
-    float, nats
-
-    Raises
-    ------
-    ValueError
-        If the data are not binary, leave more than 2^20 distinguishable states, or t leaves 0..T.
+    Gap
+        By lattices a part that is zero can come out slightly negative.
 
     Notes
     -----
-    Equation (24).
-
-    >>> from dpm_ref import BinomialDiffusion
-    >>> five = FiniteData(BinomialDiffusion([0.25, 0.5, 1.0], prior=0.2), np.tile(np.eye(5), 4))
-    >>> print("%.6f" % entropy_by_enumeration(five, 0))
-    1.609438
+    >>> from dpm_ref import GaussianDiffusion
+    >>> wide = FiniteData(GaussianDiffusion([0.2, 0.3, 0.4]), [[0.0]], var=4.0)
+    >>> parts = gap(wide, rng=np.random.default_rng(0))
+    >>> print("%.1f %.4f" % (parts.edge + parts.end, parts.ideal))
+    0.4 -2.4863
     """
-    states, log_count = lumped_states(data)
-    log_prob = data.log_prob(states, t)
-    terms = np.exp(log_count + log_prob)
-    return float(-(terms[terms > 0] @ log_prob[terms > 0]))
+    instance("data", data, FiniteData)
+    learned, steps = None if kl is None else validation.finite("kl", kl), data.diffusion.T - 1
+    if learned is not None and learned.shape != (steps,):
+        raise ValueError(f"kl must have shape ({steps},), t = 2..T, got {learned.shape}")
+    bound = ideal_bound(data, rng=rng, n_samples=n_samples)
+    parts = (_differences(data, _average(data, None, 1), bound) if rng is None
+             else _log_ratios(data, rng, n_samples))
+    mean, stderrs = np.array([_estimate(part) for part in parts]).T
+    learning = np.zeros(steps) if learned is None else learned - bound.kl
+    return Gap(bound.value, float(mean[0]), float(mean[-1]), mean[1:-1], learning,
+               _estimate(parts.sum(0)).stderr, stderrs)
 
 
-def _bound(data: FiniteData, kl: Array, stderr: float) -> IdealBound:
-    """K* from E KL_t, t = 2..T; what is left is at most quadratic in x^0, and averaged exactly."""
-    diffusion, (points, weights) = data.diffusion, data.points()
-    prior = diffusion.prior(points.shape[1])
-    null = float(weights @ prior.log_prob(points))
-    first, last = (float(weights @ diffusion.marginal(points, t).kl(prior)) for t in (1, diffusion.T))
-    return IdealBound(float(null + first - last - kl.sum()), stderr, null, kl)
+def _average(data: FiniteData, rng: np.random.Generator | None, n_samples: int) -> Average:
+    """E function(x^t, t) at any t, as independent estimates: one to a lattice, or an exact one."""
+    instance("data", data, FiniteData)
+    if rng is not None:
+        return lambda function, t: _means(
+            function(data.draw(_uniform(rng, n_samples, 1 + data.atoms.shape[1]), t), t))
+    states, log_count = _distinguishable_states(data)
+
+    def by_enumeration(function: Function, t: int) -> Array:
+        weight = np.exp(log_count + data.log_prob(states, t))
+        seen = weight > 0
+        return np.array([weight[seen] @ function(states[seen], t)])
+
+    return by_enumeration
 
 
-def _reversal(data: FiniteData, first_entropy: float, last_entropy: float) -> float:
-    """max K from H_q(X^1) and H_q(X^T): L_null + KL( q(x^1) || pi ) - KL( q(x^T) || pi )."""
+def _uniform(rng: np.random.Generator, n_samples: int, dimensions: int) -> Array:
+    """The points of 16 randomly shifted lattices of n_samples / 16, one lattice after another."""
+    points = lattice(-(-validation.count("n_samples", n_samples, 1) // _SHIFTS), dimensions)
+    shifts = validation.generator(rng).random((_SHIFTS, 1, dimensions))
+    return ((points + shifts) % 1.0).reshape(-1, dimensions)
+
+
+def _means(values: Array) -> Array:
+    """The average over each lattice."""
+    return np.asarray(values.reshape(_SHIFTS, -1).mean(1))
+
+
+def _log_ratios(data: FiniteData, rng: np.random.Generator, n_samples: int) -> Array:
+    """Edge, form at t = 2..T and end, (T+1, shifts), as averages over pairs x^{t-1}, x^t."""
+    diffusion, d, parts = data.diffusion, data.atoms.shape[1], []
+    for t in range(1, diffusion.T + 1):
+        uniform = _uniform(rng, n_samples, 1 + 2 * d)
+        before = data.draw(uniform[:, :1 + d], t - 1)
+        after = diffusion.kernel(before, t).at(data.noise(uniform[:, 1 + d:]))
+        law = diffusion.edge(after) if t == 1 else data.reverse(after, t)
+        parts.append(_means(data.log_reverse(before, after, t) - law.log_prob(before)))
+    log_prior = diffusion.prior(d).log_prob(after)
+    return np.array([*parts, _means(data.log_prob(after, diffusion.T) - log_prior)])
+
+
+def _differences(data: FiniteData, average: Average, bound: IdealBound) -> Array:
+    """Edge, form at t = 2..T and end, (T+1, 1), as differences of entropies."""
+    T, (null, first, last), (points, weights) = data.diffusion.T, _ends(data), data.points()
+    H = np.array([average(lambda x, t: -data.log_prob(x, t), t)[0] for t in range(T + 1)])
+    given = [weights @ data.diffusion.marginal(points, t).entropy() for t in range(1, T + 1)]
+    information = H[1:] - given
+    edge, end = (-null - H[0]) - (first - information[0]), last - information[-1]
+    return np.array([edge, *(bound.kl + np.diff(information)), end])[:, None]
+
+
+def _ends(data: FiniteData) -> tuple[float, float, float]:
+    """L_null, E KL( q(x^1|x^0) || pi ) and E KL( q(x^T|x^0) || pi ), exactly."""
     points, weights = data.points()
     prior = data.diffusion.prior(points.shape[1])
     laws = [data.diffusion.marginal(points, t) for t in (1, data.diffusion.T)]
-    cross_first, cross_last = (float(weights @ (law.entropy() + law.kl(prior))) for law in laws)
-    return float(weights @ prior.log_prob(points)) + (cross_first - first_entropy) - (cross_last - last_entropy)
+    terms = [prior.log_prob(points), *(law.kl(prior) for law in laws)]
+    null, first, last = (float(weights @ term) for term in terms)
+    return null, first, last
 
 
-def _average(data: FiniteData, t: int, function: Callable[[Array, int], Array], n_points: int,
-             rng: np.random.Generator) -> Array:
-    """E function(x^t) under q(x^t), once for every shift: (SHIFTS,)."""
-    points = lattice(n_points, 1 + data.atoms.shape[1])
-    return np.array([function(data.draw((points + rng.random(points.shape[1])) % 1.0, t), t).mean() for _ in range(SHIFTS)])
+def _estimate(values: Array) -> Estimate:
+    """The mean of independent estimates and its standard error; one value is exact."""
+    stderr = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+    return Estimate(float(values.mean()), float(stderr))
 
 
 def lattice(n: int, dimensions: int) -> Array:
-    """n points in the unit cube, i (g^-1, g^-2, ...) mod 1 with g^dimensions = g + 1; the first coordinate i / n."""
+    """n points in the unit cube: i (1/n, g^-1, g^-2, ...) mod 1 with g^dimensions = g + 1."""
     g = 2.0
     for _ in range(64):
         g = (1.0 + g) ** (1.0 / dimensions)
     steps = g ** -np.arange(1.0, dimensions)
     return np.asarray(np.arange(n)[:, None] * np.concatenate([[1.0 / n], steps]) % 1.0)
+
+
+def _distinguishable_states(data: FiniteData) -> tuple[Array, Array]:
+    """States of bits (n, d), and the log of how many each of them stands for.
+
+    Components in which all atoms agree, and with them pi, are exchangeable: q(x^t) depends on their
+    number of ones alone. Where any two groups of such components may be swapped without changing
+    the data, only the ordered numbers are kept.
+    """
+    if not isinstance(data.diffusion, BinomialDiffusion):
+        raise ValueError("rng must be given for Gaussian data, which cannot be enumerated")
+    d = data.atoms.shape[1]
+    columns = np.concatenate([np.broadcast_to(data.diffusion.pi1, (1, d)), data.atoms])
+    groups, labels = np.unique(columns, axis=1, return_inverse=True)
+    labels = labels.ravel()
+    sizes = np.bincount(labels)
+    if np.prod(sizes + 1.0) > _MOST_STATES:
+        raise ValueError(f"data must leave at most {_MOST_STATES} distinguishable states, "
+                         f"got {np.prod(sizes + 1.0):.3g}")
+    ones = np.array(list(np.ndindex(*(sizes + 1))))  # in each group
+    log_count = (gammaln(sizes + 1) - gammaln(ones + 1) - gammaln(sizes - ones + 1)).sum(1)
+    if _symmetric(groups, sizes, data.weights):
+        ordered = (np.diff(ones) <= 0).all(1)
+        ones, log_count = ones[ordered], log_count[ordered]
+        repeats = (ones[:, :, None] == np.arange(sizes[0] + 1)).sum(1)
+        log_count = log_count + gammaln(len(sizes) + 1) - gammaln(repeats + 1).sum(1)
+    rank = np.array([np.sum(labels[:i] == labels[i]) for i in range(d)])  # within its group
+    return (rank < ones[:, labels]).astype(np.float64), log_count
+
+
+def _symmetric(groups: Array, sizes: IntArray, weights: Array) -> bool:
+    """Whether the data, groups (1 + m, G) of pi and atoms' bits, survive a swap of any two."""
+    tables = []
+    for i in range(len(sizes)):
+        order = np.arange(len(sizes))
+        order[0], order[i] = i, 0
+        tables.append(sorted(np.column_stack([weights, groups[1:, order]]).tolist()))
+    alike = (sizes == sizes[0]).all() and (groups[0] == groups[0, 0]).all()
+    return bool(alike) and all(table == tables[0] for table in tables)

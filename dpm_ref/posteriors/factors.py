@@ -1,68 +1,374 @@
-"""r(x) as an object that a law of independent components can be multiplied by: p~ = p r / Z~, equation (22), and log Z~.
+"""Factors r(x), by which a distribution of independent components is multiplied: p~ = p r / Z~.
 
-`observations` has those whose product is a closed form, `conditions` the others. A user's own factor is any object with these five
-names; what its `multiply` gives may be any law near p r / Z~, if it leaves log_z out.
+    GaussianFactor    prod_i exp(-(x_i - m_i)^2 / (2 v_i))       a noisy observation (denoising)
+    BernoulliFactor   prod_i r_i(x_i)                            flipped, known or missing bits
+    Clamp             prod_i delta(x_i - m_i), i observed        known components (inpainting)
+    LogFactor         any r(x), by log r and, to shift a kernel, its slope
 
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.5.
+The first three multiply a kernel in closed form, component by component:
+
+    Gaussian   N(mu, s) -> N((mu v + m s) / (s + v), s v / (s + v)),
+               log Z~ = -[log(1 + s / v) + (mu - m)^2 / (s + v)] / 2
+    binomial   logit p~ = logit c + log r(1) - log r(0),   Z~ = c r(1) + (1 - c) r(0)
+
+The slope g of log r gives the exponential tilt p~(x) proportional to p(x) exp(g . x), App. C:
+
+    Gaussian   N(f_mu + f_Sigma g, f_Sigma)    g the gradient of log r at f_mu
+    binomial   logit p~ = logit f_b + g        g_i = log r(x_i = 1) - log r(x_i = 0)
+
+which is exact where log r is linear, as it is in each bit of a factorised r, and of first order in
+f_Sigma otherwise. Table App.1 misprints the binomial form (x_i d_i in the denominator): with
+d = r(1) / (r(1) + r(0)) it is c d / (c d + (1 - c)(1 - d)).
+
+References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.5.3, App. C, Table App.1.
 """
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from dpm_ref import validation
+from dpm_ref.binomial import Bernoulli
+from dpm_ref.gaussian import Gaussian
+from dpm_ref.protocols import total
 from dpm_ref.validation import Array
 
-__all__ = ["Factor", "Product", "exponent_of_r"]
+__all__ = ["Factor", "Product", "GaussianFactor", "BernoulliFactor", "noisy_bits", "Clamp",
+           "LogFactor"]
+
+
+class Product(NamedTuple):
+    """p~ = p r / Z~ and log Z~, shape (...); log_z is None where the law is only near p r / Z~."""
+
+    law: Any
+    log_z: Any
 
 
 class Factor(Protocol):
-    """r(x), a bounded function of vectors (..., d), as section 2.5 needs it."""
+    """r(x), a bounded nonnegative function; a user's own factor has these names too.
+
+    positive    whether r > 0 everywhere
+    log_r       log r at x (..., d): shape (...), -inf where r is 0
+    multiply    the product of a Gaussian or Bernoulli over (..., d) and r
+    """
+
+    @property
+    def positive(self) -> bool: ...
+    def log_r(self, x: Array) -> Array: ...
+    def multiply(self, law: Any) -> Product: ...
+
+
+class _Observation:
+    """An observation `mean` of x with noise of variance `var`, from 0 (a delta) to inf (none)."""
+
+    mean: Array
+    var: Array
+    log_scale: float
+
+    def multiply(self, law: Any) -> Product:
+        """The law times r, and log Z~, exactly; a clamped component gets variance 0."""
+        p = Gaussian.like(law)
+        validation.components("law", p.mean, self.mean.size)
+        m, v, s = self.mean, self.var, p.var
+        with np.errstate(over="ignore", divide="ignore"):  # a density below -1e308 is -inf
+            ratio = np.minimum(v, s) / np.maximum(v, s)  # neither v / s nor s / v overflows
+            larger, smaller = 1.0 / (1.0 + ratio), ratio / (1.0 + ratio)
+            kept, gain = np.where(v < s, [smaller, larger], [larger, smaller])
+            excess = np.maximum(np.log(s) - np.log(v), 0.0)
+            excess = np.where(v > 0, excess, np.log(2 * np.pi * s))  # at v = 0 r is a density
+            miss = np.where(v < np.inf, p.mean - m, 0.0)
+            log_z = self.log_scale - 0.5 * total(np.log1p(ratio) + excess + miss / (s + v) * miss)
+        return Product(Gaussian.unchecked(kept * p.mean + gain * m, kept * s), log_z)
+
+    def diffused(self, diffusion: Any, t: int) -> "GaussianFactor":
+        """E r(x^0) for x^0 ~ N(sqrt(abar_t) x, (1 - abar_t) I), t in 1..T."""
+        root, noise = float(diffusion.sqrt_abar(t)), diffusion.one_minus_abar(t)
+        log_z, var = self.multiply(Gaussian.unchecked(self.mean, noise)).log_z, self.var + noise
+        with np.errstate(over="ignore"):
+            if root < 1e-150:  # x^t says nothing about x^0
+                miss = 0.5 * total(self.mean / var * self.mean)
+                return GaussianFactor(np.zeros(self.mean.shape), np.inf, log_z - miss)
+            return GaussianFactor(self.mean / root, var / root**2, log_z)
+
+
+class GaussianFactor(_Observation):
+    """r(x) = exp(log_scale) prod_i exp(-(x_i - mean_i)^2 / (2 var_i)): a noisy observation of x.
+
+    Parameters
+    ----------
+    mean : array_like, shape (d,)
+        The observation.
+    var : float or array_like, shape (d,), > 0
+        The variance of its noise; inf where a component was not observed.
+    log_scale : float
+        With -sum log(2 pi var_i) / 2 over the observed components, r is the observation's density
+        given x, and Z its evidence.
+
+    >>> product = GaussianFactor([1.0], 1.0).multiply(Gaussian([0.0], 1.0))
+    >>> print("%.6f %.6f %.6f" % (product.law.mean[0], product.law.var[0], product.log_z))
+    0.500000 0.500000 -0.596574
+    """
+
+    columns, positive = (Gaussian,), True
+
+    def __init__(self, mean: npt.ArrayLike, var: npt.ArrayLike,
+                 log_scale: npt.ArrayLike = 0.0) -> None:
+        variances = validation.real("var", var)
+        if not (variances > 0).all():
+            raise ValueError("var must be positive, or inf for no information, got "
+                             f"{var!r}; an observation without noise is a Clamp")
+        pair = validation.broadcast(mean=validation.finite("mean", mean), var=variances)
+        self.mean, self.var = (_one_vector("mean", part) for part in pair)
+        self.log_scale = float(validation.finite("log_scale", log_scale))
+
+    def log_r(self, x: npt.ArrayLike) -> Array:
+        """log r at x (..., d)."""
+        x = validation.components("x", validation.finite("x", x), self.mean.size)
+        with np.errstate(over="ignore"):  # below -1e308 it is -inf
+            difference = np.where(self.var < np.inf, x - self.mean, 0.0)
+            return np.asarray(self.log_scale - 0.5 * total(difference / self.var * difference))
+
+    def power(self, exponent: float) -> "GaussianFactor":
+        """r to a power in [0, 1]: the variances divided by it."""
+        var = self.var / exponent if exponent else np.full(self.var.shape, np.inf)
+        return GaussianFactor(self.mean, var, exponent * self.log_scale)
+
+
+class BernoulliFactor:
+    """r(x) = prod_i r_i(x_i) over bits, by the two values of each.
+
+    Parameters
+    ----------
+    r1, r0 : array_like, shape (d,), >= 0
+        r_i(1) and r_i(0): equal for a missing bit, one of them 0 for a known one.
+
+    >>> product = BernoulliFactor([3.0, 1.0], [1.0, 1.0]).multiply(Bernoulli([0.5, 0.2]))
+    >>> print(product.law.prob1.round(6), "%.6f" % product.log_z)
+    [0.75 0.2 ] 0.693147
+    """
+
+    columns = (Bernoulli,)
+
+    def __init__(self, r1: npt.ArrayLike, r0: npt.ArrayLike) -> None:
+        pair = validation.broadcast(r1=validation.finite("r1", r1), r0=validation.finite("r0", r0))
+        self.r1, self.r0 = (_one_vector("r1", part) for part in pair)
+        if (np.minimum(self.r1, self.r0) < 0).any() or (np.maximum(self.r1, self.r0) == 0).any():
+            raise ValueError("r1 and r0 must not be negative, nor both 0 for a bit, where r is "
+                             f"zero everywhere, got {r1!r} and {r0!r}")
 
     @property
     def positive(self) -> bool:
-        """Whether r > 0 everywhere."""
+        """Whether r > 0 for all bits."""
+        return bool((np.minimum(self.r1, self.r0) > 0).all())
 
-    def log_r(self, x: Array) -> Array:
-        """log r(x) at x (..., d): shape (...), nats, -inf where r is 0."""
+    def log_r(self, x: npt.ArrayLike) -> Array:
+        """log r at bits x (..., d)."""
+        x = validation.components("x", validation.binary("x", x), self.r1.size)
+        with np.errstate(divide="ignore"):
+            return total(np.log(np.where(x == 1, self.r1, self.r0)))
 
-    def multiply(self, law: Any) -> "Product":
-        """The law p r / Z~ for a law p over (..., d), or one near it."""
+    def multiply(self, law: Any) -> Product:
+        """B(c) r / Z~ and log Z~, exactly; where Z~ = 0, the law itself and -inf."""
+        p = Bernoulli.like(law)
+        validation.components("law", p.prob1, self.r1.size)
+        with np.errstate(divide="ignore"):
+            return Product(*_tilted(p, np.log(self.r1), np.log(self.r0)))
 
-    def power(self, exponent: float) -> "Factor":
-        """r to a power in [0, 1]."""
+    def power(self, exponent: float) -> "BernoulliFactor":
+        """r to a power in [0, 1], 0^0 being 1."""
+        return BernoulliFactor(self.r1**exponent, self.r0**exponent)
 
-    def diffused(self, diffusion: Any, t: int) -> "Factor":
-        """E r(x^0) under t steps of the forward diffusion from x: r_t for data that are distributed as pi."""
+    def diffused(self, diffusion: Any, t: int) -> "BernoulliFactor":
+        """E r(x^0) for x^0 ~ B(x abar_t + pi_1 (1 - abar_t)), t in 1..T."""
+        given = diffusion.marginal(np.stack([np.ones(self.r1.size), np.zeros(self.r1.size)]), t)
+        return BernoulliFactor(*(given.prob1 * self.r1 + given.prob0 * self.r0))
 
 
-@dataclass(frozen=True)
-class Product:
-    """What came of multiplying a law by a factor.
+def noisy_bits(bits: npt.ArrayLike, flip_rate: npt.ArrayLike,
+               seen: npt.ArrayLike = True) -> BernoulliFactor:
+    """r(x) = P(observed bits | x), each bit flipped with a known probability, or missing.
 
-    law : p~, to draw from
-    log_z : log of the integral of p r, shape (...), nats; None where p~ is only near p r / Z~
-    before, factor : p and r
+    Parameters
+    ----------
+    bits : array_like, shape (d,)
+        The observation; a missing bit's value does not count.
+    flip_rate : float or array_like, shape (d,), in [0, 1)
+        P(observed bit differs from x).
+    seen : bool array_like, shape (d,)
+        False where a bit is missing.
+
+    >>> print(noisy_bits([1, 0], 0.1, seen=[True, False]).log_r([[1, 1], [0, 1]]).round(6))
+    [-0.105361 -2.302585]
+    """
+    values, rate = validation.binary("bits", bits), validation.probability("flip_rate", flip_rate)
+    if (rate == 1).any():
+        raise ValueError("flip_rate must be below 1, got 1.0; bits always flipped are known")
+    known = _mask(seen)
+    r1, r0 = (np.where(known, np.where(values == bit, 1.0 - rate, rate), 1.0) for bit in (1, 0))
+    return BernoulliFactor(r1, r0)
+
+
+class Clamp(_Observation):
+    """r(x) = delta on the observed components, the rest to be filled in (inpainting).
+
+    Parameters
+    ----------
+    values : array_like, shape (d,)
+        The observed values; those of other components do not count, but must be finite.
+    seen : bool array_like, shape (d,)
+
+    Notes
+    -----
+    Z is the density of the observed values, for bits their probability. As r(x^t) at every t it is
+    the paper's recipe for inpainting, whose answer is biased; a particle filter wants it at t = 0
+    only, after `diffused` or `predicted`. In a product with a Gaussian the observed components get
+    variance 0.
+
+    >>> product = Clamp([1.0, 0.0], [True, False]).multiply(Gaussian([0.0, 0.0], 1.0))
+    >>> print(product.law.mean, product.law.var, "%.6f" % product.log_z)
+    [1. 0.] [0. 1.] -1.418939
     """
 
-    law: Any
-    log_z: Array | None
-    before: Any
-    factor: Factor
+    columns = (Gaussian, Bernoulli)
 
-    def log_weight(self, x: Array, log_r: Array | None = None) -> Array:
-        """log of p r / p~ at draws x (..., d) of p~: shape (...), nats; log Z~ wherever that is known. Section 2.5.
+    def __init__(self, values: npt.ArrayLike, seen: npt.ArrayLike) -> None:
+        self.values = _one_vector("values", validation.finite("values", values))
+        self.seen = _mask(seen)
+        if self.seen.shape != self.values.shape:
+            raise ValueError("seen must be True or False for each of the values "
+                             f"{self.values.shape}, got shape {self.seen.shape}")
+        self.mean, self.var, self.log_scale = self.values, np.where(self.seen, 0.0, np.inf), 0.0
 
-        log r(x) may be handed in where it is known already.
-        """
-        if self.log_z is not None:
-            return np.broadcast_to(self.log_z, x.shape[:-1])
-        return np.asarray(self.before.log_prob(x) + (self.factor.log_r(x) if log_r is None else log_r) - self.law.log_prob(x))
+    @property
+    def positive(self) -> bool:
+        """Whether nothing was observed."""
+        return not self.seen.any()
+
+    def log_r(self, x: npt.ArrayLike) -> Array:
+        """0 where x (..., d) has the observed values, else -inf."""
+        x = validation.components("x", validation.finite("x", x), self.values.size)
+        return np.where((x == self.values)[..., self.seen].all(-1), 0.0, -np.inf)
+
+    def multiply(self, law: Any) -> Product:
+        """The law with the observed components fixed, and the log density of these."""
+        bits = hasattr(law, "prob1")
+        return self._bits().multiply(law) if bits else super().multiply(law)
+
+    def power(self, exponent: float) -> "Clamp":
+        """Itself, or 1 at exponent 0."""
+        return Clamp(self.values, self.seen & (exponent > 0))
+
+    def diffused(self, diffusion: Any, t: int) -> Any:
+        """E r(x^0) over t >= 1 forward steps from x: a Gaussian or Bernoulli factor."""
+        bits = diffusion.law is Bernoulli
+        return self._bits().diffused(diffusion, t) if bits else super().diffused(diffusion, t)
+
+    def _bits(self) -> BernoulliFactor:
+        bits = validation.binary("values", self.values)
+        return BernoulliFactor(*(np.where(self.seen & (bits != bit), 0.0, 1.0) for bit in (1, 0)))
 
 
-def exponent_of_r(value: float) -> float:
-    """A power of r, a scalar without unit in [0, 1]; ValueError for any other. Section 2.5.3."""
-    if not 0 <= float(validation.finite("exponent", value)) <= 1:
-        raise ValueError(f"exponent must lie in [0, 1], got {value!r}")
-    return float(value)
+class LogFactor:
+    """Any r(x), by its logarithm and, to shift a kernel towards it, the slope of that.
+
+    Parameters
+    ----------
+    log_r : callable x (m, d) -> (m,)
+        -inf where r is 0.
+    slope : callable x (m, d) -> (m, d), optional
+        Gaussian column: the gradient of log r, asked at f_mu. Binomial column: log r(x_i = 1) -
+        log r(x_i = 0), asked at the kernel's most probable bits. Without it kernels stay as they
+        are, and only a particle filter, which weighs, makes use of r.
+
+    Raises
+    ------
+    ValueError
+        At use, if log r is nan or inf, a slope not finite, or a shape wrong.
+
+    Notes
+    -----
+    Section 2.5.3, App. C, Table App.1. Both functions get copies of the states.
+
+    >>> square = lambda x: (x**2).sum(-1, keepdims=True)
+    >>> ring = LogFactor(lambda x: -(square(x)[:, 0] - 1) ** 2, lambda x: -4 * (square(x) - 1) * x)
+    >>> print(ring.multiply(Gaussian([0.5, 0.0], 0.1)).law.mean)
+    [0.65 0.  ]
+    """
+
+    positive = True  # what its author must see to
+
+    def __init__(self, log_r: Callable[[Array], Any],
+                 slope: Callable[[Array], Any] | None = None) -> None:
+        self._log_r, self._slope = log_r, slope
+
+    @property
+    def has_slope(self) -> bool:
+        """Whether kernels can be shifted towards r."""
+        return self._slope is not None
+
+    def log_r(self, x: npt.ArrayLike) -> Array:
+        """log r at x (..., d)."""
+        rule = "log r, of an r that is bounded and nowhere negative or nan,"
+        return _ask(self._log_r, rule, x, validation.below_infinity, lambda shape: shape[:-1])
+
+    def slope(self, x: npt.ArrayLike) -> Array:
+        """The slope at x (..., d); 0 if there is none."""
+        slope = self._slope or np.zeros_like
+        return _ask(slope, "slope", x, validation.finite, lambda shape: shape)
+
+    def multiply(self, law: Any) -> Product:
+        """The law tilted by the slope, without a normaliser."""
+        if hasattr(law, "prob1"):
+            bits = Bernoulli.like(law)
+            g = self.slope(bits.prob1 > bits.prob0)
+            return Product(_tilted(bits, np.minimum(g, 0.0), -np.maximum(g, 0.0))[0], None)
+        p = Gaussian.like(law)
+        return Product(Gaussian(p.mean + p.var * self.slope(p.mean), p.var), None)
+
+    def power(self, exponent: float) -> "LogFactor":
+        """r to a power in [0, 1], 0^0 being 1."""
+        if exponent == 0:
+            return LogFactor(lambda x: np.zeros(x.shape[:-1]), np.zeros_like)
+        return LogFactor(lambda x: exponent * self.log_r(x),
+                         (lambda x: exponent * self.slope(x)) if self.has_slope else None)
+
+
+def _ask(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
+         check: Callable[[str, Any], Array], shaped: Callable[[Any], Any]) -> Array:
+    """A user's function at states x (..., d): called with a copy (m, d), its result checked."""
+    states = validation.vectors("x", validation.finite("x", x))
+    rows = states.reshape(-1, states.shape[-1])
+    values = check(name, function(rows.copy())).copy()
+    if values.shape != shaped(rows.shape):
+        raise ValueError(f"{name} must have shape {shaped(rows.shape)} for states {rows.shape}, "
+                         f"got {values.shape}")
+    return values.reshape(shaped(states.shape))
+
+
+def _tilted(p: Bernoulli, log_r1: Array, log_r0: Array) -> tuple[Bernoulli, Array]:
+    """p r / Z~ and log Z~ of bits; p itself where Z~ = 0."""
+    with np.errstate(divide="ignore"):
+        log1, log0 = np.log(p.prob1) + log_r1, np.log(p.prob0) + log_r0
+    log_z = np.logaddexp(log1, log0)
+    possible = np.isfinite(log_z)
+    shift = np.where(possible, log_z, 0.0)
+    odds1, odds0 = np.exp(log1 - shift), np.exp(log0 - shift)
+    norm = np.where(possible, odds1 + odds0, 1.0)
+    return Bernoulli.unchecked(np.where(possible, odds1 / norm, p.prob1),
+                               np.where(possible, odds0 / norm, p.prob0)), total(log_z)
+
+
+def _one_vector(name: str, array: Array) -> Array:
+    """A copy of a vector (d,)."""
+    if validation.vectors(name, array).ndim != 1:
+        raise ValueError(f"{name} must have shape (d,), got shape {array.shape}")
+    return array.copy()
+
+
+def _mask(seen: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    mask = np.array(seen)
+    if mask.dtype != bool:
+        raise ValueError(f"seen must be True or False for each component, got dtype {mask.dtype}")
+    return mask

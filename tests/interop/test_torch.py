@@ -1,4 +1,6 @@
-"""PyTorch's autograd in float64 against the gradients by hand, and a PyTorch model as a reverse kernel."""
+"""PyTorch's autograd in float64 against the gradients by hand, and a PyTorch model as a reverse
+kernel.
+"""
 
 from types import SimpleNamespace
 
@@ -12,34 +14,49 @@ from dpm_ref.training import objective
 
 torch = pytest.importorskip("torch")
 
-EXACT = 1e-12  # a few thousand eps for a chain of a few hundred operations, relative to the gradient's norm
+EXACT = 1e-12  # relative to the gradient's norm: a few thousand eps for a few hundred operations
 T, D = 10, 2
 NETWORKS = {
     "one readout per time": {"hidden": (16, 16)},
-    "features and basis": {"hidden": (16, 16, 16), "time_features": time_polynomials(T, 2), "basis": time_polynomials(T, 3)},
+    "features and basis": {
+        "hidden": (16, 16, 16),
+        "time_features": time_polynomials(T, 2),
+        "basis": time_polynomials(T, 3),
+    },
     "skip": {"hidden": (16,), "skip": True},
 }
 networks = pytest.mark.parametrize("name", NETWORKS)
 
 
 class Network(torch.nn.Module):
-    """The tanh trunk and the readout of each time, in plain PyTorch, its parameters read from the flat vector."""
+    """The tanh trunk and the readout of each time, in plain PyTorch, its parameters read from the
+    flat vector.
+    """
 
     def __init__(self, named, depth, time_features=None, basis=None, **_):
         super().__init__()
-        self.named = torch.nn.ParameterDict({name: torch.nn.Parameter(torch.tensor(value)) for name, value in named.items()})
+        self.named = torch.nn.ParameterDict(
+            {name: torch.nn.Parameter(torch.tensor(value)) for name, value in named.items()}
+        )
         self.depth = depth
-        self.features = torch.zeros(T - 1, 0, dtype=torch.float64) if time_features is None else torch.tensor(time_features)
+        self.features = (
+            torch.zeros(T - 1, 0, dtype=torch.float64)
+            if time_features is None
+            else torch.tensor(time_features)
+        )
         self.basis = torch.eye(T - 1, dtype=torch.float64) if basis is None else torch.tensor(basis)
 
     def forward(self, x, t):
         """Outputs (S, n, d_out) for states (S, n, d_in) at times (S,)."""
         p = self.named
-        h = torch.tanh(x @ p["W1"] + p["b1"] + (self.features[t - 2] @ p["U"])[:, None])
+        features = self.features[t - 2][:, None].expand(-1, x.shape[1], -1)
+        h = torch.tanh(torch.cat([features, x], -1) @ p["W1"] + p["b1"])
         for k in range(2, self.depth + 1):
             h = torch.tanh(h @ p[f"W{k}"] + p[f"b{k}"])
         readout = torch.einsum("sb,bio->sio", self.basis[t - 2], p["R"])
-        return h @ readout + (self.basis[t - 2] @ p["c"])[:, None] + (x @ p["S"] if "S" in p else 0.0)
+        return (
+            h @ readout + (self.basis[t - 2] @ p["c"])[:, None] + (x @ p["S"] if "S" in p else 0.0)
+        )
 
 
 class GaussianKernel:
@@ -54,7 +71,10 @@ class GaussianKernel:
 
     def posterior(self, x0, xt, t):
         beta, abar, before = self.at(self.beta, t), self.at(self.abar, t), self.at(self.abar, t - 1)
-        mean = before.sqrt() * beta / (1 - abar) * x0 + (1 - beta).sqrt() * (1 - before) / (1 - abar) * xt
+        mean = (
+            before.sqrt() * beta / (1 - abar) * x0
+            + (1 - beta).sqrt() * (1 - before) / (1 - abar) * xt
+        )
         return mean, (beta * (1 - before) / (1 - abar)).expand_as(mean)
 
     def kernel(self, xt, t):
@@ -67,13 +87,19 @@ class GaussianKernel:
     def bound(self, x0, t, noise):
         abar = self.at(self.abar, t)
         xt = abar.sqrt() * x0 + (1 - abar).sqrt() * noise
-        laws = [torch.distributions.Normal(mean, var.sqrt()) for mean, var in (self.posterior(x0, xt, t), self.kernel(xt, t))]
+        laws = [
+            torch.distributions.Normal(mean, var.sqrt())
+            for mean, var in (self.posterior(x0, xt, t), self.kernel(xt, t))
+        ]
         kl = torch.distributions.kl_divergence(*laws).sum(-1)
-        prior = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64))
+        prior = torch.distributions.Normal(
+            torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+        )
 
         def to_prior(abar):  # KL( q(x^t|x^0) || pi )
             law = torch.distributions.Normal(abar.sqrt() * x0, (1 - abar).sqrt())
             return torch.distributions.kl_divergence(law, prior).sum(-1)
+
         fixed = prior.log_prob(x0).sum(-1) + to_prior(self.abar[0]) - to_prior(self.abar[-1])
         return fixed.mean() - (T - 1) * kl.mean()
 
@@ -82,7 +108,11 @@ class BinomialKernel:
     """f_b from the network, and K with `torch.distributions`."""
 
     def __init__(self, network, beta, prior):
-        self.network, self.beta, self.prior = network, torch.tensor(beta), torch.tensor(prior, dtype=torch.float64)
+        self.network, self.beta, self.prior = (
+            network,
+            torch.tensor(beta),
+            torch.tensor(prior, dtype=torch.float64),
+        )
         self.abar = torch.cumprod(1 - self.beta, 0)
 
     def mix(self, x, kept):
@@ -109,27 +139,59 @@ class BinomialKernel:
     def bound(self, x0, t, noise):
         def law(prob):
             return torch.distributions.Bernoulli(prob)
+
         xt = (noise < self.mix(x0, self.abar[t - 1][:, None, None])).double()
-        kl = torch.distributions.kl_divergence(law(self.posterior(x0, xt, t)), law(self.kernel(xt, t))).sum(-1)
+        kl = torch.distributions.kl_divergence(
+            law(self.posterior(x0, xt, t)), law(self.kernel(xt, t))
+        ).sum(-1)
         prior = law(self.prior.expand_as(x0))
-        first, last = (torch.distributions.kl_divergence(law(self.mix(x0, abar)), prior).sum(-1) for abar in self.abar[[0, -1]])
+        first, last = (
+            torch.distributions.kl_divergence(law(self.mix(x0, abar)), prior).sum(-1)
+            for abar in self.abar[[0, -1]]
+        )
         return (prior.log_prob(x0).sum(-1) + first - last).mean() - (T - 1) * kl.mean()
+
+
+def tables(network):
+    """The tables of time, the model's defaults included."""
+    return {"time_features": network.time_features, "basis": network.basis}
 
 
 def gaussian(name):
     beta, rng = schedules.linear(T, first=0.02, last=0.4), np.random.default_rng(1)
     model = GaussianReverse(GaussianDiffusion(beta), D, **NETWORKS[name])
     params = 0.3 * rng.standard_normal(model.network.size)
-    kernel = GaussianKernel(Network(model.network.unpack(params), model.network.depth, **NETWORKS[name]), beta)
-    return model, kernel, params, rng.standard_normal((8, D)), np.arange(2, T + 1), rng.standard_normal((T - 1, 8, D))
+    kernel = GaussianKernel(
+        Network(model.network.unpack(params), len(model.network.widths), **tables(model.network)),
+        beta,
+    )
+    return (
+        model,
+        kernel,
+        params,
+        rng.standard_normal((8, D)),
+        np.arange(2, T + 1),
+        rng.standard_normal((T - 1, 8, D)),
+    )
 
 
 def binomial(name):
     beta, rng = schedules.linear(T, first=0.02, last=0.4), np.random.default_rng(2)
     model = BinomialReverse(BinomialDiffusion(beta, [0.2, 0.5]), D, **NETWORKS[name])
     params = 0.3 * rng.standard_normal(model.network.size)
-    kernel = BinomialKernel(Network(model.network.unpack(params), model.network.depth, **NETWORKS[name]), beta, [0.2, 0.5])
-    return model, kernel, params, (rng.random((8, D)) < 0.5).astype(float), np.arange(2, T + 1), rng.random((T - 1, 8, D))
+    kernel = BinomialKernel(
+        Network(model.network.unpack(params), len(model.network.widths), **tables(model.network)),
+        beta,
+        [0.2, 0.5],
+    )
+    return (
+        model,
+        kernel,
+        params,
+        (rng.random((8, D)) < 0.5).astype(float),
+        np.arange(2, T + 1),
+        rng.random((T - 1, 8, D)),
+    )
 
 
 columns = pytest.mark.parametrize("column", [gaussian, binomial], ids=["gaussian", "binomial"])
@@ -146,7 +208,9 @@ def test_gradient_by_parameters_is_autograd_s(column, name):
     model, kernel, params, x0, t, noise = column(name)
     kernel.bound(torch.tensor(x0), torch.tensor(t), torch.tensor(noise)).backward()
     grads = model.network.unpack(objective(model, params, x0, t[:, None], noise).params)
-    assert all(close(grads[part], parameter.grad) for part, parameter in kernel.network.named.items())
+    assert all(
+        close(grads[part], parameter.grad) for part, parameter in kernel.network.named.items()
+    )
 
 
 @networks
@@ -164,7 +228,9 @@ def test_gradients_by_x0_and_noise_are_autograd_s(name):
 def test_value_is_that_of_torch_distributions(column, name):
     model, kernel, params, x0, t, noise = column(name)
     value = kernel.bound(torch.tensor(x0), torch.tensor(t), torch.tensor(noise)).item()
-    assert objective(model, params, x0, t[:, None], noise).value == pytest.approx(value, rel=EXACT, abs=0)
+    assert objective(model, params, x0, t[:, None], noise).value == pytest.approx(
+        value, rel=EXACT, abs=0
+    )
 
 
 def answer(kernel, xt, t):
@@ -179,15 +245,19 @@ def answer(kernel, xt, t):
 @columns
 def test_a_pytorch_model_in_a_lambda_has_the_bound_of_the_same_numpy_model(column):
     model, kernel, params, x0, _, _ = column("one readout per time")
-    first, second = (bounds.lower_bound(model.diffusion, reverse, x0, rng=np.random.default_rng(3), n_samples=4)
-                     for reverse in (lambda xt, t: answer(kernel, xt, t), model.kernel(params)))
+    first, second = (
+        bounds.lower_bound(model.diffusion, reverse, x0, rng=np.random.default_rng(3), n_samples=4)
+        for reverse in (lambda xt, t: answer(kernel, xt, t), model.kernel(params))
+    )
     np.testing.assert_allclose(first.value, second.value, rtol=EXACT)
     np.testing.assert_allclose(first.kl, second.kl, rtol=0, atol=EXACT)
 
 
 def test_tensors_are_data_and_parameters():
     model, _, params, x0, t, noise = gaussian("one readout per time")
-    got = objective(model, torch.tensor(params), torch.tensor(x0), torch.tensor(t[:, None]), torch.tensor(noise))
+    got = objective(
+        model, torch.tensor(params), torch.tensor(x0), torch.tensor(t[:, None]), torch.tensor(noise)
+    )
     assert got.value == objective(model, params, x0, t[:, None], noise).value
 
 
@@ -196,8 +266,13 @@ def test_autograd_agrees_with_the_gradient_by_the_rates():
     model, t = GaussianReverse(GaussianDiffusion(beta), D, hidden=(16, 16)), np.arange(2, T + 1)
     params = rng.standard_normal(model.network.size) * 0.3
     x0, noise = rng.standard_normal((6, D)), rng.standard_normal((T - 1, 6, D))
-    kernel, rates = GaussianKernel(Network(model.network.unpack(params), 2), beta), torch.tensor(beta, requires_grad=True)
+    kernel, rates = (
+        GaussianKernel(Network(model.network.unpack(params), 2, **tables(model.network)), beta),
+        torch.tensor(beta, requires_grad=True),
+    )
     kernel.beta, kernel.abar = rates, torch.cumprod(1 - rates, 0)
-    truth = torch.autograd.grad(kernel.bound(torch.tensor(x0), torch.tensor(t), torch.tensor(noise)), rates)[0].numpy()[1:]
+    truth = torch.autograd.grad(
+        kernel.bound(torch.tensor(x0), torch.tensor(t), torch.tensor(noise)), rates
+    )[0].numpy()[1:]
     got = objective(model, params, x0, t[:, None], noise).beta
     np.testing.assert_allclose(got, truth, rtol=EXACT, atol=EXACT * np.abs(truth).max())

@@ -1,92 +1,53 @@
-"""What the check says of other people's implementations: the cases that the tests of `tests/interop` assert, printed as a table.
+"""The tables of `tests/interop/README.md`: what the check says of other people's code.
 
-    python tests/interop/verdicts.py
+    python tests/interop/verdicts.py            prints them
+    python tests/interop/verdicts.py --write    puts them into the page
 
-A case is what a user would write: functions, in the names of `dpm_ref.check`, and the conventions of the library. With them
-stands what is true of each function and therefore must be said: a status, and the diagnosis among those given.
+Digits are left out: those of float32 depend on the order in which a library computes.
 """
 
-import functools
-import importlib
-import importlib.metadata
 import re
-from collections.abc import Callable, Mapping
+import sys
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import torch
+from genuine_mistakes import GENUINE, report
 
-from dpm_ref import check
-
-LIBRARIES = ("diffusers", "azula")
-README = (Path(__file__).parents[2] / "README.md").read_text()
-Said = tuple[str, str]  # a status and a diagnosis, or a part of the message; "" where there is none
-PASS: Said = ("PASS", "")
+PAGE = Path(__file__).with_name("README.md")
 
 
-class Case(NamedTuple):
-    what: str
-    functions: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]]
-    said: dict[str, Said]
-    conventions: dict[str, Any]
-    note: str = ""
+def verdicts() -> list[str]:
+    """A line for each verdict of each case, as the report gives it."""
+    from implementations import CASES, rows
+
+    lines = ["| library | what | as | verdict | what it looks like | note |", "|---|" + "---|" * 5]
+    for k, case in enumerate(CASES):
+        found: dict[tuple[str, str], list[str]] = {}
+        for name, row in rows(k).items():
+            why = row.diagnoses[0] if row.diagnoses else case.said[name][1]
+            found.setdefault((row.status, why), []).append(f"`{name}`")
+        for (status, why), names in found.items():
+            note = case.note if status != "PASS" or len(found) == 1 else ""
+            cells = (case.library, case.what, ", ".join(names), status, why, note)
+            lines.append("| " + " | ".join(cell or " " for cell in cells) + " |")
+    return lines
 
 
-def precision(habit: str) -> Said:
-    return "PRECISION", habit
-
-
-def wrong(mistake: str) -> Said:
-    return "WRONG", mistake
-
-
-@functools.cache
-def _report(library: str, name: str) -> check.Report:
-    case = importlib.import_module(f"test_{library}").CASES[name]
-    return check.run(case.functions, **{"to_native": torch.from_numpy, **case.conventions})
-
-
-def rows(library: str, name: str) -> tuple[check.Row, ...]:
-    """The rows of the report on a case; made once."""
-    return _report(library, name).rows
-
-
-def agrees(row: check.Row, said: Said) -> bool:
-    """Whether a row has the status, and the diagnosis among others or the words in its message."""
-    status, why = said
-    return row.status == status and (not why or why in row.diagnoses or why in row.message)
-
-
-def seeded(like: torch.Tensor) -> torch.Tensor:
-    """The noise that PyTorch's own generator gives after the seed 0."""
-    torch.manual_seed(0)
-    return torch.randn_like(like)
-
-
-def lines(library: str) -> list[str]:
-    """The table's lines: the functions that a verdict holds for, cases that follow each other with the same one in one line."""
-    kinds: dict[tuple[str, Said, str], list[tuple[str, float]]] = {}
-    for name, case in importlib.import_module(f"test_{library}").CASES.items():
-        for said in dict.fromkeys(case.said.values()):
-            held = [row for row in rows(library, name) if case.said[row.name] == said]
-            note = "" if said == PASS and set(case.said.values()) != {PASS} else case.note
-            kind = ", ".join(f"`{row.name}`" for row in held), said, note
-            kinds.setdefault(kind, []).append((case.what, min((row.digits for row in held if row.digits is not None), default=0.0)))
-    return [f"| {library} | {', '.join(dict(whats))} | {names} | {status}{_digits(status, whats)} | {why} | {note} |".replace("  ", " ")
-            for (names, (status, why), note), whats in kinds.items()]
-
-
-def _digits(status: str, whats: list[tuple[str, float]]) -> str:
-    return f", {min(digits for _, digits in whats):.1f} digits" if status == "PRECISION" else ""
-
-
-def shown(text: str) -> list[str]:
-    """Lines without the digits that depend on the order in which PyTorch computes."""
-    return re.sub(r", \d+\.\d digits", "", text).splitlines()
+def genuine() -> list[str]:
+    """A line for each mistake of real code, and how many are named."""
+    lines = ["| mistake | as | looks like |", "|---|---|---|"]
+    found = [(each, report(each).rows[0]) for each in GENUINE]
+    for each, row in found:
+        said = row.diagnoses[0] if row.diagnoses else "(not named)"
+        lines.append(f"| {each.name.replace('_', ' ')} | `{row.name}` | {said} |")
+    named = sum(bool(row.diagnoses) for _, row in found)
+    return [*lines, "", f"All are called WRONG; {named} of {len(GENUINE)} are named."]
 
 
 if __name__ == "__main__":
-    print("| library | what | as | verdict | diagnosis | note |\n|---|---|---|---|---|---|")
-    for each in LIBRARIES:
-        print("\n".join(lines(each)))
-    print(", ".join(f"{each} {importlib.metadata.version(each)}" for each in (*LIBRARIES, "torch")))
+    for name, lines in (("verdicts", verdicts()), ("genuine", genuine())):
+        print("\n".join(lines), "\n")
+        if "--write" in sys.argv:
+            block = f"<!-- {name} -->\n" + "\n".join(lines) + "\n<!-- end -->"
+            page = re.sub(rf"<!-- {name} -->\n.*?<!-- end -->", lambda _, new=block: new,
+                          PAGE.read_text(), flags=re.DOTALL)
+            PAGE.write_text(page)

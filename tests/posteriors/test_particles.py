@@ -1,4 +1,6 @@
-"""The particle filter against models with a known posterior and normaliser: sums, algebra, quadrature; and what it says of bad evidence."""
+"""The particle filter against models with a known posterior and normaliser: sums, algebra,
+quadrature; and what it says of bad evidence.
+"""
 
 import re
 import warnings
@@ -6,18 +8,25 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from exact_twists import BinaryTwist, FiniteTwist, LinearTwist
 from scipy import stats
+from statistics_budget import limit, seed
 
-from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, data, schedules, training
+from dpm_ref import (
+    Bernoulli,
+    BinomialDiffusion,
+    Gaussian,
+    GaussianDiffusion,
+    data,
+    schedules,
+    training,
+)
 from dpm_ref.exact import (
     BinaryData,
     BinaryModel,
-    BinaryTwist,
     FiniteData,
-    FiniteTwist,
     GaussianData,
     LinearModel,
-    LinearTwist,
     state_probabilities,
 )
 from dpm_ref.mlp import time_polynomials
@@ -32,23 +41,33 @@ from dpm_ref.posteriors import (
     constant,
     diffused,
     noisy_bits,
-    of_time,
     particle_filter,
+    particles,
     predicted,
-    predicted_data,
     sample,
     tempered,
 )
+from dpm_ref.posteriors.over_time import predicted_data
 from dpm_ref.posteriors.particles import systematic
 from dpm_ref.reverse import BinomialReverse
 
-ALPHA = 1e-6 / 40  # the false alarms allowed to one comparison
-SIGMAS = stats.norm.isf(ALPHA / 2)
+SIGMAS = limit(40)
 ROUNDING = 1e-12
 
 
-def rng(seed=0):
-    return np.random.default_rng(seed)
+def rng(n=0):
+    return seed(n)
+
+
+def of_time(log_r, slope=None, at_0=None):
+    """log r(x^t) = log_r(x, t), with its slope; another factor at t = 0."""
+
+    def factor(t):
+        if t == 0 and at_0 is not None:
+            return at_0
+        return LogFactor(lambda x: log_r(x, t), None if slope is None else lambda x: slope(x, t))
+
+    return factor
 
 
 # Three models with a known posterior, each as errors of its estimate in one run
@@ -66,15 +85,24 @@ class Case(NamedTuple):
 
 
 def linear_case():
-    """Two correlated components, kernels of independent ones: the posterior of the chain, by Bayes' rule on its marginal."""
+    """Two correlated components, kernels of independent ones: the posterior of the chain, by Bayes'
+    rule on its marginal.
+    """
     diffusion = GaussianDiffusion(schedules.constant(6, 0.3))
     rotate = np.array([[0.9, 0.4], [-0.3, 0.8]])
-    chain = LinearModel(diffusion, [(0.8 * rotate, [0.1, -0.2], np.diag([0.3, 0.4])) for _ in range(5)])
+    chain = LinearModel(
+        diffusion, [(0.8 * rotate, [0.1, -0.2], np.diag([0.3, 0.4])) for _ in range(5)]
+    )
     factor = GaussianFactor([1.0, -0.5], [2.0, 4.0])
     mean, cov = chain.marginal(0)
     after = np.linalg.inv(np.linalg.inv(cov) + np.diag(1 / factor.var))
     post = after @ (np.linalg.solve(cov, mean) + factor.mean / factor.var)
-    Z = stats.multivariate_normal(mean, cov + np.diag(factor.var)).pdf(factor.mean) * 2 * np.pi * np.sqrt(factor.var.prod())
+    Z = (
+        stats.multivariate_normal(mean, cov + np.diag(factor.var)).pdf(factor.mean)
+        * 2
+        * np.pi
+        * np.sqrt(factor.var.prod())
+    )
     second = after + np.outer(post, post)
 
     def features(x):
@@ -99,16 +127,27 @@ def binary_case():
     def features(x):
         return np.eye(8)[np.asarray(x, dtype=int) @ [4, 2, 1]]
 
-    return Case(diffusion, reverse, None, factor, 3, np.log(product.sum()), features, product / product.sum())
+    return Case(
+        diffusion,
+        reverse,
+        None,
+        factor,
+        3,
+        np.log(product.sum()),
+        features,
+        product / product.sum(),
+    )
 
 
 GRID = np.linspace(-7, 7, 1401)
 
 
 def mixture_case():
-    """The ideal kernel of two atoms, which is not linear: the model's law of x^0 by quadrature from step to step."""
+    """The ideal kernel of two atoms, which is not linear: the model's law of x^0 by quadrature from
+    step to step.
+    """
     diffusion = GaussianDiffusion(schedules.constant(5, 0.35))
-    kernel = FiniteData(diffusion, [[-1.0], [1.2]], [0.4, 0.6], spread=0.1)
+    kernel = FiniteData(diffusion, [[-1.0], [1.2]], [0.4, 0.6], var=0.1)
     density = stats.norm.pdf(GRID)
     for t in range(5, 0, -1):
         law = kernel.reverse(GRID[:, None], t) if t > 1 else diffusion.edge(GRID[:, None])
@@ -121,23 +160,49 @@ def mixture_case():
         return np.eye(14)[np.searchsorted(cells, x[..., 0])]
 
     inside = features(GRID[:, None])
-    edge = np.isclose(GRID[:, None], cells)  # a grid point on the border of two cells belongs to each by half
+    edge = np.isclose(
+        GRID[:, None], cells
+    )  # a grid point on the border of two cells belongs to each by half
     for row, column in np.argwhere(edge):
         inside[row] = 0.5 * (np.eye(14)[column] + np.eye(14)[column + 1])
-    return Case(diffusion, kernel.reverse, None, factor, 1, np.log(0.01 * product.sum()), features, product @ inside / product.sum())
+    return Case(
+        diffusion,
+        kernel.reverse,
+        None,
+        factor,
+        1,
+        np.log(0.01 * product.sum()),
+        features,
+        product @ inside / product.sum(),
+    )
 
 
 CASES = {"linear": linear_case(), "bits": binary_case(), "mixture": mixture_case()}
 
 
-def run(case, r, n, runs, seed=0, **options):
-    return particle_filter(case.diffusion, case.reverse, r, n, case.d, rng=rng(seed), runs=runs, edge=case.edge, **options)
+def run(case, r, n, runs, draws=0, **options):
+    return particle_filter(
+        case.diffusion,
+        case.reverse,
+        r,
+        n,
+        case.d,
+        rng=rng(draws),
+        runs=runs,
+        edge=case.edge,
+        **options,
+    )
 
 
 def over_time(case, kind):
-    kinds = {"constant": constant(case.factor), "tempered": tempered(case.factor, case.diffusion.T),
-             "diffused": diffused(case.factor, case.diffusion),
-             "weights alone": of_time(lambda x, t: np.zeros(x.shape[:-1]), at_0=LogFactor(case.factor.log_r))}
+    kinds = {
+        "constant": constant(case.factor),
+        "tempered": tempered(case.factor, case.diffusion.T),
+        "diffused": diffused(case.factor, case.diffusion),
+        "weights alone": of_time(
+            lambda x, t: np.zeros(x.shape[:-1]), at_0=LogFactor(case.factor.log_r)
+        ),
+    }
     return kinds[kind]
 
 
@@ -156,10 +221,11 @@ def z_score(Z, truth):
 
 @pytest.mark.parametrize("resample_below", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("name", CASES)
-def test_the_normaliser_s_estimate_is_unbiased(name, resample_below):
+def test_the_normaliser_s_estimate_is_unbiased(name, resample_below, monkeypatch):
+    monkeypatch.setattr(particles, "_RESAMPLE_BELOW", resample_below)
     case = CASES[name]
     for kind in ("constant", "tempered", "weights alone"):
-        result = run(case, over_time(case, kind), 32, 3000, seed=len(kind), resample_below=resample_below)
+        result = run(case, over_time(case, kind), 32, 3000, draws=len(kind))
         ratio = np.exp(result.log_z_runs - case.log_z)
         assert abs(z_score(ratio, 1.0)) < SIGMAS, kind
         if kind == "tempered":
@@ -167,12 +233,15 @@ def test_the_normaliser_s_estimate_is_unbiased(name, resample_below):
         assert abs(result.log_z - np.log(ratio.mean()) - case.log_z) < ROUNDING
 
 
+@pytest.mark.slow
 def test_the_standard_error_of_log_z_is_that_of_the_runs_mean_and_honest():
     case = CASES["bits"]
     few = run(case, constant(case.factor), 50, 5)
     Z = np.exp(few.log_z_runs)
     assert abs(few.log_z_stderr - Z.std(ddof=1) / Z.mean() / np.sqrt(5)) < ROUNDING
-    groups = np.exp(run(case, constant(case.factor), 50, 8000).log_z_runs - case.log_z).reshape(200, 40)
+    groups = np.exp(run(case, constant(case.factor), 50, 8000).log_z_runs - case.log_z).reshape(
+        200, 40
+    )
     z = np.log(groups.mean(1)) / (groups.std(1, ddof=1) / groups.mean(1) / np.sqrt(40))
     # Student's t with 39 degrees of freedom, nearly; its variance is 39 / 37
     assert abs(np.var(z) / (39 / 37) - 1.0) < SIGMAS * np.sqrt(2.2 / 200)
@@ -202,9 +271,18 @@ def test_a_filter_that_forgets_r_of_the_state_before_is_caught():
 def test_the_posterior_converges_as_one_over_the_root_of_the_particles(name, kind):
     case = CASES[name]
     numbers = np.array([32, 128, 512])
-    rms = [np.sqrt((errors(case, run(case, over_time(case, kind), n, 200, seed=int(n))) ** 2).sum(1).mean()) for n in numbers]
+    rms = [
+        np.sqrt(
+            (errors(case, run(case, over_time(case, kind), n, 200, draws=int(n))) ** 2)
+            .sum(1)
+            .mean()
+        )
+        for n in numbers
+    ]
     slope = np.polyfit(np.log(numbers), np.log(rms), 1)[0]
-    assert abs(slope + 0.5) < 0.1  # each of the three is known to 5 % or so; a bias that is left would flatten it
+    assert (
+        abs(slope + 0.5) < 0.1
+    )  # each of the three is known to 5 % or so; a bias that is left would flatten it
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -212,7 +290,9 @@ def test_all_particles_together_have_the_posterior_s_means(name):
     case = CASES[name]
     result = run(case, constant(case.factor), 2000, 100)
     estimate = result.expectation(case.features(result.x0))
-    share = np.exp(result.log_z_runs - result.log_z)[:, None]  # the ratio estimate's delta method, over runs
+    share = np.exp(result.log_z_runs - result.log_z)[
+        :, None
+    ]  # the ratio estimate's delta method, over runs
     stderr = np.sqrt(((share * (errors(case, result))) ** 2).mean(0) / 100)
     known = stderr > 0
     assert (np.abs(estimate - case.truth)[known] < SIGMAS * stderr[known] + 1e-4).all()
@@ -256,10 +336,13 @@ def test_inpainting_standard_normal_data_weighs_every_particle_the_same():
     assert np.abs(result.ess - 100).max() < 1e-9
 
 
+@pytest.mark.slow
 def test_inpainting_with_correlation_gets_the_answer_that_clamping_misses():
     diffusion = GaussianDiffusion(schedules.constant(40, 0.12))
     data_law = GaussianData(diffusion, [0.0, 0.0], [[1.0, 0.5], [0.5, 1.0]])
-    model = LinearModel(diffusion, [(A, b, np.diag(np.diag(S))) for A, b, S in data_law.kernels()])  # kernels of independent components
+    model = LinearModel(
+        diffusion, [(A, b, np.diag(np.diag(S))) for A, b, S in data_law.kernels()]
+    )  # kernels of independent components
     clamp = Clamp([1.0, 0.0], [True, False])
     twist = LinearTwist(model, clamp)
     mean, cov = twist.posterior()
@@ -271,13 +354,16 @@ def test_inpainting_with_correlation_gets_the_answer_that_clamping_misses():
         assert abs(result.log_z - twist.log_z) < SIGMAS * result.log_z_stderr
 
 
-def test_the_prediction_of_one_spread_atom_is_the_exact_twist():
+def test_the_prediction_of_one_atom_with_a_variance_is_the_exact_twist():
     diffusion = GaussianDiffusion([0.1, 0.3, 0.4])
-    data_law = FiniteData(diffusion, [[0.5, -0.2]], spread=0.3)
+    data_law = FiniteData(diffusion, [[0.5, -0.2]], var=0.3)
     x = rng(3).normal(size=(5, 2))
-    for factor in (GaussianFactor([1.0, 0.0], [0.3, np.inf], 0.2), Clamp([0.6, 5.0], [True, False])):
+    for factor in (
+        GaussianFactor([1.0, 0.0], [0.3, np.inf], 0.2),
+        Clamp([0.6, 5.0], [True, False]),
+    ):
         twist = FiniteTwist(data_law, factor)
-        r = predicted(factor, diffusion, data_law.reverse, data_law.edge)
+        r = predicted(factor, diffusion, data_law.reverse)
         for t in (2, 3):
             assert np.abs(r(t).log_r(x) - twist.log_r(x, t)).max() < 1e-10
             assert np.abs(r(t).slope(x) - twist.slope(x, t)).max() < 1e-10
@@ -292,8 +378,8 @@ def test_the_prediction_of_independent_bits_is_the_exact_twist():
         twist = BinaryTwist(beats, factor)
         r = predicted(factor, diffusion, beats.reverse, lambda x1: beats.reverse(x1, 1))
         for t in (2, 3):
-            assert np.abs(r(t).log_r(beats.states) - twist.log_r(beats.states, t)).max() < 1e-10
-            assert np.abs(r(t).slope(beats.states) - twist.slope(beats.states, t)).max() < 1e-10
+            assert np.abs(r(t).log_r(beats.atoms) - twist.log_r(beats.atoms, t)).max() < 1e-10
+            assert np.abs(r(t).slope(beats.atoms) - twist.slope(beats.atoms, t)).max() < 1e-10
 
 
 def test_a_prediction_is_never_narrower_than_it_may_be():
@@ -302,14 +388,22 @@ def test_a_prediction_is_never_narrower_than_it_may_be():
     assert abs(narrow.var[0, 0] - 1e-3 * diffusion.one_minus_abar(3)) < ROUNDING
     sure = predicted_data(BITS, lambda x, t: Bernoulli(np.ones(x.shape)), np.zeros((1, 1)), 3)
     assert sure.prob1[0, 0] == 1.0 - 1e-4
-    erased = predicted_data(GaussianDiffusion([0.1, 1.0, 0.5]), lambda x, t: Gaussian(x, 1.0), np.ones((1, 1)), 3)
+    erased = predicted_data(
+        GaussianDiffusion([0.1, 1.0, 0.5]), lambda x, t: Gaussian(x, 1.0), np.ones((1, 1)), 3
+    )
     assert erased.mean[0, 0] == 0.0
     with pytest.raises(ValueError, match="closed form"):
-        predicted(LogFactor(lambda x: x[..., 0]), DIFFUSION, DIFFUSION.kernel)(2).log_r(np.zeros((1, 1)))
+        predicted(LogFactor(lambda x: x[..., 0]), DIFFUSION, DIFFUSION.kernel)(2).log_r(
+            np.zeros((1, 1))
+        )
 
 
+@pytest.mark.slow
 def test_a_model_s_prediction_is_a_better_proposal_than_none():
-    beats = FiniteData(BinomialDiffusion(schedules.log_snr_linear(40, beta1=1e-3, abar_T=0.01), 0.2), data.heartbeat_atoms(10))
+    beats = FiniteData(
+        BinomialDiffusion(schedules.log_snr_linear(40, beta1=1e-3, abar_T=0.01), 0.2),
+        data.heartbeat_atoms(10),
+    )
     factor = noisy_bits([0, 1, 0, 0, 0, 0, 0, 0, 0, 0], 0.1, [True] * 7 + [False] * 3)
     log_z = FiniteTwist(beats, factor).log_z
     spread = []
@@ -324,17 +418,17 @@ def test_a_model_s_prediction_is_a_better_proposal_than_none():
 
 
 def test_systematic_resampling_gives_each_particle_its_share_to_within_one():
-    weights = rng(0).random((50, 20)) ** 3
-    ancestors = systematic(weights, rng(1).random(50))
-    children = np.stack([np.bincount(row, minlength=20) for row in ancestors])
-    share = 20 * weights / weights.sum(1, keepdims=True)
-    assert (children.sum(1) == 20).all()
-    assert (np.abs(children - share) < 1.0 + 1e-9).all()
+    weights, uniform = rng(0).random((50, 20)) ** 3, rng(1).random(50)
+    for row, u in zip(weights, uniform, strict=True):
+        children = np.bincount(systematic(row, u), minlength=20)
+        assert children.sum() == 20
+        assert (np.abs(children - 20 * row / row.sum()) < 1.0 + 1e-9).all()
 
 
 def test_systematic_resampling_is_unbiased():
     weights = rng(0).random(7)
-    ancestors = systematic(np.tile(weights, (20_000, 1)), (np.arange(20_000) + 0.5) / 20_000)  # over the whole of u
+    uniform = (np.arange(20_000) + 0.5) / 20_000  # over the whole of u
+    ancestors = np.stack([systematic(weights, u) for u in uniform])
     children = np.stack([(ancestors == i).sum(1) for i in range(7)], 1)
     assert np.abs(children.mean(0) - 7 * weights / weights.sum()).max() < 1e-3
 
@@ -342,13 +436,23 @@ def test_systematic_resampling_is_unbiased():
 def test_a_particle_without_weight_has_no_children():
     weights = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1e-300]])
     for u in (0.0, 0.5, np.nextafter(1.0, 0.0)):
-        assert systematic(weights, np.full(3, u)).tolist() == [[1, 1, 1], [0, 0, 0], [2, 2, 2]]
-    trailing = np.concatenate([rng(0).random((500, 40)), np.zeros((500, 1))], axis=1)  # whose sums are rounded
-    assert systematic(trailing, np.full(500, np.nextafter(1.0, 0.0))).max() == 39
+        drawn = [systematic(row, u).tolist() for row in weights]
+        assert drawn == [[1, 1, 1], [0, 0, 0], [2, 2, 2]]
+    for row in rng(0).random((500, 40)):  # whose sums are rounded
+        assert systematic(np.append(row, 0.0), np.nextafter(1.0, 0.0)).max() == 39
 
 
 def test_draws_from_the_particles_follow_their_weights():
-    result = Particles(np.array([[[0.0], [1.0]]]), np.array([[0.25, 0.75]]), 0.0, 0.0, np.zeros(1), np.zeros((1, 1)), 0.0, False)
+    result = Particles(
+        np.array([[[0.0], [1.0]]]),
+        np.array([[0.25, 0.75]]),
+        0.0,
+        0.0,
+        False,
+        np.zeros(1),
+        np.zeros((1, 1)),
+        0.0,
+    )
     drawn = result.draw(40_000, rng=rng(0))
     assert drawn.shape == (40_000, 1)
     assert abs(drawn.mean() - 0.75) < SIGMAS * np.sqrt(0.1875 / 40_000)
@@ -359,13 +463,26 @@ def test_draws_from_the_particles_follow_their_weights():
 
 @pytest.fixture(scope="module")
 def learned():
-    """Ten bits, a 1 every 5th, learned in a few seconds: the diffusion, the kernel, and the five sequences."""
+    """Ten bits, a 1 every 5th, learned in a few seconds: the diffusion, the kernel, and the five
+    sequences.
+    """
     T, atoms = 60, data.heartbeat_atoms(10)
     diffusion = BinomialDiffusion(schedules.log_snr_linear(T, beta1=1e-4, abar_T=0.01), 0.2)
     basis = np.polynomial.legendre.legvander(np.linspace(-1, 1, T - 1), 5)
-    model = BinomialReverse(diffusion, 10, hidden=(50, 50), time_features=time_polynomials(T, 3), basis=basis)
+    model = BinomialReverse(
+        diffusion, 10, hidden=(50, 50), time_features=time_polynomials(T, 3), basis=basis
+    )
     state = training.start(model, rng=rng(0), dtype=np.float32)
-    training.train(model, atoms, state, rng=rng(2), steps=4000, batch=32, n_times=32, learning_rate=training.cosine_decay(0.01, 4000))
+    training.train(
+        model,
+        atoms,
+        state,
+        rng=rng(2),
+        steps=4000,
+        batch=32,
+        n_times=32,
+        learning_rate=training.cosine_decay(0.01, 4000),
+    )
     return diffusion, model.kernel(state.params), atoms
 
 
@@ -374,30 +491,48 @@ def phases(result, atoms):
     return np.array([result.weights[(result.x0 == atom).all(-1)].sum() for atom in atoms])
 
 
-# The bound is on the model's error too, and how the model divides what evidence leaves open is a matter of luck in training.
-@pytest.mark.parametrize(("factor", "most"), [
-    (Clamp(np.zeros(10), np.isin(np.arange(10), [0, 2, 3, 6])), 0.02),  # four bits seen: one sequence is left
-    (noisy_bits([0, 1, 0, 0, 0, 0, 0, 0, 0, 0], 0.2), 0.02),  # one bit flipped
-    (Clamp(np.zeros(10), np.arange(10) < 2), 0.03),  # two bits seen: three sequences are left
-    (noisy_bits([0, 1, 0, 0, 0, 0, 0, 0, 0, 0], 0.1, np.arange(10) < 7), 0.03),  # one of seven flipped, or three missing
-], ids=["missing", "flipped", "missing more", "flipped and missing"])
-def test_the_posterior_over_heartbeats_is_the_exact_one_though_the_model_is_learned(learned, factor, most):
+# The bound is on the model's error too, and how the model divides what evidence leaves open is a
+# matter of luck in training.
+@pytest.mark.parametrize(
+    ("factor", "most"),
+    [
+        (
+            Clamp(np.zeros(10), np.isin(np.arange(10), [0, 2, 3, 6])),
+            0.02,
+        ),  # four bits seen: one sequence is left
+        (noisy_bits([0, 1, 0, 0, 0, 0, 0, 0, 0, 0], 0.2), 0.02),  # one bit flipped
+        (Clamp(np.zeros(10), np.arange(10) < 2), 0.03),  # two bits seen: three sequences are left
+        (
+            noisy_bits([0, 1, 0, 0, 0, 0, 0, 0, 0, 0], 0.1, np.arange(10) < 7),
+            0.03,
+        ),  # one of seven flipped, or three missing
+    ],
+    ids=["missing", "flipped", "missing more", "flipped and missing"],
+)
+@pytest.mark.slow
+def test_the_posterior_over_heartbeats_is_the_exact_one_though_the_model_is_learned(
+    learned, factor, most
+):
     diffusion, kernel, atoms = learned
-    result = particle_filter(diffusion, kernel, predicted(factor, diffusion, kernel), 800, 10, rng=rng(1), runs=8)
+    result = particle_filter(
+        diffusion, kernel, predicted(factor, diffusion, kernel), 800, 10, rng=rng(1), runs=8
+    )
     truth = np.exp(factor.log_r(atoms))
     truth /= truth.sum()
     probabilities = phases(result, atoms)
     off = 1.0 - probabilities.sum()  # the model's own: sequences that are no heartbeat
     assert 0.5 * (np.abs(probabilities - truth).sum() + off) <= most
-    assert not result.contradictory
+    assert result.log_z > result.log_z_null - np.log(20)
 
 
+@pytest.mark.slow
 def test_contradictory_heartbeats_are_said_to_be_and_give_no_nan(learned):
     diffusion, kernel, _ = learned
     two_in_a_row = Clamp([1, 1, 0, 0, 0, 0, 0, 0, 0, 0], np.ones(10, dtype=bool))
     with pytest.warns(ContradictionWarning, match="contradicts the model"):
-        result = particle_filter(diffusion, kernel, diffused(two_in_a_row, diffusion), 200, 10, rng=rng(4), runs=2)
-    assert result.contradictory
+        result = particle_filter(
+            diffusion, kernel, diffused(two_in_a_row, diffusion), 200, 10, rng=rng(4), runs=2
+        )
     assert result.log_z < result.log_z_null - np.log(20)
     assert not np.isnan(result.weights).any()
     assert abs(result.log_z_null - (2 * np.log(0.2) + 8 * np.log(0.8))) < ROUNDING
@@ -412,7 +547,9 @@ def test_impossible_evidence_has_normaliser_zero_and_weights_zero():
         return Bernoulli(np.zeros(x1.shape))
 
     with pytest.warns(ContradictionWarning, match="log Z = -inf"):
-        result = particle_filter(diffusion, beats.reverse, diffused(clamp, diffusion), 50, 5, rng=rng(5), edge=never)
+        result = particle_filter(
+            diffusion, beats.reverse, diffused(clamp, diffusion), 50, 5, rng=rng(5), edge=never
+        )
     assert result.log_z == -np.inf
     assert not result.weights.any()
     assert (result.ess[0] == 0).all()
@@ -424,7 +561,7 @@ def test_ordinary_evidence_gives_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for case in CASES.values():
-            assert not run(case, constant(case.factor), 200, 2).contradictory
+            run(case, constant(case.factor), 200, 2)
 
 
 # What is refused
@@ -436,13 +573,16 @@ BITS = BinomialDiffusion([0.1, 0.2, 0.3])
 
 def filtered(r=None, diffusion=DIFFUSION, n=8, d=1, **options):
     r = constant(FACTOR) if r is None else r
-    return particle_filter(diffusion, diffusion.kernel, r, n, d, **{"rng": rng(), "runs": 2, **options})
+    return particle_filter(
+        diffusion, diffusion.kernel, r, n, d, **{"rng": rng(), "runs": 2, **options}
+    )
 
 
 def log(r):
     def function(x):
         with np.errstate(all="ignore"):
             return np.log(r(x))
+
     return LogFactor(function)
 
 
@@ -450,8 +590,14 @@ REFUSED = [
     (lambda: filtered(constant(Clamp([1.0], [True]))), "positive everywhere at t >= 1"),
     (lambda: filtered(constant(Clamp([1.0], [True])), BITS), "with zeros at t = 3"),
     (lambda: filtered(tempered(Clamp([1.0], [True]), 3), BITS), "with zeros at t = 2"),
-    (lambda: filtered(constant(BernoulliFactor([1.0], [0.0])), BITS), "diffused(r, diffusion) has none"),
-    (lambda: filtered(constant(log(lambda x: 0.0 * x[..., 0]))), "positive somewhere on the support"),
+    (
+        lambda: filtered(constant(BernoulliFactor([1.0], [0.0])), BITS),
+        "diffused(r, diffusion) has none",
+    ),
+    (
+        lambda: filtered(constant(log(lambda x: 0.0 * x[..., 0]))),
+        "positive somewhere on the support",
+    ),
     (lambda: filtered(constant(log(lambda x: -1.0 + 0.0 * x[..., 0]))), "nowhere negative or nan"),
     (lambda: filtered(constant(log(lambda x: np.nan * x[..., 0]))), "nowhere negative or nan"),
     (lambda: filtered(constant(log(lambda x: np.inf + 0.0 * x[..., 0]))), "bounded"),
@@ -460,7 +606,6 @@ REFUSED = [
     (lambda: filtered(d=0), "d must be"),
     (lambda: filtered(runs=0), "runs must be"),
     (lambda: filtered(rng=1), "Generator"),
-    (lambda: filtered(resample_below=1.5), "resample_below"),
 ]
 
 
@@ -483,7 +628,9 @@ def test_a_part_of_the_particles_may_lose_all_weight():
     indicator = LogFactor(lambda x: np.where(x[..., 0] > 0, 0.0, -np.inf))
     result = filtered(constant(indicator), n=400, runs=4)
     assert (result.x0[result.weights > 0] > 0).all()
-    assert abs(result.log_z - np.log(0.5)) < 0.5  # zeros at t >= 1 are the author's affair: here half the paths are lost or more
+    assert (
+        abs(result.log_z - np.log(0.5)) < 0.5
+    )  # zeros at t >= 1 are the author's affair: here half the paths are lost or more
     exact = filtered(of_time(lambda x, t: np.zeros(x.shape[:-1]), at_0=indicator), n=4000, runs=10)
     assert abs(exact.log_z - np.log(0.5)) < SIGMAS * exact.log_z_stderr
 
@@ -505,9 +652,11 @@ def test_a_factor_of_one_s_own_needs_no_closed_form():
             return -np.log1p((x[..., 0] - 1.0) ** 2)
 
         def multiply(self, law):
-            return Product(law, None, law, self)
+            return Product(law, None)
 
-    result = particle_filter(DIFFUSION, DIFFUSION.kernel, constant(Heavy()), 2000, 1, rng=rng(9), runs=20)
+    result = particle_filter(
+        DIFFUSION, DIFFUSION.kernel, constant(Heavy()), 2000, 1, rng=rng(9), runs=20
+    )
     x = np.linspace(-9, 9, 20001)
     Z = (stats.norm.pdf(x) / (1 + (x - 1) ** 2)).sum() * (x[1] - x[0])
     assert abs(result.log_z - np.log(Z)) < SIGMAS * result.log_z_stderr
@@ -519,5 +668,14 @@ def test_the_filter_takes_any_law_with_the_attributes():
         def __init__(self, x):
             self.mean, self.var = 0.9 * x, 0.19 * np.ones_like(x)
 
-    result = particle_filter(DIFFUSION, lambda x, t: Plain(x), constant(FACTOR), 10, 1, rng=rng(), runs=2, edge=lambda x: Gaussian(x, 1.0))
+    result = particle_filter(
+        DIFFUSION,
+        lambda x, t: Plain(x),
+        constant(FACTOR),
+        10,
+        1,
+        rng=rng(),
+        runs=2,
+        edge=lambda x: Gaussian(x, 1.0),
+    )
     assert np.isfinite(result.log_z)

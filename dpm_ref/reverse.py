@@ -1,0 +1,506 @@
+"""The reverse kernels p(x^{t-1} | x^t): f_mu and f_Sigma, f_b, and the trajectory they make.
+
+The network predicts a distribution of x^0 given x^t, component by component, and the kernel is the
+posterior q(x^{t-1} | x^t, x^0) averaged over that prediction, which stays in the family:
+
+    Gaussian   x^0 ~ N(m, V)   ->  f_mu = c0 m + c1 x^t,  f_Sigma = s2 + c0^2 V
+               c0, c1, s2 the posterior's own;  the best kernel of the family has this form
+    binomial   x^0 ~ B(r)      ->  f_b = r q(1 | x^t, x^0 = 1) + (1 - r) q(1 | x^t, x^0 = 0)
+
+The network's outputs, F and g or a, correct the prediction that is right for data from the prior:
+
+    m = sqrt(abar_t) x^t + sqrt(1 - abar_t) F,   V = (1 - abar_t) exp(g)
+    logit r = logit pi + e + a,                  e = log q(x^t | 1) - log q(x^t | 0), bit by bit
+
+so outputs are of order one at every t whatever the schedule, and zero outputs are the forward
+kernel T_pi itself, K = L_null.
+
+References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.2, equations (4) and (5),
+Table App.1 and App. D.1.
+"""
+
+from collections.abc import Iterable
+from copy import copy
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
+
+from dpm_ref import validation
+from dpm_ref.binomial import Bernoulli, BinomialDiffusion
+from dpm_ref.gaussian import Gaussian, GaussianDiffusion
+from dpm_ref.information import bernoulli_kl_from_logits, logit
+from dpm_ref.mlp import MLP, Values, stack, time_bumps, time_polynomials
+from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, ask_density, checked_diffusion
+from dpm_ref.validation import Array, IntArray
+
+__all__ = ["ReverseModel", "GaussianReverse", "BinomialReverse", "SigmoidReverse", "Draw",
+           "InnerGrad", "Trajectory", "sample_trajectory"]
+
+
+class Draw(NamedTuple):
+    """States x^t from q(x^t | x^0), the network's inputs, and its target; each (S, n, d)."""
+
+    xt: Values
+    inputs: Values
+    target: Values
+
+
+class InnerGrad(NamedTuple):
+    """Derivatives by x0 and by the noise, (S, n, d), and by beta_2..T, or None if a beta is 1."""
+
+    x0: Values
+    noise: Values
+    beta: Values | None
+
+
+class _Reverse:
+    """What the kernels of both columns share.
+
+    In training t has shape (S, 1), states and noise (S, n, d).
+    """
+
+    d: int
+    diffusion: Any
+    network: MLP
+
+    def __repr__(self) -> str:
+        name, size = type(self).__name__, self.network.size
+        return f"{name}({type(self.diffusion).__name__}, d={self.d}, T={self.diffusion.T}, {size=})"
+
+    def kernel(self, params: npt.ArrayLike) -> ReverseKernel:
+        """The reverse kernel (xt, t) -> law with parameters (size,); it can be pickled.
+
+        It takes states (..., d) and t in 2..T, one int or an array over their leading axes.
+        """
+        kernel: Any = partial(self.law, self.network.check(params))
+        kernel.takes_times = True
+        return kernel  # type: ignore[no-any-return]
+
+    def law(self, params: Values, xt: npt.ArrayLike, t: npt.ArrayLike) -> Any:
+        """p(x^{t-1} | x^t)."""
+        states = validation.components("xt", self.diffusion.check_data("xt", xt), self.d)
+        times = validation.times_over(t, 2, self.diffusion.T, states)
+        stack(states, times)  # refuses times that outnumber the states
+        inputs = self._inputs(states, times)
+        out = self.network.apply(params, inputs, times).astype(np.float64)
+        return self._law(out, states, inputs, times)
+
+    def _inputs(self, xt: Values, t: IntArray) -> Values:
+        """What the network is given of xt (..., d) at times t."""
+        return xt
+
+    def _law(self, out: Array, xt: Array, inputs: Array, t: IntArray) -> Any:
+        raise NotImplementedError
+
+
+class GaussianReverse(_Reverse):
+    """f_mu(x^t, t) and a diagonal f_Sigma(x^t, t), from one network.
+
+    f_mu = sqrt(1 - beta_t) x^t + sqrt(abar_{t-1}) beta_t / sqrt(1 - abar_t) F
+    f_Sigma = s2_t (1 + kappa_t exp(g)),   s2_t the posterior's variance
+    kappa_t = beta_t abar_{t-1} / (1 - abar_{t-1})
+
+    Parameters
+    ----------
+    diffusion : GaussianDiffusion, T >= 2
+    d : int >= 1
+        Components of a data vector.
+    network : keyword arguments of `MLP`
+        hidden, time_features, basis, input_gain, skip. By default two polynomials of time, a gain
+        of 2.5, and a readout for each of up to 40 equally spaced times.
+
+    Notes
+    -----
+    Table App.1 and App. D.1. f_Sigma is never below the posterior's variance, as the true
+    reversal's is not.
+
+    >>> model = GaussianReverse(GaussianDiffusion([0.1, 0.2, 0.5]), 2)
+    >>> kernel = model.kernel(model.network.init(rng=np.random.default_rng(0)))
+    >>> print("%.6f" % kernel([[1.0, 0.0]], 3).mean[0, 0])
+    0.707107
+    """
+
+    def __init__(self, diffusion: GaussianDiffusion, d: int, **network: Any) -> None:
+        if not isinstance(diffusion, GaussianDiffusion):
+            kind = type(diffusion).__name__
+            raise ValueError(f"diffusion must be a GaussianDiffusion, got {kind}")
+        self.d, T = validation.count("d", d, 1), validation.count("T", diffusion.T, 2)
+        defaults: dict[str, Any] = {"time_features": time_polynomials(T, 2), "input_gain": 2.5,
+                    "basis": time_bumps(T, min(T - 1, 40))}
+        self.network = MLP(d, 2 * d, T, **defaults | network)
+        self._follow(diffusion)
+
+    def _follow(self, diffusion: GaussianDiffusion) -> None:
+        """The tables of a diffusion, for t = 2..T."""
+        self.diffusion, t = diffusion, np.arange(2, diffusion.T + 1)
+        beta, before = diffusion.beta[t - 1], t - 1
+        self._root_abar = diffusion.sqrt_abar(t)
+        self._root_one_minus_abar = diffusion.sqrt_one_minus_abar(t)
+        self._kappa = beta * diffusion.abar(before) / diffusion.one_minus_abar(before)
+        with np.errstate(divide="ignore"):  # kappa is 0 from a beta of 1 on
+            self._log_kappa = np.log(self._kappa)
+        self._of_xt = np.sqrt(1.0 - beta)
+        self._of_F = diffusion.posterior_coefficients(t)[0] * self._root_one_minus_abar
+        self._var = diffusion.posterior_var(t)
+
+    def over(self, diffusion: GaussianDiffusion) -> "GaussianReverse":
+        """The same network as the kernel of another diffusion of as many steps.
+
+        What the network predicts, F and g, is of order one whatever the rates (section 2.4.1).
+        """
+        if not isinstance(diffusion, GaussianDiffusion) or diffusion.T != self.diffusion.T:
+            wanted = f"a GaussianDiffusion of T = {self.diffusion.T} steps"
+            got = getattr(diffusion, "T", type(diffusion).__name__)
+            raise ValueError(f"diffusion must be {wanted}, got {got}")
+        other = copy(self)
+        other._follow(diffusion)
+        return other
+
+    def noise(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> Values:
+        """Standard normal numbers, in float32 or float64."""
+        return rng.standard_normal(shape, dtype=dtype)
+
+    def mirrored(self, noise: Values) -> Values:
+        """The noise of the antithetic states."""
+        return -noise
+
+    def check_noise(self, noise: npt.ArrayLike) -> Array:
+        """Noise vectors (..., d), finite; ValueError otherwise."""
+        return validation.components("noise", self.diffusion.check_data("noise", noise), self.d)
+
+    def draw(self, x0: Values, t: IntArray, noise: Values) -> Draw:
+        """xt = sqrt(abar) x0 + sqrt(1 - abar) noise; target sqrt(1 - abar) x0 - sqrt(abar) noise.
+
+        The target, F's, is (x0 - sqrt(abar) xt) / sqrt(1 - abar), without the cancellation.
+        """
+        tables = self._root_abar, self._root_one_minus_abar
+        of_x0, of_noise = (_at(table, t, noise) for table in tables)
+        xt = of_x0 * x0 + of_noise * noise
+        return Draw(xt, xt, of_noise * x0 - of_x0 * noise)
+
+    def kl_and_grad(self, out: Values, draw: Draw, t: IntArray) -> tuple[Values, Values]:
+        """KL(posterior || kernel), elementwise (S, n, d), and its derivative by the outputs.
+
+        With e = F - target and v = 1 + kappa exp(g) = 1 / w, the variances have ratio v and the
+        means lie sqrt(kappa) e posterior standard deviations apart, so
+            KL = [ log v + kappa e^2 w - (1 - w) ] / 2
+            d/d F = kappa e w                              vanishes at the target
+            d/d g = (1 - w) [ (1 - w) - kappa e^2 w ] / 2  vanishes where exp(g) = e^2
+        With a = g + log kappa, v = 1 + exp(a): evaluated from exp(-|a|), which never overflows.
+        Equation (14).
+        """
+        kappa, log_kappa, d = _at(self._kappa, t, out), _at(self._log_kappa, t, out), self.d
+        error, a = out[..., :d] - draw.target, out[..., d:] + log_kappa
+        small, negative = np.exp(np.minimum(a, -a)), a < 0
+        ratio = small / (1.0 + small)
+        w = np.where(negative, 1.0 - ratio, ratio)
+        share = np.where(negative, ratio, 1.0 - ratio)  # 1 - w
+        pull = kappa * error * w
+        square = error * pull
+        grad = np.empty_like(out)
+        grad[..., :d] = pull
+        grad[..., d:] = 0.5 * share * (share - square)
+        return 0.5 * (np.maximum(a, 0.0) + np.log1p(small) + square - share), grad
+
+    def inner_grad(self, x0: Values, draw: Draw, out: Values, dout: Values, dinputs: Values,
+                   t: IntArray) -> InnerGrad:
+        """Derivatives of K by x0, the noise and beta_2..T, given those by outputs and inputs.
+
+        x0, noise: the divergence depends on F - target, and `bounds.fixed_terms` has x0's square
+        with -(beta_1 + abar_T) / 2. With d/dF for dout's first half, N states in all:
+            d/d x0    = sqrt(abar) d/d xt - sqrt(1 - abar) d/d F - (beta_1 + abar_T) x0 / N
+            d/d noise = sqrt(1 - abar) d/d xt + sqrt(abar) d/d F
+        beta, at frozen noise (section 2.4.1), with abar_t = cos^2 theta_t, one path a line:
+            d xt / d theta_t = -target,  d target / d theta_t = xt
+            d theta_t / d log abar_t   = -sqrt(abar_t / (1 - abar_t)) / 2
+            d / d log kappa_t          = d/d g + (F - target) / 2 d/d F
+            d log kappa_t / d beta_t   = 1 / beta_t
+            d log kappa_t / d log abar_{t-1} = 1 / (1 - abar_{t-1})
+            d log abar_t / d beta_s    = -1 / (1 - beta_s)   for every s <= t
+            - KL( q(x^T|x^0) || pi ) / d log abar_T = - abar_T (x0^2 + abar_T / (1 - abar_T)) / 2
+        """
+        diffusion, T, d, N = self.diffusion, self.diffusion.T, self.d, x0[..., 0].size
+        tables = self._root_abar, self._root_one_minus_abar
+        of_x0, of_noise = (_at(table, t, out) for table in tables)
+        dF, abar = dout[..., :d], diffusion.abar(T)
+        by_x0 = of_x0 * dinputs - of_noise * dF - (diffusion.beta[0] + abar) * x0 / N
+        by_noise = of_noise * dinputs + of_x0 * dF
+        if (diffusion.beta[1:] == 1).any():  # the root of abar has no derivative at 0
+            return InnerGrad(by_x0, by_noise, None)
+        by_theta, by_kappa = np.zeros((2, T - 1), np.result_type(out, np.float64))
+        np.add.at(by_theta, t[:, 0] - 2, -(dinputs * draw.target + dF * draw.xt).sum((1, 2)))
+        moved = dout[..., d:] + 0.5 * (out[..., :d] - draw.target) * dF
+        np.add.at(by_kappa, t[:, 0] - 2, moved.sum((1, 2)))
+        by_log_abar = -0.5 * by_theta * self._root_abar / self._root_one_minus_abar
+        by_log_abar[:-1] += (by_kappa / diffusion.one_minus_abar(np.arange(1, T)))[1:]
+        by_log_abar[-1] -= 0.5 * abar * (x0 * x0 + abar / diffusion.one_minus_abar(T)).sum() / N
+        tails = np.cumsum(by_log_abar[::-1])[::-1]
+        by_beta = by_kappa / diffusion.beta[1:] - tails / (1.0 - diffusion.beta[1:])
+        # kappa_2 depends on abar_1 through beta_1 alone, which is fixed
+        return InnerGrad(by_x0, by_noise, by_beta)
+
+    def _law(self, out: Array, xt: Array, inputs: Array, t: IntArray) -> Gaussian:
+        of_xt, of_F, var = (_at(table, t, out) for table in (self._of_xt, self._of_F, self._var))
+        with np.errstate(over="ignore"):  # a variance beyond 1e308 is refused by name
+            var = var * (1.0 + np.exp(out[..., self.d :] + _at(self._log_kappa, t, out)))
+        return Gaussian(of_xt * xt + of_F * out[..., : self.d], var)
+
+
+class _Bits(_Reverse):
+    """Tables of the posterior over x0, time, xt and component."""
+
+    def __init__(self, diffusion: BinomialDiffusion, d: int, **network: Any) -> None:
+        if not isinstance(diffusion, BinomialDiffusion):
+            kind = type(diffusion).__name__
+            raise ValueError(f"diffusion must be a BinomialDiffusion, got {kind}")
+        self.diffusion, self.d = diffusion, validation.count("d", d, 1)
+        self.network = MLP(d, d, diffusion.T, **network)
+        t, ones = np.arange(2, diffusion.T + 1), np.ones((diffusion.T - 1, d))
+        laws = [[diffusion.posterior(x0 * ones, xt * ones, t) for xt in (0, 1)] for x0 in (0, 1)]
+        self._q1 = np.array([np.stack([law.prob1 for law in pair], 1) for pair in laws])
+        self._q0 = np.array([np.stack([law.prob0 for law in pair], 1) for pair in laws])
+
+    def noise(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> Values:
+        """Uniform numbers in [0, 1), in float32 or float64."""
+        return rng.random(shape, dtype=dtype)
+
+    def mirrored(self, noise: Values) -> Values:
+        """The noise of the antithetic states."""
+        return 1.0 - noise
+
+    def check_noise(self, noise: npt.ArrayLike) -> Array:
+        """Noise vectors (..., d) in [0, 1]; ValueError otherwise."""
+        array = validation.data("noise", validation.probability("noise", noise))
+        return validation.components("noise", array, self.d)
+
+    def draw(self, x0: Values, t: IntArray, noise: Values) -> Draw:
+        """xt = 1 where noise < q(x^t = 1 | x^0), the network's inputs, and x0 itself."""
+        tables = self.diffusion.abar(t), self.diffusion.one_minus_abar(t)
+        kept, erased = (table[..., None].astype(noise.dtype) for table in tables)
+        prob1 = kept * x0 + erased * self.diffusion.pi1.astype(noise.dtype)
+        xt = (noise < prob1).astype(noise.dtype)
+        return Draw(xt, self._inputs(xt, t), x0)
+
+    def inner_grad(self, x0: Values, draw: Draw, out: Values, dout: Values, dinputs: Values,
+                   t: IntArray) -> None:
+        """None: bits have no derivative, and so no frozen noise."""
+
+
+class BinomialReverse(_Bits):
+    """f_b(x^t, t) from one network, whose output a corrects a prediction of x^0.
+
+    f_b = r q(1 | x^t, x^0 = 1) + (1 - r) q(1 | x^t, x^0 = 0),   logit r = logit pi + e + a
+    e = log q(x^t | x^0 = 1) - log q(x^t | x^0 = 0)
+      = log(1 + abar_t / (pi_1 (1 - abar_t)))   where x^t = 1
+       -log(1 + abar_t / (pi_0 (1 - abar_t)))   where x^t = 0
+
+    The log likelihood ratio e is sufficient: the distribution of x^0 given x^t is a function of the
+    vector e, the same at every t. So e is what the network is given, one readout serves all times,
+    and since given the other bits the logit of r is linear in e, the network has a path past its
+    trunk.
+
+    Parameters
+    ----------
+    diffusion : BinomialDiffusion, T >= 2
+    d : int >= 1
+        Bits of a data vector.
+    network : keyword arguments of `MLP`
+        hidden, time_features, basis, input_gain, skip. By default one readout for all times, a
+        gain of 0.3 and the linear path.
+
+    Notes
+    -----
+    Table App.1. Since q(x_i^{t-1} | x^t, x^0) depends on x_i^0 alone, the best factorised kernel is
+    of this form.
+
+    >>> model = BinomialReverse(BinomialDiffusion([0.1, 0.2, 0.5]), 2)
+    >>> kernel = model.kernel(model.network.init(rng=np.random.default_rng(0)))
+    >>> print("%.6f" % kernel([[1, 0]], 3).prob1[0, 0])
+    0.750000
+    """
+
+    def __init__(self, diffusion: BinomialDiffusion, d: int, **network: Any) -> None:
+        T = getattr(diffusion, "T", 1)
+        defaults = {"basis": np.ones((T - 1, 1)), "input_gain": 0.3, "skip": True}
+        super().__init__(diffusion, d, **defaults | network)
+        t, ones = np.arange(2, diffusion.T + 1), np.ones(d)
+        rise, fall = self._q1[1] - self._q1[0], self._q0[0] - self._q0[1]
+        self._lift = np.where(self._q1[0] < 0.5, rise, fall)
+        odds = (diffusion.abar(t) / diffusion.one_minus_abar(t))[:, None]
+        of_0, of_1 = (np.log1p(odds / (pi * ones)) for pi in (diffusion.pi0, diffusion.pi1))
+        self._evidence = np.stack([-of_0, of_1], 1)
+        self._logit_prior = np.log(diffusion.pi1 / diffusion.pi0)
+
+    def kl_and_grad(self, out: Values, draw: Draw, t: IntArray) -> tuple[Values, Values]:
+        """KL(posterior || kernel), elementwise (S, n, d), and its derivative by the outputs.
+
+        With q the posterior given the true x0, D = q(1 | x^0 = 1) - q(1 | x^0 = 0) and s = r - x0,
+        the kernel is p1 = q1 + s D and p0 = q0 - s D, and
+            KL = q1 psi(s D / q1) + q0 psi(-s D / q0),     psi(e) = e - log(1 + e)
+            d/d a = s D^2 r (1 - r) / (p1 p0)              vanishes where r = x0
+        Equation (14).
+        """
+        at, one = _places(draw.xt, t), draw.target == 1
+        r1, r0 = self._prediction(out, draw.inputs)
+        given = [[_pick(table, at, out) for table in member] for member in (self._q1, self._q0)]
+        q1, q0 = (np.where(one, given1, given0) for given0, given1 in given)
+        p1, p0 = (r0 * given0 + r1 * given1 for given0, given1 in given)
+        lift = _pick(self._lift, at, out)
+        shift = np.where(one, -r0, r1) * lift
+        kl = _weighted_psi(q1, p1, shift) + _weighted_psi(q0, p0, -shift)
+        return kl, (shift / p1) * (lift / p0) * (r1 * r0)
+
+    def _inputs(self, xt: Values, t: IntArray) -> Values:
+        return _pick(self._evidence, _places(xt, t), xt)
+
+    def _law(self, out: Array, xt: Array, inputs: Array, t: IntArray) -> Bernoulli:
+        at, (r1, r0) = _places(xt, t), self._prediction(out, inputs)
+        given = [[_pick(table, at, out) for table in member] for member in (self._q1, self._q0)]
+        return Bernoulli(*(r0 * given0 + r1 * given1 for given0, given1 in given))
+
+    def _prediction(self, out: Values, evidence: Values) -> tuple[Values, Values]:
+        """P(x^0 = 1) and P(x^0 = 0) as predicted."""
+        log_odds = out + evidence + self._logit_prior.astype(out.dtype)
+        return expit(log_odds), expit(-log_odds)
+
+
+class SigmoidReverse(_Bits):
+    """f_b(x^t, t) as in the paper, a sigmoid of the network's output a given x^t.
+
+    f_b = 1 / (1 + exp(-a)),   or counted from the forward kernel:   logit f_b = logit T_pi + a
+
+    Parameters
+    ----------
+    diffusion : BinomialDiffusion, T >= 2
+    d : int >= 1
+        Bits of a data vector.
+    from_forward : bool
+        Whether a is counted from the forward kernel, so that zero outputs are T_pi and K = L_null.
+    network : keyword arguments of `MLP`
+        hidden, time_features, basis, input_gain, skip. By default a readout for each time step, as
+        in the paper. Its sigmoid units are tanh units: 1 / (1 + exp(-z)) = (1 + tanh(z / 2)) / 2.
+
+    Notes
+    -----
+    Table App.1 and App. D.1.2. What `BinomialReverse` has built in it must learn: that a bit stays
+    what it is but for a probability of order 1 / T, at each t anew.
+
+    >>> model = SigmoidReverse(BinomialDiffusion([0.1, 0.2, 0.5]), 2)
+    >>> kernel = model.kernel(model.network.init(rng=np.random.default_rng(0)))
+    >>> print("%.6f" % kernel([[1, 0]], 3).prob1[0, 0])
+    0.500000
+    """
+
+    def __init__(self, diffusion: BinomialDiffusion, d: int, *, from_forward: bool = False,
+                 **network: Any) -> None:
+        super().__init__(diffusion, d, **network)
+        self._logit = logit(self._q1, self._q0)
+        t, ones = np.arange(2, diffusion.T + 1), np.ones((diffusion.T - 1, d))
+        forward = [diffusion.kernel(xt * ones, t) for xt in (0, 1)]
+        self._start = from_forward * np.stack([logit(law.prob1, law.prob0) for law in forward], 1)
+
+    def kl_and_grad(self, out: Values, draw: Draw, t: IntArray) -> tuple[Values, Values]:
+        """KL(posterior || kernel), elementwise (S, n, d), and its derivative by the outputs.
+
+            d/d a = p1 - q1                        vanishes where the kernel is the posterior
+        Equation (14), from both logits.
+        """
+        at = _places(draw.xt, t)
+        ours = out + _pick(self._start, at, out)
+        given0, given1 = (_pick(table, at, out) for table in self._logit)
+        target = np.where(draw.target == 1, given1, given0)
+        grad = np.where(target < 0, expit(ours) - expit(target), expit(-target) - expit(-ours))
+        return bernoulli_kl_from_logits(target, ours), grad
+
+    def _law(self, out: Array, xt: Array, inputs: Array, t: IntArray) -> Bernoulli:
+        ours = out + _pick(self._start, _places(xt, t), out)
+        return Bernoulli(expit(ours), expit(-ours))
+
+
+ReverseModel = GaussianReverse | BinomialReverse | SigmoidReverse  # what can be trained
+
+
+class Trajectory(NamedTuple):
+    """A reverse trajectory: x^0 (n, d), and the intermediate states asked for, by time."""
+
+    x0: Array
+    states: dict[int, Array]
+
+
+def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *,
+                      rng: np.random.Generator, keep: Iterable[int] = (),
+                      edge: Edge | None = None) -> Trajectory:
+    """Draw n vectors: x^T from the prior, x^{t-1} from the reverse kernel, x^0 from the edge.
+
+    Parameters
+    ----------
+    diffusion : GaussianDiffusion or BinomialDiffusion
+    reverse : callable (xt, t) -> law
+        Called with xt of shape (n, d) and one int t, from T down to 2.
+    n, d : int >= 1
+        Vectors, and components of each.
+    rng : numpy.random.Generator
+    keep : iterable of int in 0..T
+        Times whose states to return.
+    edge : callable x1 -> law, optional
+        p(x^0 | x^1); by default the diffusion's own, T_pi (App. B.2).
+
+    Returns
+    -------
+    Trajectory
+        x0 (n, d), and a dict from each time kept to its states (n, d), of one trajectory.
+
+    Notes
+    -----
+    Section 2.2, equations (4) and (5).
+
+    >>> diffusion = GaussianDiffusion([0.1, 0.2, 0.5])
+    >>> rng = np.random.default_rng(0)
+    >>> path = sample_trajectory(diffusion, diffusion.kernel, 5, 2, rng=rng, keep=[0, 3])
+    >>> path.x0.shape, sorted(path.states)
+    ((5, 2), [0, 3])
+    """
+    if not hasattr(diffusion, "prior"):  # perturbed kernels (2.5) have one, and are no diffusion
+        checked_diffusion(diffusion)
+    rng, T, family = validation.generator(rng), diffusion.T, diffusion.law
+    wanted = {validation.one_time("keep", t, 0, T) for t in keep}
+    edge = diffusion.edge if edge is None else edge
+    prior = diffusion.prior(d)
+    xt = prior.at(prior.noise((validation.count("n", n, 1), d), rng=rng))
+    states: dict[int, Array] = {}
+    for t in range(T, 0, -1):
+        states |= {t: xt} if t in wanted else {}
+        asked = (reverse, "reverse", xt, t) if t > 1 else (edge, "edge", xt)
+        xt = ask_density(family, *asked).sample(rng=rng)
+    states |= {0: xt} if 0 in wanted else {}
+    return Trajectory(xt, dict(sorted(states.items())))
+
+
+def _at(table: Array, t: IntArray, like: Values) -> Values:
+    """A table's entries for the times t, against the last axis, in the precision of `like`."""
+    return table[t - 2][..., None].astype(like.real.dtype, copy=False)
+
+
+def _places(xt: Values, t: IntArray) -> IntArray:
+    """Where a flat table over time, xt and component has the entries for times t and bits xt."""
+    d = xt.shape[-1]
+    return np.asarray((2 * d * (t - 2))[..., None] + np.arange(d) + d * xt.astype(np.intp))
+
+
+def _pick(table: Array, places: IntArray, like: Values) -> Values:
+    """A table's entries at these places, in the precision of `like`."""
+    # no place lies outside: clip is the fast mode
+    return table.take(places, mode="clip").astype(like.dtype, copy=False)
+
+
+def _weighted_psi(q: Values, p: Values, shift: Values) -> Values:
+    """q psi(e), psi(e) = e - log(1 + e), for e = shift / q and p = q + shift."""
+    e = shift / q
+    far = e < -0.5  # where 1 + e has lost digits that p has
+    with np.errstate(divide="ignore"):
+        log = np.log1p(e)
+    log[far] = np.log(p[far] / q[far])
+    return q * (e - log)

@@ -1,0 +1,362 @@
+"""Mistakes as real code makes them, written by hand as its users would, with what must be said.
+
+Each was met in a public package or in its issues, which the comment names; nothing is copied. The
+check's own list of mistakes had no part in the choice.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from dpm_ref import check
+
+
+@dataclass(frozen=True, eq=False)
+class Genuine:
+    name: str
+    functions: Callable[[Any], Mapping[str, Any]]
+    said: str  # words of a diagnosis; "" where none is known
+    conventions: dict[str, Any]
+
+
+GENUINE: list[Genuine] = []
+
+
+def genuine(said: str, **conventions: Any) -> Any:
+    def register(functions: Any) -> Any:
+        GENUINE.append(Genuine(functions.__name__, functions, said, conventions))
+        return functions
+
+    return register
+
+
+def tables(beta: Any) -> tuple[Any, Any, Any]:
+    """alpha, abar and abar of the step before, t counted from 0."""
+    alpha = 1.0 - np.asarray(beta)
+    abar = np.cumprod(alpha)
+    return alpha, abar, np.append(1.0, abar[:-1])
+
+
+def posterior_variance(beta: Any) -> Any:
+    _, abar, prev = tables(beta)
+    return beta * (1 - prev) / (1 - abar)
+
+
+FROM_0 = {"first_t": 0}
+
+
+# Tables
+
+
+@genuine("t one too small", **FROM_0)
+def log_variance_padded_on_the_wrong_side(beta):  # bionemo-moco 0.0.2.2, DDPM
+    var = posterior_variance(beta)
+    with np.errstate(divide="ignore"):
+        return {"posterior_log_variance": np.log(np.append(var[0], var[:-1]))}
+
+
+@genuine("sqrt(1 - abar_t) for 1 - abar_t", **FROM_0)
+def log_variance_is_half_of_it(beta):  # tqch/ddpm-torch, issue 9: the log of the root
+    _, abar, _ = tables(beta)
+    return {"marginal_log_var": lambda x0, t: 0.5 * np.log(1 - abar[t]) + 0 * x0}
+
+
+@genuine("sqrt(beta_t) for beta_t", beta=("quadratic", 1000))
+def roots_spaced_evenly_and_not_squared(beta):  # diffusions 0.1.13, scale_beta
+    return {"betas": np.linspace(1e-4**0.5, 0.02**0.5, 1000)}
+
+
+@genuine("t one too small", beta=("cosine", 50), **FROM_0)
+def cosine_product_from_its_first_entry(beta):  # Project-MONAI/GenerativeModels, issue 489
+    x = np.linspace(0, 1, 51)
+    abar = np.cos((x + 0.008) / 1.008 * np.pi / 2) ** 2
+    return {"alphas_cumprod": (abar / abar[0])[:-1]}
+
+
+@genuine("1 - sqrt(abar_t) for 1 - abar_t", **FROM_0)
+def root_taken_before_the_difference(beta):
+    root = np.sqrt(np.cumprod(1 - beta))
+    return {"sqrt_one_minus_alphas_cumprod": np.sqrt(1 - root)}
+
+
+@genuine("abar_0", **FROM_0)
+def product_before_the_first_step_is_not_1(beta):  # lllyasviel/ControlNet, pull request 587
+    _, abar, _ = tables(beta)
+    return {"alphas_cumprod_prev": np.append(abar[0], abar[:-1])}
+
+
+# Steps
+
+
+@genuine("interpolated", **FROM_0)
+def variances_interpolated_for_their_logarithms(beta):  # monai 1.6.1, diffusions 0.1.13
+    low = posterior_variance(beta)
+    return {"learned_range_var": lambda w, t: (w + 1) / 2 * beta[t] + (1 - w) / 2 * low[t]}
+
+
+@genuine("without its root", **FROM_0)
+def variance_handed_over_for_the_deviation(beta):  # probabilisticdiffusion 2.1.0
+    _, abar, _ = tables(beta)
+    return {"q_sample": lambda x0, t, noise: np.sqrt(abar[t]) * x0 + (1 - abar[t]) * noise}
+
+
+@genuine("abar_{t-1} for abar_t", **FROM_0)
+def x0_from_the_step_before(beta):  # dmme 0.5.2, DDIM
+    _, abar, prev = tables(beta)
+
+    def ddim_step(xt, t, eps, noise):
+        x0 = (xt - np.sqrt(1 - abar[t]) * eps) / np.sqrt(prev[t])
+        return np.sqrt(prev[t]) * x0 + np.sqrt(1 - prev[t]) * eps
+
+    return {"ddim_step": ddim_step}
+
+
+@genuine("", eta=0.7, **FROM_0)
+def ddim_noise_of_the_marginal(beta):  # jsboige/CoursIA, pull request 16158
+    _, abar, prev = tables(beta)
+
+    def ddim_step(xt, t, eps, noise):
+        x0 = (xt - np.sqrt(1 - abar[t]) * eps) / np.sqrt(abar[t])
+        rest = np.clip(1 - prev[t] - 0.49 * (1 - abar[t]), 0, None)
+        return np.sqrt(prev[t]) * x0 + np.sqrt(rest) * eps + 0.7 * np.sqrt(1 - abar[t]) * noise
+
+    return {"ddim_step": ddim_step}
+
+
+@genuine("root", eta=0.5, **FROM_0)
+def ddim_noise_not_squared_under_the_root(beta):
+    _, abar, prev = tables(beta)
+
+    def ddim_step(xt, t, eps, noise):
+        std = 0.5 * np.sqrt((1 - prev[t]) / (1 - abar[t]) * (1 - abar[t] / prev[t]))
+        x0 = (xt - np.sqrt(1 - abar[t]) * eps) / np.sqrt(abar[t])
+        with np.errstate(invalid="ignore"):
+            return np.sqrt(prev[t]) * x0 + np.sqrt(1 - prev[t] - std) * eps + std * noise
+
+    return {"ddim_step": ddim_step}
+
+
+@genuine("xt", **FROM_0)
+def only_half_of_the_mean_is_divided(beta):  # a misplaced bracket in Algorithm 2
+    alpha, abar, _ = tables(beta)
+    return {
+        "mean_from_eps": lambda xt, t, eps: (
+            xt / np.sqrt(alpha[t]) - beta[t] / np.sqrt(1 - abar[t]) * eps
+        )
+    }
+
+
+@genuine("without its root", reverse_var="beta", silent=True, **FROM_0)
+def beta_times_the_noise(beta):
+    alpha, abar, _ = tables(beta)
+
+    def p_sample(xt, t, eps, noise):
+        mean = (xt - beta[t] / np.sqrt(1 - abar[t]) * eps) / np.sqrt(alpha[t])
+        return mean + (beta[t] * noise if t > 0 else 0)
+
+    return {"p_sample": p_sample}
+
+
+@genuine("last step too", reverse_var="beta", silent=True, **FROM_0)
+def noise_at_the_last_step(beta):
+    alpha, abar, _ = tables(beta)
+    return {
+        "p_sample": lambda xt, t, eps, noise: (
+            (xt - beta[t] / np.sqrt(1 - abar[t]) * eps) / np.sqrt(alpha[t])
+            + np.sqrt(beta[t]) * noise
+        )
+    }
+
+
+@genuine("without its root", **FROM_0)
+def score_divided_by_the_variance(beta):
+    _, abar, _ = tables(beta)
+    return {"score_from_eps": lambda xt, t, eps: -eps / (1 - abar[t])}
+
+
+@genuine("sign", **FROM_0)
+def velocity_with_a_plus(beta):
+    _, abar, _ = tables(beta)
+    return {"velocity": lambda x0, t, noise: np.sqrt(abar[t]) * noise + np.sqrt(1 - abar[t]) * x0}
+
+
+# Divergences, densities, weights
+
+
+@genuine("once", spread="std")
+def half_taken_off_once_for_all_components(beta):  # ericjang/draw, issue 2
+    def kl(mean_q, std_q, mean_p, std_p):
+        square = (std_q**2 + (mean_q - mean_p) ** 2) / std_p**2
+        return (np.log(std_p / std_q) + 0.5 * square).sum(-1) - 0.5
+
+    return {"gaussian_kl": kl}
+
+
+@genuine("a factor 1/2 is missing", spread="logvar", components="sum")
+def kl_without_its_half(beta):
+    return {
+        "normal_kl": lambda m, v, n, w: (w - v + np.exp(v - w) + (m - n) ** 2 * np.exp(-w) - 1).sum(
+            -1
+        )
+    }
+
+
+@genuine("KL reversed", components="sum")
+def kl_in_the_other_direction(beta):
+    return {
+        "gaussian_kl": lambda m, v, n, w: 0.5 * (np.log(v / w) + (w + (m - n) ** 2) / v - 1).sum(-1)
+    }
+
+
+@genuine("variance used as a standard deviation", spread="logvar")
+def log_variance_exponentiated_as_a_deviation(beta):  # bjlkeng/sandbox, issue 10
+    def log_prob(x, mean, log_var):
+        scale = np.exp(log_var)
+        return (-0.5 * np.log(2 * np.pi) - np.log(scale) - 0.5 * ((x - mean) / scale) ** 2).sum(-1)
+
+    return {"gaussian_log_prob": log_prob}
+
+
+@genuine("log n left out")
+def logsumexp_not_its_mean(beta):
+    return {
+        "log_likelihood": lambda log_w: log_w.max(0) + np.log(np.exp(log_w - log_w.max(0)).sum(0))
+    }
+
+
+@genuine("reversed")
+def cross_entropy_with_its_arguments_exchanged(beta):
+    def kl(q, p):
+        with np.errstate(all="ignore"):
+            terms = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+        return terms.sum(-1)
+
+    return {"bernoulli_kl": kl}
+
+
+@genuine("added T times", components="sum")
+def entropies_inside_the_loop(beta):
+    T, (alpha, abar, prev) = len(beta), tables(beta)
+    log_2pi = np.log(2 * np.pi)
+
+    def lower_bound(x0, xs, means, variances):
+        c0, c1 = np.sqrt(prev) * beta / (1 - abar), np.sqrt(alpha) * (1 - prev) / (1 - abar)
+        total = -0.5 * (log_2pi + x0**2)
+        total = total + 0.5 * (log_2pi + abar[0] * x0**2 + 1 - abar[0])
+        total = total - 0.5 * (log_2pi + abar[-1] * x0**2 + 1 - abar[-1])
+        for t in range(T):
+            total = total + 0.5 * np.log((1 - abar[-1]) / (1 - abar[0]))
+            if t > 0:
+                mean, var = c0[t] * x0 + c1[t] * xs[t - 1], posterior_variance(beta)[t]
+                total = total - 0.5 * (
+                    np.log(variances[t - 1] / var)
+                    - 1
+                    + (var + (mean - means[t - 1]) ** 2) / variances[t - 1]
+                )
+        return total.sum(-1)
+
+    return {"lower_bound": lower_bound}
+
+
+# Bits
+
+
+@genuine("beta_t", prior=0.5, **FROM_0)
+def flipped_with_probability_beta(beta):  # resampled from 1/2 with beta: flipped with beta / 2
+    return {"binomial_kernel": lambda x, t: x * (1 - beta[t]) + (1 - x) * beta[t]}
+
+
+@genuine("pi1", prior=0.5, **FROM_0)
+def uniform_part_without_its_half(beta):
+    _, abar, _ = tables(beta)
+    return {"binomial_marginal": lambda x0, t: abar[t] * x0 + (1 - abar[t])}
+
+
+@genuine("abar_t for abar_{t-1}", prior=0.5, **FROM_0)
+def posterior_from_the_same_step(beta):
+    alpha, abar, _ = tables(beta)
+
+    def posterior(x0, xt, t):
+        one = (abar[t] * x0 + (1 - abar[t]) / 2) * np.where(
+            xt == 1, (1 + alpha[t]) / 2, (1 - alpha[t]) / 2
+        )
+        zero = (abar[t] * (1 - x0) + (1 - abar[t]) / 2) * np.where(
+            xt == 0, (1 + alpha[t]) / 2, (1 - alpha[t]) / 2
+        )
+        return one / (one + zero)
+
+    return {"binomial_posterior": posterior}
+
+
+@genuine("abar_{t-1} for abar_t", prior=0.5, **FROM_0)
+def posterior_divided_by_the_step_before(beta):  # evodiff 1.1.2, the loss of alignments
+    alpha, _, prev = tables(beta)
+
+    def posterior(x0, xt, t):
+        before = prev[t] * x0 + (1 - prev[t]) / 2
+        same = np.where(xt == 1, before, 1 - before)
+        return before * np.where(xt == 1, (1 + alpha[t]) / 2, (1 - alpha[t]) / 2) / same
+
+    return {"binomial_posterior": posterior}
+
+
+@genuine("", prior=0.5, **FROM_0)
+def one_hot_taken_for_logits(beta):  # bionemo-moco 0.0.2.2, D3PM's loss
+    alpha, _, prev = tables(beta)
+
+    def posterior(x0, xt, t):
+        x0 = 1 / (1 + np.exp(1 - 2 * x0))
+        one = (prev[t] * x0 + (1 - prev[t]) / 2) * np.where(
+            xt == 1, (1 + alpha[t]) / 2, (1 - alpha[t]) / 2
+        )
+        zero = (prev[t] * (1 - x0) + (1 - prev[t]) / 2) * np.where(
+            xt == 0, (1 + alpha[t]) / 2, (1 - alpha[t]) / 2
+        )
+        return one / (one + zero)
+
+    return {"binomial_posterior": posterior}
+
+
+# Two at once
+
+
+@genuine("t one too large", dtype="float32", **FROM_0)
+def shifted_and_in_float32(beta):
+    abar = np.cumprod(np.float32(1) - np.asarray(beta, np.float32))
+    last = len(abar) - 1
+
+    def q_sample(x0, t, noise):
+        kept = abar[min(t + 1, last)]
+        return np.sqrt(kept) * x0 + np.sqrt(np.float32(1) - kept) * noise
+
+    return {"q_sample": q_sample}
+
+
+@genuine("and", spread="logvar", unit="bits", components="mean")
+def nats_and_no_half(beta):
+    return {
+        "normal_kl": lambda m, v, n, w: (
+            w - v + np.exp(v - w) + (m - n) ** 2 * np.exp(-w) - 1
+        ).mean(-1)
+    }
+
+
+@genuine("and", components="sum", **FROM_0)
+def prior_kl_of_the_step_before_without_its_minus_one(beta):
+    _, abar, _ = tables(beta)
+    return {
+        "prior_kl": lambda x0: (
+            0.5 * (abar[-2] * x0**2 + 1 - abar[-2] - np.log(1 - abar[-2])).sum(-1)
+        )
+    }
+
+
+@cache
+def report(each: Genuine) -> check.Report:
+    """What the check says, made once. Where the schedule is declared, the functions are fixed."""
+    fixed = each.conventions.get("beta") is not None
+    return check.run(each.functions(None) if fixed else each.functions, **each.conventions)
+

@@ -1,0 +1,335 @@
+"""Factors times a kernel: enumeration, quadrature, limits, and what is refused."""
+
+import re
+
+import numpy as np
+import pytest
+from scipy import stats
+from statistics_budget import seed
+
+from dpm_ref import Bernoulli, Gaussian, GaussianDiffusion
+from dpm_ref.exact import binary_states, state_probabilities
+from dpm_ref.posteriors import (
+    BernoulliFactor,
+    Clamp,
+    GaussianFactor,
+    LogFactor,
+    constant,
+    noisy_bits,
+    particle_filter,
+)
+
+ROUNDING = 1e-12
+DIFFUSION = GaussianDiffusion([0.1, 0.2, 0.3])
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+# Table App.1: the perturbed binomial kernel
+
+
+def random_cases(n=1000, seed=0):
+    """Flip rates and factors of three bits: ordinary ones, tiny ones, certain ones."""
+    draw = rng(seed)
+    c = draw.random((n, 3))
+    r1, r0 = np.exp(draw.normal(scale=3.0, size=(2, n, 3)))
+    c[:100] **= 40
+    c[100:200] = 1.0 - c[100:200] ** 40
+    r1[200:300] *= draw.random((100, 3)) < 0.5
+    r0[300:400] *= draw.random((100, 3)) < 0.5
+    return c, r1, r0
+
+
+def enumerated(c, r1, r0):
+    """p r / Z and Z over all states of three bits, by products of two numbers."""
+    states = binary_states(3)
+    product = np.array(
+        [
+            np.prod([(c[i] * r1[i]) if x[i] else ((1 - c[i]) * r0[i]) for i in range(3)])
+            for x in states
+        ]
+    )
+    return product / product.sum(), product.sum()
+
+
+def test_perturbed_binomial_kernel_equals_enumeration_for_1000_factorised_r():
+    for c, r1, r0 in zip(*random_cases(), strict=True):
+        product = BernoulliFactor(r1, r0).multiply(Bernoulli(c[None]))
+        truth, Z = enumerated(c, r1, r0)
+        assert np.abs(state_probabilities(product.law)[0] - truth).max() < ROUNDING
+        assert abs(product.log_z[0] - np.log(Z)) < ROUNDING * max(1.0, abs(np.log(Z)))
+
+
+def test_the_misprinted_perturbed_binomial_kernel_fails_the_enumeration():
+    # x_i d_i in the denominator where Table App.1 must have c_i d_i
+    states, worst = binary_states(3), []
+    for c, r1, r0 in zip(*(part[400:] for part in random_cases()), strict=True):
+        d, truth = r1 / (r1 + r0), enumerated(c, r1, r0)[0]
+        gaps = []
+        for x in states:
+            misprint = c * d / (x * d + (1 - c) * (1 - d))
+            gaps.append(
+                np.abs(np.prod(np.where(states == 1, misprint, 1 - misprint), axis=1) - truth).max()
+            )
+        worst.append(max(gaps))
+    assert min(worst) > 1e6 * ROUNDING  # for every r
+    assert np.median(worst) > 0.5
+
+
+def test_perturbed_binomial_kernel_keeps_the_digits_of_a_tiny_rate():
+    product = BernoulliFactor([1e-100], [1.0]).multiply(Bernoulli([1e-150], [1.0]))
+    assert abs(product.law.prob1[0] / 1e-250 - 1.0) < 1e-12
+
+
+def test_a_factor_that_forbids_what_the_law_wants_has_normaliser_zero_and_no_nan():
+    product = BernoulliFactor([1.0, 1.0], [0.0, 1.0]).multiply(Bernoulli([0.0, 0.3]))
+    assert product.log_z == -np.inf
+    assert np.abs(product.law.prob1 - [0.0, 0.3]).max() < ROUNDING
+
+
+# Gaussian products
+
+
+def test_gaussian_product_and_its_normaliser_by_quadrature():
+    grid = np.linspace(-12, 12, 24001)
+    factor = GaussianFactor([0.7], 0.3, log_scale=-0.4)
+    for mean, var in ((0.0, 1.0), (-1.0, 0.05), (2.0, 3.0)):
+        density = stats.norm.pdf(grid, mean, var**0.5) * np.exp(-0.4 - (grid - 0.7) ** 2 / 0.6)
+        Z = density.sum() * 0.001
+        product = factor.multiply(Gaussian([mean], [var]))
+        assert abs(product.log_z - np.log(Z)) < 1e-11
+        assert np.abs(np.exp(product.law.log_prob(grid[:, None])) - density / Z).max() < 1e-11
+
+
+def test_an_unobserved_component_is_left_as_it_is():
+    law = Gaussian([0.3, 0.1], [0.7, 0.2])
+    product = GaussianFactor([5.0, 1.0], [np.inf, 1.0]).multiply(law)
+    assert product.law.mean[0] == 0.3
+    assert product.law.var[0] == 0.7
+    assert (
+        abs(product.log_z - GaussianFactor([1.0], 1.0).multiply(Gaussian([0.1], 0.2)).log_z)
+        < ROUNDING
+    )
+
+
+def test_the_evidence_of_a_noisy_observation_is_its_density():
+    scale = -0.5 * np.log(2 * np.pi * 0.3)
+    assert (
+        abs(
+            GaussianFactor([0.7], 0.3, scale).multiply(Gaussian([0.1], 0.5)).log_z
+            - stats.norm.logpdf(0.7, 0.1, 0.8**0.5)
+        )
+        < ROUNDING
+    )
+
+
+def test_a_clamp_is_the_limit_of_a_precise_observation():
+    law, var = Gaussian([0.3, -0.2], [0.5, 2.0]), 1e-9
+    near = GaussianFactor([1.0, 0.0], [var, np.inf], -0.5 * np.log(2 * np.pi * var)).multiply(law)
+    clamp = Clamp([1.0, 0.0], [True, False]).multiply(law)
+    assert abs(near.log_z - clamp.log_z) < 1e-8
+    assert np.abs(near.law.at([0.1, 0.7]) - clamp.law.at([0.1, 0.7])).max() < 1e-4
+    assert clamp.law.at([0.1, 0.7])[0] == 1.0
+
+
+def test_a_clamp_of_bits_is_the_conditional_law():
+    law = Bernoulli([[0.2, 0.9, 0.4]])
+    product = Clamp([1.0, 0.0, 0.0], [True, False, True]).multiply(law)
+    assert np.array_equal(product.law.prob1, [[1.0, 0.9, 0.0]])
+    assert abs(product.log_z[0] - np.log(0.2 * 0.6)) < ROUNDING
+
+
+# Any r, by its slope
+
+
+def test_shifted_mean_is_f_mu_plus_f_Sigma_times_the_gradient():
+    product = LogFactor(lambda x: np.sin(x).sum(-1), np.cos).multiply(
+        Gaussian([[0.3, 0.4]], [0.1, 0.2])
+    )
+    assert (
+        np.abs(product.law.mean - (np.array([0.3, 0.4]) + [0.1, 0.2] * np.cos([0.3, 0.4]))).max()
+        < ROUNDING
+    )
+    assert np.array_equal(product.law.var, [[0.1, 0.2]])
+    assert product.log_z is None
+
+
+def test_shifted_mean_is_right_to_first_order_in_the_variance():
+    factor = GaussianFactor([1.0], 0.5)
+    smooth = LogFactor(factor.log_r, lambda x: -(x - 1.0) / 0.5)
+    pairs = [
+        [r.multiply(Gaussian([0.2], [v])).law.mean[0] for r in (smooth, factor)]
+        for v in (1e-2, 1e-3)
+    ]
+    gaps = [abs(first_order - exact) for first_order, exact in pairs]
+    assert 90 < gaps[0] / gaps[1] < 110
+
+
+def test_any_factorised_binary_r_given_by_its_log_ratio_is_multiplied_exactly():
+    factor = BernoulliFactor([0.2, 3.0, 1.0], [1.5, 0.1, 1.0])
+    generic = LogFactor(
+        factor.log_r, lambda x: np.broadcast_to(np.log(factor.r1 / factor.r0), x.shape)
+    )
+    law = Bernoulli(rng(0).random((20, 3)))
+    exact, tilted = factor.multiply(law), generic.multiply(law)
+    assert np.abs(exact.law.prob1 - tilted.law.prob1).max() < ROUNDING
+    draws = law.sample(rng=rng(1))
+    weight = law.log_prob(draws) + generic.log_r(draws) - tilted.law.log_prob(draws)
+    assert np.abs(exact.log_z - weight).max() < ROUNDING  # p r / p~ is Z at every state
+
+
+# What is refused
+
+
+OBSERVED = GaussianFactor([1.0], 1.0)
+
+
+def log(r):
+    def function(x):
+        with np.errstate(all="ignore"):
+            return np.log(r(x))
+
+    return LogFactor(function, np.zeros_like)
+
+
+REFUSED = [
+    (lambda: GaussianFactor([np.nan], 1.0), "mean must be finite"),
+    (lambda: GaussianFactor([0.0], 0.0), "Clamp"),
+    (lambda: GaussianFactor([0.0], -1.0), "var must be positive"),
+    (lambda: GaussianFactor([0.0], np.nan), "var must be positive"),
+    (lambda: GaussianFactor([[0.0]], 1.0), "shape"),
+    (lambda: GaussianFactor([0.0], 1.0, np.inf), "log_scale"),
+    (lambda: OBSERVED.multiply(Bernoulli([0.5])), "Gaussian law"),
+    (lambda: OBSERVED.multiply(Gaussian([0.0, 0.0], 1.0)), "law must have 1 components"),
+    (lambda: OBSERVED.log_r([[0.0, 1.0]]), "x must have 1 components"),
+    (lambda: BernoulliFactor([-1.0], [1.0]), "must not be negative"),
+    (lambda: BernoulliFactor([np.nan], [1.0]), "nan"),
+    (lambda: BernoulliFactor([np.inf], [1.0]), "inf"),
+    (lambda: BernoulliFactor([1.0, 0.0], [1.0, 0.0]), "zero everywhere"),
+    (lambda: BernoulliFactor(1.0, 1.0), "d >= 1"),
+    (lambda: BernoulliFactor([[1.0]], [[1.0]]), "shape"),
+    (lambda: BernoulliFactor([1.0], [1.0]).log_r([0.5]), "0 or 1"),
+    (lambda: BernoulliFactor([1.0], [1.0]).multiply(Gaussian([0.0], 1.0)), "prob1"),
+    (lambda: noisy_bits([1], 1.0), "flip_rate"),
+    (lambda: noisy_bits([2], 0.1), "bits must be 0 or 1"),
+    (lambda: noisy_bits([1], 0.1, seen=[1]), "seen"),
+    (lambda: Clamp([1.0], [1]), "seen"),
+    (lambda: Clamp([1.0, 2.0], [True]), "seen"),
+    (lambda: Clamp([np.inf], [True]), "values"),
+    (lambda: Clamp([0.5], [True]).multiply(Bernoulli([0.5])), "values must be 0 or 1"),
+    (lambda: log(lambda x: 1.0 + x).log_r(np.zeros((2, 1))), "shape"),
+    (lambda: log(lambda x: -1.0 - x[..., 0]).log_r(np.zeros((2, 1))), "negative"),
+    (lambda: log(lambda x: x[..., 0] * np.nan).log_r(np.zeros((2, 1))), "nan"),
+    (
+        lambda: LogFactor(lambda x: x[..., 0], lambda x: x * np.inf).multiply(Gaussian([1.0], 1.0)),
+        "slope must be finite",
+    ),
+    (
+        lambda: LogFactor(lambda x: x[..., 0], lambda x: x[..., 0]).multiply(Gaussian([1.0], 1.0)),
+        "slope must have shape",
+    ),
+]
+
+
+@pytest.mark.parametrize("index", range(len(REFUSED)))
+def test_what_cannot_be_is_refused_by_name(index):
+    call, words = REFUSED[index]
+    with pytest.raises(ValueError, match=re.escape(words)):
+        call()
+
+
+# Extremes
+
+
+@pytest.mark.parametrize("var", [5e-324, 1e-310, 1e-300])
+def test_an_observation_almost_without_noise_is_multiplied_without_a_warning(var):
+    product = GaussianFactor([1.0], var).multiply(Gaussian([0.25], 0.5))
+    assert product.law.mean[0] == 1.0
+    assert product.law.var[0] == var
+    truth = stats.norm.logpdf(1.0, 0.25, 0.5**0.5) + 0.5 * np.log(2 * np.pi) + 0.5 * np.log(var)
+    assert abs(product.log_z - truth) < 1e-13 * abs(truth)
+
+
+@pytest.mark.parametrize("size", [1e155, 1e200, 1e300])
+def test_observations_beyond_the_floats_have_factor_zero_and_no_warning(size):
+    factor = GaussianFactor([size, 0.0], [1.0, np.inf])
+    assert factor.log_r([0.0, 0.0]) == -np.inf
+    assert factor.multiply(Gaussian([0.0, -size], 1.0)).log_z == -np.inf
+    with pytest.raises(ValueError, match="positive somewhere"):
+        particle_filter(DIFFUSION, DIFFUSION.kernel, constant(factor), 4, 2, rng=seed(0))
+
+
+def test_a_missing_bit_says_nothing_at_either_value():
+    factor = noisy_bits([1, 0, 1, 0], 0.25, [False, False, True, True])
+    assert np.array_equal(factor.r1, [1.0, 1.0, 0.75, 0.25])
+    assert np.array_equal(factor.r0, [1.0, 1.0, 0.25, 0.75])
+
+
+def test_the_least_exponents_of_r():
+    nothing = GaussianFactor([1.0], 0.5, 0.7).power(0.0)
+    assert nothing.log_r([3.0]) == 0.0
+    assert abs(GaussianFactor([1.0], 0.5, 0.7).power(0.5).log_r([3.0]) - (0.35 - 2.0)) < ROUNDING
+    bits = BernoulliFactor([0.0], [2.0])
+    assert bits.power(0.0).log_r([1]) == 0.0
+    assert bits.power(0.5).log_r([1]) == -np.inf
+    smooth = LogFactor(lambda x: x[:, 0], np.ones_like)
+    assert smooth.power(0.0).log_r([5.0]) == 0.0
+    assert smooth.power(0.0).slope([5.0])[0] == 0.0
+    assert smooth.power(0.25).slope([5.0])[0] == 0.25
+    assert not LogFactor(lambda x: x[:, 0]).power(0.25).has_slope
+    assert smooth.power(0.25).has_slope
+    assert smooth.power(0.0).has_slope
+    assert smooth.power(0.0).log_r(np.zeros((3, 1))).shape == (3,)
+    steep = LogFactor(lambda x: 2.0 * x[:, 0], lambda x: np.full(x.shape, 2.0))
+    assert steep.power(0.25).slope([5.0])[0] == 0.5
+
+
+def test_a_clamp_is_a_delta_at_the_observed_values():
+    clamp = Clamp([1.0, 2.0], [True, False])
+    assert np.array_equal(clamp.log_r([[1.0, 5.0], [1.5, 2.0]]), [0.0, -np.inf])
+    product = clamp.multiply(Gaussian([[0.5, 0.25]], [[2.0, 3.0]]))
+    assert np.array_equal(product.law.mean, [[1.0, 0.25]])
+    assert np.array_equal(product.law.var, [[0.0, 3.0]])
+    assert abs(product.log_z[0] - stats.norm.logpdf(1.0, 0.5, 2.0**0.5)) < ROUNDING
+    assert clamp.positive is False
+    assert Clamp([1.0], [False]).positive is True
+
+
+def test_positive_factors_of_bits_say_so():
+    assert BernoulliFactor([1.0, 0.5], [0.2, 0.1]).positive is True
+    assert BernoulliFactor([1.0, 0.0], [0.2, 0.1]).positive is False
+    assert BernoulliFactor([1.0, 0.5], [0.0, 0.1]).positive is False
+
+
+def test_a_clamped_result_shows_on_one_line():
+    result = particle_filter(DIFFUSION, DIFFUSION.kernel, constant(OBSERVED), 4, 1, rng=seed(0))
+    assert repr(result).startswith("Particles(log_z=")
+    assert "array" not in repr(result)
+
+
+def test_the_slope_of_bits_is_asked_at_the_most_probable_ones_and_at_0_where_none_is():
+    asked = []
+
+    def slope(x):
+        asked.append(x)
+        return np.zeros(x.shape)
+
+    LogFactor(lambda x: x[:, 0], slope).multiply(Bernoulli([[0.2, 0.5, 0.8]]))
+    assert np.array_equal(asked[0], [[0.0, 0.0, 1.0]])
+
+
+def test_bits_of_a_product_below_the_floats_keep_their_law():
+    product = BernoulliFactor([1e-300], [0.0]).multiply(Bernoulli([1e-200], [1.0]))
+    assert product.law.prob1[0] == 1.0
+    assert abs(product.log_z - (-500 * np.log(10))) < 1e-12 * 1152
+
+
+def test_all_bits_are_observed_unless_it_is_said():
+    assert np.array_equal(noisy_bits([1, 0], 0.25).r1, [0.75, 0.25])
+
+
+def test_a_clamp_s_factor_is_a_vector_s_whatever_the_batch():
+    found = Clamp([1.0, 0.0], [True, True]).log_r(np.ones((2, 3, 2)))
+    assert np.array_equal(found, np.full((2, 3), -np.inf))

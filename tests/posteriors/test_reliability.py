@@ -1,0 +1,145 @@
+"""`Particles.reliable`: what it must not vouch for, what it must, and its rates on known models."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from statistics_budget import limit, seed
+
+from dpm_ref import Bernoulli, BinomialDiffusion, GaussianDiffusion, schedules
+from dpm_ref.exact import BinaryModel
+from dpm_ref.likelihood import from_log_weights
+from dpm_ref.posteriors import (
+    BernoulliFactor,
+    GaussianFactor,
+    LogFactor,
+    Perturbed,
+    constant,
+    diffused,
+    particle_filter,
+    predicted,
+)
+from dpm_ref.posteriors import reliability as rules
+
+SPEC = importlib.util.spec_from_file_location("rates", Path(__file__).with_name("reliability.py"))
+rates = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(rates)
+
+SIGMAS = limit(8)
+DIFFUSION = GaussianDiffusion(schedules.constant(6, 0.3))
+FACTOR = GaussianFactor([1.0], 0.5)
+
+
+def filtered(r, n=400, runs=8, draws=0):
+    return particle_filter(DIFFUSION, DIFFUSION.kernel, r, n, 1, rng=seed(draws), runs=runs)
+
+
+@pytest.mark.parametrize("case", [rates.lost_bits, rates.lost_values])
+def test_mass_that_the_proposal_never_draws_makes_a_filter_unreliable(case):
+    for i in range(3):
+        assert not case(seed(i)).reliable
+
+
+def test_the_lost_bits_would_have_been_believed_by_the_runs_and_weights_alone():
+    result = rates.lost_bits(seed(0))
+    assert result.log_z_stderr < 1e-12
+    assert result.ess.min() > 999
+    assert result.log_z < np.log(0.5) - 0.9
+
+
+@pytest.mark.parametrize(
+    "r",
+    [
+        diffused(FACTOR, DIFFUSION),
+        constant(GaussianFactor([0.3], 9.0)),
+        predicted(FACTOR, DIFFUSION, DIFFUSION.kernel),
+    ],
+)
+def test_a_good_proposal_is_reliable(r):
+    result = filtered(r)
+    assert result.reliable is True
+
+
+def test_few_runs_few_particles_or_a_large_error_are_unreliable():
+    r = diffused(FACTOR, DIFFUSION)
+    assert filtered(r, runs=8).reliable
+    assert not filtered(r, runs=7).reliable
+    assert not filtered(r, n=4).reliable  # 32 particles
+    assert filtered(r, n=6).reliable  # 48
+    steep = LogFactor(lambda x: -((x[:, 0] - 2.2) ** 2) / 0.005)
+    result = filtered(lambda t: LogFactor(lambda x: np.zeros(len(x))) if t else steep, n=100)
+    assert result.log_z_stderr > 0.25
+    assert not result.reliable
+
+
+def test_a_mode_that_nothing_draws_is_not_seen():
+    # the example of the docstring: half of Z lies on a bit that is drawn once in a million
+    diffusion = BinomialDiffusion([1e-3, 0.5], prior=1e-6)
+
+    def r(t):
+        return BernoulliFactor([1.0 if t else 1e6], [1.0])
+
+    result = particle_filter(diffusion, diffusion.kernel, r, 500, 1, rng=seed(0))
+    assert abs(result.log_z) < 0.002  # log 2 is right
+    assert result.reliable
+
+
+RATES = seed(5).uniform(0.1, 0.9, (4, 4, 2))
+
+
+def bits_model():
+    diffusion = BinomialDiffusion([0.3, 0.2, 0.4], [0.3, 0.6])
+
+    def reverse(x, t):
+        return Bernoulli(RATES[t][(x @ [2, 1]).astype(int)])
+
+    return diffusion, reverse, BinaryModel(diffusion, 2, reverse)
+
+
+def test_the_model_s_own_paths_estimate_the_normaliser_and_the_share_that_is_lost():
+    diffusion, reverse, model = bits_model()
+    factor = BernoulliFactor([2.0, 0.3], [0.5, 1.0])
+    truth = float(model.marginal(0) @ np.exp(factor.log_r(model.states)))
+    kernels = Perturbed(diffusion, reverse, constant(factor))
+    rare = np.array([np.nan, -0.6, -0.7, -1.0])  # log r is log 2 or log .5 plus log .3 or 0
+    for r in (factor, LogFactor(factor.log_r)):
+        kernels = Perturbed(diffusion, reverse, lambda t, r=r: r if t == 0 else factor)
+        log_w, lost = rules._model_paths(kernels, (40_000, 2), rare, seed(1))
+        found = from_log_weights(log_w)
+        assert abs(found.value - np.log(truth)) < SIGMAS * found.stderr
+        assert lost.shape == (3, 40_000)
+        for row, t in zip(lost, (3, 2, 1), strict=True):
+            share = model.marginal(t) @ (factor.log_r(model.states) < rare[t])
+            assert abs(row.mean() - share) < SIGMAS * np.sqrt(share / 40_000)
+    assert 0.05 < share < 0.95
+
+
+def test_forward_paths_carry_the_weights_of_equation_9():
+    diffusion, reverse, model = bits_model()
+    factor = BernoulliFactor([2.0, 0.3], [0.5, 1.0])
+    kernels = Perturbed(diffusion, reverse, constant(factor))
+    rare = np.array([np.nan, -0.6, -0.7, -1.0])
+    for x0, log_p in zip(model.states, model.log_likelihood(), strict=True):
+        start = np.tile(x0, (20_000, 1))
+        log_w, lost = rules._forward_paths(kernels, start, rare, seed(2))
+        found = from_log_weights(log_w)
+        assert abs(found.value - log_p) < SIGMAS * found.stderr
+        for row, t in zip(lost, (1, 2, 3), strict=True):
+            states = np.exp(diffusion.marginal(x0, t).log_prob(model.states))
+            share = states @ (factor.log_r(model.states) < rare[t])
+            assert abs(row.mean() - share) < SIGMAS * np.sqrt(share / 20_000) + 1e-12
+
+
+def test_weights_are_normalised_row_by_row_and_equal_where_there_is_none():
+    log_w = np.array([[0.0, np.log(3.0)], [-np.inf, -np.inf], [np.nan, 2.0]])
+    assert np.allclose(rules._normalised(log_w), [[0.25, 0.75], [0.5, 0.5], [0.0, 1.0]], atol=1e-15)
+
+
+@pytest.mark.slow
+def test_what_is_called_reliable_is_right_over_models_whose_normaliser_is_known():
+    found = list(rates.outcomes(200, 3))
+    reliable, wrong = np.array([o[1:] for o in found], dtype=bool).T
+    assert (reliable & wrong).sum() <= 4  # 3,000 models: 3 in 1,000
+    assert wrong.mean() > 0.1  # the family is hard
+    assert reliable[~wrong].mean() > 0.7
