@@ -49,6 +49,12 @@ class Comparison:
         return RELATIVE[self.problem.conventions.dtype] * self.problem.size
 
     @cached_property
+    def ratio(self) -> Any:
+        """The error in units of what a PASS allows."""
+        with np.errstate(all="ignore"):
+            return np.minimum(self.error / self.allowed, 1e300)
+
+    @cached_property
     def misses(self) -> Any:
         return self.error > self.allowed
 

@@ -16,7 +16,7 @@ from .calls import Answer, Fault, Problem
 from .comparisons import DEGENERATE, RELATIVE, Comparison
 from .conventions import EPS
 from .inputs import entropy_rises, meets_eq14
-from .mistakes import Mistake, compose, mistakes
+from .mistakes import DESIGN, Mistake, compose, mistakes
 from .precision import constants, habits
 from .quantities import Quantity, accepted, kind_of, presented
 from .report import Row
@@ -47,9 +47,9 @@ def row_of(q: Quantity, name: str, posed: list[Problem], answers: list[Answer | 
         return Row(name, q.equation, "UNDEFINED", summary=q.summary,
             message="nothing finite to compare")
     status, diagnoses, message = _verdict(known)
-    ratios = [float((c.error / c.allowed).max()) for c in known]
+    ratios = [float(c.ratio.max()) for c in known]
     worst = known[int(np.argmax(ratios))]
-    at = np.unravel_index(int(np.argmax(worst.error / worst.allowed)), worst.error.shape)
+    at = np.unravel_index(int(np.argmax(worst.ratio)), worst.error.shape)
     got, wanted = float(worst.got[at]), float(worst.problem.wanted[at])
     digits = min(_digits(c.error, c.problem.size) for c in known)
     if status != "PASS":
@@ -163,6 +163,8 @@ def _singles(missing: list[Comparison], known: list[Comparison], loose: bool = F
         if made and all(c.fits(tree, loose) for c, tree in made) and any(
             c.tells(tree) for c, tree in made):
             found.append(m.name)
+            if m.rank == DESIGN:
+                break
     return tuple(found[:6])
 
 

@@ -44,7 +44,7 @@ class Mistake:
 
 def compose(a: Mistake, b: Mistake) -> Change:
     """Both; the one deeper in the tree is made first, and what wraps the result last."""
-    first, second = sorted((a, b), key=lambda m: (-len(m.path), m.rank))
+    first, second = sorted((a, b), key=lambda m: (-len(m.path), not m.expects))
     return lambda tree: second.of(first.of(tree))
 
 
@@ -85,6 +85,9 @@ BUILDS: dict[str, Callable[[Tables], Tables]] = {
         2 * s.beta[1:], 1 - 2 * s.beta[1:], np.cumprod(1 - 2 * s.beta[1:])),
     "beta_t / 2 for beta_t: the chance to flip for the chance to be drawn anew": lambda s:
         Tables.product(s.beta[1:] / 2, 1 - s.beta[1:] / 2, np.cumprod(1 - s.beta[1:] / 2)),
+    "the product before the first step is abar_1, not 1": lambda s: replace(s,
+        abar_prev=np.r_[s.abar_prev[:1], s.abar[1:2], s.abar_prev[2:]], one_minus_abar_prev=np.r_[
+            s.one_minus_abar_prev[:1], s.one_minus_abar[1:2], s.one_minus_abar_prev[2:]]),
     "beta clipped to at most 0.5": lambda s: Tables.exact(np.minimum(s.beta[1:], 0.5)),
     "schedule reversed: entry T - t of the tables is read": lambda s: Tables.product(
         s.beta[:0:-1], s.alpha[:0:-1], np.cumprod(s.alpha[:0:-1]))}
@@ -160,12 +163,13 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
             if other != name:
                 yield Mistake(_for(other, name), _renamed({name: other}, "table"))
         for said, change in ((f"sqrt({text}) for {text}", lambda y: op("sqrt", y)),
-            (f"{text} squared", lambda y: op("square", y)), (f"{text} counted twice", lambda y: 2 * y),
+            (f"{text} counted twice", lambda y: 2 * y),
             (f"half of {text} only", lambda y: 0.5 * y), (f"1 - sqrt({text[4:]}) for {text}", _one_minus_root)):
             yield Mistake(said, everywhere(change, "table", name=name))
         for said, change in ((f"division by {text} forgotten", lambda y: number(1)),
             (f"multiplied where it is divided, by {text}", lambda y: y.args[0])):
             yield Mistake(said, _inverses(name, change))
+        yield Mistake(f"{text} squared", everywhere(lambda y: op("square", y), "table", name=name), LOCAL)
         for move in ("-1 held", "+1 held"):
             sign = "early" if move[0] == "-" else "late"
             yield Mistake(f"{text} read one step too {sign}, the other tables not",
@@ -223,6 +227,9 @@ def _whole(q: Quantity, tree: Expr) -> Iterator[Mistake]:
             yield Mistake(f"{WORDS[done]} returned where the {WORDS[kind]} is declared",
                 everywhere(_set(name=done), "write"))
     inputs = {node.name for _, node in tree.walk() if node.op == "input"}
+    if any(op_name == "read" for op_name, _ in known):
+        yield Mistake("variance used as a standard deviation",
+            everywhere(lambda y: op("square", y), "read"))
     for a, b in SWAPS:
         if {a, b} <= set(q.every) and {a, b} & inputs:
             yield Mistake(f"{a} and {b} swapped", _renamed({a: b, b: a}, "input"))
@@ -304,6 +311,8 @@ def _local(node: Expr) -> Iterator[tuple[str, Change, int]]:
             rank = PLAIN if each.label or each.op == "input" else LOCAL
             for text, factor in FACTORS:
                 yield text.format(_named(each)), _put(k, number(factor).__mul__), rank
+            if each.op == "number" or each.args and each.args[0].op == "number":
+                yield f"{_named(each)} once, not for each component", _put(k, _once), PLAIN
     if node.op == "*":
         yield from _factors(node)
     for text, change, rank in FUNCTIONS.get(node.op, ()):
@@ -330,6 +339,10 @@ def _local(node: Expr) -> Iterator[tuple[str, Change, int]]:
         yield "x^0 clipped to [-1, 1]", _clipped, PLAIN
 
 
+def _once(node: Expr) -> Expr:
+    return node / op("d")
+
+
 def _named(term: Expr) -> str:
     """What a term is called: its label, or the argument in it."""
     inputs = [n.name for _, n in term.walk() if n.op == "input"]
@@ -340,11 +353,16 @@ def _factors(node: Expr) -> Iterator[tuple[str, Change, int]]:
     for k, each in enumerate(node.args):
         below = each.op == "inv"
         text = (each.args[0] if below else each).text
-        if text == "d":
-            yield "sum over components where the mean is declared", _put(k, lambda y: number(1)), PLAIN
+        if text in ("d", "later", "known"):
+            if text == "d":
+                yield "sum over components where the mean is declared", _put(k, _one), PLAIN
             continue
+        sums = [j for j, other in enumerate(node.args) if other.op == "+" and j != k]
+        for j, term in ((j, i) for j in sums for i in range(len(node.args[j].args))):
+            said = f"division by {text}" if below else text
+            yield f"{said} reaches {_named(node.args[j].args[term])} only", _bracket(k, j, term), LOCAL
         yield (f"division by {text} forgotten" if below else f"{text} left out",
-            _put(k, lambda y: number(1)), LOCAL)
+            _put(k, _one), LOCAL)
         if each.op != "number":
             said = "multiplied where it is divided, by" if below else "divided where it is multiplied, by"
             yield f"{said} {text}", _put(k, lambda y: y.args[0] if y.op == "inv" else op("inv", y)), LOCAL
@@ -352,6 +370,18 @@ def _factors(node: Expr) -> Iterator[tuple[str, Change, int]]:
             for j in inverses if not below else ():
                 yield (f"ratio upside down: ({node.args[j].args[0].text}) / ({text})",
                     _turned(k, j), LOCAL)
+
+
+def _one(node: Expr) -> Expr:
+    return number(1)
+
+
+def _bracket(k: int, j: int, term: int) -> Change:
+    """The factor k multiplied with one term of the sum j."""
+    def change(y: Expr) -> Expr:
+        inner = _put(term, lambda a: a * y.args[k])
+        return _put(k, _one)(_put(j, inner)(y))
+    return change
 
 
 def _turned(k: int, j: int) -> Change:

@@ -71,10 +71,14 @@ def supplied(noise: Any, c: Conventions) -> Iterator[None]:
     def give(*_: Any, **__: Any) -> Any:
         return c.native(noise)
 
-    generator = SimpleNamespace(standard_normal=give, normal=give)
-    places = {"numpy.random": {"randn": give, "standard_normal": give, "normal": give,
+    def scaled(loc: Any = 0.0, scale: Any = 1.0, *_: Any, **named: Any) -> Any:
+        mean, std = named.get("mean", loc), named.get("std", scale)
+        return mean + std * give()
+
+    generator = SimpleNamespace(standard_normal=give, normal=scaled)
+    places = {"numpy.random": {"randn": give, "standard_normal": give, "normal": scaled,
         "default_rng": lambda *_: generator}, "torch": {"randn": give, "randn_like": give,
-        "normal": give}, "jax.random": {"normal": give}}
+        "normal": scaled}, "jax.random": {"normal": give}}
     former = []
     for module, names in places.items():
         for name, draw in names.items() if module in sys.modules else ():

@@ -29,7 +29,7 @@ def constants(known: list[Comparison]) -> tuple[str, ...]:
     first = known[0].problem
     if first.quantity.formula in ("bound", "loop", "weight") and first.setting.T > 100:
         return ()  # it would take minutes
-    known = sorted(known, key=lambda c: -float((c.error / c.allowed).max()))
+    known = sorted(known, key=lambda c: -float(c.ratio.max()))
     for name, made in CONSTANTS.items():
         places = _tables if name == EVERY else _places
         for change in (place for c in SMALL for place in places(first, made(c), c)):

@@ -390,9 +390,15 @@ class binomial:
             (PI * s.beta, s.alpha + (1 - PI) * s.beta))
 
     @staticmethod
-    def posterior(s: Times, x0: Expr, xt: Expr) -> Law:
+    def joint(s: Times, x0: Expr, xt: Expr) -> Law:
+        """P(x^{t-1}, x^t) for x^{t-1} = 1 and 0."""
         j1, j0 = (term("the likelihood of xt", op("if", xt, *kernel)) * term("the marginal before", p)
             for kernel, p in zip(binomial.from_bits(s), binomial.before(s, x0), strict=True))
+        return j1, j0
+
+    @staticmethod
+    def posterior(s: Times, x0: Expr, xt: Expr) -> Law:
+        j1, j0 = binomial.joint(s, x0, xt)
         return j1 / (j1 + j0), j0 / (j1 + j0)
 
     @staticmethod
@@ -450,9 +456,15 @@ def _mean_hat(kind: str, s: Times, xt: Expr, out: Expr) -> list[Expr]:
 
 
 def _ddim(q: Quantity, c: Conventions) -> Expr:
+    return ddim_terms(c, c.eta * sqrt(S.post))
+
+
+def ddim_terms(c: Conventions, std: Expr) -> Expr:
+    """DDIM's step with this standard deviation of its noise."""
+    rest = S.rest_prev - square(c.eta * sqrt(S.post)) if c.eta else S.rest_prev
     made = (term("the term of x0", sqrt(S.abar_prev) * _x0_hat("eps", S, XT, A("eps")))
-        + term("the term of eps", sqrt(S.rest_prev - c.eta**2 * S.post if c.eta else S.rest_prev) * A("eps")))
-    return made + term("the noise", c.eta * sqrt(S.post) * A("noise")) if c.eta else made
+        + term("the term of eps", sqrt(rest) * A("eps")))
+    return made + term("the noise", std * A("noise")) if c.eta else made
 
 
 def _reverse_step(q: Quantity, c: Conventions) -> list[Expr]:
@@ -578,11 +590,11 @@ def others(q: Quantity, c: Conventions) -> dict[str, Expr]:
                 bound_terms(q, c, (*EQ14_TERMS, *EDGE)),
             "(14) for K(x^0): its precondition is taken for granted": bound_terms(q, c, EQ14_TERMS)}
     if q.formula == "weight":
-        (p, forward, marginal), end = weight_steps(q, c), weight_terms(q, c).args[0]
+        (p, forward, start), end = weight_steps(q, c), weight_terms(q, c).args[0]
         return {"the step t = 1 left out": end + op("sum", op("tail", p - forward)),
             "the step t = T left out": end + op("sum", op("head", p - forward)),
             "the edge p(x^0|x^1) left out": end + op("sum", op("tail", p)) - op("sum", forward),
-            "q(x^t|x^0) for q(x^t|x^{t-1})": end + op("sum", p - marginal),
+            "q(x^t|x^0) for q(x^t|x^{t-1})": end + op("sum", p - start),
             "p and q exchanged in the steps": end - op("sum", p - forward),
             "mean over t for the sum": end + op("sum", p - forward, kind="mean")}
     if q.formula == "entropies":
@@ -592,6 +604,12 @@ def others(q: Quantity, c: Conventions) -> dict[str, Expr]:
         return {"the upper bound for the lower": step,
             "H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0)": step + lower + now,
             "H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged": step - before - now}
+    if q.name == "ddim_step" and c.eta:
+        return {"the noise by eta sqrt(1 - abar_t)": ddim_terms(c, c.eta * sqrt(S.rest))}
+    if q.name == "binomial_posterior":
+        (j1, j0), marginal = binomial.joint(S, X0, XT), binomial.before(S, X0)
+        return {"divided by q(x^t | x^0) read at t - 1": j1 / op("if", XT, *marginal),
+            "not normalised over both states": j1, "odds for probability": j1 / j0}
     w = 0.5 * (A("w") + 1)
     return turned | {name: parsed(text, c) for name, text in OTHERS.get(q.name, {}).items()} | (
         {"the variances are interpolated, not their logarithms": w * S.beta + (1 - w) * S.post}
@@ -599,6 +617,9 @@ def others(q: Quantity, c: Conventions) -> dict[str, Expr]:
 
 
 OTHERS = {
+    "binomial_kernel": {"flipped with probability beta_t, where it is drawn anew":
+        "x_prev * alpha + (1 - x_prev) * beta"},
+    "binomial_marginal": {"flipped, where it is drawn anew": "x0 * abar + (1 - x0) * rest"},
     "posterior_coefficient_x0": {"the other coefficient: that of x^t for that of x^0": "c1"},
     "posterior_coefficient_xt": {"the other coefficient: that of x^0 for that of x^t": "c0"},
     "factor_mean": {"the factor left out": "mean", "the factor clamped: y returned": "y",
