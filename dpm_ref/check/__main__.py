@@ -110,7 +110,8 @@ def listing() -> str:
     lines += [f"    {', '.join(rest)}", f"Schedules by name: {', '.join(NAMED)}", "", "Mistakes:"]
     lines += [f"    {name}" for name in names()]
     return "\n".join(
-        [*lines, "", "Sources of precision loss:", *(f"    {name}" for name in (*HABITS, *CONSTANTS))])
+        [*lines, "", "Sources of precision loss:",
+            *(f"    {name}" for name in (*HABITS, *CONSTANTS))])
 
 
 def _parser() -> argparse.ArgumentParser:
