@@ -97,6 +97,41 @@ def verdict(injection, row):
     return "diagnosed" if row.status == "WRONG" and injection.mistake in row.diagnoses else row.status
 
 
+class Pair(NamedTuple):
+    """Two mistakes at once, the second made over the first."""
+
+    first: injected_mistakes.Injection
+    second: injected_mistakes.Injection
+
+    @property
+    def subject(self):
+        return self.first.subject
+
+    @property
+    def mistake(self):
+        return f"{self.first.mistake}, and {self.second.mistake}"
+
+    def make(self, beta, options):
+        return injected_mistakes.pair(self.first, self.second, beta, options)
+
+
+def measure_pairs(n, seed=3):
+    """Counts over n pairs drawn at random, of code in float64; and those that are not named."""
+    rng, counts, missed = np.random.default_rng(seed), collections.Counter(), []
+    every = injected_mistakes.INJECTIONS
+    while sum(counts.values()) < n:
+        first = every[rng.integers(len(every))]
+        others = [each for each in every if each.subject == first.subject and each.mistake != first.mistake]
+        made = Pair(first, others[rng.integers(len(others))])
+        row = injected(made, setting(rng, 8), rng, "float64", "float64")
+        if row is not None:
+            named = "named" if row.diagnoses else "WRONG"
+            counts[named if row.status == "WRONG" else row.status] += 1
+            if named != "named":
+                missed.append((made.mistake, made.subject, None, row))
+    return counts, missed
+
+
 def measure_honest(n, dtype, table_dtype):
     """Counts of statuses, the reports on the long schedule that have a PRECISION, and the rows that are WRONG."""
     rng, counts, precise, wrong = np.random.default_rng(1), collections.Counter(), 0, []
@@ -129,6 +164,7 @@ def main(argv=None):
     parser.add_argument("--settings", type=int, default=300)
     parser.add_argument("--injections", type=int, default=2)
     parser.add_argument("--missed", action="store_true", help="print every injection that was not diagnosed")
+    parser.add_argument("--pairs", type=int, default=1000)
     arguments = parser.parse_args(argv)
     for name, dtypes in KINDS.items():
         start = time.perf_counter()
@@ -147,6 +183,14 @@ def main(argv=None):
         if arguments.missed:
             for (mistake, subject), n in sorted(collections.Counter(each[:2] for each in missed).items()):
                 print(f"    {n} x {mistake} in {subject}: {next(str(row)[42:] for m, s, _, row in missed if (m, s) == (mistake, subject))}")
+    start = time.perf_counter()
+    counts, missed = measure_pairs(arguments.pairs)
+    total = sum(counts.values())
+    print(f"{total} pairs of mistakes, {counts['named'] + counts['WRONG']} WRONG, {counts['named']} named "
+          f"({100 * counts['named'] / max(total, 1):.1f} %) ({time.perf_counter() - start:.0f} s)", flush=True)
+    if arguments.missed:
+        for mistake, subject, _, row in missed:
+            print(f"    {mistake} in {subject}: {row}")
 
 
 if __name__ == "__main__":

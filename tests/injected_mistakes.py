@@ -43,6 +43,31 @@ def right(subject, beta, **options):
     return person.formula(subject) if subject in TABLES else getattr(person, subject)
 
 
+def pair(first, second, beta, options):
+    """The function of the second mistake made over that of the first; None where it cannot be."""
+    global right
+    original = right
+
+    def wrong(subject, beta, bend=None, **options):
+        global right
+        right = original
+        try:
+            made = None if bend is not None else first.make(beta, options)
+        finally:
+            right = wrong
+        if made is None:
+            raise LookupError
+        return made
+
+    right = wrong
+    try:
+        return second.make(beta, options)
+    except (LookupError, AttributeError):
+        return None
+    finally:
+        right = original
+
+
 def inject(mistake, subjects, make):
     """Register make(subject, beta, options) for each of the subjects."""
     for subject in subjects:
@@ -362,12 +387,12 @@ divergence("cross-entropy for the divergence", lambda a, v, b, w: (np.log(2 * np
 divergence("the log of the variances' ratio left out", lambda a, v, b, w: (v + (a - b) ** 2 - 1) / 2, ("prior_kl",))
 formula("cross-entropy for the divergence", "bernoulli_kl",
         lambda p: lambda q1, p1: p.total(-q1 * np.log(p1) - (1 - q1) * np.log(1 - p1)))
-formula("only the term of x = 1", "bernoulli_kl", lambda p: lambda q1, p1: p.total(q1 * (np.log(q1) - np.log(p1))))
-formula("only the term of x = 0", "bernoulli_kl", lambda p: lambda q1, p1: p.total((1 - q1) * (np.log(1 - q1) - np.log(1 - p1))))
-formula("only the term of x = 1", "bernoulli_entropy", lambda p: lambda p1: p.total(-p1 * np.log(p1)))
-formula("only the term of x = 0", "bernoulli_entropy", lambda p: lambda p1: p.total(-(1 - p1) * np.log(1 - p1)))
-formula("only the term of x = 1", "bernoulli_log_prob", lambda p: lambda x, p1: p.total(x * np.log(p1)))
-formula("only the term of x = 0", "bernoulli_log_prob", lambda p: lambda x, p1: p.total((1 - x) * np.log(1 - p1)))
+formula("the term of x = 0 left out", "bernoulli_kl", lambda p: lambda q1, p1: p.total(q1 * (np.log(q1) - np.log(p1))))
+formula("the term of x = 1 left out", "bernoulli_kl", lambda p: lambda q1, p1: p.total((1 - q1) * (np.log(1 - q1) - np.log(1 - p1))))
+formula("the term of x = 0 left out", "bernoulli_entropy", lambda p: lambda p1: p.total(-p1 * np.log(p1)))
+formula("the term of x = 1 left out", "bernoulli_entropy", lambda p: lambda p1: p.total(-(1 - p1) * np.log(1 - p1)))
+formula("the term of x = 0 left out", "bernoulli_log_prob", lambda p: lambda x, p1: p.total(x * np.log(p1)))
+formula("the term of x = 1 left out", "bernoulli_log_prob", lambda p: lambda x, p1: p.total((1 - x) * np.log(1 - p1)))
 formula("the logarithm forgotten: a probability", "bernoulli_log_prob", lambda p: lambda x, p1: p.total(np.where(x == 1, p1, 1 - p1)))
 formula("the derivative by p's logit", "bernoulli_kl_grad", lambda p: lambda q1, p1: p.share(p1 - q1))
 formula("1 - p left out of the derivative", "bernoulli_kl_grad", lambda p: lambda q1, p1: p.share(-q1 / p1))

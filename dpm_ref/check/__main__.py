@@ -51,6 +51,9 @@ def main(argv: list[str] | None = None) -> int:
                 file=sys.stderr)
             return 2
         status, text = into.read_text().split("\n", 1)
+    if status == "2":
+        print(text, file=sys.stderr)
+        return 2
     _print(text)
     return int(status)
 
@@ -78,8 +81,7 @@ def _report(options: argparse.Namespace) -> int:
             given["shape"] = tuple(given["shape"])
         report = run(_found(given.pop("functions")), **{**known, **given})
     except Exception as error:
-        print(f"python -m dpm_ref.check: {type(error).__name__}: {error}", file=sys.stderr)
-        into.write_text("2\n")
+        into.write_text(f"2\npython -m dpm_ref.check: {type(error).__name__}: {error}")
         return 2
     text = json.dumps(report.to_dict(), indent=1) if as_json else f"{report}\n({report.header})"
     into.write_text(f"{int(not report.ok)}\n{text}")
@@ -108,7 +110,8 @@ def listing() -> str:
     lines += [f"    {', '.join(rest)}", f"Schedules by name: {', '.join(NAMED)}", "", "Mistakes:"]
     lines += [f"    {name}" for name in names()]
     return "\n".join(
-        [*lines, "", "Sources of precision loss:", *(f"    {name}" for name in (*HABITS, *CONSTANTS))])
+        [*lines, "", "Sources of precision loss:",
+            *(f"    {name}" for name in (*HABITS, *CONSTANTS))])
 
 
 def _parser() -> argparse.ArgumentParser:

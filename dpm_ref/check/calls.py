@@ -1,8 +1,8 @@
 """Calling functions that cannot be trusted, and what they return as arrays.
 
 Whatever a function does becomes a `Fault` with a message: raising, exiting, hanging, writing into
-its arguments, returning no numbers. NumPy's functions and print options, and the current folder, are
-put back.
+its arguments, returning no numbers. NumPy's functions and print options, and the current folder,
+are put back.
 """
 
 import contextlib
@@ -26,8 +26,8 @@ from .quantities import Quantity, kind_of
 
 __all__ = ["Answer", "Fault", "Problem", "call", "guarded", "limited", "said_of"]
 
-KEYS = {"log_var": ("log_variance", "log_var", "logvar"), "var": ("variance", "var"), "mean":
-    ("mean",), "nll": ("total_bpd", "nll", "bpd", "loss"), "vlb_term": ("output",)}
+KEYS = {"log_var": ("log_variance", "log_var", "logvar"), "var": ("variance", "var"),
+    "mean": ("mean",), "nll": ("total_bpd", "nll", "bpd", "loss"), "vlb_term": ("output",)}
 
 
 class Fault(Exception):
@@ -55,7 +55,8 @@ class Problem:
         return cls(q, setting, c, written)
 
     def under(self, **conventions: Any) -> "Problem":
-        return Problem(self.quantity, self.setting, replace(self.conventions, **conventions), self.inputs)
+        return Problem(self.quantity, self.setting, replace(self.conventions, **conventions),
+            self.inputs)
 
     @property
     def end(self) -> bool:
@@ -81,8 +82,8 @@ class Problem:
         if lossy not in self.made:
             rows = len(self.inputs["x0"]) if "x0" in self.inputs else self.setting.n
             tables = Tables.exact(self.setting.beta)
-            self.made[lossy] = Context(self.inputs, tables, (rows, self.setting.d), BUILDS,
-                MOVES, lossy)
+            self.made[lossy] = Context(self.inputs, tables, (rows, self.setting.d), BUILDS, MOVES,
+                lossy)
         return self.made[lossy]
 
     def value(self, tree: Expr) -> Any:
@@ -180,7 +181,8 @@ def call(function: Any, problems: list[Problem]) -> list[Answer | Fault]:
     if len(parts) == 3 and first.conventions.spread == "logvar":  # mean, variance, log variance
         problems = [problems[0], problems[1].under(spread="var"), problems[2]]
     if asked:
-        problems = [Problem(p.quantity, p.setting, p.conventions, p.inputs | asked) for p in problems]
+        problems = [Problem(p.quantity, p.setting, p.conventions, p.inputs | asked) for p
+            in problems]
     return [_checked(part, problem) for part, problem in zip(parts, problems, strict=False)]
 
 
@@ -205,7 +207,9 @@ def _picked(result: Mapping[Any, Any], name: str) -> Any:
     if len(result) == 1:
         return next(iter(result.values()))
     raise Fault(
-        f"returns a mapping with keys {', '.join(map(str, result))}, none of them {' or '.join((name, *likely))}")
+        f"returns a mapping with keys {', '.join(map(str, result))}, none of them "
+        f"{' or '.join((name, *likely))}"
+    )
 
 
 def _result(function: Any, p: Problem, c: Conventions) -> tuple[Any, dict[str, Any]]:

@@ -10,9 +10,12 @@ from .calls import Answer, Problem
 from .conventions import EPS
 from .expressions import Expr
 
-__all__ = ["LARGEST", "RELATIVE", "Comparison"]
+__all__ = ["DEGENERATE", "LARGEST", "RELATIVE", "Comparison"]
 
 RELATIVE = {"float64": 1e-9, "float32": 1e-5, "float16": 1e-2, "bfloat16": 0.05}
+# tables whose entry at t = 1 is a choice
+DEGENERATE = ("posterior_variance", "posterior_log_variance", "posterior_coefficient_x0",
+    "posterior_coefficient_xt")
 LARGEST = 0.03  # of a value, what lost digits may take
 
 
@@ -31,8 +34,9 @@ class Comparison:
     @cached_property
     def defined(self) -> Any:
         """Where there is something to compare: at the ends of ranges an infinity is a value too."""
-        wanted = self.problem.wanted
-        return ~np.isnan(wanted) if self.problem.end else np.isfinite(wanted)
+        p = self.problem
+        known = ~np.isnan(p.wanted) if p.end else np.isfinite(p.wanted)
+        return known & (p.inputs["t"] > 1) if p.quantity.name in DEGENERATE else known
 
     @cached_property
     def error(self) -> Any:
@@ -44,6 +48,12 @@ class Comparison:
     @cached_property
     def allowed(self) -> Any:
         return RELATIVE[self.problem.conventions.dtype] * self.problem.size
+
+    @cached_property
+    def ratio(self) -> Any:
+        """The error in units of what a PASS allows."""
+        with np.errstate(all="ignore"):
+            return np.minimum(self.error / self.allowed, 1e300)
 
     @cached_property
     def misses(self) -> Any:
@@ -69,6 +79,8 @@ class Comparison:
     def reproduced(self, values: Any, tolerance: Any) -> bool:
         with np.errstate(all="ignore"):
             near = (np.abs(self.got - values) <= tolerance) | (self.got == values)
+        most = 1e38 if self.answer.dtype != "float64" else 1e300
+        near |= np.isinf(self.got) & (np.abs(values) > most) & (self.got * values > 0)
         near |= np.isnan(self.got) & (np.isnan(values) | self.problem.end)
         return bool((near | ~self.defined).all())
 
@@ -83,13 +95,10 @@ class Comparison:
     def relative(self) -> float:
         return RELATIVE[self.problem.conventions.dtype]
 
-    def tells(self, tree: Expr, loose: bool = False) -> bool:
+    def tells(self, tree: Expr) -> bool:
         """Whether the change moves a value by more than lost digits do."""
         values, size = self.problem.value(tree), self.problem.error(tree)
-        least = 8 * self.relative * np.maximum(size, self.problem.size)
-        least = np.maximum(least, 3 * self.lost(tree)) if loose else np.maximum(least, self.blurred)
+        least = np.maximum(8 * self.relative * np.maximum(size, self.problem.size), self.blurred)
         with np.errstate(all="ignore"):
             off = np.abs(values - self.problem.wanted)
         return bool((self.defined & ~(off <= least)).any())
-
-

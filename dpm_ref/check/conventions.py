@@ -12,11 +12,11 @@ import numpy as np
 
 __all__ = ["CHOICES", "EPS", "Conventions"]
 
-CHOICES: dict[str, tuple[Any, ...]] = {"first_t": (1, 0), "t_shape": ("scalar", "batch"), "spread":
-    ("var", "std", "logvar"), "unit": ("nats", "bits"), "components": ("sum", "mean", "none"),
-    "dtype": ("float64", "float32", "bfloat16"), "reverse_var": ("given", "posterior", "beta"),
-    "model": ("eps", "x0", "mean", "v", "score"), "decoder": ("discretised", "gaussian"), "silent":
-    (True, False)}
+CHOICES: dict[str, tuple[Any, ...]] = {"first_t": (1, 0), "t_shape": ("scalar", "batch"),
+    "spread": ("var", "std", "logvar"), "unit": ("nats", "bits"),
+    "components": ("sum", "mean", "none"), "dtype": ("float64", "float32", "bfloat16"),
+    "reverse_var": ("given", "posterior", "beta"), "model": ("eps", "x0", "mean", "v", "score"),
+    "decoder": ("discretised", "gaussian"), "silent": (True, False)}
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 _WRITE: dict[str, Callable[[Any], Any]] = {"var": lambda v: v, "std": np.sqrt, "logvar": np.log}
 

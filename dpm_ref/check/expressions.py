@@ -1,9 +1,10 @@
-"""Formulas as expressions: a value, the scale of its rounding errors, and all that can be changed in it.
+"""Formulas as expressions: a value, the scale of its rounding errors, and all that can be changed
+in it.
 
 An expression is a tree of named inputs, entries of the schedule's tables, numbers and operations.
-`value_of` evaluates it, `error_of` bounds its error per unit of relative error in inputs, tables and
-operations: for a sum of terms, the sum of their absolute values. `map` rewrites a tree, which is
-how mistakes are made.
+`value_of` evaluates it, `error_of` bounds its error per unit of relative error in inputs, tables
+and operations: for a sum of terms, the sum of their absolute values. `map` rewrites a tree, which
+is how mistakes are made.
 """
 
 import functools
@@ -183,7 +184,9 @@ class Tables:
 
     @cached_property
     def growth(self) -> dict[str, Array]:
-        """Errors of tables built in floating point, per unit of precision: abar by a running product."""
+        """Errors of tables built in floating point, per unit of precision: abar by a running
+        product.
+        """
         with np.errstate(all="ignore"):
             steps = np.where(self.alpha > 0, 1.0 + self.beta / self.alpha, 0.0)
         grown = np.cumsum(steps) + 2.0
@@ -269,9 +272,10 @@ def _product_value(node: Expr, c: Context, *values: Any) -> Any:
 
 
 def _product_error(node: Expr, c: Context, y: Any, values: Any, errors: Any) -> Any:
+    merged = np.add if c.lossy else np.maximum  # roundings are few; errors of tables add up
     made, error = values[0], errors[0]
     for value, more in zip(values[1:], errors[1:], strict=True):
-        made, error = made * value, error * np.abs(value) + np.abs(made) * more
+        made, error = made * value, merged(error * np.abs(value), np.abs(made) * more)
     return error
 
 
@@ -343,45 +347,45 @@ def _exact(function: Any) -> tuple[Any, Any]:
     return function, lambda n, c, y, v, e: e[0] if e else np.float64(0.0)
 
 
-_READ: dict[str, tuple[Any, Any]] = {"var": (lambda y: y, lambda y: 1.0), "std": (np.square, lambda y: 2.0 * y), "logvar":
-    (np.exp, np.exp)}
-_WRITE: dict[str, tuple[Any, Any]] = {"var": (lambda v: v, lambda v, y: 1.0), "std": (np.sqrt, lambda v, y: 0.5 / y), "logvar":
-    (np.log, lambda v, y: 1.0 / v)}
+_READ: dict[str, tuple[Any, Any]] = {"var": (lambda y: y, lambda y: 1.0),
+    "std": (np.square, lambda y: 2.0 * y), "logvar": (np.exp, np.exp)}
+_WRITE: dict[str, tuple[Any, Any]] = {"var": (lambda v: v, lambda v, y: 1.0),
+    "std": (np.sqrt, lambda v, y: 0.5 / y), "logvar": (np.log, lambda v, y: 1.0 / v)}
 UNITS = {"nats": 1.0, "bits": 1.0 / math.log(2.0), "the wrong way": math.log(2.0)}
 # value of the arguments' values; error of value, values, errors
-OPERATIONS: dict[str, tuple[Any, Any]] = {"input":
-    (lambda n, c: c.inputs[n.name], lambda n, c, y, v, e: np.abs(y)), "table":
-    (lambda n, c: c.entry(n), lambda n, c, y, v, e: c.entry_error(n, y)), "number":
-    (lambda n, c: np.float64(n.value), lambda n, c, y, v, e: np.abs(y)), "T":
-    _exact(lambda n, c: np.float64(c.tables.T)), "d": _exact(lambda n, c: np.float64(c.shape[1])),
-    "n": _exact(lambda n, c: np.float64(c.shape[0])), "later":
-    _exact(lambda n, c: (c.inputs["t"] > 1) * 1.0), "known":
-    _exact(lambda n, c: np.where(c.inputs["t"] > 1, 1.0, np.nan)), "count":
-    (lambda n, c, x: np.float64(len(x)), lambda n, c, y, v, e: np.float64(0.0)), "+":
-    (lambda n, c, *v: sum(v), lambda n, c, y, v, e: sum(e)), "*": (_product_value, _product_error),
-    "neg": (lambda n, c, x: -x, lambda n, c, y, v, e: e[0]), "inv":
-    (lambda n, c, x: 1.0 / x, lambda n, c, y, v, e: e[0] * y**2), "sqrt":
-    (lambda n, c, x: np.sqrt(x), lambda n, c, y, v, e: np.where(e[0] > 0, e[0] / y, 0.0)), "square":
-    (lambda n, c, x: x * x, lambda n, c, y, v, e: 2.0 * np.abs(v[0]) * e[0]), "log":
-    _smooth(np.log, lambda x, y: 1.0 / x), "exp": _smooth(np.exp, lambda x, y: y), "sigmoid":
-    _smooth(expit, lambda x, y: y * (1.0 - y)), "xlogy":
-    (lambda n, c, a, b: np.where(a == 0, 0.0, a * np.log(b)), _xlogy_error), "clip":
-    _exact(lambda n, c, x: np.clip(x, -n.value, n.value)), "least":
-    _exact(lambda n, c, x: np.maximum(x, n.value)), "inside":
-    _exact(lambda n, c, x: np.clip(x, n.value, 1.0 - n.value)), "abs":
-    _exact(lambda n, c, x: np.abs(x)), "max":
-    (lambda n, c, x: x.max(0), lambda n, c, y, v, e: e[0].max(0)), "min":
-    (lambda n, c, x: x.min(0), lambda n, c, y, v, e: e[0].max(0)), "tail":
-    _linear(lambda n, c, x: x[1:]), "head": _linear(lambda n, c, x: x[:-1]), "sum": _linear(_steps),
-    "batch": _linear(_batch), "components": _linear(_components), "unit":
-    _linear(lambda n, c, x: x * UNITS[n.name]), "if":
-    (lambda n, c, x, a, b: np.where(x == 1, a, b), lambda n, c, y, v, e:
-    np.where(v[0] == 1, e[1], e[2])),
-    "log_bin": (_log_bin, _log_bin_error), "read":
-    (lambda n, c, x: _READ[n.name][0](x), lambda n, c, y, v, e: np.abs(_READ[n.name][1](v[0]))
-    * e[0]),
-    "write":
-    (lambda n, c, x: _WRITE[n.name][0](x), lambda n, c, y, v, e: np.abs(_WRITE[n.name][1](v[0], y))
-        * e[0] + np.abs(y))}
-OPERATIONS["first"] = (lambda n, c, a, b: np.where(c.inputs["t"] == 1, a, b),
-    lambda n, c, y, v, e: np.where(c.inputs["t"] == 1, e[0], e[1]))
+OPERATIONS: dict[str, tuple[Any, Any]] = {
+    "input": (lambda n, c: c.inputs[n.name], lambda n, c, y, v, e: np.abs(y)),
+    "table": (lambda n, c: c.entry(n), lambda n, c, y, v, e: c.entry_error(n, y)),
+    "number": (lambda n, c: np.float64(n.value), lambda n, c, y, v, e: np.abs(y)),
+    "T": _exact(lambda n, c: np.float64(c.tables.T)),
+    "d": _exact(lambda n, c: np.float64(c.shape[1])),
+    "n": _exact(lambda n, c: np.float64(c.shape[0])),
+    "later": _exact(lambda n, c: (c.inputs["t"] > 1) * 1.0),
+    "known": _exact(lambda n, c: np.where(c.inputs["t"] > 1, 1.0, np.nan)),
+    "count": (lambda n, c, x: np.float64(len(x)), lambda n, c, y, v, e: np.float64(0.0)),
+    "+": (lambda n, c, *v: sum(v), lambda n, c, y, v, e: sum(e)),
+    "*": (_product_value, _product_error), "neg": (lambda n, c, x: -x, lambda n, c, y, v, e: e[0]),
+    "inv": (lambda n, c, x: 1.0 / x, lambda n, c, y, v, e: e[0] * y**2),
+    "sqrt": (lambda n, c, x: np.sqrt(x), lambda n, c, y, v, e: np.where(e[0] > 0, e[0] / y, 0.0)),
+    "square": (lambda n, c, x: x * x, lambda n, c, y, v, e: 2.0 * np.abs(v[0]) * e[0]),
+    "log": _smooth(np.log, lambda x, y: 1.0 / x), "exp": _smooth(np.exp, lambda x, y: y),
+    "sigmoid": _smooth(expit, lambda x, y: y * (1.0 - y)),
+    "xlogy": (lambda n, c, a, b: np.where(a == 0, 0.0, a * np.log(b)), _xlogy_error),
+    "clip": _exact(lambda n, c, x: np.clip(x, -n.value, n.value)),
+    "least": _exact(lambda n, c, x: np.maximum(x, n.value)),
+    "inside": _exact(lambda n, c, x: np.clip(x, n.value, 1.0 - n.value)),
+    "abs": _exact(lambda n, c, x: np.abs(x)),
+    "max": (lambda n, c, x: x.max(0), lambda n, c, y, v, e: e[0].max(0)),
+    "min": (lambda n, c, x: x.min(0), lambda n, c, y, v, e: e[0].max(0)),
+    "tail": _linear(lambda n, c, x: x[1:]), "head": _linear(lambda n, c, x: x[:-1]),
+    "sum": _linear(_steps), "batch": _linear(_batch), "components": _linear(_components),
+    "unit": _linear(lambda n, c, x: x * UNITS[n.name]),
+    "if": (lambda n, c, x, a, b: np.where(x == 1, a, b), lambda n, c, y, v,
+    e: np.where(v[0] == 1, e[1], e[2])),
+    "log_bin": (_log_bin, _log_bin_error),
+    "read": (lambda n, c, x: _READ[n.name][0](x), lambda n, c, y, v,
+    e: np.abs(_READ[n.name][1](v[0])) * e[0]),
+    "write": (lambda n, c, x: _WRITE[n.name][0](x), lambda n, c, y, v,
+        e: np.abs(_WRITE[n.name][1](v[0], y)) * e[0] + np.abs(y))}
+OPERATIONS["first"] = (lambda n, c, a, b: np.where(c.inputs["t"] == 1, a, b), lambda n, c, y, v,
+    e: np.where(c.inputs["t"] == 1, e[0], e[1]))

@@ -53,7 +53,6 @@ class Setting:
         return (rng.random(shape) < 0.5) * 1.0 if bits else self.rounded(rng.standard_normal(shape))
 
 
-
 def some(name: str, s: Setting, rng: Any, bits: bool = False) -> Any:
     """A draw for an argument of this name, in the paper's terms."""
     normal = rng.standard_normal((s.n, s.d))
@@ -79,7 +78,7 @@ def at_times(q: "Quantity", s: Setting, rng: Any) -> Inputs:
 
 
 def pairs(q: "Quantity", s: Setting, rng: Any) -> Inputs:
-    """Generic numbers, then pairs of distributions that are close, then the ends of their ranges."""
+    """Generic numbers, distributions that are close, then the ends of the ranges."""
     for near in (1.0, 1.0, 0.25, 1e-3):
         i = {name: some(name, s, rng) for name in q.every}
         if "mean_q" in i:
@@ -131,7 +130,7 @@ def weights(q: "Quantity", s: Setting, rng: Any) -> Inputs:
 
 
 def data_of(q: "Quantity", s: Setting, rng: Any) -> Any:
-    """Data that meet the precondition of (14), or the condition of (24), unless the user gave them."""
+    """Data that meet the precondition of (14) or the condition of (24), if none are given."""
     x0 = s.data if s.data is not None else s.states(rng, q.bits)
     eq14 = q.name.endswith("eq14")
     if s.data is not None or not (eq14 or "upper" in q.name):
@@ -189,8 +188,8 @@ def term_inputs(q: "Quantity", s: Setting, rng: Any) -> Inputs:
         x0, xt = s.states(rng, q.bits), s.states(rng, q.bits)
         mean, var = _exact_posterior(tables, x0, xt, np.maximum(t, 2) if s.T > 1 else t)
         law = _reverse(q, s, rng, mean, var)
-        yield {"x0": x0, "xt": xt, "t": t, "pi1": s.pi1, "mean": law.get("means"), "reverse_var":
-            law.get("vars"), "prob": law.get("probs"),
+        yield {"x0": x0, "xt": xt, "t": t, "pi1": s.pi1, "mean": law.get("means"),
+            "reverse_var": law.get("vars"), "prob": law.get("probs"),
             **{name: some(name, s, rng) for name in ("eps", "score", "v", "noise", "output")}}
 
 
@@ -236,7 +235,7 @@ def loop_inputs(q: "Quantity", s: Setting, rng: Any) -> Inputs:
         return
 
 
-DRAWS: dict[str, Callable[["Quantity", Setting, Any], Inputs]] = {
-    "table": table_times, "times": at_times, "pairs": pairs, "weights": weights,
-    "bound": bound_inputs, "term": term_inputs, "path": path_inputs, "entropy": entropy_inputs,
-    "decoder": decoder_inputs, "loop": loop_inputs, "step": loop_inputs}
+DRAWS: dict[str, Callable[["Quantity", Setting, Any], Inputs]] = {"table": table_times,
+    "times": at_times, "pairs": pairs, "weights": weights, "bound": bound_inputs,
+    "term": term_inputs, "path": path_inputs, "entropy": entropy_inputs, "decoder": decoder_inputs,
+    "loop": loop_inputs, "step": loop_inputs}

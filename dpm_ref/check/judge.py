@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 
 from .calls import Answer, Fault, Problem
-from .comparisons import RELATIVE, Comparison
+from .comparisons import DEGENERATE, RELATIVE, Comparison
 from .conventions import EPS
 from .inputs import entropy_rises, meets_eq14
-from .mistakes import Mistake, compose, mistakes
+from .mistakes import DESIGN, Mistake, compose, mistakes
 from .precision import constants, habits
 from .quantities import Quantity, accepted, kind_of, presented
 from .report import Row
 
 __all__ = ["row_of", "unmet"]
 
-SINGLES, PAIRS = 20.0, 2.0  # seconds of search
+SINGLES, PAIRS = 20.0, 3.0  # seconds of search
 
 
 def unmet(p: Problem) -> bool:
@@ -47,9 +47,9 @@ def row_of(q: Quantity, name: str, posed: list[Problem], answers: list[Answer | 
         return Row(name, q.equation, "UNDEFINED", summary=q.summary,
             message="nothing finite to compare")
     status, diagnoses, message = _verdict(known)
-    ratios = [float((c.error / c.allowed).max()) for c in known]
+    ratios = [float(c.ratio.max()) for c in known]
     worst = known[int(np.argmax(ratios))]
-    at = np.unravel_index(int(np.argmax(worst.error / worst.allowed)), worst.error.shape)
+    at = np.unravel_index(int(np.argmax(worst.ratio)), worst.error.shape)
     got, wanted = float(worst.got[at]), float(worst.problem.wanted[at])
     digits = min(_digits(c.error, c.problem.size) for c in known)
     if status != "PASS":
@@ -65,8 +65,8 @@ def _digits(error: Any, size: Any) -> float:
     return round(min(15.9, -np.log10(ratio) if ratio > 0 else 15.9), 2)
 
 
-def _faulty(q: Quantity, name: str, posed: list[Problem], answers: list[Any], known:
-    list[Comparison]) -> Row:
+def _faulty(q: Quantity, name: str, posed: list[Problem], answers: list[Any],
+    known: list[Comparison]) -> Row:
     k = next(i for i, each in enumerate(answers) if isinstance(each, Fault))
     p, where = posed[k], ""
     found: tuple[str, ...] = ()
@@ -83,10 +83,28 @@ def _faulty(q: Quantity, name: str, posed: list[Problem], answers: list[Any], kn
 
 def _not_compared(known: list[Comparison]) -> Iterator[str]:
     """What a PASS says nothing about."""
-    first = [c for c in known if "t" in c.problem.inputs
-        and (~c.defined & (c.problem.inputs["t"] == 1)).any()]
-    if first:
-        yield f"t = {first[0].problem.conventions.first_t} not compared: infinite"
+    one = known[0].problem.conventions.first_t
+    if known[0].problem.quantity.name in DEGENERATE:
+        yield f"t = {one} not compared: {_stands(known[0])}"
+    elif any("t" in c.problem.inputs and (~c.defined & (c.problem.inputs["t"] == 1)).any() for c
+        in known):
+        yield f"t = {one} not compared: infinite"
+    elif known[0].problem.quantity.first > 1 and "t" in known[0].problem.inputs:
+        yield f"t = {one} not compared"
+
+
+def _stands(c: Comparison) -> str:
+    """What the entry at t = 1 of a table of the posterior is."""
+    p, got, log = c.problem, float(c.got[0, 0]), "log" in c.problem.quantity.name
+    exact, beta = float(p.wanted[0, 0]), float(p.setting.beta[0])
+    second = float(p.wanted[1, 0]) if len(p.wanted) > 1 else np.nan
+    for value, said in ((exact, "the exact value stands there"),
+        (second, "the value of t = 2 stands there"),
+        (np.log(beta) if log else beta, "beta_1 stands there")):
+        if got == value or abs(got - value) <= 1e-5 * abs(value):
+            return said
+    small = np.exp(got) if log else got
+    return f"{got:.6g} stands there" + " (clipped from below)" * bool(0 < small <= 1e-9)
 
 
 def _why(q: Quantity, posed: list[Problem]) -> str:
@@ -112,7 +130,7 @@ def _verdict(known: list[Comparison]) -> tuple[str, tuple[str, ...], str]:
     blurred = all((c.error <= c.blurred).all() for c in missing)
     found = () if blurred else _singles(missing, known)
     if found or broken:
-        return "WRONG", found, _broken(broken, known)
+        return "WRONG", found or _pairs(missing, known), _broken(broken, known)
     tables, whole = habits(known) if blurred else ((), False)
     clips = () if whole else constants(known)
     if clips:
@@ -134,8 +152,8 @@ def _ordered(missing: list[Comparison], known: list[Comparison]) -> list[Compari
     return [*least, *(c for c in known if not c.misses.any())]
 
 
-def _singles(missing: list[Comparison], known: list[Comparison], loose: bool = False,
-    ) -> tuple[str, ...]:
+def _singles(missing: list[Comparison], known: list[Comparison], loose: bool = False) -> tuple[str,
+    ...]:
     """The mistakes that reproduce every value, and can be told from lost digits."""
     if not missing or all(np.isnan(c.got[c.misses]).all() for c in missing):
         return ()
@@ -144,33 +162,63 @@ def _singles(missing: list[Comparison], known: list[Comparison], loose: bool = F
         if time.monotonic() > stop:
             break
         made = [(c, m.of(c.problem.trees[m.form])) for c in ordered] if m.name not in found else []
-        if made and all(c.fits(tree, loose) for c, tree in made) and any(
-            c.tells(tree, loose) for c, tree in made):
+        if (made and all(c.fits(tree, loose) for c, tree in made)
+            and any(c.tells(tree) for c, tree in made)):
             found.append(m.name)
+            if m.rank == DESIGN:
+                break
     return tuple(found[:6])
 
 
 def _pairs(missing: list[Comparison], known: list[Comparison]) -> tuple[str, ...]:
-    """Two mistakes at once that reproduce every value, the plausible first, as long as time allows."""
-    if any(~np.isfinite(c.got[c.misses]).all() for c in missing):
+    """Two mistakes that together reproduce every value, as long as time allows."""
+    if any(~np.isfinite(c.got[c.misses]).all() for c in missing if not c.problem.end):
         return ()
     ordered = _ordered(missing, known)
-    probe, stop, found = ordered[0], time.monotonic() + PAIRS, []
+    probe, stop = ordered[0], 0.0
+    found: list[str] = []
     every = _distinct(probe, mistakes(probe.problem.quantity, probe.problem.conventions))
-    for total in range(2 * len(every)):
-        for i in range(max(0, total - len(every) + 1), (total + 1) // 2):
-            a, b = every[i], every[total - i]
-            if a.form != b.form or time.monotonic() > stop:
-                continue
-            both = compose(a, b)
-            try:
-                if all(c.fits(both(c.problem.trees[a.form])) for c in ordered):
-                    found.append(f"{a.name}, and {b.name}")
-            except (IndexError, ValueError):  # one has taken away what the other changes
-                continue
-        if found or time.monotonic() > stop:
+    for a, b in _candidates(probe, every):
+        stop = stop or time.monotonic() + PAIRS
+        if time.monotonic() > stop or len(found) == 3:
             break
-    return tuple(found[:3])
+        both = compose(a, b)
+        try:
+            if a.form == b.form and all(c.fits(both(c.problem.trees[a.form])) for c in ordered):
+                found.append(f"{a.name}, and {b.name}")
+        except (IndexError, ValueError):  # one has taken away what the other changes
+            continue
+    return tuple(dict.fromkeys(found))
+
+
+def _candidates(probe: Comparison, every: list[Mistake]) -> Iterator[tuple[Mistake, Mistake]]:
+    """Pairs whose changes add up or multiply to what was got; then all, the plausible first."""
+    p, size = probe.problem, len(every)
+    with np.errstate(all="ignore"):
+        at = np.argsort(np.where(probe.defined, -probe.ratio, 0.0), axis=None)[:3]
+        got, wanted = probe.got.ravel()[at], p.wanted.ravel()[at]
+        values = [p.value(m.of(p.trees[m.form])).ravel()[at] for m in every]
+        near: Any = np.zeros((size, size), dtype=bool)
+        for combined in (_added, _multiplied):
+            fits: Any = True
+            for k, (y, w) in enumerate(zip(got, wanted, strict=True)):
+                column = np.array([v[k] for v in values])
+                made = combined(column[:, None], column[None, :], w)
+                fits = fits & (np.abs(made - y) <= 1e-5 * (np.abs(y) + np.abs(w)))
+            near |= fits
+    likely = sorted(((i, j) for i, j in np.argwhere(near).tolist() if i < j), key=sum)
+    yield from ((every[i], every[j]) for i, j in likely[:2000])
+    for total in range(2 * size):
+        for i in range(max(0, total - size + 1), (total + 1) // 2):
+            yield every[i], every[total - i]
+
+
+def _added(a: Any, b: Any, wanted: Any) -> Any:
+    return a + b - wanted
+
+
+def _multiplied(a: Any, b: Any, wanted: Any) -> Any:
+    return a * b / wanted
 
 
 def _distinct(probe: Comparison, every: list[Mistake]) -> list[Mistake]:
@@ -229,7 +277,8 @@ def _where(known: list[Comparison]) -> str:
             for c in known):
             return f"deviates in the {name} component only"
     if all(c.problem.end for c in known if c.misses.any()):
-        return "deviates at the ends of the range only: certainty, tiny or huge variances, x far out"
+        return (
+            "deviates at the ends of the range only: certainty, tiny or huge variances, x far out")
     count, total = sum(int(c.misses.sum()) for c in known), sum(int(c.defined.sum()) for c in known)
     return "deviates everywhere" if count == total else f"deviates in {count} of {total} values"
 
@@ -264,8 +313,8 @@ def described(p: Problem, at: tuple[int, ...] | None) -> dict[str, Any]:
         if name != "log_w" and not q.whole:
             array = array[..., at[0], :]
             array = array[..., at[1]] if len(at) > 1 else array
-        known[name] = f"array of shape {np.shape(array)}" if np.size(array) > 64 else (
-            np.where(np.isfinite(array), array, np.array(None)).tolist())
+        known[name] = (f"array of shape {np.shape(array)}" if np.size(array) > 64
+            else (np.where(np.isfinite(array), array, np.array(None)).tolist()))
     if p.setting.T <= 16 and q.scheduled:
         known["beta"] = p.setting.beta.tolist()
     return known | ({"at": list(at)} if at is not None else {})

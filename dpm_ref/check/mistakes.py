@@ -44,7 +44,7 @@ class Mistake:
 
 def compose(a: Mistake, b: Mistake) -> Change:
     """Both; the one deeper in the tree is made first, and what wraps the result last."""
-    first, second = sorted((a, b), key=lambda m: (-len(m.path), m.rank))
+    first, second = sorted((a, b), key=lambda m: (-len(m.path), not m.expects))
     return lambda tree: second.of(first.of(tree))
 
 
@@ -57,11 +57,11 @@ def _range(T: int, shift: int, first: int, last: int) -> Any:
     return np.r_[0, np.where(index < 1, first, np.where(index > T, last, index))]
 
 
-MOVES: dict[str, Callable[[int], Any]] = {  # of entries 0..T, as an array of T entries is misread
-    "-1 wrapped": lambda T: _range(T, -1, T, T), "-1 zero": lambda T: _range(T, -1, 0, 0),
-    "-1 held": lambda T: _range(T, -1, 1, T), "+1 held": lambda T: _range(T, 1, 1, T),
-    "+1 wrapped": lambda T: _range(T, 1, 1, 1), "turned": lambda T: np.r_[0, np.arange(T, 0, -1)],
-    "from T": lambda T: np.arange(T, -1, -1)}
+# of entries 0..T, as an array of T entries is misread
+MOVES: dict[str, Callable[[int], Any]] = {"-1 wrapped": lambda T: _range(T, -1, T, T),
+    "-1 zero": lambda T: _range(T, -1, 0, 0), "-1 held": lambda T: _range(T, -1, 1, T),
+    "+1 held": lambda T: _range(T, 1, 1, T), "+1 wrapped": lambda T: _range(T, 1, 1, 1),
+    "turned": lambda T: np.r_[0, np.arange(T, 0, -1)], "from T": lambda T: np.arange(T, -1, -1)}
 SHIFTS = {"t one too small: entry t - 1 of the tables is read": "-1",
     "t one too large: entry t + 1 of the tables is read": "+1",
     "schedule reversed: entry T - t of the tables is read": "turned from"}
@@ -76,23 +76,28 @@ BUILDS: dict[str, Callable[[Tables], Tables]] = {
     "alpha_t for abar_t: the product is forgotten": _product(lambda s: s.alpha),
     "product of beta_s, not of 1 - beta_s": _product(lambda s: np.cumprod(np.r_[1.0, s.beta[1:]])),
     "sum of beta_s for the product of 1 - beta_s": _product(lambda s: 1.0 - np.cumsum(s.beta)),
-    "exp(-sum of beta_s) for the product of 1 - beta_s":
-        _product(lambda s: np.exp(-np.cumsum(s.beta))),
+    "exp(-sum of beta_s) for the product of 1 - beta_s": _product(
+    lambda s: np.exp(-np.cumsum(s.beta))),
     "sqrt(abar_t) for abar_t": _product(lambda s: np.sqrt(s.abar)),
     "abar_t squared: the product taken of (1 - beta_s)^2": _product(lambda s: s.abar**2),
     "beta_1 left out of the product": _product(lambda s: np.r_[1.0, 1.0, np.cumprod(s.alpha[2:])]),
-    "twice beta_t: the chance to be drawn anew for the chance to flip": lambda s: Tables.product(
-        2 * s.beta[1:], 1 - 2 * s.beta[1:], np.cumprod(1 - 2 * s.beta[1:])),
-    "beta_t / 2 for beta_t: the chance to flip for the chance to be drawn anew": lambda s:
-        Tables.product(s.beta[1:] / 2, 1 - s.beta[1:] / 2, np.cumprod(1 - s.beta[1:] / 2)),
+    "twice beta_t: the chance to be drawn anew for the chance to flip": lambda s: Tables.product(2
+    * s.beta[1:], 1 - 2 * s.beta[1:], np.cumprod(1 - 2 * s.beta[1:])),
+    "beta_t / 2 for beta_t: the chance to flip for the chance to be drawn anew": lambda s: (
+    Tables.product(s.beta[1:] / 2, 1 - s.beta[1:] / 2, np.cumprod(1 - s.beta[1:] / 2))),
+    "the product before the first step is abar_1, not 1": lambda s: replace(s,
+    abar_prev=np.r_[s.abar_prev[:1], s.abar[1:2], s.abar_prev[2:]],
+    one_minus_abar_prev=np.r_[s.one_minus_abar_prev[:1], s.one_minus_abar[1:2],
+        s.one_minus_abar_prev[2:]]),
     "beta clipped to at most 0.5": lambda s: Tables.exact(np.minimum(s.beta[1:], 0.5)),
-    "schedule reversed: entry T - t of the tables is read": lambda s: Tables.product(
-        s.beta[:0:-1], s.alpha[:0:-1], np.cumprod(s.alpha[:0:-1]))}
-TOGETHER: dict[str, dict[str, str]] = {  # tables exchanged together
+    "schedule reversed: entry T - t of the tables is read": lambda s: Tables.product(s.beta[:0:-1],
+        s.alpha[:0:-1], np.cumprod(s.alpha[:0:-1]))}
+# tables exchanged together
+TOGETHER: dict[str, dict[str, str]] = {
     "abar_t for abar_{t-1}": {"abar_prev": "abar", "one_minus_abar_prev": "one_minus_abar"},
     "abar_{t-1} for abar_t": {"abar": "abar_prev", "one_minus_abar": "one_minus_abar_prev"},
     "abar_t and abar_{t-1} exchanged": {"abar": "abar_prev", "abar_prev": "abar",
-        "one_minus_abar": "one_minus_abar_prev", "one_minus_abar_prev": "one_minus_abar"},
+    "one_minus_abar": "one_minus_abar_prev", "one_minus_abar_prev": "one_minus_abar"},
     "abar_t for alpha_t": {"alpha": "abar", "beta": "one_minus_abar"},
     "alpha_t for abar_t": {"abar": "alpha", "one_minus_abar": "beta"},
     "alpha_t and beta_t exchanged": {"alpha": "beta", "beta": "alpha"}}
@@ -101,8 +106,8 @@ TIMES = (("T", "T-1", "T - 1 for T"), ("1", "2", "t = 2 for t = 1"), ("1", "0", 
 
 def everywhere(change: Change, *kinds: str, name: str = "") -> Change:
     """The change made at every node of these kinds, and of this name."""
-    return lambda tree: tree.map(
-        lambda node: change(node) if node.op in kinds and name in ("", node.name) else node)
+    return lambda tree: tree.map(lambda node: change(node) if node.op in kinds and name
+        in ("", node.name) else node)
 
 
 def _set(**fields: Any) -> Change:
@@ -160,12 +165,14 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
             if other != name:
                 yield Mistake(_for(other, name), _renamed({name: other}, "table"))
         for said, change in ((f"sqrt({text}) for {text}", lambda y: op("sqrt", y)),
-            (f"{text} squared", lambda y: op("square", y)), (f"{text} counted twice", lambda y: 2 * y),
-            (f"half of {text} only", lambda y: 0.5 * y), (f"1 - sqrt({text[4:]}) for {text}", _one_minus_root)):
+            (f"{text} counted twice", lambda y: 2 * y), (f"half of {text} only", lambda y: 0.5 * y),
+            (f"1 - sqrt({text[4:]}) for {text}", _one_minus_root)):
             yield Mistake(said, everywhere(change, "table", name=name))
         for said, change in ((f"division by {text} forgotten", lambda y: number(1)),
             (f"multiplied where it is divided, by {text}", lambda y: y.args[0])):
             yield Mistake(said, _inverses(name, change))
+        yield Mistake(f"{text} squared", everywhere(lambda y: op("square", y), "table", name=name),
+            LOCAL)
         for move in ("-1 held", "+1 held"):
             sign = "early" if move[0] == "-" else "late"
             yield Mistake(f"{text} read one step too {sign}, the other tables not",
@@ -195,9 +202,10 @@ RESULTS: tuple[tuple[str, Change, tuple[str, ...], int], ...] = (
     ("square root forgotten: the square is returned", lambda y: op("square", y), POSITIVE, ODD),
     ("the logarithm is returned", lambda y: op("log", y), ("table", "prob"), ODD),
     ("the exponential is returned, the logarithm forgotten", lambda y: op("exp", y),
-        ("table", "state", "nats", "nats_row"), ODD),
+    ("table", "state", "nats", "nats_row"), ODD),
     ("1 - p for p, or 1 - value", lambda y: 1 - y, POSITIVE, ODD),
-    ("the logit is returned, the sigmoid forgotten", lambda y: op("log", y / (1 - y)), ("prob",), ODD),
+    ("the logit is returned, the sigmoid forgotten", lambda y: op("log", y / (1 - y)), ("prob",),
+    ODD),
     ("log10 for ln", lambda y: y * (1 / math.log(10.0)), (*INFORMATION, "table", "state"), ODD),
     ("clipped to [-1, 1]", lambda y: Expr("clip", (y,), value=1.0), ("state",), ODD))
 NEGATIVE = {"lower_bound": "the negative bound: an NLL where K is declared",
@@ -207,7 +215,8 @@ NEGATIVE = {"lower_bound": "the negative bound: an NLL where K is declared",
 
 def _whole(q: Quantity, tree: Expr) -> Iterator[Mistake]:
     """The result changed, arguments exchanged, conventions other than those declared."""
-    if q.name in ("posterior_variance", "posterior_var", "posterior_log_variance", "posterior_log_var"):
+    if q.name in ("posterior_variance", "posterior_var", "posterior_log_variance",
+        "posterior_log_var"):
         design = everywhere(lambda node: Expr("table", name="beta"), "*")
         yield Mistake("beta_t for the posterior variance", design, DESIGN)
     for name, change, kinds, rank in RESULTS:
@@ -223,6 +232,9 @@ def _whole(q: Quantity, tree: Expr) -> Iterator[Mistake]:
             yield Mistake(f"{WORDS[done]} returned where the {WORDS[kind]} is declared",
                 everywhere(_set(name=done), "write"))
     inputs = {node.name for _, node in tree.walk() if node.op == "input"}
+    if any(op_name == "read" for op_name, _ in known):
+        yield Mistake("variance used as a standard deviation",
+            everywhere(lambda y: op("square", y), "read"))
     for a, b in SWAPS:
         if {a, b} <= set(q.every) and {a, b} & inputs:
             yield Mistake(f"{a} and {b} swapped", _renamed({a: b, b: a}, "input"))
@@ -232,16 +244,18 @@ def _whole(q: Quantity, tree: Expr) -> Iterator[Mistake]:
                 _renamed(names | {b: a for a, b in names.items()}, "input"))
     flips = {"bit", "p1", "q1", "prob"} | ({"x_prev", "x0", "xt", "x1"} if q.bits else set())
     for name in sorted(inputs & flips):
-        yield Mistake(f"0 and 1 of {name} exchanged", everywhere(lambda y: 1 - y, "input", name=name))
+        yield Mistake(f"0 and 1 of {name} exchanged",
+            everywhere(lambda y: 1 - y, "input", name=name))
     if "pi1" in inputs:
-        for said, pi in (("1 - pi_1 for pi_1", lambda y: 1 - y), ("pi_1 left out", lambda y: number(0)),
-            ("pi_1 taken as 1/2", lambda y: number(0.5))):
+        for said, pi in (("1 - pi_1 for pi_1", lambda y: 1 - y),
+            ("pi_1 left out", lambda y: number(0)), ("pi_1 taken as 1/2", lambda y: number(0.5))):
             yield Mistake(said, everywhere(pi, "input", name="pi1"))
     if "log_w" in inputs:
-        bits = ("unit", "nats") in known and not tree.name == "bits"
-        yield Mistake("log weights handed over in bits, taken for nats, or the reverse", lambda y: y.map(
-            lambda n: replace(n, name="the wrong way" if bits else "nats") if n.op == "unit"
-            and n.args[0].name == "log_w" else n))
+        bits = ("unit", "nats") in known and tree.name != "bits"
+        yield Mistake("log weights handed over in bits, taken for nats, or the reverse",
+            lambda y: y.map(
+                lambda n: (replace(n, name="the wrong way" if bits else "nats") if n.op == "unit"
+                    and n.args[0].name == "log_w" else n)))
         yield Mistake("weights underflow: their largest is not taken out before exp",
             everywhere(lambda y: number(0), "max"))
         yield Mistake("the smallest weight is taken out for the largest",
@@ -304,6 +318,8 @@ def _local(node: Expr) -> Iterator[tuple[str, Change, int]]:
             rank = PLAIN if each.label or each.op == "input" else LOCAL
             for text, factor in FACTORS:
                 yield text.format(_named(each)), _put(k, number(factor).__mul__), rank
+            if each.op == "number" or (each.args and each.args[0].op == "number"):
+                yield f"{_named(each)} once, not for each component", _put(k, _once), PLAIN
     if node.op == "*":
         yield from _factors(node)
     for text, change, rank in FUNCTIONS.get(node.op, ()):
@@ -330,6 +346,10 @@ def _local(node: Expr) -> Iterator[tuple[str, Change, int]]:
         yield "x^0 clipped to [-1, 1]", _clipped, PLAIN
 
 
+def _once(node: Expr) -> Expr:
+    return node / op("d")
+
+
 def _named(term: Expr) -> str:
     """What a term is called: its label, or the argument in it."""
     inputs = [n.name for _, n in term.walk() if n.op == "input"]
@@ -340,18 +360,40 @@ def _factors(node: Expr) -> Iterator[tuple[str, Change, int]]:
     for k, each in enumerate(node.args):
         below = each.op == "inv"
         text = (each.args[0] if below else each).text
-        if text == "d":
-            yield "sum over components where the mean is declared", _put(k, lambda y: number(1)), PLAIN
+        if text in ("d", "later", "known"):
+            if text == "d":
+                yield "sum over components where the mean is declared", _put(k, _one), PLAIN
             continue
-        yield (f"division by {text} forgotten" if below else f"{text} left out",
-            _put(k, lambda y: number(1)), LOCAL)
+        sums = [j for j, other in enumerate(node.args) if other.op == "+" and j != k]
+        for j, term in ((at, i) for at in sums for i in range(len(node.args[at].args))):
+            said = f"division by {text}" if below else text
+            yield (f"{said} reaches {_named(node.args[j].args[term])} only", _bracket(k, j, term),
+                LOCAL)
+        yield (f"division by {text} forgotten" if below else f"{text} left out", _put(k, _one),
+            LOCAL)
         if each.op != "number":
-            said = "multiplied where it is divided, by" if below else "divided where it is multiplied, by"
-            yield f"{said} {text}", _put(k, lambda y: y.args[0] if y.op == "inv" else op("inv", y)), LOCAL
+            said = ("multiplied where it is divided, by" if below
+                else ("divided where it is multiplied, by"))
+            yield (f"{said} {text}",
+                _put(k, lambda y: y.args[0] if y.op == "inv" else op("inv", y)), LOCAL)
             inverses = [j for j, other in enumerate(node.args) if other.op == "inv"]
             for j in inverses if not below else ():
                 yield (f"ratio upside down: ({node.args[j].args[0].text}) / ({text})",
                     _turned(k, j), LOCAL)
+
+
+def _one(node: Expr) -> Expr:
+    return number(1)
+
+
+def _bracket(k: int, j: int, term: int) -> Change:
+    """The factor k multiplied with one term of the sum j."""
+
+    def change(y: Expr) -> Expr:
+        inner = _put(term, lambda a: a * y.args[k])
+        return _put(k, _one)(_put(j, inner)(y))
+
+    return change
 
 
 def _turned(k: int, j: int) -> Change:
@@ -359,25 +401,26 @@ def _turned(k: int, j: int) -> Change:
     return lambda y: _put(j, lambda b: b.args[0])(_put(k, lambda a: op("inv", a))(y))
 
 
-FUNCTIONS: dict[str, tuple[tuple[str, Change, int], ...]] = {  # a function forgotten, or another
+# a function forgotten, or another
+FUNCTIONS: dict[str, tuple[tuple[str, Change, int], ...]] = {
     "sqrt": (("{} without its root", lambda y: y.args[0], PLAIN),
-        ("exp({0}) where sqrt({0}) is meant", lambda y: op("exp", y.args[0]), ODD),
-        ("exp({0} / 2) where sqrt({0}) is meant", lambda y: op("exp", 0.5 * y.args[0]), ODD)),
+    ("exp({0}) where sqrt({0}) is meant", lambda y: op("exp", y.args[0]), ODD),
+    ("exp({0} / 2) where sqrt({0}) is meant", lambda y: op("exp", 0.5 * y.args[0]), ODD)),
     "square": (("{} not squared", lambda y: y.args[0], LOCAL),
-        ("{} not squared", lambda y: op("abs", y.args[0]), LOCAL)),
+    ("{} not squared", lambda y: op("abs", y.args[0]), LOCAL)),
     "log": (("the logarithm of {} forgotten", lambda y: y.args[0], LOCAL),
-        ("log2 for ln in log({})", lambda y: y * (1 / math.log(2.0)), LOCAL),
-        ("log(1 + {0}) for log({0})", lambda y: op("log", 1 + y.args[0]), ODD)),
+    ("log2 for ln in log({})", lambda y: y * (1 / math.log(2.0)), LOCAL),
+    ("log(1 + {0}) for log({0})", lambda y: op("log", 1 + y.args[0]), ODD)),
     "exp": (("the exponential of {} forgotten", lambda y: y.args[0], LOCAL),),
     "table": (("sqrt({0}) for {0}", lambda y: op("sqrt", y), LOCAL),
-        ("{} squared", lambda y: op("square", y), LOCAL),
-        ("1 - sqrt(abar) for {} in one place", _one_minus_root, LOCAL)),
+    ("{} squared", lambda y: op("square", y), LOCAL),
+    ("1 - sqrt(abar) for {} in one place", _one_minus_root, LOCAL)),
     "read": (("standard deviation for variance: sqrt({0}) for {0}", lambda y: op("sqrt", y), LOCAL),
-        ("{} squared", lambda y: op("square", y), LOCAL)),
+    ("{} squared", lambda y: op("square", y), LOCAL)),
     "batch": (("sum over the batch for its mean", lambda y: op("n") * y, PLAIN),),
     "sum": (("mean over t for the sum", _set(name="mean"), PLAIN),
-        ("mean over t times T, where there are T - 1 terms", _set(name="up"), PLAIN),
-        ("sum over t divided by T", _set(name="down"), PLAIN)),
+    ("mean over t times T, where there are T - 1 terms", _set(name="up"), PLAIN),
+    ("sum over t divided by T", _set(name="down"), PLAIN)),
     "count": (("n - 1 for n", lambda y: y - 1, PLAIN),),
     "later": (("noise is added at the last step too", lambda y: number(1), PLAIN),),
     "sigmoid": (("the sigmoid forgotten", lambda y: y.args[0], ODD),),
@@ -390,10 +433,13 @@ def mistakes(q: Quantity, c: Conventions) -> list[Mistake]:
     """All that can be made in this quantity under these conventions, the plausible first."""
     found = []
     for form, tree in enumerate(q.trees(c)):
-        local = (Mistake(name, change, rank, path, node.op) for path, node in tree.walk()
-            for name, change, rank in _local(node))
-        found += [replace(m, form=form) for m in (*_whole(q, tree), *_tables(tree), *_groups(tree), *local)]
-    found += [Mistake(name, _constant(presented(q, c, tree))) for name, tree in others(q, c).items()]
+        local = (Mistake(name, change, rank, path, node.op) for path, node in tree.walk() for name,
+            change, rank in _local(node))
+        found += [replace(m, form=form) for m
+            in (*_whole(q, tree), *_tables(tree), *_groups(tree), *local)]
+    root = q.trees(c)[0].op
+    found += [Mistake(name, _constant(presented(q, c, tree)), expects=root) for name, tree
+        in others(q, c).items()]
     return sorted(found, key=lambda m: m.rank)
 
 

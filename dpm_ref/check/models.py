@@ -17,7 +17,7 @@ __all__ = ["Model", "supplied"]
 
 @dataclass(eq=False)
 class Model:
-    """A network (xt, t) -> output, smooth and wrong on purpose, that remembers where it was asked."""
+    """A smooth network (xt, t) -> output that remembers where it was asked."""
 
     tables: Tables
     x0: Any
@@ -28,7 +28,8 @@ class Model:
         c, array = self.conventions, self.conventions.numpy(xt)
         x = np.asarray(array, dtype=np.float64).reshape(len(array), -1)
         if x.shape != self.x0.shape:
-            raise ValueError(f"the model is asked at x^t of shape {array.shape}, for {self.x0.shape}")
+            raise ValueError(
+                f"the model is asked at x^t of shape {array.shape}, for {self.x0.shape}")
         times = np.broadcast_to(np.ravel(c.numpy(t)) + 1 - c.first_t, (len(x),)).astype(int)
         if times.min() < 1 or times.max() > self.tables.T:
             raise ValueError(f"the model is asked at t = {t}, outside the schedule")
@@ -45,8 +46,8 @@ class Model:
         eps = (x - root * self.x0) / std
         eps = 0.9 * eps + 0.3 * np.sin(2.0 * x + t)
         x0 = (x - std * eps) / root
-        mean = (np.sqrt(s.abar_prev[t]) * s.beta[t] * x0
-            + np.sqrt(s.alpha[t]) * s.one_minus_abar_prev[t] * x) / s.one_minus_abar[t]
+        mean = (np.sqrt(s.abar_prev[t]) * s.beta[t] * x0 + np.sqrt(s.alpha[t])
+            * s.one_minus_abar_prev[t] * x) / s.one_minus_abar[t]
         made = {"eps": eps, "x0": x0, "mean": mean, "v": root * eps - std * x0, "score": -eps / std}
         return made[c.model], c.write("var", s.beta[t] * np.exp(0.3 * np.sin(x)))
 
@@ -57,8 +58,11 @@ class Model:
             at = [self.asked[int(each), row] for row, each in enumerate(np.ravel(t))]
             return {"xt": np.array([a[0] for a in at]), "output": np.array([a[1] for a in at]),
                 "var_t": np.array([a[2] for a in at])}
-        x, out, var = (np.array([[self.asked[t, row][k] for row in rows] for t in range(
-            1, self.tables.T + 1) if t > 1 or (1, 0) in self.asked]) for k in range(3))
+        x, out, var = (
+            np.array(
+            [[self.asked[t, row][k] for row in rows] for t in range(1, self.tables.T + 1) if t > 1
+                or (1, 0) in self.asked])
+            for k in range(3))
         first = len(x) - (self.tables.T - 1)  # 0 if it was not asked at t = 1
         one = x[0] if first else 0.0 * self.x0
         return {"xs": x[first:], "outs": out[first:], "vars_t": var[first:], "x_1": one,
@@ -68,13 +72,20 @@ class Model:
 @contextlib.contextmanager
 def supplied(noise: Any, c: Conventions) -> Iterator[None]:
     """Standard normal draws of NumPy, PyTorch and JAX give this noise."""
+
     def give(*_: Any, **__: Any) -> Any:
         return c.native(noise)
 
-    generator = SimpleNamespace(standard_normal=give, normal=give)
-    places = {"numpy.random": {"randn": give, "standard_normal": give, "normal": give,
-        "default_rng": lambda *_: generator}, "torch": {"randn": give, "randn_like": give,
-        "normal": give}, "jax.random": {"normal": give}}
+    def scaled(loc: Any = 0.0, scale: Any = 1.0, *_: Any, **named: Any) -> Any:
+        mean, std = named.get("mean", loc), named.get("std", scale)
+        return mean + std * give()
+
+    generator = SimpleNamespace(standard_normal=give, normal=scaled)
+    places = {
+        "numpy.random": {"randn": give, "standard_normal": give, "normal": scaled,
+        "default_rng": lambda *_: generator},
+        "torch": {"randn": give, "randn_like": give, "normal": scaled},
+        "jax.random": {"normal": give}}
     former = []
     for module, names in places.items():
         for name, draw in names.items() if module in sys.modules else ():

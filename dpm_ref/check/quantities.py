@@ -132,7 +132,7 @@ log_likelihood | log_w | nats_row | log mean w from log w, over the first axis |
     + term("the log of the sum", log(sum(exp(log_w - max(log_w)))))
 @ (14) | term
 kl_term | x0 xt t mean reverse_var | nats | KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) | kl_term
-binomial_kl_term | x0 xt t prob | nats | KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) of bits | kl_term
+binomial_kl_term | x0 xt t prob | nats | KL( q(x^{t-1}|x^t,x^0) || p ) of bits | kl_term
 @ (13) | bound
 lower_bound K elbo | x0 xs means vars | nats | K(x^0) at given x^2..x^T and reverse kernels | bound
 binomial_lower_bound binomial_K | x0 xs probs | nats | the same of bits | bound
@@ -140,21 +140,21 @@ binomial_lower_bound binomial_K | x0 xs probs | nats | the same of bits | bound
 eq14 | x0 xs means vars | nats | K averaged, for data that meet its precondition | bound
 binomial_eq14 | x0 xs probs | nats | the same of bits | bound
 @ (9) | path
-log_weights | trajectory means vars | nats | log w of trajectories and their reverse kernels | weight
+log_weights | trajectory means vars | nats | log w of trajectories, t = 1..T | weight
 binomial_log_weights | trajectory probs | nats | the same of bits | weight
 @ (24) | entropy
 entropy_lower_bound | x0 t | nats | lower side, of the whole vector, t >= 2 | entropies
-entropy_upper_bound | x0 t | nats | upper side, where its condition holds, t >= 2 | entropies
+entropy_upper_bound | x0 t | nats | upper side, where its condition holds | entropies
 binomial_entropy_lower_bound | x0 t | nats | lower side, of the whole vector, t >= 2 | entropies
-binomial_entropy_upper_bound | x0 t | nats | upper side, where its condition holds, t >= 2 | entropies
+binomial_entropy_upper_bound | x0 t | nats | upper side, where its condition holds | entropies
 @ DDPM (5) | decoder
 decoder_log_prob discretized_gaussian_log_likelihood | x0 mean var | nats |
     log probability of x^0 of 256 levels in [-1, 1] | log_bin(x0, mean, sqrt(var))
 @ DDPM (5) | loop
 kl_sum | model x0 | nats | sum of the KL terms t = 2..T under a model | loop
-nll vlb bpd calc_bpd_loop | model x0 | nats | prior KL + KL terms + L_0 under a model | loop
+nll vlb bpd calc_bpd_loop | model x0 | nats | prior KL, KL terms and L_0 of a model | loop
 @ DDPM (5) | step
-vlb_term vb_terms_bpd model_kl_term | model x0 xt t | nats | KL term under a model; L_0 at t = 1 | loop
+vlb_term vb_terms_bpd model_kl_term | model x0 xt t | nats | KL term of a model, L_0 at t = 1 | loop
 """
 LATER_ONLY = ("mean_from_", "posterior_mean", "posterior_var", "posterior_log_var", "learned_range",
     "kl_term", "binomial_kl_term", "binomial_posterior", "entropy_", "binomial_entropy_")
@@ -189,7 +189,8 @@ class Quantity:
         return 2 if self.kind != "table" and self.name.startswith(LATER_ONLY) else 1
 
     def arguments(self, c: Conventions) -> tuple[str, ...]:
-        dropped = {"reverse_var", "vars"} if c.reverse_var != "given" and self.drawn != "path" else set()
+        dropped = ({"reverse_var", "vars"} if c.reverse_var != "given" and self.drawn != "path"
+            else set())
         if c.own_noise:
             dropped.add("noise")
         return tuple(a for a in self.every if a not in dropped)
@@ -286,9 +287,10 @@ def parsed(text: str, c: Conventions) -> Expr:
         if isinstance(node, ast.Constant):
             return number(float(node.value))  # type: ignore[arg-type]
         if isinstance(node, ast.Name):
-            known = letters.get(node.id) or (V(c, node.id) if kind_of(node.id) == "var" else A(node.id))
-            return op("unit", known, kind="the wrong way" if c.unit == "bits" else "nats") if (
-                node.id == "log_w") else known
+            known = letters.get(node.id) or (V(c, node.id) if kind_of(node.id) == "var"
+                else A(node.id))
+            return (op("unit", known, kind="the wrong way" if c.unit == "bits" else "nats")
+                if (node.id == "log_w") else known)
         if isinstance(node, ast.UnaryOp):
             return -made(node.operand)
         if isinstance(node, ast.Call):
@@ -297,8 +299,9 @@ def parsed(text: str, c: Conventions) -> Expr:
                 return term(node.args[0].value, made(node.args[1]))  # type: ignore[attr-defined]
             return op(name, *map(made, node.args))
         a, b = made(node.left), made(node.right)
-        return {"Add": lambda: a + b, "Sub": lambda: a - b, "Mult": lambda: a * b,
-            "Div": lambda: a / b, "Pow": lambda: square(a)}[type(node.op).__name__]()
+        return {"Add": lambda: a + b, "Sub": lambda: a - b, "Mult": lambda: a * b, "Div": lambda: a
+            / b, "Pow": lambda: square(a)}[type(node.op).__name__]()
+
     return made(ast.parse(" ".join(text.split()), mode="eval").body)
 
 
@@ -390,9 +393,16 @@ class binomial:
             (PI * s.beta, s.alpha + (1 - PI) * s.beta))
 
     @staticmethod
+    def joint(s: Times, x0: Expr, xt: Expr) -> Law:
+        """P(x^{t-1}, x^t) for x^{t-1} = 1 and 0."""
+        j1, j0 = (term("the likelihood of xt", op("if", xt, *kernel))
+            * term("the marginal before", p) for kernel, p
+            in zip(binomial.from_bits(s), binomial.before(s, x0), strict=True))
+        return j1, j0
+
+    @staticmethod
     def posterior(s: Times, x0: Expr, xt: Expr) -> Law:
-        j1, j0 = (term("the likelihood of xt", op("if", xt, *kernel)) * term("the marginal before", p)
-            for kernel, p in zip(binomial.from_bits(s), binomial.before(s, x0), strict=True))
+        j1, j0 = binomial.joint(s, x0, xt)
         return j1 / (j1 + j0), j0 / (j1 + j0)
 
     @staticmethod
@@ -433,9 +443,9 @@ def ruled(c: Conventions, s: Times, given: str = "reverse_var") -> Expr:
 
 def _x0_hat(kind: str, s: Times, xt: Expr, out: Expr) -> Expr:
     """x^0 from what a network predicts."""
-    return term("x0_hat", {"x0": out, "v": sqrt(s.abar) * xt - sqrt(s.rest) * out,
-        "eps": (xt - sqrt(s.rest) * out) / sqrt(s.abar),
-        "score": (xt + s.rest * out) / sqrt(s.abar)}[kind])
+    return term("x0_hat",
+        {"x0": out, "v": sqrt(s.abar) * xt - sqrt(s.rest) * out, "eps": (xt - sqrt(s.rest) * out)
+            / sqrt(s.abar), "score": (xt + s.rest * out) / sqrt(s.abar)}[kind])
 
 
 def _mean_hat(kind: str, s: Times, xt: Expr, out: Expr) -> list[Expr]:
@@ -450,13 +460,20 @@ def _mean_hat(kind: str, s: Times, xt: Expr, out: Expr) -> list[Expr]:
 
 
 def _ddim(q: Quantity, c: Conventions) -> Expr:
-    made = (term("the term of x0", sqrt(S.abar_prev) * _x0_hat("eps", S, XT, A("eps")))
-        + term("the term of eps", sqrt(S.rest_prev - c.eta**2 * S.post if c.eta else S.rest_prev) * A("eps")))
-    return made + term("the noise", c.eta * sqrt(S.post) * A("noise")) if c.eta else made
+    return ddim_terms(c, c.eta * sqrt(S.post), c.eta * sqrt(S.post))
+
+
+def ddim_terms(c: Conventions, std: Expr, inner: Expr) -> Expr:
+    """DDIM's step with these standard deviations of its noise, added and under the root."""
+    rest = Expr("least", (S.rest_prev - square(inner),)) if c.eta else S.rest_prev
+    made = term("the term of x0", sqrt(S.abar_prev) * _x0_hat("eps", S, XT, A("eps"))) + term(
+        "the term of eps", sqrt(rest) * A("eps"))
+    return made + term("the noise", std * A("noise")) if c.eta else made
 
 
 def _reverse_step(q: Quantity, c: Conventions) -> list[Expr]:
-    noisy = op("later") if c.silent else op("known") if c.reverse_var == "posterior" else number(1.0)
+    noisy = (op("later") if c.silent else op("known") if c.reverse_var == "posterior"
+        else number(1.0))
     noise = term("the noise", noisy * sqrt(ruled(c, S)) * A("noise"))
     return [mean + noise for mean in _mean_hat(c.model, S, XT, A("output"))]
 
@@ -496,10 +513,10 @@ def bound_terms(q: Quantity, c: Conventions, names: tuple[str, ...], turned: boo
     col = column(q)
     laws = col.posterior(LATER, X0, A("xs")), col.reverse(c, LATER)
     last, first = col.marginal(LAST, X0), col.marginal(FIRST, X0)
-    parts = {"sum KL": -op("sum", col.kl(*(laws[::-1] if turned else laws))), H_T: col.entropy(last),
-        H_1: -col.entropy(first), "E log pi(x^T)": col.cross(last, col.prior),
-        "log pi(x^0)": col.log_prob(X0, col.prior), "E log pi(x^1)": -col.cross(first, col.prior),
-        H_P: -col.entropy(col.prior)}
+    parts = {"sum KL": -op("sum", col.kl(*(laws[::-1] if turned else laws))),
+        H_T: col.entropy(last), H_1: -col.entropy(first),
+        "E log pi(x^T)": col.cross(last, col.prior), "log pi(x^0)": col.log_prob(X0, col.prior),
+        "E log pi(x^1)": -col.cross(first, col.prior), H_P: -col.entropy(col.prior)}
     return Expr("+", tuple(term(name, parts[name]) for name in names))
 
 
@@ -534,7 +551,8 @@ def _first_var(c: Conventions) -> Expr:
 def loop(q: Quantity, c: Conventions, var: Expr | None = None, cdf: str = "") -> Expr:
     """The sum over t, or one of its terms."""
     single = q.name == "vlb_term"
-    later, first, xs, outs = (S, S, XT, A("output")) if single else (LATER, FIRST, A("xs"), A("outs"))
+    later, first, xs, outs = ((S, S, XT, A("output")) if single
+        else (LATER, FIRST, A("xs"), A("outs")))
     x1, out1 = (XT, outs) if single else (A("x_1"), A("out_1"))
     given = "var_t" if single else "vars_t"
     law = _mean_hat(c.model, later, xs, outs)[-1], ruled(c, later, given)
@@ -549,7 +567,8 @@ def loop(q: Quantity, c: Conventions, var: Expr | None = None, cdf: str = "") ->
     total = term("sum KL", op("sum", kl))
     if q.name == "kl_sum":
         return total
-    return total + decoder + term("prior KL", gaussian.kl(gaussian.marginal(LAST, X0), gaussian.prior))
+    return (total + decoder
+        + term("prior KL", gaussian.kl(gaussian.marginal(LAST, X0), gaussian.prior)))
 
 
 def accepted(q: Quantity, c: Conventions) -> dict[str, Expr]:
@@ -563,93 +582,107 @@ def accepted(q: Quantity, c: Conventions) -> dict[str, Expr]:
         "; at t = 1 the variance is beta_1": FIRST.beta,
         "; at t = 1 the variance is clipped at 1e-20": number(1e-20)}
     cdfs = ("", "tanh") if c.decoder == "discretised" else ("",)
-    return {(tanh * bool(cdf) + note).removeprefix("; "): loop(q, c, var, cdf)
-        for cdf in cdfs for note, var in others.items() if cdf or note}
+    return {(tanh * bool(cdf) + note).removeprefix("; "): loop(q, c, var, cdf) for cdf in cdfs
+        for note, var in others.items() if cdf or note}
 
 
 def others(q: Quantity, c: Conventions) -> dict[str, Expr]:
     """Mistakes of a quantity that are no change of its formula in one place."""
-    turned = {"KL reversed: KL(p || q)": column(q).kl(*kl_laws(q, c)[::-1])} if (
-        q.name.endswith(("kl_term", "prior_kl"))) else {}
+    turned = ({"KL reversed: KL(p || q)": column(q).kl(*kl_laws(q, c)[::-1])}
+        if (q.name.endswith(("kl_term", "prior_kl"))) else {})
     if q.formula == "bound":
         names = EQ14_TERMS if q.whole else K_TERMS
         return {"KL reversed: KL(p || q)": bound_terms(q, c, names, True),
-            "both edge terms: -log p(x^0|x^1) added beside H_q(X^1|X^0)":
-                bound_terms(q, c, (*EQ14_TERMS, *EDGE)),
+            "both edge terms: -log p(x^0|x^1) added beside H_q(X^1|X^0)": bound_terms(q, c,
+            (*EQ14_TERMS, *EDGE)),
             "(14) for K(x^0): its precondition is taken for granted": bound_terms(q, c, EQ14_TERMS)}
     if q.formula == "weight":
-        (p, forward, marginal), end = weight_steps(q, c), weight_terms(q, c).args[0]
+        (p, forward, start), end = weight_steps(q, c), weight_terms(q, c).args[0]
         return {"the step t = 1 left out": end + op("sum", op("tail", p - forward)),
             "the step t = T left out": end + op("sum", op("head", p - forward)),
             "the edge p(x^0|x^1) left out": end + op("sum", op("tail", p)) - op("sum", forward),
-            "q(x^t|x^0) for q(x^t|x^{t-1})": end + op("sum", p - marginal),
+            "q(x^t|x^0) for q(x^t|x^{t-1})": end + op("sum", p - start),
             "p and q exchanged in the steps": end - op("sum", p - forward),
             "mean over t for the sum": end + op("sum", p - forward, kind="mean")}
     if q.formula == "entropies":
         step, before, now = (lower := entropy_terms(q)).args
         if "upper" in q.name:
-            return {"the lower bound for the upper": lower, "H_q(X^t|X^0) for H_q(X^t|X^{t-1})": -now}
-        return {"the upper bound for the lower": step,
-            "H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0)": step + lower + now,
-            "H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged": step - before - now}
+            return {"the lower bound for the upper": lower, "H_q(X^t|X^0) for H_q(X^t|X^{t-1})":
+                -now}
+        return {"the upper bound for the lower": step, "H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0)": step
+            + lower + now, "H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged": step - before - now}
+    if q.name == "ddim_step" and c.eta:
+        wide = c.eta * sqrt(S.rest)
+        return {"the noise by eta sqrt(1 - abar_t)": ddim_terms(c, wide, c.eta * sqrt(S.post)),
+            "the noise by eta sqrt(1 - abar_t), under the root too": ddim_terms(c, wide, wide),
+            "the noise by eta sqrt(beta_t)": ddim_terms(c, c.eta * sqrt(S.beta), c.eta
+            * sqrt(S.post)),
+            "the noise by eta": ddim_terms(c, number(c.eta), c.eta * sqrt(S.post))}
+    if q.name == "binomial_posterior":
+        (j1, j0), marginal = binomial.joint(S, X0, XT), binomial.before(S, X0)
+        return {"divided by q(x^t | x^0) read at t - 1": j1 / op("if", XT, *marginal),
+            "not normalised over both states": j1, "odds for probability": j1 / j0}
     w = 0.5 * (A("w") + 1)
-    return turned | {name: parsed(text, c) for name, text in OTHERS.get(q.name, {}).items()} | (
-        {"the variances are interpolated, not their logarithms": w * S.beta + (1 - w) * S.post}
-        if q.name == "learned_range_var" else {})
+    return (turned | {name: parsed(text, c) for name, text in OTHERS.get(q.name, {}).items()}
+        | ({"the variances are interpolated, not their logarithms": w * S.beta + (1 - w) * S.post}
+            if q.name == "learned_range_var" else {}))
 
 
 OTHERS = {
+    "binomial_kernel": {
+    "flipped with probability beta_t, where it is drawn anew":
+        "x_prev * alpha + (1 - x_prev) * beta"},
+    "binomial_marginal": {"flipped, where it is drawn anew": "x0 * abar + (1 - x0) * rest"},
     "posterior_coefficient_x0": {"the other coefficient: that of x^t for that of x^0": "c1"},
     "posterior_coefficient_xt": {"the other coefficient: that of x^0 for that of x^t": "c0"},
     "factor_mean": {"the factor left out": "mean", "the factor clamped: y returned": "y",
-        "weighted by variances for precisions": "(mean * var + y * var_y) / (var + var_y)",
-        "the plain average of both means": "0.5 * (mean + y)", "weighted by standard deviations":
+    "weighted by variances for precisions": "(mean * var + y * var_y) / (var + var_y)",
+    "the plain average of both means": "0.5 * (mean + y)",
+    "weighted by standard deviations":
         "(mean * sqrt(var_y) + y * sqrt(var)) / (sqrt(var) + sqrt(var_y))"},
     "factor_var": {"the factor left out": "var", "variances added": "var + var_y",
-        "precisions added and not inverted": "1 / var + 1 / var_y"},
+    "precisions added and not inverted": "1 / var + 1 / var_y"},
     "gaussian_kl": {"only the means' part of the divergence": "0.5 * (mean_q - mean_p)**2 / var_p"},
+    "gaussian_kl_grad_var": {"derivative by q's variance": "0.5 * (1 / var_p - 1 / var_q)"},
     "gaussian_log_prob": {"only the square": "-(0.5 * (x - mean)**2 / var)"},
     "gaussian_entropy": {"2 pi e missing: only log std": "0.5 * log(var)"},
     "bernoulli_kl": {"cross-entropy for the divergence": "-xlogy(q1, p1) - xlogy(1 - q1, 1 - p1)"},
     "bernoulli_kl_grad": {"the derivative by p's logit": "p1 - q1"},
-    "bernoulli_log_prob": {"the logarithm forgotten: a probability": "bit * p1 + (1 - bit) * (1 - p1)"},
+    "bernoulli_log_prob": {
+    "the logarithm forgotten: a probability": "bit * p1 + (1 - bit) * (1 - p1)"},
     "log_likelihood": {"mean of logarithms for logarithm of mean": "sum(log_w) / count(log_w)",
-        "the largest weight for their mean": "max(log_w)"},
+    "the largest weight for their mean": "max(log_w)"},
     "perturbed_bits": {"log r added to the probability, not to its logit": "prob + log_r1 - log_r0",
-        "r alone, the kernel left out": "exp(log_r1) / (exp(log_r1) + exp(log_r0))",
-        "not normalised over both states": "prob * exp(log_r1) / (exp(log_r1) + exp(log_r0))",
-        "Table App.1's misprint: x_i d_i in the denominator": "prob * exp(log_r1) / ((1 - prob) * exp(log_r0))",
-        "half the log ratio of r": "sigmoid(log(prob / (1 - prob)) + 0.5 * (log_r1 - log_r0))"},
+    "r alone, the kernel left out": "exp(log_r1) / (exp(log_r1) + exp(log_r0))",
+    "not normalised over both states": "prob * exp(log_r1) / (exp(log_r1) + exp(log_r0))",
+    "Table App.1's misprint: x_i d_i in the denominator":
+        "prob * exp(log_r1) / ((1 - prob) * exp(log_r0))",
+    "half the log ratio of r": "sigmoid(log(prob / (1 - prob)) + 0.5 * (log_r1 - log_r0))"},
     "mean_from_eps": {"x0 from eps returned for the mean": "(xt - sqrt(rest) * eps) / sqrt(abar)",
         "the marginal's standard deviation for beta_t / sqrt(1 - abar_t)":
-        "(xt - sqrt(rest) * eps) / sqrt(alpha)"},
-}
-FORMULAS: dict[str, Callable[[Quantity, Conventions], Expr | list[Expr]]] = {
-    "mean_hat": lambda q, c: _mean_hat(q.every[-1], S, XT, A(q.every[-1])),
-    "ddim_step": _ddim, "reverse_step": _reverse_step, "loop": loop,
-    "gaussian_kl": lambda q, c: _kl_forms(*kl_laws(q, c)),
-    "bernoulli_kl": lambda q, c: binomial.kl(*kl_laws(q, c)),
-    "prior_kl": lambda q, c: column(q).kl(*kl_laws(q, c)),
-    "kl_term": lambda q, c: binomial.kl(*kl_laws(q, c)) if q.bits else _kl_forms(*kl_laws(q, c)),
-    "gaussian_entropy": lambda q, c: gaussian.entropy((X0, V(c, "var"))),
-    "log_density": lambda q, c: gaussian.log_prob(A("x"), (A("mean"), V(c, "var"))),
-    "bernoulli_entropy": lambda q, c: binomial.entropy(_bit("p1")),
-    "binomial_posterior": lambda q, c: binomial.posterior(S, X0, XT)[0],
-    "bound": lambda q, c: bound_terms(q, c, EQ14_TERMS if q.whole else K_TERMS),
-    "weight": weight_terms,
-    "entropies": lambda q, c: entropy_terms(q).args[0] if "upper" in q.name else entropy_terms(q),
-}
+        "(xt - sqrt(rest) * eps) / sqrt(alpha)"}}
+FORMULAS: dict[str, Callable[[Quantity, Conventions], Expr | list[Expr]]] = {"mean_hat": lambda q,
+    c: _mean_hat(q.every[-1], S, XT, A(q.every[-1])), "ddim_step": _ddim,
+    "reverse_step": _reverse_step, "loop": loop, "gaussian_kl": lambda q,
+    c: _kl_forms(*kl_laws(q, c)), "bernoulli_kl": lambda q, c: binomial.kl(*kl_laws(q, c)),
+    "prior_kl": lambda q, c: column(q).kl(*kl_laws(q, c)), "kl_term": lambda q,
+    c: binomial.kl(*kl_laws(q, c)) if q.bits else _kl_forms(*kl_laws(q, c)),
+    "gaussian_entropy": lambda q, c: gaussian.entropy((X0, V(c, "var"))), "log_density": lambda q,
+    c: gaussian.log_prob(A("x"), (A("mean"), V(c, "var"))), "bernoulli_entropy": lambda q,
+    c: binomial.entropy(_bit("p1")), "binomial_posterior": lambda q,
+    c: binomial.posterior(S, X0, XT)[0], "bound": lambda q,
+    c: bound_terms(q, c, EQ14_TERMS if q.whole else K_TERMS), "weight": weight_terms,
+    "entropies": lambda q, c: entropy_terms(q).args[0] if "upper" in q.name else entropy_terms(q)}
 QUANTITIES: dict[str, Quantity] = {}
-ALIASES: dict[str, tuple[str, ...]] = {
-    "kernel": ("kernel_mean", "kernel_var"), "marginal": ("marginal_mean", "marginal_var"),
+ALIASES: dict[str, tuple[str, ...]] = {"kernel": ("kernel_mean", "kernel_var"),
+    "marginal": ("marginal_mean", "marginal_var"),
     "q_mean_variance": ("marginal_mean", "marginal_var", "marginal_log_var"),
     "factor": ("factor_mean", "factor_var"), "posterior": ("posterior_mean", "posterior_var"),
     "q_posterior": ("posterior_mean", "posterior_var", "posterior_log_var"),
     "q_posterior_mean_variance": ("posterior_mean", "posterior_var", "posterior_log_var"),
     "gaussian_kl_grad": ("gaussian_kl_grad_mean", "gaussian_kl_grad_var"),
     "entropy_bounds": ("entropy_lower_bound", "entropy_upper_bound"),
-    "binomial_entropy_bounds": ("binomial_entropy_lower_bound", "binomial_entropy_upper_bound"),
-}
+    "binomial_entropy_bounds": ("binomial_entropy_lower_bound", "binomial_entropy_upper_bound")}
 
 
 def _read_catalogue() -> None:
@@ -660,7 +693,8 @@ def _read_catalogue() -> None:
             continue
         names, arguments, kind, *summary, formula = (part.strip() for part in line.split(" | "))
         name, *aliases = names.split()
-        QUANTITIES[name] = Quantity(name, equation, " | ".join(summary), tuple(arguments.split()), kind, drawn, formula)
+        QUANTITIES[name] = Quantity(name, equation, " | ".join(summary), tuple(arguments.split()),
+            kind, drawn, formula)
         ALIASES.update(dict.fromkeys(aliases, (name,)))
 
 

@@ -48,9 +48,9 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         numbers = {name: value if value is not None and math.isfinite(value) else None for name,
             value in (("got", self.got), ("wanted", self.wanted), ("digits", self.digits))}
-        return {"name": self.name, "equation": self.equation, "status": self.status, "summary":
-            self.summary, "diagnoses": list(self.diagnoses), "message": self.message, "worst_input":
-            self.worst_input, **numbers}
+        return {"name": self.name, "equation": self.equation, "status": self.status,
+            "summary": self.summary, "diagnoses": list(self.diagnoses), "message": self.message,
+            "worst_input": self.worst_input, **numbers}
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,7 +68,9 @@ class Report:
         return {row.name: row for row in self.rows[::-1]}[name]
 
     def assert_ok(self, *, allow: Sequence[str] = ()) -> None:
-        """AssertionError with the failing rows, unless every row is PASS, UNDEFINED or of a status in `allow`."""
+        """AssertionError with the failing rows, unless every row is PASS, UNDEFINED or of a status
+        in `allow`.
+        """
         for status in allow:
             if status not in STATUSES or status == "WRONG":
                 raise ValueError(

@@ -47,9 +47,9 @@ class Asked:
         return found
 
 
-def run(functions: Any, *, beta: Any = None, abar: Any = None, log_snr: Any = None, sigmas:
-    Any = None, prior: float = 0.5, data: Any = None, rng: Any = None, **conventions:
-    Any) -> Report:
+def run(functions: Any, *, beta: Any = None, abar: Any = None, log_snr: Any = None,
+    sigmas: Any = None, prior: float = 0.5, data: Any = None, rng: Any = None,
+    **conventions: Any) -> Report:
     """Compare someone's functions with the reference, under their conventions.
 
     Parameters
@@ -164,8 +164,8 @@ def _setting(beta: Any, k: int, prior: float, data: Any, c: Conventions) -> Sett
     return Setting(beta, prior, shape[0], d, c.t_shape == "batch", rows, c.rounded)
 
 
-def _asked(name: str, parts: tuple[Quantity, ...], functions: list[Any], betas: list[Any], prior:
-    float, data: Any, declared: Conventions, seed: int) -> Asked:
+def _asked(name: str, parts: tuple[Quantity, ...], functions: list[Any], betas: list[Any],
+    prior: float, data: Any, declared: Conventions, seed: int) -> Asked:
     c = declared
     if (isinstance(functions[0], tuple) and len(functions[0]) == 2
         and isinstance(functions[0][1], Mapping)):

@@ -55,5 +55,7 @@ def _by_name(value: Any) -> Array:
     parts: tuple[Any, ...] = (value,) if isinstance(value, str) else tuple(value)
     if parts[0] not in NAMED or len(parts) not in (2, 3) or not isinstance(parts[1], int):
         raise ValueError(
-            f"beta must be (name, T) or (name, T, parameters), name among {', '.join(NAMED)}, got {value!r}")
+            f"beta must be (name, T) or (name, T, parameters), name among {', '.join(NAMED)}, got "
+            f"{value!r}"
+        )
     return Schedule(NAMED[parts[0]](parts[1], **(parts[2] if len(parts) == 3 else {}))).beta

@@ -1,6 +1,5 @@
 """The check from a shell, its list of names, and what importing it costs."""
 
-import inspect
 import json
 import os
 import re
@@ -10,12 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dpm_ref import check
-from dpm_ref.check import catalogue
 from dpm_ref.check.__main__ import main
-from dpm_ref.check.habits import habits
-from dpm_ref.check.mistakes import mistakes
-from dpm_ref.check.subjects import ALIASES, subjects
+from dpm_ref.check.mistakes import names
+from dpm_ref.check.precision import CONSTANTS, HABITS
+from dpm_ref.check.quantities import ALIASES, QUANTITIES
 
 ROOT = Path(__file__).parents[2]
 MODULE = """
@@ -49,7 +46,8 @@ def shell(folder, *arguments):
 def test_a_module_in_the_current_folder_is_checked(folder):
     done = shell(folder, "mymodule:functions", "--beta", "mymodule:beta", "--first-t", "0")
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.fullmatch(r"PASS +q_sample +Table App\.1 .* digits\n", done.stdout)
+    assert re.match(r"PASS +q_sample +Table App\.1 .* digits\n", done.stdout)
+    assert "prior pi_1 = 0.5" in done.stdout
 
 
 def test_a_wrong_function_has_status_1_and_its_diagnosis(folder):
@@ -92,22 +90,33 @@ def test_list_names_everything(capsys):
     assert main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     stripped = {line.strip() for line in lines}
-    assert set(mistakes()) <= stripped
-    assert set(habits()) <= stripped
-    for name, subject in subjects().items():
-        assert any(line.strip().startswith(name) and subject.equation in line and subject.summary in line for line in lines)
+    assert set(names()) <= stripped
+    assert {*HABITS, *CONSTANTS} <= stripped
+    for name, q in QUANTITIES.items():
+        assert any(line.strip().startswith(name) and q.equation in line and q.summary in line for line in lines)
     for alias in ALIASES:
         assert any(re.search(rf"\b{alias}\b", line) for line in lines)
 
 
-def test_the_readme_counts_what_there_is():
-    readme = " ".join((ROOT / "README.md").read_text().split())
-    assert f"({len(subjects())} quantities" in readme
-    assert re.search(rf"\b{len(mistakes())} mistakes and {len(habits())} habits", readme)
+def test_a_function_that_ends_the_process_is_no_pass(folder):
+    (folder / "quits.py").write_text("import os\nfunctions = {'gaussian_entropy': lambda var: os._exit(0)}\n")
+    done = shell(folder, "quits:functions")
+    assert done.returncode == 2
+    assert "ended the process" in done.stderr
 
 
-def test_the_docstring_names_everything():
-    assert catalogue.names() in inspect.getdoc(check)
+def test_a_function_that_prints_does_not_spoil_the_data(folder):
+    (folder / "prints.py").write_text("functions = {'gaussian_entropy': lambda var: print('{') or var.sum(-1)}\n")
+    done = shell(folder, "prints:functions", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["rows"][0]["status"] == "WRONG"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(folder):
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    done = subprocess.run(f"{sys.executable} -m dpm_ref.check --list | head -1", shell=True, cwd=folder,
+                          capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path})
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_importing_the_check_imports_neither_matplotlib_nor_more_of_scipy():
