@@ -19,7 +19,7 @@ from dpm_ref.schedules import Schedule
 from dpm_ref.validation import Array
 
 __all__ = ["Condition", "Law", "Diffusion", "ReverseKernel", "Edge", "checked_diffusion",
-           "takes_times", "ask_law", "ask_density", "law_over", "total"]
+           "takes_times", "ask_law", "ask_density", "total"]
 
 Function = TypeVar("Function")
 
@@ -193,7 +193,7 @@ def ask_law(family: type[Law], function: Any, name: str, x: Array, *t: Any) -> L
 
     The function is handed copies, and what it returns is checked and copied.
     """
-    return law_over(family, _call(function, name, x, *t), x, name)
+    return _law_over(family, _call(function, name, x, *t), x, name)
 
 
 def ask_density(family: type[Law], function: Any, name: str, x: Array, *t: Any) -> Any:
@@ -204,7 +204,7 @@ def ask_density(family: type[Law], function: Any, name: str, x: Array, *t: Any) 
     law = _call(function, name, x, *t)
     another_family = isinstance(law, Law) and not isinstance(law, family)
     if type(law) is family or another_family or not hasattr(law, "log_prob"):
-        return law_over(family, law, x, name)
+        return _law_over(family, law, x, name)
     return _OwnDensity(law, x.shape, name)
 
 
@@ -213,7 +213,7 @@ def _call(function: Any, name: str, x: Array, *t: Any) -> Any:
     return validation.function(name, function)(x.copy(), *times)
 
 
-def law_over(family: type[Law], law: Any, x: Array, name: str) -> Law:
+def _law_over(family: type[Law], law: Any, x: Array, name: str) -> Law:
     """A user's law, read into the family and repeated over the states x that it was asked for."""
     rule = f"{name} must return a law over the state's shape {x.shape}"
     try:

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = ["Array", "IntArray", "real", "finite", "below_infinity", "positive", "probability",
-           "rates", "ruled", "binary", "shaped", "vectors", "data", "components", "times", "times_over",
-           "one_time", "count", "number", "positive_number", "fraction", "generator", "function",
-           "rounding", "broadcast", "own", "brief"]
+           "rates", "ruled", "binary", "shaped", "vectors", "data", "components", "times",
+           "times_over", "one_time", "count", "number", "positive_number", "fraction",
+           "generator", "function", "rounding", "broadcast", "own", "brief"]
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -57,7 +57,9 @@ def run(seed: int, arguments: list[str]) -> dict[str, list[str]]:
         if kind in found and test not in found[kind] and " - " not in test:
             found[kind].append(test)
     if done.returncode not in (0, 1):
-        sys.exit(f"pytest ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        sys.exit(
+            f"pytest ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )
     return found
 
 

@@ -23,7 +23,7 @@ RATE = 0.05
 
 
 def edge_of(shape):
-    """The edge that makes the weights at x^0 = 0 those of this shape, and log p(x^0 = 0) for d = 1."""
+    """The edge whose weights at x^0 = 0 have this shape, and log p(x^0 = 0) for d = 1."""
     var = RATE / (1 - shape)  # of the posterior of x^1, proportional to pi(x^1) p(x^0|x^1)
     slope = math.sqrt(1 / var - 1)
 

@@ -4,7 +4,8 @@
 
 runs every statistical test of a file on other draws. A test asks for its generator with `seed(n)`
 inside the test, and for its threshold with `limit(comparisons)`, where `comparisons` is the number
-of two-sided comparisons of the whole file: their false alarms then add up to at most BUDGET / FILES.
+of two-sided comparisons of the whole file: their false alarms then add up to at most BUDGET /
+FILES.
 """
 
 import os

@@ -82,7 +82,15 @@ def bare(values):
     return values[..., 0]
 
 
-HARMLESS = [as_given, in_fortran_order, read_only, as_list, as_float32_exactly, as_tensor, as_strided]
+HARMLESS = [
+    as_given,
+    in_fortran_order,
+    read_only,
+    as_list,
+    as_float32_exactly,
+    as_tensor,
+    as_strided,
+]
 HARMFUL = [with_nan, of_another_shape, bare, as_objects]
 
 
@@ -112,8 +120,14 @@ def spoil_what_was_returned_before(x, kept):
             values[...] = 0.5
 
 
-SPOILERS = [spoil_nothing, scale_in_place, fill_with_nan, sort_in_place, freeze,
-            spoil_what_was_returned_before]
+SPOILERS = [
+    spoil_nothing,
+    scale_in_place,
+    fill_with_nan,
+    sort_in_place,
+    freeze,
+    spoil_what_was_returned_before,
+]
 
 
 def hostile(column, form, spoil, own):
