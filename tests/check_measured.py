@@ -1,9 +1,11 @@
-"""How often the check is right: known mistakes injected into somebody's implementation, and the implementation without mistakes.
+"""How often the check is right: known mistakes injected into somebody's implementation, and the
+implementation without mistakes.
 
     python tests/check_measured.py [--settings 300] [--injections 2]
 
-prints, for code in float64, in float32 with tables in float64, and in float32 throughout: what honest code is told over so many
-random settings, and how many injected mistakes are reported WRONG, and diagnosed, over so many settings of each.
+prints, for code in float64, in float32 with tables in float64, and in float32 throughout: what
+honest code is told over so many random settings, and how many injected mistakes are reported WRONG,
+and diagnosed, over so many settings of each.
 """
 
 import argparse
@@ -18,10 +20,23 @@ import numpy as np
 from dpm_ref import check
 from dpm_ref.check.quantities import QUANTITIES
 
-SHAPES = ((4, 5), (5, 2, 2), (10, 2), (2, 10))  # of 20 components, so that a batch of bits can have the prior's activity
-KINDS = {"float64": ("float64", "float64"), "float32, tables in float64": ("float32", "float64"), "all float32": ("float32", "float32")}
-NAMES = [name for name in QUANTITIES if name in independent_ddpm.TABLES or hasattr(independent_ddpm.Somebody, name)]
-SAME = 1e-4  # a mistake that changes no value by more, relative to the largest, is none at that setting
+SHAPES = (
+    (4, 5),
+    (5, 2, 2),
+    (10, 2),
+    (2, 10),
+)  # of 20 components, so that a batch of bits can have the prior's activity
+KINDS = {
+    "float64": ("float64", "float64"),
+    "float32, tables in float64": ("float32", "float64"),
+    "all float32": ("float32", "float32"),
+}
+NAMES = [
+    name
+    for name in QUANTITIES
+    if name in independent_ddpm.TABLES or hasattr(independent_ddpm.Somebody, name)
+]
+LEAST = 1e-4  # a mistake that changes no value by more, relative to the largest, is none at that setting
 
 
 class Setting(NamedTuple):
@@ -36,17 +51,35 @@ class Setting(NamedTuple):
         return {"prior": self.prior, "dtype": dtype, "table_dtype": table_dtype, **self.conventions}
 
     def declared(self, dtype, rng):
-        return {"beta": self.beta, "prior": self.prior, "t_shape": self.t_shape, "dtype": dtype, "rng": rng, **self.conventions}
+        return {
+            "beta": self.beta,
+            "prior": self.prior,
+            "t_shape": self.t_shape,
+            "dtype": dtype,
+            "rng": rng,
+            **self.conventions,
+        }
 
 
 def setting(rng, longest=12, shortest=3):
     """Conventions of every kind; short schedules of large steps."""
+
     def one(*choices):
         return choices[rng.integers(len(choices))]
+
     T = int(rng.integers(shortest, longest + 1))
-    return Setting(rng.uniform(0.01, 0.6, T), one(0.5, 0.2, 0.25), one("scalar", "batch"),
-                   {"first_t": one(0, 1), "spread": one("var", "std", "logvar"), "unit": one("nats", "bits"),
-                    "components": one("sum", "mean", "none"), "shape": one(*SHAPES)})
+    return Setting(
+        rng.uniform(0.01, 0.6, T),
+        one(0.5, 0.2, 0.25),
+        one("scalar", "batch"),
+        {
+            "first_t": one(0, 1),
+            "spread": one("var", "std", "logvar"),
+            "unit": one("nats", "bits"),
+            "components": one("sum", "mean", "none"),
+            "shape": one(*SHAPES),
+        },
+    )
 
 
 def any_setting(rng, k):
@@ -74,27 +107,50 @@ class Recorded:
 
     def compare(self, right, wrong):
         with np.errstate(invalid="ignore"):
-            self.differs |= not bool((np.abs(right - wrong) <= SAME * np.abs(right).max()).all())
+            self.differs |= not bool((np.abs(right - wrong) <= LEAST * np.abs(right).max()).all())
 
 
 def injected(injection, drawn, rng, dtype, table_dtype):
-    """The row for an implementation with one mistake; None where it cannot be made, or makes no difference."""
+    """The row for an implementation with one mistake; None where it cannot be made, or makes no
+    difference.
+    """
     options = drawn.somebody(dtype, table_dtype)
     with np.errstate(all="ignore"):
         wrong = injection.make(drawn.beta, options)
         if wrong is None:
             return None
-        recorded = Recorded(injected_mistakes.right(injection.subject, drawn.beta, **options), wrong)
+        recorded = Recorded(
+            injected_mistakes.right(injection.subject, drawn.beta, **options), wrong
+        )
         if isinstance(wrong, np.ndarray):
-            first = 1 if injection.subject.startswith("posterior") else 0  # its entry at t = 1 is not compared
+            first = (
+                1 if injection.subject.startswith("posterior") else 0
+            )  # its entry at t = 1 is not compared
             recorded.compare(recorded.right[first:], wrong[first:])
-        row = check.run({injection.subject: wrong if isinstance(wrong, np.ndarray) else recorded}, **drawn.declared(dtype, rng)).rows[0]
+        row = check.run(
+            {injection.subject: wrong if isinstance(wrong, np.ndarray) else recorded},
+            **drawn.declared(dtype, rng),
+        ).rows[0]
     return row if recorded.differs else None
+
+
+SAME = {  # the same mistake, as it is named where it stands in that formula
+    "sign flipped": ("the negative bound: an NLL where K is declared",),
+    "abar_t for abar_{t-1}": ("beta_t for the posterior variance",),
+    "abar_{t-1} for abar_t": ("beta_t for the posterior variance",),
+    "abar_t without its root": ("abar_{t-1} without its root",),
+    "division by sqrt(1 - beta_t) forgotten": ("division by sqrt(alpha_t) forgotten",),
+    "log of standard deviations without the factor 2, or with one too many": (
+        "the log of the variances' ratio counted twice",
+        "half of the log of the variances' ratio only",
+    ),
+}
 
 
 def verdict(injection, row):
     """diagnosed, or what was said instead."""
-    return "diagnosed" if row.status == "WRONG" and injection.mistake in row.diagnoses else row.status
+    names = {injection.mistake, *SAME.get(injection.mistake, ())}
+    return "diagnosed" if row.status == "WRONG" and names & set(row.diagnoses) else row.status
 
 
 class Pair(NamedTuple):
@@ -121,7 +177,11 @@ def measure_pairs(n, seed=3):
     every = injected_mistakes.INJECTIONS
     while sum(counts.values()) < n:
         first = every[rng.integers(len(every))]
-        others = [each for each in every if each.subject == first.subject and each.mistake != first.mistake]
+        others = [
+            each
+            for each in every
+            if each.subject == first.subject and each.mistake != first.mistake
+        ]
         made = Pair(first, others[rng.integers(len(others))])
         row = injected(made, setting(rng, 8), rng, "float64", "float64")
         if row is not None:
@@ -133,7 +193,9 @@ def measure_pairs(n, seed=3):
 
 
 def measure_honest(n, dtype, table_dtype):
-    """Counts of statuses, the reports on the long schedule that have a PRECISION, and the rows that are WRONG."""
+    """Counts of statuses, the reports on the long schedule that have a PRECISION, and the rows that
+    are WRONG.
+    """
     rng, counts, precise, wrong = np.random.default_rng(1), collections.Counter(), 0, []
     for k in range(n):
         rows = honest(any_setting(rng, k), rng, dtype, table_dtype)
@@ -144,7 +206,9 @@ def measure_honest(n, dtype, table_dtype):
 
 
 def measure_injected(n, dtype, table_dtype, fraction=1.0, seed=2):
-    """Counts of verdicts over the injections, a share of them drawn at random for each of n settings; and those not diagnosed."""
+    """Counts of verdicts over the injections, a share of them drawn at random for each of n
+    settings; and those not diagnosed.
+    """
     rng, counts, missed = np.random.default_rng(seed), collections.Counter(), []
     for _ in range(n):
         drawn = setting(rng)
@@ -160,34 +224,52 @@ def measure_injected(n, dtype, table_dtype, fraction=1.0, seed=2):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--settings", type=int, default=300)
     parser.add_argument("--injections", type=int, default=2)
-    parser.add_argument("--missed", action="store_true", help="print every injection that was not diagnosed")
+    parser.add_argument(
+        "--missed", action="store_true", help="print every injection that was not diagnosed"
+    )
     parser.add_argument("--pairs", type=int, default=1000)
     arguments = parser.parse_args(argv)
     for name, dtypes in KINDS.items():
         start = time.perf_counter()
         counts, precise, wrong = measure_honest(arguments.settings, *dtypes)
-        print(f"{name}: {arguments.settings} settings without mistakes, {arguments.settings // 10} of them DDPM's 1000 steps: "
-              + ", ".join(f"{counts[status]} {status}" for status in check.STATUSES)
-              + f"; PRECISION in {precise} reports on the long schedule ({time.perf_counter() - start:.0f} s)",
-              *wrong, sep="\n    ", flush=True)
+        print(
+            f"{name}: {arguments.settings} settings without mistakes, {arguments.settings // 10} of them DDPM's 1000 steps: "
+            + ", ".join(f"{counts[status]} {status}" for status in check.STATUSES)
+            + f"; PRECISION in {precise} reports on the long schedule ({time.perf_counter() - start:.0f} s)",
+            *wrong,
+            sep="\n    ",
+            flush=True,
+        )
     for name, dtypes in KINDS.items():
         start = time.perf_counter()
         counts, missed = measure_injected(arguments.injections, *dtypes)
         total = sum(counts.values())
-        print(f"{name}: {total} injected mistakes, {sum(counts[s] for s in ('diagnosed', 'WRONG'))} WRONG, {counts['diagnosed']} diagnosed "
-              f"({100 * counts['diagnosed'] / max(total, 1):.2f} %), {counts['PASS']} passed "
-              f"({time.perf_counter() - start:.0f} s)", flush=True)
+        print(
+            f"{name}: {total} injected mistakes, {sum(counts[s] for s in ('diagnosed', 'WRONG'))} WRONG, {counts['diagnosed']} diagnosed "
+            f"({100 * counts['diagnosed'] / max(total, 1):.2f} %), {counts['PASS']} passed "
+            f"({time.perf_counter() - start:.0f} s)",
+            flush=True,
+        )
         if arguments.missed:
-            for (mistake, subject), n in sorted(collections.Counter(each[:2] for each in missed).items()):
-                print(f"    {n} x {mistake} in {subject}: {next(str(row)[42:] for m, s, _, row in missed if (m, s) == (mistake, subject))}")
+            for (mistake, subject), n in sorted(
+                collections.Counter(each[:2] for each in missed).items()
+            ):
+                print(
+                    f"    {n} x {mistake} in {subject}: {next(str(row)[42:] for m, s, _, row in missed if (m, s) == (mistake, subject))}"
+                )
     start = time.perf_counter()
     counts, missed = measure_pairs(arguments.pairs)
     total = sum(counts.values())
-    print(f"{total} pairs of mistakes, {counts['named'] + counts['WRONG']} WRONG, {counts['named']} named "
-          f"({100 * counts['named'] / max(total, 1):.1f} %) ({time.perf_counter() - start:.0f} s)", flush=True)
+    print(
+        f"{total} pairs of mistakes, {counts['named'] + counts['WRONG']} WRONG, {counts['named']} named "
+        f"({100 * counts['named'] / max(total, 1):.1f} %) ({time.perf_counter() - start:.0f} s)",
+        flush=True,
+    )
     if arguments.missed:
         for mistake, subject, _, row in missed:
             print(f"    {mistake} in {subject}: {row}")

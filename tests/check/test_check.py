@@ -1,4 +1,6 @@
-"""The check of other implementations: right code passes, each known mistake is named, digits lost are told from wrong mathematics."""
+"""The check of other implementations: right code passes, each known mistake is named, digits lost
+are told from wrong mathematics.
+"""
 
 import json
 from dataclasses import replace
@@ -46,9 +48,19 @@ def test_right_code_in_float32_with_tables_in_float64_is_never_wrong(k):
 
 def test_tables_in_float32_lose_digits_and_are_named():
     rng = np.random.default_rng(3)
-    rows = {row.name: row for row in measured.honest(measured.any_setting(rng, 9), rng, "float32", "float32")}
+    rows = {
+        row.name: row
+        for row in measured.honest(measured.any_setting(rng, 9), rng, "float32", "float32")
+    }
     assert {row.status for row in rows.values()} == {"PASS", "PRECISION"}
-    for name in ("one_minus_abar", "sqrt_one_minus_abar", "posterior_variance", "posterior_mean", "posterior_var", "marginal_var"):
+    for name in (
+        "one_minus_abar",
+        "sqrt_one_minus_abar",
+        "posterior_variance",
+        "posterior_mean",
+        "posterior_var",
+        "marginal_var",
+    ):
         assert rows[name].status == "PRECISION"
         assert any("float32" in habit for habit in rows[name].diagnoses)
         assert rows[name].digits < 6
@@ -77,38 +89,60 @@ def test_injected_mistakes_never_pass_and_nearly_all_are_named(kind):
     counts, _ = measured.measure_injected(1, *measured.KINDS[kind], fraction=0.04, seed=6)
     assert sum(counts.values()) > 40
     assert set(counts) <= {"diagnosed", "WRONG"}
-    assert counts["diagnosed"] >= 0.9 * sum(counts.values())  # a few dozen, some return nan only; the script measures all
+    assert counts["diagnosed"] >= 0.9 * sum(
+        counts.values()
+    )  # a few dozen, some return nan only; the script measures all
 
 
 def test_two_mistakes_at_once_are_named_as_a_pair():
-    row = one("gaussian_kl", lambda m, v, n, w: 2 * ((np.log(v / w) + v / w + (m - n) ** 2 / w - 1) / 2).sum(-1))
+    row = one(
+        "gaussian_kl",
+        lambda m, v, n, w: 2 * ((np.log(v / w) + v / w + (m - n) ** 2 / w - 1) / 2).sum(-1),
+    )
     assert row.status == "WRONG"
     assert any("twice" in said and "sign of the log" in said for said in row.diagnoses)
 
 
 def test_a_diagnosis_that_fits_all_inputs_but_one_is_not_given():
     def swapped_but_at_the_end(x0, xt, t):
-        return RIGHT.posterior_mean(x0, xt, t) if t == len(BETA) else RIGHT.posterior_mean(xt, x0, t)
+        return (
+            RIGHT.posterior_mean(x0, xt, t) if t == len(BETA) else RIGHT.posterior_mean(xt, x0, t)
+        )
+
     row = one("posterior_mean", swapped_but_at_the_end)
     assert row.diagnoses == ()
     assert "deviates at every t but t = T" in row.message
-    assert one("posterior_mean", lambda x0, xt, t: RIGHT.posterior_mean(xt, x0, t)).diagnoses == ("x0 and xt swapped",)
+    assert one("posterior_mean", lambda x0, xt, t: RIGHT.posterior_mean(xt, x0, t)).diagnoses == (
+        "x0 and xt swapped",
+    )
 
 
 @pytest.mark.parametrize(("wrong_at", "said"), [(2, "at t = 2 only"), (6, "at t = T only")])
 def test_a_deviation_at_one_edge_is_placed_there(wrong_at, said):
-    row = one("posterior_mean", lambda x0, xt, t: RIGHT.posterior_mean(x0, xt, t) + 0.3 * x0**2 * (t == wrong_at))
+    row = one(
+        "posterior_mean",
+        lambda x0, xt, t: RIGHT.posterior_mean(x0, xt, t) + 0.3 * x0**2 * (t == wrong_at),
+    )
     assert said in row.message
     assert row.worst_input["t"] == wrong_at
 
 
 def test_a_constant_factor_or_offset_is_told():
-    assert "got is wanted times 1.7" in one("q_sample", lambda x0, t, noise: 1.7 * RIGHT.q_sample(x0, t, noise)).message
-    assert "got is wanted plus 0.25" in one("log_likelihood", lambda log_w: RIGHT.log_likelihood(log_w) + 0.25).message
+    assert (
+        "got is wanted times 1.7"
+        in one("q_sample", lambda x0, t, noise: 1.7 * RIGHT.q_sample(x0, t, noise)).message
+    )
+    assert (
+        "got is wanted plus 0.25"
+        in one("log_likelihood", lambda log_w: RIGHT.log_likelihood(log_w) + 0.25).message
+    )
 
 
 def test_a_deviation_in_one_component_is_placed_there():
-    row = one("marginal_mean", lambda x0, t: RIGHT.marginal_mean(x0, t) + 0.1 * (np.arange(x0.shape[-1]) == 0))
+    row = one(
+        "marginal_mean",
+        lambda x0, t: RIGHT.marginal_mean(x0, t) + 0.1 * (np.arange(x0.shape[-1]) == 0),
+    )
     assert "first component only" in row.message
 
 
@@ -120,7 +154,10 @@ def test_all_mistakes_that_fit_are_listed():
 def test_mistakes_of_a_network_s_eps_are_named_in_either_way_to_write_it():
     bent = injected_mistakes.renamed(prev=lambda s: s.abar, lost_prev=lambda s: s.lost)
     person = independent_ddpm.Somebody(BETA, bend=bent)
-    row = one("mean_from_eps", lambda xt, t, eps: person.posterior_mean(person.x0_from_eps(xt, t, eps), xt, t))
+    row = one(
+        "mean_from_eps",
+        lambda xt, t, eps: person.posterior_mean(person.x0_from_eps(xt, t, eps), xt, t),
+    )
     assert "abar_t for abar_{t-1}" in row.diagnoses
 
 
@@ -154,12 +191,17 @@ def test_clipped_variance_is_told():
 
 def test_constant_added_to_a_variance_is_told():
     row = one("sample_step", lambda mean, var, noise: mean + np.sqrt(var + 1e-5) * noise)
-    assert (row.status, row.diagnoses) == ("PRECISION", ("a small constant added to a variance, a table or a probability",))
+    assert (row.status, row.diagnoses) == (
+        "PRECISION",
+        ("a small constant added to a variance, a table or a probability",),
+    )
 
 
 def test_clipped_probability_is_told():
     person = independent_ddpm.Somebody(DDPM)
-    row = ddpm("binomial_kernel", lambda x, t: np.clip(person.binomial_kernel(x, t), 1e-3, 1 - 1e-3))
+    row = ddpm(
+        "binomial_kernel", lambda x, t: np.clip(person.binomial_kernel(x, t), 1e-3, 1 - 1e-3)
+    )
     assert (row.status, row.diagnoses) == ("PRECISION", ("a probability clipped at both ends",))
 
 
@@ -170,7 +212,11 @@ def test_result_in_float32_where_float64_is_declared_is_told():
 
 
 def test_result_in_float16_is_told():
-    row = one("q_sample", lambda x0, t, noise: RIGHT.q_sample(x0, t, noise).astype(np.float16), dtype="float32")
+    row = one(
+        "q_sample",
+        lambda x0, t, noise: RIGHT.q_sample(x0, t, noise).astype(np.float16),
+        dtype="float32",
+    )
     assert row.status == "PRECISION"
     assert "the result comes in float16" in row.diagnoses
 
@@ -205,6 +251,7 @@ def test_equation_14_is_undefined_on_data_that_break_its_precondition():
 def test_upper_entropy_bound_is_undefined_where_its_condition_fails_and_the_lower_is_not():
     def bounds(x0, t):
         return RIGHT.entropy_lower_bound(x0, t), RIGHT.entropy_upper_bound(x0, t)
+
     report = check.run({"entropy_bounds": bounds}, beta=BETA, data=WIDE)
     assert [row.status for row in report.rows] == ["PASS", "UNDEFINED"]
     assert "tr Cov" in report["entropy_upper_bound"].message
@@ -214,14 +261,23 @@ def test_upper_entropy_bound_is_undefined_where_its_condition_fails_and_the_lowe
 def test_binomial_preconditions_are_checked_too():
     data = np.ones((6, 3))
     person = independent_ddpm.Somebody(BETA, prior=0.2)
-    report = check.run({"binomial_eq14": person.binomial_eq14, "binomial_entropy_upper_bound": person.binomial_entropy_upper_bound},
-                       beta=BETA, prior=0.2, data=data)
+    report = check.run(
+        {
+            "binomial_eq14": person.binomial_eq14,
+            "binomial_entropy_upper_bound": person.binomial_entropy_upper_bound,
+        },
+        beta=BETA,
+        prior=0.2,
+        data=data,
+    )
     assert {row.status for row in report.rows} == {"UNDEFINED"}
     assert not report.ok
 
 
 def test_the_posterior_of_one_step_is_undefined():
-    report = check.run({"posterior": lambda x0, xt, t: 1 / 0, "posterior_variance": np.zeros(1)}, beta=[0.3])
+    report = check.run(
+        {"posterior": lambda x0, xt, t: 1 / 0, "posterior_variance": np.zeros(1)}, beta=[0.3]
+    )
     assert {row.status for row in report.rows} == {"UNDEFINED"}
 
 
@@ -252,19 +308,28 @@ def _forever(*arguments):
 
 
 MALFORMED = {
-    "raises": (_raise, "raises RuntimeError: no GPU"), "exits": (_exit, "raises SystemExit: 3"),
-    "recursion": (_forever, "raises RecursionError"), "no function": (3.0, "is no function, but float"),
-    "other arguments": (lambda x0: x0, "raises TypeError"), "None": (lambda *_: None, "no array of numbers"),
-    "text": (lambda *_: "0.5", "no array of numbers"), "object": (lambda *_: object(), "no array of numbers"),
-    "ragged": (lambda *_: [[1.0], [1.0, 2.0]], "which is no array"), "generator": (lambda *_: (y for y in [1.0]), "no array of numbers"),
+    "raises": (_raise, "raises RuntimeError: no GPU"),
+    "exits": (_exit, "raises SystemExit: 3"),
+    "recursion": (_forever, "raises RecursionError"),
+    "no function": (3.0, "is no function, but float"),
+    "other arguments": (lambda x0: x0, "raises TypeError"),
+    "None": (lambda *_: None, "no array of numbers"),
+    "text": (lambda *_: "0.5", "no array of numbers"),
+    "object": (lambda *_: object(), "no array of numbers"),
+    "ragged": (lambda *_: [[1.0], [1.0, 2.0]], "which is no array"),
+    "generator": (lambda *_: (y for y in [1.0]), "no array of numbers"),
     "tuple": (lambda x0, t, noise: (x0, x0), "returns a tuple of 2 where a single array is wanted"),
-    "scalar": (lambda *_: 0.5, "returns shape () where"), "transposed": (lambda x0, t, noise: x0.T, "returns shape (3, 5) where (5, 3)"),
-    "summed": (lambda x0, t, noise: x0.sum(-1), "returns shape (5,) where (5, 3)"), "empty": (lambda *_: np.zeros((0, 3)), "shape (0, 3)"),
+    "scalar": (lambda *_: 0.5, "returns shape () where"),
+    "transposed": (lambda x0, t, noise: x0.T, "returns shape (3, 5) where (5, 3)"),
+    "summed": (lambda x0, t, noise: x0.sum(-1), "returns shape (5,) where (5, 3)"),
+    "empty": (lambda *_: np.zeros((0, 3)), "shape (0, 3)"),
     "one more axis": (lambda x0, t, noise: x0[None], "returns shape (1, 5, 3) where (5, 3)"),
-    "nan": (lambda x0, t, noise: x0 * np.nan, "returns nan in"), "inf": (lambda x0, t, noise: x0 / 0, "inf in"),
+    "nan": (lambda x0, t, noise: x0 * np.nan, "returns nan in"),
+    "inf": (lambda x0, t, noise: x0 / 0, "inf in"),
     "integers": (lambda x0, t, noise: x0.astype(int), "returns dtype int64 where"),
     "bool": (lambda x0, t, noise: x0 > 0, "returns dtype bool"),
-    "complex": (lambda x0, t, noise: x0 + 0j, "returns dtype complex128"), "mutates": (_mutate, "changes its argument x0 in place"),
+    "complex": (lambda x0, t, noise: x0 + 0j, "returns dtype complex128"),
+    "mutates": (_mutate, "changes its argument x0 in place"),
 }
 
 
@@ -280,33 +345,49 @@ def test_malformed_functions_are_wrong_and_told_so(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("function", [None, _raise, lambda *_: np.nan, lambda *_: np.zeros((2, 2), complex), [], "nothing"],
-                         ids=["None", "raises", "nan", "complex", "list", "text"])
+@pytest.mark.parametrize(
+    "function",
+    [None, _raise, lambda *_: np.nan, lambda *_: np.zeros((2, 2), complex), [], "nothing"],
+    ids=["None", "raises", "nan", "complex", "list", "text"],
+)
 def test_no_subject_passes_a_malformed_function_or_crashes(name, function):
     report = check.run({name: function}, beta=BETA)
     assert [row.status for row in report.rows] == ["WRONG"]
     assert report.rows[0].message
 
 
-@pytest.mark.parametrize("name", ["q_sample", "gaussian_kl", "lower_bound", "posterior_variance", "binomial_posterior"])
+@pytest.mark.parametrize(
+    "name", ["q_sample", "gaussian_kl", "lower_bound", "posterior_variance", "binomial_posterior"]
+)
 @pytest.mark.parametrize("size", [1e308, -1e308, 1e-320, 0.0])
 def test_values_of_any_size_are_wrong_and_crash_nothing(name, size):
     right = independent_ddpm.functions([name], BETA)[name]
-    wrong = np.full_like(right, size) if isinstance(right, np.ndarray) else lambda *a: np.full_like(right(*a), size)
+    wrong = (
+        np.full_like(right, size)
+        if isinstance(right, np.ndarray)
+        else lambda *a: np.full_like(right(*a), size)
+    )
     report = check.run({name: wrong}, beta=BETA)
     assert report.rows[0].status == "WRONG"
     json.dumps(report.to_dict(), allow_nan=False)
 
 
 def test_nan_at_some_inputs_only_is_wrong_and_placed():
-    row = one("q_sample", lambda x0, t, noise: RIGHT.q_sample(x0, t, noise) * (np.nan if t == 3 else 1))
+    row = one(
+        "q_sample", lambda x0, t, noise: RIGHT.q_sample(x0, t, noise) * (np.nan if t == 3 else 1)
+    )
     assert row.status == "WRONG"
     assert "first at t = 3" in row.message
     assert row.diagnoses == ()
 
 
 def test_an_index_out_of_range_at_the_end_is_told_with_what_it_looks_like():
-    row = one("q_sample", lambda x0, t, noise: np.sqrt(np.cumprod(1 - BETA)[t]) * x0 + np.sqrt(1 - np.cumprod(1 - BETA)[t]) * noise)
+    row = one(
+        "q_sample",
+        lambda x0, t, noise: (
+            np.sqrt(np.cumprod(1 - BETA)[t]) * x0 + np.sqrt(1 - np.cumprod(1 - BETA)[t]) * noise
+        ),
+    )
     assert "raises IndexError" in row.message
     assert "at t = 6 of 6" in row.message
     assert row.diagnoses == ("t one too large: entry t + 1 of the tables is read",)
@@ -336,7 +417,13 @@ def test_factories_that_fail_are_told():
 
 
 def test_warnings_of_a_function_are_its_own():
-    assert one("gaussian_entropy", lambda var: RIGHT.gaussian_entropy(var) + 0 * np.log(np.zeros(1)).clip(0)).status == "PASS"
+    assert (
+        one(
+            "gaussian_entropy",
+            lambda var: RIGHT.gaussian_entropy(var) + 0 * np.log(np.zeros(1)).clip(0),
+        ).status
+        == "PASS"
+    )
 
 
 # Interface
@@ -344,7 +431,10 @@ def test_warnings_of_a_function_are_its_own():
 
 def test_a_schedule_handed_to_a_factory_shows_what_short_ones_hide():
     def functions(beta):
-        return independent_ddpm.functions(["one_minus_abar", "posterior"[:9] + "_mean"], beta, table_dtype="float32")
+        return independent_ddpm.functions(
+            ["one_minus_abar", "posterior"[:9] + "_mean"], beta, table_dtype="float32"
+        )
+
     assert {row.status for row in check.run(functions).rows} == {"PRECISION"}
     assert check.run(lambda beta: independent_ddpm.functions(NAMES, beta)).ok
 
@@ -359,9 +449,16 @@ def test_tables_may_be_functions_of_t():
 
 
 def test_names_of_ddpm_s_code_are_understood():
-    tables = {"betas": "beta", "alphas_cumprod": "abar", "alphas_cumprod_prev": "abar_prev", "posterior_variance": "posterior_variance",
-              "posterior_mean_coef1": "posterior_coefficient_x0", "posterior_mean_coef2": "posterior_coefficient_xt",
-              "sqrt_one_minus_alphas_cumprod": "sqrt_one_minus_abar", "posterior_log_variance_clipped": "posterior_log_variance"}
+    tables = {
+        "betas": "beta",
+        "alphas_cumprod": "abar",
+        "alphas_cumprod_prev": "abar_prev",
+        "posterior_variance": "posterior_variance",
+        "posterior_mean_coef1": "posterior_coefficient_x0",
+        "posterior_mean_coef2": "posterior_coefficient_xt",
+        "sqrt_one_minus_alphas_cumprod": "sqrt_one_minus_abar",
+        "posterior_log_variance_clipped": "posterior_log_variance",
+    }
     functions = {name: RIGHT.formula(table) for name, table in tables.items()}
     functions |= {"normal_kl": RIGHT.gaussian_kl, "predict_start_from_noise": RIGHT.x0_from_eps}
     with np.errstate(divide="ignore"):
@@ -372,9 +469,18 @@ def test_names_of_ddpm_s_code_are_understood():
 
 def test_a_tuple_has_a_row_for_each_part():
     def posterior(x0, xt, t):
-        return RIGHT.posterior_mean(x0, xt, t), RIGHT.posterior_var(x0, xt, t), RIGHT.posterior_log_var(x0, xt, t)
+        return (
+            RIGHT.posterior_mean(x0, xt, t),
+            RIGHT.posterior_var(x0, xt, t),
+            RIGHT.posterior_log_var(x0, xt, t),
+        )
+
     report = check.run({"q_posterior_mean_variance": posterior}, beta=BETA)
-    assert [row.name for row in report.rows] == ["posterior_mean", "posterior_var", "posterior_log_var"]
+    assert [row.name for row in report.rows] == [
+        "posterior_mean",
+        "posterior_var",
+        "posterior_log_var",
+    ]
     assert report.ok
     report = check.run({"q_posterior": lambda *arguments: posterior(*arguments)[:2]}, beta=BETA)
     assert [row.name for row in report.rows] == ["posterior_mean", "posterior_var"]
@@ -385,22 +491,34 @@ def test_a_tuple_has_a_row_for_each_part():
 @pytest.mark.parametrize("spread", ["var", "logvar"])
 def test_beside_a_log_variance_stands_a_variance(spread):
     """As in DDPM's code, whose divergence takes log variances and whose posterior returns both."""
+
     def posterior(*arguments):
-        return tuple(getattr(RIGHT, f"posterior_{part}")(*arguments) for part in ("mean", "var", "log_var"))
+        return tuple(
+            getattr(RIGHT, f"posterior_{part}")(*arguments) for part in ("mean", "var", "log_var")
+        )
 
     def run(change):
-        return check.run({"q_posterior": lambda *arguments: change(*posterior(*arguments))}, beta=BETA, spread=spread)
+        return check.run(
+            {"q_posterior": lambda *arguments: change(*posterior(*arguments))},
+            beta=BETA,
+            spread=spread,
+        )
+
     assert run(lambda mean, var, log_var: (mean, var, log_var)).ok
     assert run(lambda mean, var, log_var: (mean, var)).ok == (spread == "var")
-    assert run(lambda mean, var, log_var: (mean, var / 2, log_var))["posterior_var"].diagnoses[0] == (
-        "half as large: a factor 2 is missing, or a 1/2 too many")
+    assert run(lambda mean, var, log_var: (mean, var / 2, log_var))["posterior_var"].diagnoses[
+        0
+    ] == ("half as large: a factor 2 is missing, or a 1/2 too many")
 
 
 def test_a_variance_may_be_a_number_or_one_for_each_row():
     var = RIGHT.formula("posterior_variance")
     assert one("posterior_var", lambda x0, xt, t: var[t - 1]).status == "PASS"
     assert one("posterior_var", lambda x0, xt, t: var[t - 1], t_shape="batch").status == "PASS"
-    assert one("posterior_var", lambda x0, xt, t: var[t - 1][:, None], t_shape="batch").status == "PASS"
+    assert (
+        one("posterior_var", lambda x0, xt, t: var[t - 1][:, None], t_shape="batch").status
+        == "PASS"
+    )
 
 
 def test_images_keep_their_shape():
@@ -409,6 +527,7 @@ def test_images_keep_their_shape():
     def q_sample(x0, t, noise):
         shapes.add((x0.shape, noise.shape, np.shape(t)))
         return independent_ddpm.Somebody(BETA, shape=(2, 3, 8, 8)).q_sample(x0, t, noise)
+
     assert one("q_sample", q_sample, shape=(2, 3, 8, 8), t_shape="batch").status == "PASS"
     assert shapes == {((2, 3, 8, 8), (2, 3, 8, 8), (2,))}
 
@@ -419,6 +538,7 @@ def test_arguments_come_in_the_dtype_and_the_inputs_are_the_same_in_every_run():
     def entropy(var):
         seen.append(var.copy())
         return RIGHT.gaussian_entropy(var)
+
     for _ in range(2):
         check.run({"gaussian_entropy": entropy}, dtype="float32")
     half = len(seen) // 2
@@ -438,13 +558,21 @@ def test_a_row_says_what_was_got_and_wanted_at_which_input():
 
 
 def test_the_worst_input_is_in_the_user_s_convention():
-    row = one("gaussian_entropy", lambda logvar: -RIGHT.total((np.log(2 * np.pi * np.e) + logvar) / 2), spread="logvar")
+    row = one(
+        "gaussian_entropy",
+        lambda logvar: -RIGHT.total((np.log(2 * np.pi * np.e) + logvar) / 2),
+        spread="logvar",
+    )
     assert row.diagnoses == ("sign flipped",)
-    assert row.wanted == pytest.approx(((np.log(2 * np.pi * np.e) + np.array(row.worst_input["var"])) / 2).sum(), rel=1e-6)
+    assert row.wanted == pytest.approx(
+        ((np.log(2 * np.pi * np.e) + np.array(row.worst_input["var"])) / 2).sum(), rel=1e-6
+    )
 
 
 def test_report_is_text_data_and_an_assertion():
-    report = check.run({"q_sample": RIGHT.q_sample, "gaussian_kl": lambda *a: -RIGHT.gaussian_kl(*a)}, beta=BETA)
+    report = check.run(
+        {"q_sample": RIGHT.q_sample, "gaussian_kl": lambda *a: -RIGHT.gaussian_kl(*a)}, beta=BETA
+    )
     assert not report.ok
     lines = str(report).splitlines()
     assert [line.split()[0] for line in lines] == ["PASS", "WRONG"]
@@ -475,24 +603,42 @@ def test_a_report_of_nothing_is_not_ok():
         report.assert_ok()
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
-    (({"posterior_maen": None},), "near it: posterior_mean"), (({"x": None},), "--list shows all"), (({},), "at least one function"),
-    ((3,), "functions must be a mapping"), (({"q_sample": None},), "beta must be given"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (({"posterior_maen": None},), "near it: posterior_mean"),
+        (({"x": None},), "--list shows all"),
+        (({},), "at least one function"),
+        ((3,), "functions must be a mapping"),
+        (({"q_sample": None},), "beta must be given"),
+    ],
+)
 def test_functions_that_cannot_be_checked_are_refused(arguments, said):
     with pytest.raises(ValueError, match=said):
         check.run(*arguments)
 
 
-@pytest.mark.parametrize(("conventions", "said"), [
-    ({"first_t": 2}, "first_t must be one of 1, 0"), ({"first_t": True}, "first_t must be"), ({"spread": "sigma"}, "spread must be one of"),
-    ({"unit": "bit"}, "unit must be"), ({"components": "max"}, "components must be"), ({"dtype": "float16"}, "dtype must be"),
-    ({"shape": (3,)}, "shape must be a tuple"), ({"shape": (0, 2)}, "shape must be an integer"),
-    ({"to_native": 3}, "to_native must be a callable"),
-    ({"sigma": "std"}, "conventions must be among"), ({"prior": 1.0}, "prior must be"), ({"beta": [0.0]}, "beta must lie"),
-    ({"rng": 3}, "rng must be a numpy.random.Generator"), ({"data": np.zeros(3)}, "data must have shape"),
-    ({"data": np.zeros((4, 2)), "shape": (4, 3)}, "data must have shape"), ({"t_shape": "vector"}, "t_shape must be"),
-])
+@pytest.mark.parametrize(
+    ("conventions", "said"),
+    [
+        ({"first_t": 2}, "first_t must be one of 1, 0"),
+        ({"first_t": True}, "first_t must be"),
+        ({"spread": "sigma"}, "spread must be one of"),
+        ({"unit": "bit"}, "unit must be"),
+        ({"components": "max"}, "components must be"),
+        ({"dtype": "float16"}, "dtype must be"),
+        ({"shape": (3,)}, "shape must be a tuple"),
+        ({"shape": (0, 2)}, "shape must be an integer"),
+        ({"to_native": 3}, "to_native must be a callable"),
+        ({"sigma": "std"}, "conventions must be among"),
+        ({"prior": 1.0}, "prior must be"),
+        ({"beta": [0.0]}, "beta must lie"),
+        ({"rng": 3}, "rng must be a numpy.random.Generator"),
+        ({"data": np.zeros(3)}, "data must have shape"),
+        ({"data": np.zeros((4, 2)), "shape": (4, 3)}, "data must have shape"),
+        ({"t_shape": "vector"}, "t_shape must be"),
+    ],
+)
 def test_conventions_that_do_not_exist_are_refused(conventions, said):
     with pytest.raises(ValueError, match=said):
         check.run({"q_sample": RIGHT.q_sample}, **{"beta": BETA, **conventions})
