@@ -36,7 +36,7 @@ NAMES = [
     for name in QUANTITIES
     if name in independent_ddpm.TABLES or hasattr(independent_ddpm.Somebody, name)
 ]
-LEAST = 1e-4  # a mistake that changes no value by more, relative to the largest, is none at that setting
+LEAST = 1e-4  # a mistake that changes no value by more, relative to the largest, is none there
 
 
 class Setting(NamedTuple):
@@ -238,9 +238,11 @@ def main(argv=None):
         start = time.perf_counter()
         counts, precise, wrong = measure_honest(arguments.settings, *dtypes)
         print(
-            f"{name}: {arguments.settings} settings without mistakes, {arguments.settings // 10} of them DDPM's 1000 steps: "
+            f"{name}: {arguments.settings} settings without mistakes, {arguments.settings // 10} "
+            f"of them DDPM's 1000 steps: "
             + ", ".join(f"{counts[status]} {status}" for status in check.STATUSES)
-            + f"; PRECISION in {precise} reports on the long schedule ({time.perf_counter() - start:.0f} s)",
+            + f"; PRECISION in {precise} reports on the long schedule "
+              f"({time.perf_counter() - start:.0f} s)",
             *wrong,
             sep="\n    ",
             flush=True,
@@ -250,23 +252,27 @@ def main(argv=None):
         counts, missed = measure_injected(arguments.injections, *dtypes)
         total = sum(counts.values())
         print(
-            f"{name}: {total} injected mistakes, {sum(counts[s] for s in ('diagnosed', 'WRONG'))} WRONG, {counts['diagnosed']} diagnosed "
+            f"{name}: {total} injected mistakes, {sum(counts[s] for s in ('diagnosed', 'WRONG'))} "
+            f"WRONG, {counts['diagnosed']} diagnosed "
             f"({100 * counts['diagnosed'] / max(total, 1):.2f} %), {counts['PASS']} passed "
             f"({time.perf_counter() - start:.0f} s)",
             flush=True,
         )
         if arguments.missed:
+            shown = {each[:2]: str(each[3])[42:] for each in missed}
             for (mistake, subject), n in sorted(
                 collections.Counter(each[:2] for each in missed).items()
             ):
                 print(
-                    f"    {n} x {mistake} in {subject}: {next(str(row)[42:] for m, s, _, row in missed if (m, s) == (mistake, subject))}"
+                    f"    {n} x {mistake} in {subject}: "
+                    f"{shown[mistake, subject]}"
                 )
     start = time.perf_counter()
     counts, missed = measure_pairs(arguments.pairs)
     total = sum(counts.values())
     print(
-        f"{total} pairs of mistakes, {counts['named'] + counts['WRONG']} WRONG, {counts['named']} named "
+        f"{total} pairs of mistakes, {counts['named'] + counts['WRONG']} WRONG, {counts['named']} "
+        f"named "
         f"({100 * counts['named'] / max(total, 1):.1f} %) ({time.perf_counter() - start:.0f} s)",
         flush=True,
     )

@@ -3,7 +3,6 @@ are told from wrong mathematics.
 """
 
 import json
-from dataclasses import replace
 
 import check_measured as measured
 import independent_ddpm
