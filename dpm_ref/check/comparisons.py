@@ -80,7 +80,8 @@ class Comparison:
         with np.errstate(all="ignore"):
             near = (np.abs(self.got - values) <= tolerance) | (self.got == values)
         most = 1e38 if self.answer.dtype != "float64" else 1e300
-        near |= np.isinf(self.got) & (np.abs(values) > most) & (self.got * values > 0)
+        same_sign = np.sign(self.got) == np.sign(values)
+        near |= np.isinf(self.got) & (np.abs(values) > most) & same_sign
         near |= np.isnan(self.got) & (np.isnan(values) | self.problem.end)
         return bool((near | ~self.defined).all())
 

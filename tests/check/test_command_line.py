@@ -159,10 +159,8 @@ def test_a_reader_that_has_seen_enough_is_no_error(folder):
 
 
 def test_importing_the_check_imports_neither_matplotlib_nor_more_of_scipy():
-    heavy = (
-        "[m for m in sys.modules if m in ('matplotlib', 'torch', 'jax', 'scipy.stats', "
-        "'scipy.optimize', 'scipy.linalg')]"
-    )
+    names = ("matplotlib", "torch", "jax", "scipy.stats", "scipy.optimize", "scipy.linalg")
+    heavy = f"[m for m in sys.modules if m in {names}]"
 
     def loaded(code):
         command = [sys.executable, "-c", f"import sys; {code}; print({heavy})"]

@@ -1,0 +1,192 @@
+"""A model's bound as DDPM's code computes it, steps with noise, schedules by name, what functions
+may do to each other.
+"""
+
+import time
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+from dpm_ref import check, schedules
+
+DECLARED = {"first_t": 0, "unit": "bits", "components": "mean", "reverse_var": "posterior"}
+
+
+class Diffusion:
+    """DDPM's loop over t, t from 0, with a mistake in it if told so."""
+
+    def __init__(self, beta, mistake=""):
+        self.beta, self.abar, self.mistake = beta, np.cumprod(1 - beta), mistake
+        self.prev, self.T = np.r_[1.0, self.abar[:-1]], len(beta)
+        var = beta * (1 - self.prev) / (1 - self.abar)
+        self.log_var = np.log(np.r_[var[1], var[1:]])
+        self.rng = np.random.default_rng()
+
+    def mean(self, x0, xt, t):
+        first, second = (
+            np.sqrt(self.prev[t]) * self.beta[t],
+            np.sqrt(1 - self.beta[t]) * (1 - self.prev[t]),
+        )
+        return (first * x0 + second * xt) / (1 - self.abar[t])
+
+    def kl(self, a, v, b, w):
+        half = 0 if self.mistake == "half" else 1
+        return (w - v + np.exp(v - w) + (a - b) ** 2 * np.exp(-w) - half) / 2
+
+    def term(self, model, x0, xt, t):
+        known = (xt - np.sqrt(1 - self.abar[t]) * model(xt, t)) / np.sqrt(self.abar[t])
+        mean = self.mean(known.clip(-1, 1) if self.mistake == "clip" else known, xt, t)
+        if t > 0:
+            return self.kl(self.mean(x0, xt, t), self.log_var[t], mean, self.log_var[t]).mean(
+                -1
+            ) / np.log(2)
+        std = np.exp(self.log_var[0] / 2)
+        low = np.where(x0 < -0.999, -np.inf, (x0 - 1 / 255 - mean) / std)
+        high = np.where(x0 > 0.999, np.inf, (x0 + 1 / 255 - mean) / std)
+        flip = np.where(low + high > 0, -1, 1)
+        return -np.log(np.abs(ndtr(flip * high) - ndtr(flip * low))).mean(-1) / np.log(2)
+
+    def loop(self, model, x0):
+        total = 0
+        for t in range(self.T)[::-1]:
+            if t > 0 or self.mistake != "decoder":
+                noise = self.rng.standard_normal(x0.shape)
+                total = total + self.term(
+                    model, x0, np.sqrt(self.abar[t]) * x0 + np.sqrt(1 - self.abar[t]) * noise, t
+                )
+        prior = self.kl(np.sqrt(self.abar[-1]) * x0, np.log(1 - self.abar[-1]), 0, 0).mean(
+            -1
+        ) / np.log(2)
+        total = total + prior / (2 if self.mistake == "prior" else 1)
+        return {"total_bpd": -total if self.mistake == "sign" else total, "mse": 0.0}
+
+
+def loop(mistake):
+    return check.run(
+        lambda beta: {"calc_bpd_loop": Diffusion(beta, mistake).loop}, **DECLARED
+    ).rows[0]
+
+
+def test_a_right_loop_passes():
+    report = check.run(
+        lambda beta: {"calc_bpd_loop": Diffusion(beta).loop, "vb_terms_bpd": Diffusion(beta).term},
+        **DECLARED,
+    )
+    report.assert_ok()
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("half", "-1/2 left out"),
+        ("clip", "x^0 clipped to [-1, 1]"),
+        ("decoder", "L_0 left out"),
+        ("prior", "half of prior KL only"),
+        ("sign", "the bound K returned where the NLL is declared"),
+    ],
+)
+def test_the_part_of_a_loop_that_is_off_is_named(mistake, said):
+    row = loop(mistake)
+    assert row.status == "WRONG"
+    assert said in row.diagnoses
+
+
+BETA = np.array([0.1, 0.25, 0.2, 0.4])
+ABAR = np.cumprod(1 - BETA)
+
+
+def test_noise_is_handed_to_code_that_draws_its_own():
+    def q_sample(x0, t):
+        return np.sqrt(ABAR[t - 1]) * x0 + np.sqrt(1 - ABAR[t - 1]) * np.random.randn(*x0.shape)  # noqa: NPY002
+
+    check.run({"q_sample": q_sample}, beta=BETA, own_noise=True).assert_ok()
+    row = check.run({"q_sample": lambda x0, t, noise: q_sample(x0, t)}, beta=BETA).rows[0]
+    assert "another result when asked again" in row.message
+
+
+def test_conventions_of_one_function_go_before_those_of_the_run():
+    def kl(mean_q, var_q, mean_p, var_p):
+        return (np.log(var_p / var_q) + (var_q + (mean_q - mean_p) ** 2) / var_p - 1).mean(
+            -1
+        ) / np.log(4)
+
+    check.run(
+        {
+            "gaussian_kl": (kl, {"unit": "bits", "components": "mean"}),
+            "gaussian_entropy": lambda var: ((np.log(2 * np.pi * var) + 1) / 2).sum(-1),
+        }
+    ).assert_ok()
+
+
+def test_a_function_that_does_not_return_is_told():
+    row = check.run({"gaussian_entropy": lambda var: time.sleep(60)}, time_limit=0.2).rows[0]
+    assert row.status == "WRONG"
+    assert "did not return within 0.2 s" in row.message
+
+
+def test_a_function_that_spoils_another_s_table_is_seen():
+    table = ABAR.copy()
+
+    def spoil(x0, t):
+        table[:] = 0.5
+        return np.sqrt(ABAR[t - 1]) * x0
+
+    report = check.run({"abar": lambda t: table[t - 1], "marginal_mean": spoil}, beta=BETA)
+    assert "another result when asked again" in report["abar"].message
+
+
+def test_numpy_is_put_back():
+    log = np.log
+
+    def patched(var):
+        np.log = np.sqrt
+        return ((log(2 * np.pi * var) + 1) / 2).sum(-1)
+
+    check.run({"gaussian_entropy": patched}).assert_ok()
+    assert np.log is log
+
+
+def test_what_cannot_be_shown_is_shown():
+    class Silent(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    class Quits:
+        def __array__(self, *_, **__):
+            raise SystemExit
+
+    def fail(var):
+        raise Silent
+
+    assert "its message cannot be shown" in check.run({"gaussian_entropy": fail}).rows[0].message
+    assert check.run({"gaussian_entropy": lambda var: Quits()}).rows[0].status == "WRONG"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("abar", ABAR),
+        ("log_snr", np.log(ABAR / (1 - ABAR))),
+        ("sigmas", np.sqrt((1 - ABAR) / ABAR)),
+        ("beta", BETA),
+    ],
+)
+def test_any_table_declares_the_schedule(name, value):
+    check.run(
+        {"posterior_variance": BETA * (1 - np.r_[1.0, ABAR[:-1]]) / (1 - ABAR)}, **{name: value}
+    ).assert_ok()
+
+
+def test_schedules_are_declared_by_name():
+    check.run({"betas": np.linspace(1e-4, 0.02, 1000)}, beta=("linear", 1000)).assert_ok()
+    check.run(
+        {"betas": np.linspace(1e-4**0.5, 0.02**0.5, 50) ** 2}, beta=("quadratic", 50)
+    ).assert_ok()
+    check.run({"betas": schedules.cosine(100)}, beta=("cosine", 100)).assert_ok()
+    assert (
+        check.run({"betas": np.linspace(0.01, 0.02, 50)}, beta=("linear", 50, {"scaled": False}))
+        .rows[0]
+        .status
+        == "WRONG"
+    )
