@@ -109,11 +109,11 @@ def right(subject, beta, **options):
 
 def pair(first, second, beta, options):
     """The function of the second mistake made over that of the first; None where it cannot be."""
-    global right  # noqa: PLW0603
+    global right
     original = right
 
     def wrong(subject, beta, bend=None, **options):
-        global right  # noqa: PLW0603
+        global right
         right = original
         try:
             made = None if bend is not None else first.make(beta, options)
