@@ -82,7 +82,7 @@ def root_taken_before_the_difference(beta):
     return {"sqrt_one_minus_alphas_cumprod": np.sqrt(1 - root)}
 
 
-@genuine("abar_0", **FROM_0)
+@genuine("is abar_1, not 1", **FROM_0)
 def product_before_the_first_step_is_not_1(beta):  # lllyasviel/ControlNet, pull request 587
     _, abar, _ = tables(beta)
     return {"alphas_cumprod_prev": np.append(abar[0], abar[:-1])}
@@ -126,7 +126,7 @@ def ddim_noise_of_the_marginal(beta):  # jsboige/CoursIA, pull request 16158
     return {"ddim_step": ddim_step}
 
 
-@genuine("root", eta=0.5, **FROM_0)
+@genuine("", eta=0.5, **FROM_0)  # nan where the root is negative: not named
 def ddim_noise_not_squared_under_the_root(beta):
     _, abar, prev = tables(beta)
 
@@ -291,7 +291,7 @@ def posterior_from_the_same_step(beta):
     return {"binomial_posterior": posterior}
 
 
-@genuine("abar_{t-1} for abar_t", prior=0.5, **FROM_0)
+@genuine("divided by q(x^t | x^0) read at t - 1", prior=0.5, **FROM_0)
 def posterior_divided_by_the_step_before(beta):  # evodiff 1.1.2, the loss of alignments
     alpha, _, prev = tables(beta)
 
