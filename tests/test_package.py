@@ -1,5 +1,6 @@
 """What a user meets before any mathematics: imports, the README's commands, the example."""
 
+import ast
 import json
 import re
 import subprocess
@@ -27,7 +28,8 @@ def test_importing_bounds_imports_no_scipy_beyond_special() -> None:
     heavy = tuple(f"scipy.{name}" for name in ("stats", "integrate", "optimize", "linalg"))
     loaded = f"sorted(m for m in sys.modules if m in {heavy})"
     special = run(f"import sys, numpy, scipy.special; print({loaded})")
-    assert run(f"import sys, dpm_ref.bounds; print({loaded})") == special
+    ours = run(f"import sys, dpm_ref.bounds; print({loaded})")
+    assert set(ast.literal_eval(ours)) <= set(ast.literal_eval(special))
 
 
 def test_modules_are_reachable_as_attributes_without_being_imported_first() -> None:
