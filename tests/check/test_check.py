@@ -88,9 +88,7 @@ def test_injected_mistakes_never_pass_and_nearly_all_are_named(kind):
     counts, _ = measured.measure_injected(1, *measured.KINDS[kind], fraction=0.04, seed=6)
     assert sum(counts.values()) > 40
     assert set(counts) <= {"diagnosed", "WRONG"}
-    assert counts["diagnosed"] >= 0.9 * sum(
-        counts.values()
-    )  # a few dozen, some return nan only; the script measures all
+    assert counts["diagnosed"] >= 0.95 * sum(counts.values())  # a few dozen; the script has all
 
 
 def test_two_mistakes_at_once_are_named_as_a_pair():
