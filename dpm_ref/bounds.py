@@ -29,6 +29,7 @@ from dpm_ref.information import (
     bernoulli_kl,
     bernoulli_kl_grad,
     gaussian_entropy,
+    gaussian_entropy_difference,
     gaussian_kl,
     gaussian_kl_grad,
     to_bits,
@@ -38,8 +39,8 @@ from dpm_ref.validation import Array, IntArray
 
 __all__ = ["LowerBound", "lower_bound", "fixed_terms", "null_log_likelihood", "Preconditions",
            "preconditions", "ReverseEntropyBounds", "reverse_entropy_bounds", "to_bits",
-           "gaussian_kl", "gaussian_kl_grad", "gaussian_entropy", "bernoulli_kl",
-           "bernoulli_kl_grad", "bernoulli_entropy"]
+           "gaussian_kl", "gaussian_kl_grad", "gaussian_entropy", "gaussian_entropy_difference",
+           "bernoulli_kl", "bernoulli_kl_grad", "bernoulli_entropy"]
 
 _CHUNK = 2**18  # numbers held at once while samples are averaged
 

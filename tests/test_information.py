@@ -594,3 +594,42 @@ def test_the_cores_are_the_functions():
     )
     laws = gaussians()
     np.testing.assert_array_equal(information._gaussian_kl(*laws), information.gaussian_kl(*laws))
+
+
+# Entropy differences and log sigmoids
+
+
+def entropy_difference(a, b):
+    exact = mpmath_oracle.exact
+    return mpmath_oracle.mp.log(exact(a) / exact(b)) / 2
+
+
+def test_gaussian_entropy_difference_agrees_with_mpmath():
+    _, a, _, b = gaussians()
+    got = information.gaussian_entropy_difference(a, b)
+    assert mpmath_oracle.worst_ulp(got, map(entropy_difference, a, b)) <= 4
+
+
+@pytest.mark.parametrize(("a", "b"), [(1e300, 1e-300), (1e-300, 1e300), (2.5e-300, 1e-300)])
+def test_gaussian_entropy_difference_of_far_or_tiny_variances_keeps_its_digits(a, b):
+    got = information.gaussian_entropy_difference(a, b)
+    assert mpmath_oracle.ulp_error(got, entropy_difference(a, b)) <= 4
+
+
+@pytest.mark.parametrize(("a", "b", "said"), [(0.0, 1.0, "var_a"), (1.0, -1.0, "var_b")])
+def test_gaussian_entropy_difference_refuses_what_is_no_variance(a, b, said):
+    with pytest.raises(ValueError, match=f"{said} must be positive"):
+        information.gaussian_entropy_difference(a, b)
+    with pytest.raises(ValueError, match="var_a .*var_b"):
+        information.gaussian_entropy_difference([1.0, 2.0], [1.0, 2.0, 3.0])
+
+
+def test_log_sigmoid_is_accurate_to_4_ulp():
+    a = np.concatenate([np.linspace(-60.0, 60.0, 2001), [-745.0, 745.0, 1e-300, 1e300, -1e300]])
+    truth = [-mpmath_oracle.mp.log1p(mpmath_oracle.mp.exp(-mpmath_oracle.exact(x))) for x in a]
+    assert mpmath_oracle.worst_ulp(information.log_sigmoid(a), truth) <= 4
+
+
+def test_log_sigmoid_refuses_infinity():
+    with pytest.raises(ValueError, match="a must be finite, got inf"):
+        information.log_sigmoid(np.inf)
