@@ -620,7 +620,7 @@ def test_gaussian_entropy_difference_of_far_or_tiny_variances_keeps_its_digits(a
 def test_gaussian_entropy_difference_refuses_what_is_no_variance(a, b, said):
     with pytest.raises(ValueError, match=f"{said} must be positive"):
         information.gaussian_entropy_difference(a, b)
-    with pytest.raises(ValueError, match="var_a .*var_b"):
+    with pytest.raises(ValueError, match=r"var_a .*var_b"):
         information.gaussian_entropy_difference([1.0, 2.0], [1.0, 2.0, 3.0])
 
 
