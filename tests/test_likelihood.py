@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import reliability
 import statistics_budget
+from picklable import Unfit, failing, plain
 from scipy import stats
 from scipy.special import expit, logit, logsumexp
 
@@ -1016,14 +1017,6 @@ def test_two_calls_with_one_generator_are_independent():
     )
 
 
-class Unfit(Exception):
-    """What a user's kernel raises."""
-
-
-def failing(xt, t):
-    raise Unfit("no such state", t)
-
-
 def test_a_failing_worker_raises_the_original_error(executor):
     with pytest.raises(Unfit, match=re.escape("('no such state', 2)")) as caught:
         estimate(GaussianDiffusion([0.1, 0.2]), failing, [[0.0]], 3000, executor=executor)
@@ -1075,11 +1068,6 @@ def test_a_function_that_cannot_be_pickled_says_so():
             10,
             executor=pool,
         )
-
-
-def plain(xt, t):
-    """A reverse kernel as a user writes it, with a law of his own."""
-    return SimpleNamespace(mean=0.9 * xt, var=np.full_like(xt, 0.1 + 0.1 * t, dtype=np.float32))
 
 
 def test_a_user_s_plain_function_is_a_reverse_kernel(executor):
