@@ -169,9 +169,9 @@ def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
       fit to the tail. It is not asked where weights seen only once carry less than 20 % of the sum:
       discrete weights, whose values are known.
 
-    Rates, printed by `python tests/reliability.py`, for T = 1 Gaussian edges of d = 1 and 10 whose
-    weights have a known shape .1 to .9 (at .4 and above 1.3 % of all runs and more are that far
-    off at n = 100, and look like runs of .25):
+    Rates for T = 1 Gaussian edges of d = 1 and 10 whose weights have a known shape .1 to .9 (at .4
+    and above 1.3 % of all runs and more are that far off at n = 100, and look like runs of .25),
+    from parts of `python tests/reliability.py`, which has not been run whole with these limits:
 
     ==========================================  ======  =======  ========
     in percent of runs                          n = 100 200, 300 1000 up
