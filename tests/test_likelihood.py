@@ -155,17 +155,16 @@ def moments_of_z(log_w, n_samples):
 
 
 def agrees(z, moments):
-    """Whether z-scores have the mean and mean square of a normal variable, or those of first order,
-    which a few trajectories can overstate, or something between.
+    """Whether z-scores have this mean and mean square.
 
     The sum of squares is near a gamma variable of its mean and variance.
     """
     mean, square = moments
-    beyond = z.mean() - np.clip(z.mean(), min(0.0, mean), max(0.0, mean))
+    beyond = z.mean() - mean
     variance = max(2.0, (z**2).var())
     low, high = (
         stats.gamma.ppf(p, z.size * m**2 / variance, scale=variance / m / z.size)
-        for p, m in ((ALPHA / 2, min(1.0, square)), (1 - ALPHA / 2, max(1.0, square)))
+        for p, m in ((ALPHA / 2, square), (1 - ALPHA / 2, square))
     )
     return abs(beyond) * math.sqrt(z.size) < SIGMAS * z.std() and low < (z**2).mean() < high
 
