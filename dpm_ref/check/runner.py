@@ -137,9 +137,6 @@ def _schedules() -> list[Any]:
         in (*drawn, linear(1000, first=1e-4, last=0.02))]
 
 
-HINTS = {"vlb": "nll", "bpd": "nll", "calc_bpd_loop": "nll", "loss": "kl_term or vlb_term"}
-
-
 def _named(name: str) -> tuple[Quantity, ...]:
     if name not in QUANTITIES and name not in ALIASES:
         near = difflib.get_close_matches(str(name), [*QUANTITIES, *ALIASES], 3, 0.5)
