@@ -5,4 +5,4 @@ cd "$(dirname "$0")/../.."
 venv=${1:-/tmp/dpm-ref-interop}
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --no-deps -r tests/interop/requirements.txt
-OMP_NUM_THREADS=1 PYTHONPATH=. "$venv/bin/python" -m pytest tests/interop -q
+OMP_NUM_THREADS=1 PYTHONPATH="$PWD" "$venv/bin/python" -m pytest tests/interop -q
