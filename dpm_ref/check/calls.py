@@ -20,7 +20,6 @@ import numpy as np
 from .conventions import EPS, Conventions
 from .expressions import Context, Expr, Tables, error_of, value_of
 from .inputs import Setting
-from .mistakes import BUILDS, MOVES
 from .models import Model, supplied
 from .quantities import Quantity, kind_of
 
@@ -82,8 +81,7 @@ class Problem:
         if lossy not in self.made:
             rows = len(self.inputs["x0"]) if "x0" in self.inputs else self.setting.n
             tables = Tables.exact(self.setting.beta)
-            self.made[lossy] = Context(self.inputs, tables, (rows, self.setting.d), BUILDS, MOVES,
-                lossy)
+            self.made[lossy] = Context(self.inputs, tables, (rows, self.setting.d), lossy)
         return self.made[lossy]
 
     def value(self, tree: Expr) -> Any:
