@@ -9,9 +9,11 @@ In the tables of this module a name is a template: {0} is the text of a node's a
 own.
 """
 
+import collections
 import functools
 import itertools
 import math
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -56,11 +58,12 @@ def compose(a: Mistake, b: Mistake) -> Change:
 
 def everywhere(change: Change, *kinds: str) -> Change:
     """The change made at every node of these kinds."""
-    return _where(change, lambda node: node.op in kinds)
+    return lambda tree: tree.map(lambda node: change(node) if node.op in kinds else node)
 
 
-def _where(change: Change, chosen: Callable[[Expr], bool]) -> Change:
-    return lambda tree: tree.map(lambda node: change(node) if chosen(node) else node)
+def _where(change: Change, said: Callable[[Expr], Any], value: Any) -> Change:
+    """The change made at every node of which this is said."""
+    return lambda tree: tree.map(lambda node: change(node) if said(node) == value else node)
 
 
 def _set(**fields: Any) -> Change:
@@ -193,6 +196,7 @@ TERMS = [
     ("{} left out", 0.0), ("sign of {} flipped", -1.0), ("{} counted twice", 2.0),
     ("half of {} only", 0.5),
 ]
+FACTORS = ("the likelihood of xt", "the marginal before")
 WORDS = {"var": "variance", "std": "standard deviation", "logvar": "log variance"}
 IN_BITS = "log weights handed over in bits, taken for nats, or the reverse"
 BOTH_WAYS = "converted to bits the wrong way: times ln 2 where it is divided"
@@ -315,32 +319,30 @@ def _matched(rules: list[Rule], kinds: set[str], node: Expr) -> Iterator[Rule]:
 # Where they are made
 
 
+LABEL, NAME, AT = map(operator.attrgetter, ("label", "name", "at"))
+
+
 def _key(node: Expr) -> tuple[str, str]:
-    inner = node.args[0] if node.op == "inv" else node
-    return (
-        ("inv table", inner.name)
-        if inner is not node and inner.op == "table"
-        else (node.op, node.name)
-    )
+    if node.op == "inv" and node.args[0].op == "table":
+        return "inv table", node.args[0].name
+    return node.op, node.name
 
 
 def _everywhere(q: Quantity, tree: Expr) -> Iterator[Mistake]:
     """The same change wherever a table, an operation or a term stands."""
     nodes = [node for _, node in tree.walk()]
     for key, node in {_key(node): node for node in nodes}.items():
-        same = lambda n, key=key: _key(n) == key  # noqa: E731
-        shown = node.map(lambda n: replace(n, at="t"))
+        shown = node.map(_set(at="t"))
         for _, name, change, rank in _matched(EVERYWHERE, {key[0], " ".join(key)}, shown):
-            yield Mistake(name, _where(change, same), rank)
-    labels = [node.label for node in nodes if node.label]
-    for label in sorted({each for each in labels if labels.count(each) > 1}):
-        same = lambda n, label=label: n.label == label  # noqa: E731
+            yield Mistake(name, _where(change, _key, key), rank)
+    labels = collections.Counter(node.label for node in nodes)
+    for label in [each for each, times in labels.items() if each and times > 1]:
         if label == "x0_hat":
-            yield Mistake("x^0 clipped to [-1, 1]", _where(_clipped, same))
-        elif label in ("the likelihood of xt", "the marginal before"):
-            yield Mistake(f"{label} left out", _where(_constant(1), same))
-        for name, factor in TERMS if not label.startswith(("x0", "the likelihood")) else ():
-            yield Mistake(name.format(label), _where(_times(factor), same))
+            yield Mistake("x^0 clipped to [-1, 1]", _where(_clipped, LABEL, label))
+            continue
+        for name, factor in TERMS:
+            change = _constant(1) if label in FACTORS and not factor else _times(factor)
+            yield Mistake(name.format(label), _where(change, LABEL, label))
 
 
 def _tables(tree: Expr) -> Iterator[Mistake]:
@@ -360,7 +362,7 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
     for at, done in (("T", "T-1"), ("1", "2"), ("1", "0")):
         if any(node.at == at for node in read):
             said = "T - 1 for T" if at == "T" else f"t = {done} for t = 1"
-            yield Mistake(said, _where(_set(at=done), lambda node, at=at: node.at == at))
+            yield Mistake(said, _where(_set(at=done), AT, at))
 
 
 def _inputs(q: Quantity, tree: Expr) -> Iterator[Mistake]:
@@ -377,9 +379,7 @@ def _inputs(q: Quantity, tree: Expr) -> Iterator[Mistake]:
             yield Mistake("KL reversed: KL(p || q)", _renamed(both, "input"))
     flips = {"bit", "p1", "q1", "prob"} | ({"x_prev", "x0", "xt", "x1"} if q.bits else set())
     for name in sorted(inputs & flips):
-        yield Mistake(
-            f"0 and 1 of {name} exchanged", _where(_complement, lambda n, name=name: n.name == name)
-        )
+        yield Mistake(f"0 and 1 of {name} exchanged", _where(_complement, NAME, name))
 
 
 def _locally(tree: Expr) -> Iterator[Mistake]:

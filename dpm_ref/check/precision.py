@@ -1,26 +1,29 @@
 """Sources of precision loss: right mathematics, and what was done to its digits."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .calls import Problem
 from .comparisons import Comparison
 from .conventions import EPS
-from .expressions import Change, Expr, Tables, op
+from .expressions import Change, Tables, op
 from .mistakes import everywhere
+from .quantities import Quantity
 
 __all__ = ["CONSTANTS", "HABITS", "constants", "habits"]
 
 SMALL = (1e-20, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 EVERY = "a small constant added to every 1 - abar_t"
-CONSTANTS: dict[str, Callable[[Expr, float], Expr]] = {
-    EVERY: lambda y, c: y + c,
-    "a variance, a table or a probability clipped from below": lambda y, c: op("least", y, value=c),
-    "a small constant added to a variance, a table or a probability": lambda y, c: y + c,
-    "a probability clipped at both ends": lambda y, c: op("inside", y, value=c),
+CONSTANTS: dict[str, Callable[[float], Change]] = {
+    EVERY: lambda c: lambda y: y + c,
+    "a variance, a table or a probability clipped from below": lambda c: (
+        lambda y: op("least", y, value=c)
+    ),
+    "a small constant added to a variance, a table or a probability": lambda c: lambda y: y + c,
+    "a probability clipped at both ends": lambda c: lambda y: op("inside", y, value=c),
 }
 
 
@@ -30,12 +33,11 @@ def constants(known: list[Comparison]) -> tuple[str, ...]:
     if first.quantity.drawn in ("bound", "loop", "path") and first.setting.T > 100:
         return ()  # it would take minutes
     known = sorted(known, key=lambda c: -float(c.ratio.max()))
-    for name, made in CONSTANTS.items():
-        for small in SMALL:
-            change = lambda node, made=made, small=small: made(node, small)  # noqa: E731
-            for place in (_wider if name == EVERY else _places)(first, change, small):
-                if all(_kept(c, place) for c in known):
-                    return (name,)
+    for (name, made), small in itertools.product(CONSTANTS.items(), SMALL):
+        places = _wider if name == EVERY else _places
+        for change in places(first.quantity, made(small), small):
+            if all(_kept(c, change) for c in known):
+                return (name,)
     return ()
 
 
@@ -43,25 +45,29 @@ def _kept(c: Comparison, change: Change) -> bool:
     return any(c.reproduced(c.problem.value(change(tree)), c.allowed) for tree in c.problem.trees)
 
 
-def _wider(p: Problem, change: Change, small: float) -> Iterator[Change]:
+def _named(changes: dict[str, Change], kind: str) -> Change:
+    """Nodes of this kind changed by their names."""
+    return everywhere(lambda n: changes[n.name](n) if n.name in changes else n, kind)
+
+
+def _wider(q: Quantity, change: Change, small: float) -> Iterator[Change]:
     """Data that come with a variance widen every q(x^t | x^0), and the steps in proportion."""
-    if p.quantity.scheduled and p.quantity.kind != "table":
-        for factor in (1.0, 1.0 + small):
-            named = {"one_minus_abar": change, "one_minus_abar_prev": change}
-            named["beta"] = lambda node, factor=factor: node * factor
-            yield everywhere(lambda n, named=named: named.get(n.name, lambda y: y)(n), "table")
+    rest = {"one_minus_abar": change, "one_minus_abar_prev": change}
+    if q.scheduled and q.kind != "table":
+        yield _named(rest, "table")
+        yield _named(rest | {"beta": lambda n: n * (1 + small)}, "table")
 
 
-def _places(p: Problem, change: Change, small: float) -> Iterator[Change]:
+def _places(q: Quantity, change: Change, small: float) -> Iterator[Change]:
     """The result, variances and probabilities handed over, what is under a root or a logarithm."""
-    if p.quantity.kind in ("table", "prob"):
+    if q.kind in ("table", "prob"):
         yield change
     yield everywhere(change, "read")
     for kinds in (("sqrt", "log", "inv"), ("sqrt",), ("log",), ("write",)):
         yield everywhere(lambda node: node.put(0, change), *kinds)
     yield everywhere(lambda node: node.put(1, change), "xlogy")
     for names in (("q1",), ("p1",), ("prob",), ("q1", "p1")):
-        yield everywhere(lambda n, names=names: change(n) if n.name in names else n, "input")
+        yield _named(dict.fromkeys(names, change), "input")
 
 
 def _single(x: Any) -> Any:

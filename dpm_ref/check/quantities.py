@@ -11,6 +11,7 @@ import functools
 import math
 from collections import ChainMap
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from .conventions import Conventions
@@ -167,6 +168,16 @@ nll vlb bpd calc_bpd_loop | model x0 | nats | prior KL, KL terms and L_0 of a mo
 @ DDPM (5) | step
 vlb_term vb_terms_bpd model_kl_term | model x0 xt t | nats | KL term of a model, L_0 at t = 1 |
     first(l_0, kl_here)
+kernel = kernel_mean kernel_var
+marginal = marginal_mean marginal_var
+q_mean_variance = marginal_mean marginal_var marginal_log_var
+factor = factor_mean factor_var
+posterior = posterior_mean posterior_var
+q_posterior = posterior_mean posterior_var posterior_log_var
+q_posterior_mean_variance = posterior_mean posterior_var posterior_log_var
+gaussian_kl_grad = gaussian_kl_grad_mean gaussian_kl_grad_var
+entropy_bounds = entropy_lower_bound entropy_upper_bound
+binomial_entropy_bounds = binomial_entropy_lower_bound binomial_entropy_upper_bound
 """
 # words that formulas share, and then the distributions of both columns of Table App.1
 WORDS = """
@@ -256,99 +267,72 @@ cross(q, p) = both(xlogy(q[0], p[0]), xlogy(q[1], p[1]))
 step_entropy(s, x0) = marginal_before(s, x0)[0] * entropy(from_1(s))
     + marginal_before(s, x0)[1] * entropy(from_0(s))
 """
+# mistakes that are no change in one place: of which quantity, or inputs; the name; the formula
 OTHERS = """
-@ bound
-both edge terms: -log p(x^0|x^1) added beside H_q(X^1|X^0) | bound_14 + edge_0 + edge_1 + h_1
-(14) for K(x^0): its precondition is taken for granted | bound_14
-@ path
-the step t = 1 left out | end + sum(tail(log_p - log_q))
-the step t = T left out | end + sum(head(log_p - log_q))
-the edge p(x^0|x^1) left out | end + sum(tail(log_p)) - sum(log_q)
-q(x^t|x^0) for q(x^t|x^{t-1}) | end + sum(log_p - log_prob(after, marginal(every, start)))
-p and q exchanged in the steps | end - sum(log_p - log_q)
-mean over t for the sum | end + sum(log_p - log_q) / count
-@ entropy_upper_bound binomial_entropy_upper_bound
-the lower bound for the upper | h_lower
-H_q(X^t|X^0) for H_q(X^t|X^{t-1}) | h_now
-@ entropy_lower_bound binomial_entropy_lower_bound
-the upper bound for the lower | h_step
-H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0) | h_step + h_lower - h_now
-H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged | h_step - h_before + h_now
-@ ddim_step
-the noise by eta sqrt(1 - abar_t) | ddim(c.eta * sqrt(rest), eta_post)
-the noise by eta sqrt(1 - abar_t), under the root too | ddim(c.eta * sqrt(rest), c.eta * sqrt(rest))
-the noise by eta sqrt(beta_t) | ddim(c.eta * sqrt(beta), eta_post)
-the noise by eta | ddim(c.eta, eta_post)
-@ binomial_posterior
-divided by q(x^t | x^0) read at t - 1 | joint_1(s, x0, xt) / op("if", xt, *marginal_before(s, x0))
-not normalised over both states | joint_1(s, x0, xt)
-odds for probability | joint_1(s, x0, xt) / joint_0(s, x0, xt)
-@ binomial_kernel
-flipped with probability beta_t, where it is drawn anew | x_prev * alpha + (1 - x_prev) * beta
-@ binomial_marginal
-flipped, where it is drawn anew | x0 * abar + (1 - x0) * rest
-@ posterior_coefficient_x0
-the other coefficient: that of x^t for that of x^0 | c1
-@ posterior_coefficient_xt
-the other coefficient: that of x^0 for that of x^t | c0
-@ learned_range_var
-the variances are interpolated, not their logarithms |
+bound | both edge terms: -log p(x^0|x^1) added beside H_q(X^1|X^0) |
+    bound_14 + edge_0 + edge_1 + h_1
+bound | (14) for K(x^0): its precondition is taken for granted | bound_14
+path | the step t = 1 left out | end + sum(tail(log_p - log_q))
+path | the step t = T left out | end + sum(head(log_p - log_q))
+path | the edge p(x^0|x^1) left out | end + sum(tail(log_p)) - sum(log_q)
+path | q(x^t|x^0) for q(x^t|x^{t-1}) | end + sum(log_p - log_prob(after, marginal(every, start)))
+path | p and q exchanged in the steps | end - sum(log_p - log_q)
+path | mean over t for the sum | end + sum(log_p - log_q) / count
+entropy_upper_bound | the lower bound for the upper | h_lower
+entropy_upper_bound | H_q(X^t|X^0) for H_q(X^t|X^{t-1}) | h_now
+entropy_lower_bound | the upper bound for the lower | h_step
+entropy_lower_bound | H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0) | h_step + h_lower - h_now
+entropy_lower_bound | H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged | h_step - h_before + h_now
+ddim_step | the noise by eta sqrt(1 - abar_t) | ddim(c.eta * sqrt(rest), eta_post)
+ddim_step | the noise by eta sqrt(1 - abar_t), under the root too |
+    ddim(c.eta * sqrt(rest), c.eta * sqrt(rest))
+ddim_step | the noise by eta sqrt(beta_t) | ddim(c.eta * sqrt(beta), eta_post)
+ddim_step | the noise by eta | ddim(c.eta, eta_post)
+binomial_posterior | divided by q(x^t | x^0) read at t - 1 |
+    joint_1(s, x0, xt) / op("if", xt, *marginal_before(s, x0))
+binomial_posterior | not normalised over both states | joint_1(s, x0, xt)
+binomial_posterior | odds for probability | joint_1(s, x0, xt) / joint_0(s, x0, xt)
+binomial_kernel | flipped with probability beta_t, where it is drawn anew |
+    x_prev * alpha + (1 - x_prev) * beta
+binomial_marginal | flipped, where it is drawn anew | x0 * abar + (1 - x0) * rest
+posterior_coefficient_x0 | the other coefficient: that of x^t for that of x^0 | c1
+posterior_coefficient_xt | the other coefficient: that of x^0 for that of x^t | c0
+learned_range_var | the variances are interpolated, not their logarithms |
     0.5 * (w + 1) * beta + (1 - 0.5 * (w + 1)) * post
-@ mean_from_eps
-x0 from eps returned for the mean | x0_hat("eps", s, xt, eps)
-the marginal's standard deviation for beta_t / sqrt(1 - abar_t) |
+mean_from_eps | x0 from eps returned for the mean | x0_hat("eps", s, xt, eps)
+mean_from_eps | the marginal's standard deviation for beta_t / sqrt(1 - abar_t) |
     (xt - sqrt(rest) * eps) / sqrt(alpha)
-@ factor_mean
-the factor left out | mean
-the factor clamped: y returned | y
-weighted by variances for precisions | (mean * var + y * var_y) / (var + var_y)
-the plain average of both means | 0.5 * (mean + y)
-weighted by standard deviations |
+factor_mean | the factor left out | mean
+factor_mean | the factor clamped: y returned | y
+factor_mean | weighted by variances for precisions | (mean * var + y * var_y) / (var + var_y)
+factor_mean | the plain average of both means | 0.5 * (mean + y)
+factor_mean | weighted by standard deviations |
     (mean * sqrt(var_y) + y * sqrt(var)) / (sqrt(var) + sqrt(var_y))
-@ factor_var
-the factor left out | var
-variances added | var + var_y
-precisions added and not inverted | 1 / var + 1 / var_y
-@ perturbed_bits
-log r added to the probability, not to its logit | prob + log_r1 - log_r0
-r alone, the kernel left out | exp(log_r1) / (exp(log_r1) + exp(log_r0))
-not normalised over both states | prob * exp(log_r1) / (exp(log_r1) + exp(log_r0))
-Table App.1's misprint: x_i d_i in the denominator |
+factor_var | the factor left out | var
+factor_var | variances added | var + var_y
+factor_var | precisions added and not inverted | 1 / var + 1 / var_y
+perturbed_bits | log r added to the probability, not to its logit | prob + log_r1 - log_r0
+perturbed_bits | r alone, the kernel left out | exp(log_r1) / (exp(log_r1) + exp(log_r0))
+perturbed_bits | not normalised over both states | prob * exp(log_r1) / (exp(log_r1) + exp(log_r0))
+perturbed_bits | Table App.1's misprint: x_i d_i in the denominator |
     prob * exp(log_r1) / ((1 - prob) * exp(log_r0))
-half the log ratio of r | sigmoid(log(prob / (1 - prob)) + 0.5 * (log_r1 - log_r0))
-@ gaussian_kl
-only the means' part of the divergence | 0.5 * (mean_q - mean_p)**2 / var_p
-@ gaussian_kl_grad_var
-derivative by q's variance | 0.5 * (1 / var_p - 1 / var_q)
-@ gaussian_entropy
-2 pi e missing: only log std | 0.5 * log(var)
-@ gaussian_log_prob
-only the square | -(0.5 * (x - mean)**2 / var)
-@ bernoulli_kl
-cross-entropy for the divergence | -xlogy(q1, p1) - xlogy(1 - q1, 1 - p1)
-@ bernoulli_kl_grad
-the derivative by p's logit | p1 - q1
-@ bernoulli_log_prob
-the logarithm forgotten: a probability | bit * p1 + (1 - bit) * (1 - p1)
-@ log_likelihood
-mean of logarithms for logarithm of mean | sum(log_w) / count
-the largest weight for their mean | max(log_w)
+perturbed_bits | half the log ratio of r | sigmoid(log(prob / (1 - prob)) + 0.5 * (log_r1 - log_r0))
+gaussian_kl | only the means' part of the divergence | 0.5 * (mean_q - mean_p)**2 / var_p
+gaussian_kl_grad_var | derivative by q's variance | 0.5 * (1 / var_p - 1 / var_q)
+gaussian_entropy | 2 pi e missing: only log std | 0.5 * log(var)
+gaussian_log_prob | only the square | -(0.5 * (x - mean)**2 / var)
+bernoulli_kl | cross-entropy for the divergence | -xlogy(q1, p1) - xlogy(1 - q1, 1 - p1)
+bernoulli_kl_grad | the derivative by p's logit | p1 - q1
+bernoulli_log_prob | the logarithm forgotten: a probability | bit * p1 + (1 - bit) * (1 - p1)
+log_likelihood | mean of logarithms for logarithm of mean | sum(log_w) / count
+log_likelihood | the largest weight for their mean | max(log_w)
 """
-MANY = """
-kernel = kernel_mean kernel_var
-marginal = marginal_mean marginal_var
-q_mean_variance = marginal_mean marginal_var marginal_log_var
-factor = factor_mean factor_var
-posterior = posterior_mean posterior_var
-q_posterior = posterior_mean posterior_var posterior_log_var
-q_posterior_mean_variance = posterior_mean posterior_var posterior_log_var
-gaussian_kl_grad = gaussian_kl_grad_mean gaussian_kl_grad_var
-entropy_bounds = entropy_lower_bound entropy_upper_bound
-binomial_entropy_bounds = binomial_entropy_lower_bound binomial_entropy_upper_bound
-"""
-LATER_ONLY = ("mean_from_", "posterior_mean", "posterior_var", "posterior_log_var")
-LATER_ONLY += ("learned_range", "kl_term", "binomial_kl_term", "binomial_posterior")
-LATER_ONLY += ("entropy_", "binomial_entropy_")
+# fmt: off
+LATER_ONLY = (
+    "mean_from_", "posterior_mean", "posterior_var", "posterior_log_var", "learned_range",
+    "kl_term", "binomial_kl_term", "binomial_posterior", "entropy_", "binomial_entropy_",
+)
+# fmt: on
 
 
 def _entries(text: str) -> list[str]:
@@ -441,16 +425,14 @@ def accepted(q: Quantity, c: Conventions) -> dict[str, Expr]:
 
 def others(q: Quantity, c: Conventions) -> dict[str, Expr]:
     """Mistakes of a quantity that are no change of its formula in one place."""
-    made, here, letters = {}, False, Letters(q, c)
+    made, letters = {}, Letters(q, c)
     if "kl(" in q.formula or "kl_" in q.formula or q.drawn == "bound":
         made["KL reversed: KL(p || q)"] = forms(q, c, kl=lambda a, b: letters["kl"](b, a))[0]
     for line in _entries(OTHERS):
-        if line.startswith("@"):
-            here = bool({q.name, q.drawn} & set(line.split())) and not (
-                q.name == "ddim_step" and not c.eta
-            )
-        elif here:
-            name, text = line.rsplit(" | ", 1)
+        where, _, rest = line.partition(" | ")
+        here = where in (q.drawn, q.name, q.name.removeprefix("binomial_"))
+        if here and (c.eta or where != "ddim_step"):
+            name, text = rest.rsplit(" | ", 1)
             made[name] = number(letters.read(text))
     return made
 
@@ -464,25 +446,16 @@ def kind_of(argument: str) -> str:
 # Letters
 
 
-class Times:
-    """The tables at these times."""
-
-    def __init__(self, at: str) -> None:
-        self.beta, self.alpha, self.abar, self.rest, self.abar_prev, self.rest_prev = (
-            Expr("table", name=name, at=at) for name in TABLES
-        )
-
-    @property
-    def c0(self) -> Expr:
-        return op("sqrt", self.abar_prev) * self.beta / self.rest
-
-    @property
-    def c1(self) -> Expr:
-        return op("sqrt", self.alpha) * self.rest_prev / self.rest
-
-    @property
-    def post(self) -> Expr:
-        return self.beta * self.rest_prev / self.rest
+def _times(at: str) -> SimpleNamespace:
+    """The tables at these times, and what is made of them."""
+    s = SimpleNamespace()
+    s.beta, s.alpha, s.abar, s.rest, s.abar_prev, s.rest_prev = (
+        Expr("table", name=name, at=at) for name in TABLES
+    )
+    s.c0 = op("sqrt", s.abar_prev) * s.beta / s.rest
+    s.c1 = op("sqrt", s.alpha) * s.rest_prev / s.rest
+    s.post = s.beta * s.rest_prev / s.rest
+    return s
 
 
 def _argument(name: str, c: Conventions) -> Expr:
@@ -495,12 +468,11 @@ def _argument(name: str, c: Conventions) -> Expr:
 
 
 FUNCTIONS = ("sqrt", "log", "exp", "sigmoid", "xlogy", "max", "sum", "tail", "head", "first")
-S = Times("t")
+S = _times("t")
 FIXED = {
     **vars(S),
-    **{name: getattr(S, name) for name in ("c0", "c1", "post")},
-    **{"s": S, "at_1": Times("1"), "at_2": Times("2"), "at_T": Times("T")},
-    **{"later": Times("2..T"), "every": Times("1..T"), "count": op("count")},
+    **{"s": S, "at_1": _times("1"), "at_2": _times("2"), "at_T": _times("T")},
+    **{"later": _times("2..T"), "every": _times("1..T"), "count": op("count")},
     **{"op": op, "term": term, "number": number, "log_2_pi": math.log(2.0 * math.pi), "cdf": ""},
     **{name: functools.partial(op, name) for name in FUNCTIONS},
 }
@@ -553,6 +525,10 @@ def _read_catalogue() -> None:
         if line.startswith("@"):
             equation, drawn = line[1:].strip().split(" | ")
             continue
+        if "|" not in line:
+            many, parts = line.split(" = ")
+            ALIASES[many] = tuple(parts.split())
+            continue
         names, arguments, kind, *summary, formula = (part.strip() for part in line.split(" | "))
         name, *aliases = names.split()
         QUANTITIES[name] = Quantity(
@@ -562,5 +538,5 @@ def _read_catalogue() -> None:
 
 
 QUANTITIES: dict[str, Quantity] = {}
-ALIASES = {name: tuple(parts.split()) for name, parts in (x.split(" = ") for x in _entries(MANY))}
+ALIASES: dict[str, tuple[str, ...]] = {}
 _read_catalogue()
