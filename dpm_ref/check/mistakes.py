@@ -207,6 +207,7 @@ EVERYWHERE: list[Rule] = [
     ("table", "sqrt({1}) for {1}", _taken("sqrt"), PLAIN),
     ("table", "{1} counted twice", _times(2), PLAIN),
     ("table", "half of {1} only", _times(0.5), PLAIN),
+    ("table one_minus_abar", "1 - sqrt(abar_t) for 1 - abar_t", _one_minus_root, PLAIN),
     ("table", "{1} squared", _taken("square"), LOCAL),
     ("table", "{1} read one step too early, the other tables not", _set(move=_early), PLAIN),
     ("table", "{1} read one step too late, the other tables not", _set(move=_late), PLAIN),
