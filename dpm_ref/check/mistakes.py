@@ -329,7 +329,7 @@ def _key(node: Expr) -> tuple[str, str]:
     return node.op, node.name
 
 
-def _everywhere(q: Quantity, tree: Expr) -> Iterator[Mistake]:
+def _everywhere(tree: Expr) -> Iterator[Mistake]:
     """The same change wherever a table, an operation or a term stands."""
     nodes = [node for _, node in tree.walk()]
     for key, node in {_key(node): node for node in nodes}.items():
@@ -371,13 +371,13 @@ def _inputs(q: Quantity, tree: Expr) -> Iterator[Mistake]:
     inputs = {node.name for _, node in tree.walk() if node.op == "input"}
     alike = q.every if q.drawn in ("times", "pairs", "term", "decoder") else ()
     given = [name for name in alike if name != "t"]
-    for a, b in itertools.combinations(given, 2):
-        if {a, b} & inputs:
-            yield Mistake(f"{a} and {b} swapped", _renamed({a: b, b: a}, "input"))
     for names in ({"mean_q": "mean_p", "var_q": "var_p"}, {"q1": "p1"}):
         if set(names) <= set(q.every):
             both = names | {b: a for a, b in names.items()}
             yield Mistake("KL reversed: KL(p || q)", _renamed(both, "input"))
+    for a, b in itertools.combinations(given, 2):
+        if {a, b} & inputs:
+            yield Mistake(f"{a} and {b} swapped", _renamed({a: b, b: a}, "input"))
     flips = {"bit", "p1", "q1", "prob"} | ({"x_prev", "x0", "xt", "x1"} if q.bits else set())
     for name in sorted(inputs & flips):
         yield Mistake(f"0 and 1 of {name} exchanged", _where(_complement, NAME, name))
@@ -465,7 +465,7 @@ def mistakes(q: Quantity, c: Conventions) -> list[Mistake]:
             found.append(Mistake(negative if name == "sign flipped" else name, change, rank))
     trees = q.trees(c)
     for form, tree in enumerate(trees):
-        made = (_everywhere(q, tree), _tables(tree), _inputs(q, tree), _locally(tree))
+        made = (_inputs(q, tree), _tables(tree), _everywhere(tree), _locally(tree))
         found += [replace(m, form=form) for m in itertools.chain(*made)]
     for name, tree in others(q, c).items():
         found.append(Mistake(name, _constant(presented(q, c, tree)), expects=trees[0].op))
