@@ -256,10 +256,14 @@ class BinaryChain:
         self.data = {state: exact(weight) for state, weight in data.items()}
         self.states = binary_states(len(prior))
 
+    def kernel(self, x_prev: State, t: int) -> list[tuple[Any, Any]]:
+        """The pairs of q(x^t | x^{t-1})."""
+        rate, bits = self.tables.beta[t], zip(x_prev, self.prior, strict=True)
+        return [binomial_kernel(bit, rate, p) for bit, p in bits]
+
     def step(self, x_prev: State, x: State, t: int) -> Any:
         """q(x^t | x^{t-1})."""
-        rate, bits = self.tables.beta[t], zip(x_prev, self.prior, strict=True)
-        return vector_prob(x, [binomial_kernel(bit, rate, p) for bit, p in bits])
+        return vector_prob(x, self.kernel(x_prev, t))
 
     def pi(self, x: State) -> Any:
         """pi(x)."""
@@ -279,7 +283,8 @@ class BinaryChain:
 
     def joint_entropy(self, before: dict[State, Any], t: int) -> Any:
         """H(X^{t-1}, X^t) from a law of x^{t-1}."""
-        return entropy_of(w * self.step(x, y, t) for x, w in before.items() for y in self.states)
+        laws = [(w, self.kernel(x, t)) for x, w in before.items()]
+        return entropy_of(w * vector_prob(y, law) for w, law in laws for y in self.states)
 
     def entropy(self, t: int) -> Any:
         """H_q(X^t)."""

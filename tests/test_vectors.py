@@ -22,7 +22,7 @@ import lint
 import mpmath_oracle
 import numpy as np
 import pytest
-from truths.functions import Case, Mistake, Retired
+from truths.functions import Mistake, Retired
 
 from dpm_ref import (
     Bernoulli,
@@ -754,7 +754,7 @@ def entropy_function(**changes):
 
 
 def test_a_retired_vector_keeps_its_id():
-    cases = [Case({"var": 2.0}), Retired("its input was no float32"), Case({"var": 3.0})]
+    cases = [{"var": 2.0}, Retired("its input was no float32"), {"var": 3.0}]
     mistakes = {"sign": entropy_function().mistakes["sign"]}
     header, *lines = entropy_function(cases=cases, mistakes=mistakes).lines()
     assert header["retired"] == {"gaussian_entropy-0002": "its input was no float32"}
