@@ -865,9 +865,7 @@ def test_a_consumer_that_refuses_nothing_fails(tmp_path):
 
 @NEEDS_NODE
 def test_the_readme_s_example_prints_what_the_readme_says(tmp_path):
-    section = (
-        (FOLDER / "README.md").read_text().partition("## From another language")[2]
-    )
+    section = (FOLDER / "README.md").read_text().partition("## From another language")[2]
     code, printed = re.search(r"```js\n(.*?)```\n\n```\n(.*?)```", section, re.DOTALL).groups()
     (tmp_path / "example.mjs").write_text(code)
     result = subprocess.run(

@@ -173,11 +173,7 @@ EDGE = Function(
         "binomial_edge",
         "x1",
         14,
-        [
-            ([0.25, 0.5], 1, [0.25, 0.25]),
-            ([0.1, 0.2], 1, [0.2, 0.2]),
-            ([0.5], 1, [1e-30, 1e-30]),
-        ],
+        [([0.25, 0.5], 1, [0.25, 0.25]), ([0.1, 0.2], 1, [0.2, 0.2]), ([0.5], 1, [1e-30, 1e-30])],
         timed=False,
     ),
     mistakes=OF_LAWS
@@ -312,22 +308,11 @@ def log_priors(x: Inputs) -> list[Any]:
 
 def null_cases() -> list[Any]:
     draw = Draw("binomial_null_log_likelihood")
-    rows = [
-        ([1, 0, 0, 0], [0.25] * 4),
-        ([1], [0.25]),
-        ([0], [0.25]),
-        ([1, 0], [0.5, 0.5]),
-        ([1, 0], [0.2, 0.2]),
-        ([0] * 4, [SMALL] * 4),
-        ([1], [SMALL]),
-        ([0], [SMALL]),
-        ([1], [LARGE]),
-        ([0], [LARGE]),
-        ([1, 0], [1e-30, 1e-300]),
-        ([1, 0, 0, 0, 0] * 4, [0.2] * 20),
-        ([1, 0, 0, 0, 0] * 4, [0.1875] * 20),
-        ([1, 1], [0.75, 2.0**-24]),
-    ]
+    rows = [([1, 0, 0, 0], [0.25] * 4), ([1], [0.25]), ([0], [0.25]), ([1, 0], [0.5, 0.5])]
+    rows += [([1, 0], [0.2, 0.2]), ([0] * 4, [SMALL] * 4), ([1], [SMALL]), ([0], [SMALL])]
+    rows += [([1], [LARGE]), ([0], [LARGE]), ([1, 0], [1e-30, 1e-300])]
+    rows += [([1, 0, 0, 0, 0] * 4, [0.2] * 20), ([1, 0, 0, 0, 0] * 4, [0.1875] * 20)]
+    rows += [([1, 1], [0.75, 2.0**-24])]
     for _ in range(38):
         d = draw.integer(1, 6)
         rows.append((draw.bits(d), drawn_priors(draw, d)))
@@ -360,7 +345,7 @@ NULL = Function(
     | {
         "ones_alone": Mistake(
             "the terms of the ones alone", lambda x: mp.fdot(x["x0"], log_priors(x))
-        ),
+        )
     },
 )
 
@@ -461,8 +446,8 @@ BOUNDS = Function(
     truth=entropy_bounds,
     terms=lambda x, truth: mp.fsum(three_entropies(x, x.t - 1)),
     cases=entropy_bounds_cases(),
-    mistakes=common("one_early one_late reversed_schedule half_for_prior bits_for_nats sign")
-    | {
+    mistakes={
+        **common("one_early one_late reversed_schedule half_for_prior bits_for_nats sign"),
         "mean_for_sum": mean_over("bits"),
         "sum_over_data": scaled("the sum over the data, not the mean", lambda x: len(x["x0"])),
     }
@@ -472,9 +457,7 @@ BOUNDS = Function(
         "reverse_entropy_inside": Mistake(
             "H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0) in the lower side", reverse_entropy_inside
         ),
-    }
-    | common("condition_not_checked")
-    | {
+        **common("condition_not_checked"),
         "condition_reversed": Mistake(
             "the condition's sign", lambda x: {"upper_holds": bool(pull(x) <= 0)}
         ),

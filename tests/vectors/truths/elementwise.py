@@ -31,39 +31,20 @@ def kl_with_log2(x: Inputs) -> Any:
 
 def gaussian_kl_cases() -> list[Any]:
     draw, tiny = Draw("gaussian_kl"), 2.0**-40
-    plain = [
-        (0.0, 1.0, 1.0, 2.0),
-        (0.0, 1.0, 0.0, 1.0),
-        (1.5, 0.25, 1.5, 0.25),
-        (0.0, 1.0, 0.0, 2.0),
-        (0.0, 2.0, 0.0, 1.0),
-        (0.0, 1.0, 1.0, 1.0),
-        (0.0, 4.0, 2.0, 4.0),
-        (-1.0, 0.5, 2.0, 3.0),
-        (0.0, 0.25, 0.0, 4.0),
-        (3.0, 4.0, -1.0, 0.25),
-    ]
+    plain = [(0.0, 1.0, 1.0, 2.0), (0.0, 1.0, 0.0, 1.0), (1.5, 0.25, 1.5, 0.25)]
+    plain += [(0.0, 1.0, 0.0, 2.0), (0.0, 2.0, 0.0, 1.0), (0.0, 1.0, 1.0, 1.0)]
+    plain += [(0.0, 4.0, 2.0, 4.0), (-1.0, 0.5, 2.0, 3.0), (0.0, 0.25, 0.0, 4.0)]
+    plain += [(3.0, 4.0, -1.0, 0.25)]
     near = [(0.0, 1.0, 2.0**-k, 1.0) for k in (10, 30, 60)]
     near += [(0.0, 1.0 + 2.0**-k, 0.0, 1.0) for k in (8, 16, 23)]
     near += [(0.0, 1.0, 0.0, 1.0 - 2.0**-k) for k in (12, 20, 24)]
-    near += [
-        (0.5, 1.0 + 2.0**-20, 0.5 + 2.0**-22, 1.0),
-        (1.0, 3.0 * tiny, 1.0 + 2.0**-23, 3.0 * tiny + 2.0**-60),
-        (100.0, 2.0**-20, 100.0, 2.0**-20 + 2.0**-42),
-        (0.0, 1.0, 1e-9, 1.0),
-        (0.0, 1.0 + 1e-12, 0.0, 1.0),
-        (0.1, 0.3, 0.1, 0.3000001),
-    ]
-    far = [
-        (0.0, 2.0**-100, 0.0, 1.0),
-        (0.0, 1.0, 0.0, 2.0**60),
-        (0.0, 2.0**60, 0.0, 1.0),
-        (1000.0, 1.0, -1000.0, 2.0**-10),
-        (0.0, tiny, 2.0**-20, tiny),
-        (1.0, 2.0**-30, 1.0, 2.0**-31),
-        (0.0, 1e-12, 1e-6, 1e-12),
-        (1e6, 1e12, -1e6, 1e-12),
-    ]
+    near += [(0.5, 1.0 + 2.0**-20, 0.5 + 2.0**-22, 1.0)]
+    near += [(1.0, 3.0 * tiny, 1.0 + 2.0**-23, 3.0 * tiny + 2.0**-60)]
+    near += [(100.0, 2.0**-20, 100.0, 2.0**-20 + 2.0**-42), (0.0, 1.0, 1e-9, 1.0)]
+    near += [(0.0, 1.0 + 1e-12, 0.0, 1.0), (0.1, 0.3, 0.1, 0.3000001)]
+    far = [(0.0, 2.0**-100, 0.0, 1.0), (0.0, 1.0, 0.0, 2.0**60), (0.0, 2.0**60, 0.0, 1.0)]
+    far += [(1000.0, 1.0, -1000.0, 2.0**-10), (0.0, tiny, 2.0**-20, tiny)]
+    far += [(1.0, 2.0**-30, 1.0, 2.0**-31), (0.0, 1e-12, 1e-6, 1e-12), (1e6, 1e12, -1e6, 1e-12)]
     drawn = [two_gaussians(draw, -3, 3) for _ in range(22)]
     drawn += [two_gaussians(draw, -20, 20) for _ in range(6)]
     return plain + near + far + drawn + bad_gaussians()
@@ -109,13 +90,8 @@ GAUSSIAN_KL = Function(
             mean_p=lambda x: x.mean_q,
             var_p=lambda x: x.var_q,
         ),
-    }
-    | common("bits_for_nats")
-    | {
-        "log2_in_the_log": Mistake(
-            "log2 for ln in the logarithm alone",
-            kl_with_log2,
-        ),
+        **common("bits_for_nats"),
+        "log2_in_the_log": Mistake("log2 for ln in the logarithm alone", kl_with_log2),
         "log_sign": Mistake(
             "log(var_q/var_p) for log(var_p/var_q)", lambda x: kl(x) - mp.log(x.var_p / x.var_q)
         ),
@@ -184,8 +160,8 @@ GAUSSIAN_ENTROPY = Function(
         ),
         "e_dropped": other("log(2 pi var) / 2", var=lambda x: x.var / mp.e),
         "two_pi_dropped": other("log(e var) / 2", var=lambda x: x.var / (2 * mp.pi)),
-    }
-    | common("bits_for_nats sign"),
+        **common("bits_for_nats sign"),
+    },
 )
 
 
@@ -224,18 +200,11 @@ def bernoulli_kl_cases() -> list[Any]:
     plain += [(0.25, 0.25 - 2.0**-k) for k in (10, 18, 24)]
     low, high = 2.0**-20, 1 - 2.0**-20
     plain += [(low, low + 2.0**-24), (high, high - 2.0**-24), (0.3, 0.7), (0.1, 0.1 + 1e-9)]
-    small = [
-        (2.0**-100, 1.0, 2.0**-101, 1.0),
-        (2.0**-100, 1.0, 0.25, 0.75),
-        (0.25, 0.75, 2.0**-100, 1.0),
-        (3.0 * 2.0**-70, 1.0, 2.0**-68, 1.0),
-        (2.0**-100, 1.0, 2.0**-100 + 2.0**-120, 1.0),
-        (1e-30, 1.0, 2e-30, 1.0),
-        (1e-300, 1.0, 1e-290, 1.0),
-        (2.0**-60, 1.0, 1.0, 2.0**-60),
-        (2.0**-100, 1.0, 2.0**-80, 1.0),
-        (0.0, 1.0, 2.0**-100, 1.0),
-    ]
+    small = [(2.0**-100, 1.0, 2.0**-101, 1.0), (2.0**-100, 1.0, 0.25, 0.75)]
+    small += [(0.25, 0.75, 2.0**-100, 1.0), (3.0 * 2.0**-70, 1.0, 2.0**-68, 1.0)]
+    small += [(2.0**-100, 1.0, 2.0**-100 + 2.0**-120, 1.0), (1e-30, 1.0, 2e-30, 1.0)]
+    small += [(1e-300, 1.0, 1e-290, 1.0), (2.0**-60, 1.0, 1.0, 2.0**-60)]
+    small += [(2.0**-100, 1.0, 2.0**-80, 1.0), (0.0, 1.0, 2.0**-100, 1.0)]
     drawn = [tuple(draw.parts(2, 256)) for _ in range(19)]
     return [
         *((q, 1.0 - q, p, 1.0 - p) for q, p in plain),
@@ -273,12 +242,9 @@ BERNOULLI_KL = Function(
             p1=lambda x: x["q1"],
             p0=lambda x: x["q0"],
         ),
-    }
-    | common("bits_for_nats")
-    | {
+        **common("bits_for_nats"),
         "first_term_alone": Mistake(
-            "the term of x = 1 alone",
-            lambda x: expectation([law(x, "q").prob1], log_ratios(x)[:1]),
+            "the term of x = 1 alone", lambda x: expectation([law(x, "q").prob1], log_ratios(x)[:1])
         ),
         "cross_entropy": Mistake(
             "-sum q log p, the entropy of q left out",
@@ -290,8 +256,8 @@ BERNOULLI_KL = Function(
         ),
         "complement_of_q": exchanged("1 - q for q", "q1", "q0"),
         "mean_for_sum": scaled("the mean over both states, not the sum", lambda x: 0.5),
-    }
-    | common("sign"),
+        **common("sign"),
+    },
 )
 
 
@@ -323,8 +289,8 @@ BERNOULLI_ENTROPY = Function(
     truth=lambda x: oracle.bernoulli_entropy(law(x, "p")),
     terms=lambda x, truth: truth["entropy"] + is_rounded(x, "p"),
     cases=bernoulli_entropy_cases(),
-    mistakes=common("bits_for_nats")
-    | {
+    mistakes={
+        **common("bits_for_nats"),
         "first_term_alone": Mistake(
             "-p1 log p1 alone", lambda x: -expectation(law(x, "p")[:1], law(x, "p")[2:3])
         ),
@@ -332,8 +298,8 @@ BERNOULLI_ENTROPY = Function(
             "-p1 log p0 - p0 log p1", lambda x: -expectation(law(x, "p")[:2], law(x, "p")[:1:-1])
         ),
         "mean_for_sum": scaled("the mean over both states, not the sum", lambda x: 0.5),
-    }
-    | common("sign"),
+        **common("sign"),
+    },
 )
 
 
@@ -387,8 +353,8 @@ LOG_MEAN_EXP = Function(
             lambda x: log_sum_exp(x) + mp.log(mp.mpf(1) / (len(x["values"]) - 1)),
         ),
         "largest_alone": Mistake("the largest logarithm", lambda x: max(exact(x["values"]))),
-    }
-    | common("bits_for_nats sign"),
+        **common("bits_for_nats sign"),
+    },
 )
 
 FUNCTIONS = [GAUSSIAN_KL, GAUSSIAN_ENTROPY, BERNOULLI_KL, BERNOULLI_ENTROPY, LOG_MEAN_EXP]

@@ -71,6 +71,16 @@ class Inputs(dict[str, Any]):
         return _tables(tuple(self["beta"]), mp.prec)
 
     @property
+    def rate(self) -> Any:
+        """beta_t; beta_1 where there is no t."""
+        return self.q.beta[self.get("t", 1)]
+
+    @property
+    def abar(self) -> Any:
+        """abar_t."""
+        return self.q.abar(self["t"])
+
+    @property
     def d(self) -> int:
         """The number of components of the data."""
         vectors = self["x0"] if "x0" in self else self["trajectory"]
@@ -338,8 +348,7 @@ COMMON = {
     "bits_for_nats": scaled("bits for nats: log2 for ln", lambda x: 1 / mp.log(2)),
     "mean_for_sum": mean_over("components"),
     "one_early": other(
-        "the tables at t-1 for t: t counted from 0 where it counts from 1",
-        t=lambda x: x["t"] - 1,
+        "the tables at t-1 for t: t counted from 0 where it counts from 1", t=lambda x: x["t"] - 1
     ),
     "one_late": other(
         "the tables at t+1 for t: beta[t] of an array that begins with beta_1",

@@ -75,13 +75,13 @@ def state_cases(name: str, state: str, drawn: int, timed: bool = True) -> list[A
 
 
 def kernel(x: Inputs, state: str = "x_prev") -> dict[str, Any]:
-    rate = x.q.beta[x.get("t", 1)]
+    rate = x.rate
     return {"mean": times(mp.sqrt(1 - rate), x[state]), "var": rate}
 
 
 def kernel_mistakes(state: str) -> dict[str, Mistake]:
     def mean(coefficient: Callable[[Any], Any]) -> Formula:
-        return lambda x: times(coefficient(x.q.beta[x.get("t", 1)]), x[state])
+        return lambda x: times(coefficient(x.rate), x[state])
 
     return (
         OF_VARIANCES
@@ -137,8 +137,7 @@ EDGE = Function(
     mistakes=kernel_mistakes("x1")
     | {
         "one_late": Mistake(
-            "beta_2 for beta_1",
-            lambda x: kernel(x.but(t=2), "x1") if len(x["beta"]) > 1 else None,
+            "beta_2 for beta_1", lambda x: kernel(x.but(t=2), "x1") if len(x["beta"]) > 1 else None
         ),
         "prior_left_out": Mistake(
             "q(x^1|x^0) read as a law of x^0: divided by sqrt(1 - beta), "
@@ -165,12 +164,9 @@ MARGINAL = Function(
     inputs=BETA | TIME | {"x0": "x^0"},
     outputs=LAW,
     tolerance=MEAN_TOLERANCE,
-    truth=lambda x: {
-        "mean": times(x.q.sqrt_abar(x.t), x["x0"]),
-        "var": x.q.one_minus_abar(x.t),
-    },
+    truth=lambda x: {"mean": times(x.q.sqrt_abar(x.t), x["x0"]), "var": x.q.one_minus_abar(x.t)},
     cases=state_cases("gaussian_marginal", "x0", 17),
-    terms=lambda x, truth: {"mean": mapped(abs, truth["mean"]), "var": 1 + x.q.abar(x.t)},
+    terms=lambda x, truth: {"mean": mapped(abs, truth["mean"]), "var": 1 + x.abar},
     mistakes=common("one_early one_late reversed_schedule")
     | OF_VARIANCES
     | {
@@ -182,10 +178,8 @@ MARGINAL = Function(
             "sqrt(1 - beta_t) x^0: alpha_t for abar_t",
             marginal_mean(lambda q, t: mp.sqrt(1 - q.beta[t])),
         ),
-        "rate_for_var": Mistake(
-            "the variance beta_t, that of one step", lambda x: {"var": x.q.beta[x.t]}
-        ),
-        "abar_for_var": Mistake("the variance abar_t", lambda x: {"var": x.q.abar(x.t)}),
+        "rate_for_var": Mistake("the variance beta_t, that of one step", lambda x: {"var": x.rate}),
+        "abar_for_var": Mistake("the variance abar_t", lambda x: {"var": x.abar}),
     },
 )
 
@@ -206,7 +200,7 @@ def posterior_scale(x: Inputs, truth: dict[str, Any], loss: Any = 1) -> dict[str
 
 def posterior_terms(x: Inputs, truth: dict[str, Any]) -> dict[str, Any]:
     """1 - abar stands in both."""
-    abar = [x.q.abar(x.t - 1), x.q.abar(x.t)]
+    abar = [x.q.abar(x.t - 1), x.abar]
     return posterior_scale(x, truth, max((1 + kept) / (1 - kept) for kept in abar))
 
 
@@ -265,11 +259,9 @@ POSTERIOR = Function(
             "abar_t for abar_{t-1}", lambda x: posterior(x, *unshifted(x.q, x.t))
         ),
         "rate_for_var": Mistake(
-            "the variance beta_t, that of the forward step", lambda x: {"var": x.q.beta[x.t]}
+            "the variance beta_t, that of the forward step", lambda x: {"var": x.rate}
         ),
-    }
-    | common("states_exchanged")
-    | {
+        **common("states_exchanged"),
         "root_dropped_at_x0": Mistake(
             "abar_{t-1} for its root",
             posterior_mean(
@@ -327,8 +319,8 @@ NULL = Function(
     tolerance="64 eps |log_prior|; all terms have one sign",
     truth=lambda x: mp.fsum(gaussian_log_prob(v, 0, 1) for v in x["x0"]),
     cases=null_cases(),
-    mistakes=common("sign bits_for_nats mean_for_sum")
-    | {
+    mistakes={
+        **common("sign bits_for_nats mean_for_sum"),
         "half_dropped": Mistake(
             "the factor 1/2 of the square left out", lambda x: null(x, half_log(2 * mp.pi), 1)
         ),
@@ -359,13 +351,13 @@ def trace_of_covariance(x: Inputs) -> Any:
 def entropy_bounds(x: Inputs) -> dict[str, Any]:
     return {
         "lower": x.d * gaussian_entropy(x.q.posterior_var(x.t)),
-        "upper": x.d * gaussian_entropy(x.q.beta[x.t]),
+        "upper": x.d * gaussian_entropy(x.rate),
         "upper_holds": bool(trace_of_covariance(x) <= x.d),
     }
 
 
 def three_variances(x: Inputs, s: int) -> list[Any]:
-    return [x.q.beta[x.t], x.q.one_minus_abar(s), x.q.one_minus_abar(x.t)]
+    return [x.rate, x.q.one_minus_abar(s), x.q.one_minus_abar(x.t)]
 
 
 def three_entropies(x: Inputs, s: int) -> list[Any]:
@@ -375,27 +367,20 @@ def three_entropies(x: Inputs, s: int) -> list[Any]:
 
 def entropy_bounds_terms(x: Inputs, truth: dict[str, Any]) -> dict[str, Any]:
     three = [abs(gaussian_entropy(var)) for var in three_variances(x, x.t - 1)]
-    return {"lower": x.d * mp.fsum(three), "upper": x.d * entropy_size(x.q.beta[x.t])}
+    return {"lower": x.d * mp.fsum(three), "upper": x.d * entropy_size(x.rate)}
 
 
 def entropy_bounds_cases() -> list[Any]:
     draw = Draw("gaussian_reverse_entropy_bounds")
     wide, narrow, unit = [[-2.0], [2.0]], [[-0.5], [0.5]], [[-1.0], [1.0]]
-    cases = [
-        ([0.25, 0.5], 2, [[0.5, -0.5], [-0.5, 1.0]]),
-        ([0.25, 0.5], 2, wide),
-        ([0.25, 0.5], 2, narrow),
-        ([0.25, 0.5], 2, unit),
-        ([0.25, 0.5], 1, narrow),
-        ([0.25, 0.5], 1, wide),
-        ([0.125, 0.25, 0.5], 3, [[3.0]]),
-        ([0.125, 0.25, 0.5], 2, [[3.0, 0.0]]),
-        ([0.25, 0.5], 2, [[10.0], [10.5]]),
-        ([0.25, 0.5], 2, [[2.0, 0.0], [-2.0, 0.0]]),
-        ([0.25, 0.5], 2, [[1.0, 0.0], [-1.0, 0.0]]),
-        ([0.25, 0.5], 2, [[-1.0], [1.0], [-1.125], [1.125]]),
-        ([0.25, 0.5], 2, [[1.0, 0.5], [-1.0, -0.5]]),
-    ]
+    cases = [([0.25, 0.5], 2, [[0.5, -0.5], [-0.5, 1.0]]), ([0.25, 0.5], 2, wide)]
+    cases += [([0.25, 0.5], 2, narrow), ([0.25, 0.5], 2, unit), ([0.25, 0.5], 1, narrow)]
+    cases += [([0.25, 0.5], 1, wide), ([0.125, 0.25, 0.5], 3, [[3.0]])]
+    cases += [([0.125, 0.25, 0.5], 2, [[3.0, 0.0]]), ([0.25, 0.5], 2, [[10.0], [10.5]])]
+    cases += [([0.25, 0.5], 2, [[2.0, 0.0], [-2.0, 0.0]])]
+    cases += [([0.25, 0.5], 2, [[1.0, 0.0], [-1.0, 0.0]])]
+    cases += [([0.25, 0.5], 2, [[-1.0], [1.0], [-1.125], [1.125]])]
+    cases += [([0.25, 0.5], 2, [[1.0, 0.5], [-1.0, -0.5]])]
     for beta, t in times_of(1, draw, 12):
         d = draw.choice([1, 2, 3, 4])
         if draw.integer(0, 1):
@@ -441,7 +426,7 @@ BOUNDS = Function(
     truth=entropy_bounds,
     scale=lambda x, truth: {
         "lower": x.d * entropy_size(x.q.posterior_var(x.t)),
-        "upper": x.d * entropy_size(x.q.beta[x.t]),
+        "upper": x.d * entropy_size(x.rate),
     },
     terms=entropy_bounds_terms,
     cases=entropy_bounds_cases(),
@@ -454,9 +439,7 @@ BOUNDS = Function(
             "vector)",
             reverse_entropy_inside,
         ),
-    }
-    | common("condition_not_checked")
-    | {
+        **common("condition_not_checked"),
         "second_moment_for_covariance": Mistake(
             "E|x^0|^2 <= d for tr Cov(x^0) <= d",
             lambda x: {"upper_holds": bool(second_moment(x) <= x.d)},

@@ -43,7 +43,7 @@ TABLE_INPUTS = (
     | PRIOR
     | {
         "table": "p(x_i^{t-1} = 1 | x^t) at [t - 2][state][i], for t = 2..T; states of x^t are "
-        "numbered by their bits, the first bit most significant",
+        "numbered by their bits, the first bit most significant"
     }
 )
 TERMS = (
@@ -316,7 +316,7 @@ GAUSSIAN_BOUND = Function(
         "end_given_the_step_before": Mistake(
             "H_q(X^T|X^{T-1}) for H_q(X^T|X^0)",
             bound(linear_parts, lambda p, x: x.d * gaussian_entropy(x.q.beta[-1]) - p.h_last),
-        ),
+        )
     },
 )
 
@@ -510,7 +510,7 @@ GAUSSIAN_WEIGHT = Function(
     | {
         "forward_late": Mistake(
             "beta_{t-1} in q(x^t|x^{t-1}) for t >= 2", weight(LINEAR._replace(forward=forward_late))
-        ),
+        )
     },
 )
 

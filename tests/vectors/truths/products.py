@@ -3,12 +3,13 @@ for a smooth r; r over time; (21).
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from mpmath_oracle import expectation, mp, normalised
 
 from truths.elementwise import bad_gaussians, two_gaussians
 from truths.functions import (
+    Formula,
     Function,
     Inputs,
     Mistake,
@@ -80,26 +81,13 @@ def mean_of_both(x: Inputs) -> dict[str, Any]:
 
 def bernoulli_cases() -> list[Any]:
     draw = Draw("perturbed_bernoulli")
-    rows = [
-        (0.25, 0.75, 0.5, 1.0),
-        (0.25, 0.75, 1.0, 1.0),
-        (0.5, 0.5, 3.0, 1.0),
-        (0.5, 0.5, 0.0, 1.0),
-        (0.5, 0.5, 1.0, 0.0),
-        (0.0, 1.0, 0.5, 0.25),
-        (1.0, 0.0, 0.5, 0.25),
-        (SMALL, 1.0, 0.5, 0.25),
-        (1.0, SMALL, 0.5, 0.25),
-        (SMALL, 1.0, 1.0, SMALL),
-        (0.25, 0.75, SMALL, 1.0),
-        (0.25, 0.75, 1.0, SMALL),
-        (0.1, 0.9, 0.2, 0.7),
-        (1e-30, 1.0, 1.0, 1e-30),
-        (0.75, 0.25, 2.0**60, 1.0),
-        (0.75, 0.25, 1.0, 2.0**60),
-        (2.0**-24, 1 - 2.0**-24, 0.75, 0.125),
-        (1 - 2.0**-24, 2.0**-24, 0.125, 0.75),
-    ]
+    rows = [(0.25, 0.75, 0.5, 1.0), (0.25, 0.75, 1.0, 1.0), (0.5, 0.5, 3.0, 1.0)]
+    rows += [(0.5, 0.5, 0.0, 1.0), (0.5, 0.5, 1.0, 0.0), (0.0, 1.0, 0.5, 0.25)]
+    rows += [(1.0, 0.0, 0.5, 0.25), (SMALL, 1.0, 0.5, 0.25), (1.0, SMALL, 0.5, 0.25)]
+    rows += [(SMALL, 1.0, 1.0, SMALL), (0.25, 0.75, SMALL, 1.0), (0.25, 0.75, 1.0, SMALL)]
+    rows += [(0.1, 0.9, 0.2, 0.7), (1e-30, 1.0, 1.0, 1e-30), (0.75, 0.25, 2.0**60, 1.0)]
+    rows += [(0.75, 0.25, 1.0, 2.0**60), (2.0**-24, 1 - 2.0**-24, 0.75, 0.125)]
+    rows += [(1 - 2.0**-24, 2.0**-24, 0.125, 0.75)]
     drawn = (draw.part(256) for _ in range(35))
     return [
         *rows,
@@ -159,22 +147,11 @@ def gaussian_scale(x: Inputs, truth: dict[str, Any]) -> dict[str, Any]:
 
 def gaussian_cases() -> list[Any]:
     draw = Draw("perturbed_gaussian")
-    rows = [
-        (1.0, 0.5, 0.0, 1.0),
-        (0.0, 1.0, 1.0, 1.0),
-        (1.0, 1.0, 1.0, 3.0),
-        (2.0, 0.25, -2.0, 0.75),
-        (1.0, 2.0**-40, 3.0, 1.0),
-        (1.0, 1.0, 3.0, 2.0**-40),
-        (1.0, 2.0**-60, 1.5, 2.0**-60),
-        (0.5, 2.0**60, 0.25, 1.0),
-        (0.5, 1.0, 0.25, 2.0**60),
-        (3.0, 1.0, -1.0, 1 / 3),
-        (0.1, 0.2, 0.3, 0.4),
-        (1000.0, 2.0**-10, -1000.0, 2.0**-10),
-        (1.0, 0.5, -0.5, 0.25),
-        (0.0, 2.0, 0.0, 3.0),
-    ]
+    rows = [(1.0, 0.5, 0.0, 1.0), (0.0, 1.0, 1.0, 1.0), (1.0, 1.0, 1.0, 3.0)]
+    rows += [(2.0, 0.25, -2.0, 0.75), (1.0, 2.0**-40, 3.0, 1.0), (1.0, 1.0, 3.0, 2.0**-40)]
+    rows += [(1.0, 2.0**-60, 1.5, 2.0**-60), (0.5, 2.0**60, 0.25, 1.0), (0.5, 1.0, 0.25, 2.0**60)]
+    rows += [(3.0, 1.0, -1.0, 1 / 3), (0.1, 0.2, 0.3, 0.4), (1000.0, 2.0**-10, -1000.0, 2.0**-10)]
+    rows += [(1.0, 0.5, -0.5, 0.25), (0.0, 2.0, 0.0, 3.0)]
     return [*rows, *(two_gaussians(draw, -4, 3) for _ in range(39)), *bad_gaussians()]
 
 
@@ -240,20 +217,10 @@ def first_order_scale(x: Inputs, truth: dict[str, Any]) -> Any:
 
 def first_order_cases() -> list[Any]:
     draw = Draw("perturbed_gaussian_first_order")
-    rows = [
-        (1.0, 0.5, 0.75),
-        (0.0, 1.0, 1.0),
-        (0.0, 0.25, -2.0),
-        (1.0, 0.5, 0.0),
-        (1.0, 0.25, -4.0),
-        (-1.5, 0.25, 6.0 + 2.0**-20),
-        (0.5, 2.0**-40, 3.0),
-        (0.5, 2.0**-40, 2.0**40),
-        (0.1, 0.2, 0.3),
-        (0.0, 2.0**-100, 1.0),
-        (1000.0, 4.0, -250.0 + 2.0**-12),
-        (2.0, 1e-6, 1e6),
-    ]
+    rows = [(1.0, 0.5, 0.75), (0.0, 1.0, 1.0), (0.0, 0.25, -2.0), (1.0, 0.5, 0.0)]
+    rows += [(1.0, 0.25, -4.0), (-1.5, 0.25, 6.0 + 2.0**-20), (0.5, 2.0**-40, 3.0)]
+    rows += [(0.5, 2.0**-40, 2.0**40), (0.1, 0.2, 0.3), (0.0, 2.0**-100, 1.0)]
+    rows += [(1000.0, 4.0, -250.0 + 2.0**-12), (2.0, 1e-6, 1e6)]
     for _ in range(43):
         rows.append((draw.part(16, -64, 64), draw.power(-4, 3), draw.part(16, -64, 64)))
     invalid = bad("bad_variance", (0.0, 0.0, 1.0), (0.0, -1.0, 1.0))
@@ -342,30 +309,34 @@ TEMPERED = Function(
 )
 
 
-def perturbed(
-    part: Callable[..., Any] = lambda p, z, z_next, r, r_next, p_next: (
-        p * z_next * r / (z * r_next)
-    ),
-) -> Callable[[Inputs], Any]:
-    """(21) for every x^{t+1} and x^t, or another combination of what it is made of."""
+class Entry(NamedTuple):
+    """What an entry of (21) is made of."""
+
+    p: Any  # p(x^t|x^{t+1})
+    z: Any
+    z_next: Any
+    r: Any
+    r_next: Any
+    p_next: Any  # p(x^{t+1})
+
+
+def perturbed(entry: Callable[[Entry], Any]) -> Formula:
+    """A combination of these for every x^{t+1} and x^t."""
 
     def formula(x: Inputs) -> list[list[Any]]:
         here, after = table_marginal(x, x.t), table_marginal(x, x.t + 1)
         z, z_next = expectation(here.values(), x.r), expectation(after.values(), x.r_next)
-        kernel = table_kernels(x)[x.t + 1]
+        kernel, states = table_kernels(x)[x.t + 1], list(zip(here, x.r, strict=True))
         return [
-            [
-                part(kernel(before, state), z, z_next, r, r_next, after[state])
-                for before, r in zip(here, x.r, strict=True)
-            ]
-            for state, r_next in zip(after, x.r_next, strict=True)
+            [entry(Entry(kernel(y, state), z, z_next, r, r_next, p)) for y, r in states]
+            for (state, p), r_next in zip(after.items(), x.r_next, strict=True)
         ]
 
     return formula
 
 
 def rows_normalised(x: Inputs) -> list[list[Any]]:
-    rows = perturbed(lambda p, z, z_next, r, r_next, p_next: p * r)(x)
+    rows = perturbed(lambda e: e.p * e.r)(x)
     return [[p / mp.fsum(row) for p in row] for row in rows]
 
 
@@ -402,36 +373,30 @@ PERTURBED_KERNEL = Function(
     },
     outputs={"kernel": "p~ at [x^{t+1}][x^t], states in the order of their numbers"},
     tolerance="(64 + 4 T) eps of each number; all sums are of positive terms",
-    truth=perturbed(),
+    truth=perturbed(lambda e: e.p * e.z_next * e.r / (e.z * e.r_next)),
     times=(0, -1),
     cases=perturbed_kernel_cases(),
     mistakes={
         "r_exchanged": Mistake(
             "r(x^t) and r(x^{t+1}) exchanged",
-            perturbed(lambda p, z, z_next, r, r_next, p_next: p * z_next * r_next / (z * r)),
+            perturbed(lambda e: e.p * e.z_next * e.r_next / (e.z * e.r)),
         ),
         "normalisers_exchanged": Mistake(
             "Z_t and Z_{t+1} exchanged",
-            perturbed(lambda p, z, z_next, r, r_next, p_next: p * z * r / (z_next * r_next)),
+            perturbed(lambda e: e.p * e.z * e.r / (e.z_next * e.r_next)),
         ),
         "normalisers_left_out": Mistake(
-            "Z_t and Z_{t+1} left out",
-            perturbed(lambda p, z, z_next, r, r_next, p_next: p * r / r_next),
+            "Z_t and Z_{t+1} left out", perturbed(lambda e: e.p * e.r / e.r_next)
         ),
         "multiplied_by_the_marginal": Mistake(
             "multiplied by p(x^{t+1})",
-            perturbed(
-                lambda p, z, z_next, r, r_next, p_next: p_next * p * z_next * r / (z * r_next)
-            ),
+            perturbed(lambda e: e.p_next * e.p * e.z_next * e.r / (e.z * e.r_next)),
         ),
         "next_r_left_out": Mistake(
-            "not divided by r(x^{t+1})",
-            perturbed(lambda p, z, z_next, r, r_next, p_next: p * z_next * r / z),
+            "not divided by r(x^{t+1})", perturbed(lambda e: e.p * e.z_next * e.r / e.z)
         ),
         "rows_normalised": Mistake("(22) for (21): each row made to sum to 1", rows_normalised),
-        "r_ignored": Mistake(
-            "the kernel itself", perturbed(lambda p, z, z_next, r, r_next, p_next: p)
-        ),
+        "r_ignored": Mistake("the kernel itself", perturbed(lambda e: e.p)),
         **common("half_for_prior"),
         "one_late": other("the model at t + 1 for t", t=lambda x: x.t + 1),
     },

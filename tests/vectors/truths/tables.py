@@ -81,10 +81,10 @@ LOG_ABAR = Function(
     # a product near 1 is known to eps, however near; its logarithm is then not
     terms=lambda x, truth: max(mp.mpf(1), abs(truth["log_abar"])),
     cases=TABLE_CASES,
-    mistakes=common("one_early one_late reversed_schedule bits_for_nats sign")
-    | {
+    mistakes={
+        **common("one_early one_late reversed_schedule bits_for_nats sign"),
         "root_for_abar": scaled("log sqrt(abar_t)", lambda x: 0.5),
-        "last_step_alone": Mistake("log(1 - beta_t) alone", lambda x: mp.log(1 - x.q.beta[x.t])),
+        "last_step_alone": Mistake("log(1 - beta_t) alone", lambda x: mp.log(1 - x.rate)),
         "rates_multiplied": Mistake(
             "the product of beta_s, not of 1 - beta_s",
             lambda x: mp.fsum(map(mp.log, x.beta[: x.t])),
@@ -105,14 +105,14 @@ ONE_MINUS_ABAR = Function(
     outputs={"one_minus_abar": "1 - abar_t"},
     tolerance="(64 + 4 T) eps |one_minus_abar|; nothing cancels in -expm1(sum of log1p(-beta))",
     truth=lambda x: x.q.one_minus_abar(x.t),
-    terms=lambda x, truth: 1 + x.q.abar(x.t),
+    terms=lambda x, truth: 1 + x.abar,
     cases=TABLE_CASES,
-    mistakes=common("one_early one_late reversed_schedule")
-    | {
-        "abar_for_complement": Mistake("abar_t", lambda x: x.q.abar(x.t)),
-        "std_for_var": Mistake("sqrt(1 - abar_t)", lambda x: mp.sqrt(1 - x.q.abar(x.t))),
-        "root_of_abar": Mistake("1 - sqrt(abar_t)", lambda x: 1 - mp.sqrt(x.q.abar(x.t))),
-        "last_step_alone": Mistake("beta_t alone", lambda x: x.q.beta[x.t]),
+    mistakes={
+        **common("one_early one_late reversed_schedule"),
+        "abar_for_complement": Mistake("abar_t", lambda x: x.abar),
+        "std_for_var": Mistake("sqrt(1 - abar_t)", lambda x: mp.sqrt(1 - x.abar)),
+        "root_of_abar": Mistake("1 - sqrt(abar_t)", lambda x: 1 - mp.sqrt(x.abar)),
+        "last_step_alone": Mistake("beta_t alone", lambda x: x.rate),
         "rates_multiplied": Mistake(
             "1 less the product of beta_s", lambda x: 1 - mp.fprod(x.beta[: x.t])
         ),
@@ -165,21 +165,10 @@ def linear_scale(x: Inputs, truth: dict[str, Any]) -> Any:
 
 def linear_cases() -> list[Any]:
     draw = Draw("schedule_linear")
-    settings = [
-        (5, 0.125, 0.5),
-        (4, 0.0625, 0.75),
-        (1, 0.25, 0.5),
-        (2, 0.25, 0.5),
-        (1000, 0.0001, 0.02),
-        (1000, 2.0**-13, 5 / 256),
-        (40, 2.0**-10, 0.25),
-        (10, 2.0**-60, 0.5),
-        (10, 0.5, 2.0**-60),
-        (3, 0.375, 0.375),
-        (7, 2.0**-40, 2.0**-30),
-        (100, 2.0**-20, 1 - 2.0**-20),
-        (1000, 0.75, 0.0625),
-    ]
+    settings = [(5, 0.125, 0.5), (4, 0.0625, 0.75), (1, 0.25, 0.5), (2, 0.25, 0.5)]
+    settings += [(1000, 0.0001, 0.02), (1000, 2.0**-13, 5 / 256), (40, 2.0**-10, 0.25)]
+    settings += [(10, 2.0**-60, 0.5), (10, 0.5, 2.0**-60), (3, 0.375, 0.375)]
+    settings += [(7, 2.0**-40, 2.0**-30), (100, 2.0**-20, 1 - 2.0**-20), (1000, 0.75, 0.0625)]
     settings += [(draw.integer(3, 20), draw.part(64), draw.part(64)) for _ in range(5)]
     rates = [(0.0, 0.5), (0.25, 1.5), (-0.25, 0.5), (0.25, 1.0)]
     return at_times(draw, settings) + bad_steps(0.25, 0.5) + bad_parameters(*rates)
@@ -233,20 +222,10 @@ def uncapped(x: Inputs, **variant: Any) -> Any:
 
 def cosine_cases() -> list[Any]:
     draw, float32 = Draw("schedule_cosine"), (0.00800000037997961, 0.9990000128746033)
-    settings = [
-        (5, 0.0078125, 0.9990234375),
-        (4, 0.125, 0.5),
-        (1, 0.0078125, 0.875),
-        (2, 0.0078125, 0.9990234375),
-        (1000, 0.008, 0.999),
-        (1000, *float32),
-        (40, *float32),
-        (100, 2.0**-20, 1 - 2.0**-20),
-        (50, 0.75, 0.75),
-        (3, 0.5, 0.25),
-        (1000, 2.0**-20, 0.5),
-        (4000, 0.0078125, 0.9990234375),
-    ]
+    settings = [(5, 0.0078125, 0.9990234375), (4, 0.125, 0.5), (1, 0.0078125, 0.875)]
+    settings += [(2, 0.0078125, 0.9990234375), (1000, 0.008, 0.999), (1000, *float32)]
+    settings += [(40, *float32), (100, 2.0**-20, 1 - 2.0**-20), (50, 0.75, 0.75), (3, 0.5, 0.25)]
+    settings += [(1000, 2.0**-20, 0.5), (4000, 0.0078125, 0.9990234375)]
     settings += [(draw.integer(3, 60), draw.part(64), draw.part(64, 48)) for _ in range(4)]
     rates = [(0.0, 0.5), (0.25, 1.5), (-0.25, 0.5), (0.25, 0.0)]
     invalid = bad_steps(0.0078125, 0.875) + bad_parameters(*rates)
@@ -260,10 +239,7 @@ COSINE = Function(
     definition="beta_t = min( 1 - f(t/T) / f((t-1)/T), largest ), f(u) = cos^2( (pi/2) (u + "
     "offset) / (1 + offset) )",
     inputs=SCHEDULE
-    | {
-        "offset": "keeps beta_1 away from 0, in (0, 1)",
-        "largest": "the cap on beta_t, in (0, 1)",
-    },
+    | {"offset": "keeps beta_1 away from 0, in (0, 1)", "largest": "the cap on beta_t, in (0, 1)"},
     outputs={"beta": "beta_t"},
     tolerance="64 T eps |beta|: an angle between 0 and pi/2 is known to eps, a step of it to T "
     "eps, and its cosine near pi/2 no better",
@@ -307,18 +283,9 @@ def beta_log_snr(x: Inputs, steps: int = 1) -> Any:
 
 def snr_cases() -> list[Any]:
     draw = Draw("schedule_log_snr_linear")
-    settings = [
-        (5, 0.0625, 0.25),
-        (2, 0.25, 0.125),
-        (3, 0.125, 0.5),
-        (40, 1e-5, 1e-3),
-        (40, 2.0**-17, 2.0**-10),
-        (1000, 2.0**-14, 2.0**-10),
-        (1000, 2.0**-40, 2.0**-40),
-        (10, 2.0**-100, 2.0**-100),
-        (4, 0.5, 0.4375),
-        (100, 2.0**-24, 0.875),
-    ]
+    settings = [(5, 0.0625, 0.25), (2, 0.25, 0.125), (3, 0.125, 0.5), (40, 1e-5, 1e-3)]
+    settings += [(40, 2.0**-17, 2.0**-10), (1000, 2.0**-14, 2.0**-10), (1000, 2.0**-40, 2.0**-40)]
+    settings += [(10, 2.0**-100, 2.0**-100), (4, 0.5, 0.4375), (100, 2.0**-24, 0.875)]
     for _ in range(5):
         settings.append((draw.integer(3, 60), draw.part(64, 1, 24), draw.part(64, 1, 32)))
     rates = [(0.0, 0.5), (0.25, 1.5), (0.5, 0.5), (0.25, 0.875), (0.25, 0.0)]
