@@ -22,7 +22,8 @@ import lint
 import mpmath_oracle
 import numpy as np
 import pytest
-from truths.functions import Mistake, Retired
+from truths.functions import Retired
+from truths.mistakes import Mistake
 
 from dpm_ref import (
     Bernoulli,

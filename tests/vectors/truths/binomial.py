@@ -3,32 +3,15 @@
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from mpmath_oracle import (
-    BinaryChain,
-    Tables,
-    bayes_joint,
-    binomial_marginal,
-    mix,
-    mp,
-    normalised,
-    vector_prob,
-)
-from mpmath_oracle import bit as bit_law
+import mpmath_oracle as oracle
+from mpmath_oracle import Tables, mix, mp
 
-from truths.functions import (
-    Formula,
-    Function,
-    Inputs,
-    Mistake,
-    common,
-    mean_over,
-    remembered,
-    scaled,
-    spoilt,
-    wrong_lower_sides,
-)
+from truths.functions import Function, spoilt
+from truths.inputs import Formula, Inputs, remembered
+from truths.mistakes import Mistake, common, mean_over, scaled, wrong_lower_sides
 from truths.numbers import Draw
 from truths.tables import BETA, TIME, bad_schedules, times_of
 
@@ -41,6 +24,9 @@ TOLERANCE = (
 SMALL, LARGE = 2.0**-100, 1 - 2.0**-24
 TWO = {"beta": [0.25, 0.5], "t": 2}
 Kept = Callable[[Tables, int], Any]  # the probability that a bit is kept
+ROWS = [([0.25, 0.5], 2, [0.25, 0.25]), ([0.25, 0.5], 1, [0.5, 0.5]), ([0.1, 0.2], 2, [0.2, 0.2])]
+ROWS += [([0.25, 0.5], 2, [1e-30, 1e-30])]
+TINY_RATE = ([2.0**-100, 0.5], 1, [0.25, 0.75])
 
 
 def bitwise(pair: Callable[..., tuple[Any, Any]], *states: str) -> Formula:
@@ -68,6 +54,7 @@ def complement_terms(x: Inputs, truth: dict[str, Any]) -> dict[str, Any]:
     return {"prob1": [1 + p for p in truth["prob0"]], "prob0": [1 + p for p in truth["prob1"]]}
 
 
+law_function = partial(Function, outputs=LAW, tolerance=TOLERANCE, terms=complement_terms)
 OF_LAWS = common("complement half_for_prior prior_turned reversed_schedule")
 
 
@@ -131,51 +118,29 @@ def state_cases(
 # q(x^t | x^{t-1}) and p(x^0 | x^1)
 
 
-KERNEL = Function(
+KERNEL = law_function(
     name="binomial_kernel",
     code="dpm_ref.BinomialDiffusion.kernel",
     equation="2.1, Table App.1",
     definition="q(x^t | x^{t-1}): P(1) = x^{t-1} (1 - beta_t) + pi_1 beta_t, P(0) = (1 - x^{t-1}) "
     "(1 - beta_t) + (1 - pi_1) beta_t, bit by bit",
     inputs=BETA | TIME | {"x_prev": "x^{t-1}, bits"} | PRIOR,
-    outputs=LAW,
-    tolerance=TOLERANCE,
     truth=kept_with(step, "x_prev"),
-    terms=complement_terms,
-    cases=state_cases(
-        "binomial_kernel",
-        "x_prev",
-        10,
-        [
-            ([0.25, 0.5], 2, [0.25, 0.25]),
-            ([0.25, 0.5], 1, [0.5, 0.5]),
-            ([0.1, 0.2], 2, [0.2, 0.2]),
-            ([0.25, 0.5], 2, [1e-30, 1e-30]),
-            ([2.0**-100, 0.5], 1, [0.25, 0.75]),
-        ],
-    ),
+    cases=state_cases("binomial_kernel", "x_prev", 10, [*ROWS, TINY_RATE]),
     mistakes=OF_LAWS | common("one_early one_late") | not_mixed(step, "x_prev"),
 )
 
 
-EDGE = Function(
+EDGE_ROWS = [ROWS[0], ROWS[2], ([0.5], 1, [1e-30, 1e-30])]
+EDGE = law_function(
     name="binomial_edge",
     code="dpm_ref.BinomialDiffusion.edge",
     equation="2.2, App. B.2, Table App.1",
     definition="p(x^0 | x^1) = T_pi(x^0 | x^1; beta_1): P(1) = x^1 (1 - beta_1) + pi_1 beta_1, bit "
     "by bit",
     inputs=BETA | {"x1": "x^1, bits"} | PRIOR,
-    outputs=LAW,
-    tolerance=TOLERANCE,
     truth=kept_with(step, "x1"),
-    terms=complement_terms,
-    cases=state_cases(
-        "binomial_edge",
-        "x1",
-        14,
-        [([0.25, 0.5], 1, [0.25, 0.25]), ([0.1, 0.2], 1, [0.2, 0.2]), ([0.5], 1, [1e-30, 1e-30])],
-        timed=False,
-    ),
+    cases=state_cases("binomial_edge", "x1", 14, EDGE_ROWS, timed=False),
     mistakes=OF_LAWS
     | not_mixed(step, "x1")
     | {
@@ -190,29 +155,15 @@ EDGE = Function(
 # q(x^t | x^0)
 
 
-MARGINAL = Function(
+MARGINAL = law_function(
     name="binomial_marginal",
     code="dpm_ref.BinomialDiffusion.marginal",
     equation="2.1, Table App.1",
     definition="q(x^t | x^0): P(1) = x^0 abar_t + pi_1 (1 - abar_t), P(0) = (1 - x^0) abar_t + (1 "
     "- pi_1) (1 - abar_t), bit by bit",
     inputs=BETA | TIME | {"x0": "x^0, bits"} | PRIOR,
-    outputs=LAW,
-    tolerance=TOLERANCE,
     truth=kept_with(Tables.abar, "x0"),
-    terms=complement_terms,
-    cases=state_cases(
-        "binomial_marginal",
-        "x0",
-        10,
-        [
-            ([0.25, 0.5], 2, [0.25, 0.25]),
-            ([0.25, 0.5], 1, [0.5, 0.5]),
-            ([0.1, 0.2], 2, [0.2, 0.2]),
-            ([0.25, 0.5], 2, [1e-30, 1e-30]),
-            ([2.0**-100, 2.0**-100], 2, [0.25, 0.75]),
-        ],
-    ),
+    cases=state_cases("binomial_marginal", "x0", 10, [*ROWS, ([2.0**-100] * 2, 2, [0.25, 0.75])]),
     mistakes=OF_LAWS
     | common("one_early one_late")
     | not_mixed(Tables.abar, "x0")
@@ -233,8 +184,8 @@ def posterior(kept_before: Kept = before, kept: Kept = step, whole: bool = True)
     """
 
     def pair(x0: int, xt: int, p: Any, q: Tables, t: int) -> tuple[Any, Any]:
-        joint = bayes_joint(x0, xt, p, kept_before(q, t), kept(q, t))
-        return normalised(*joint) if whole else joint
+        joint = oracle.bayes_joint(x0, xt, p, kept_before(q, t), kept(q, t))
+        return oracle.normalised(*joint) if whole else joint
 
     return bitwise(pair, "x0", "xt")
 
@@ -265,7 +216,7 @@ def posterior_cases() -> list[Any]:
     ]
 
 
-POSTERIOR = Function(
+POSTERIOR = law_function(
     name="binomial_posterior",
     code="dpm_ref.BinomialDiffusion.posterior",
     equation="2.1, Table App.1 (Bayes' rule)",
@@ -275,11 +226,8 @@ POSTERIOR = Function(
     inputs=BETA
     | {"t": "the time, an integer in 2..T", "x0": "x^0, bits", "xt": "x^t, bits"}
     | PRIOR,
-    outputs=LAW,
-    tolerance=TOLERANCE,
     truth=posterior(),
     times=(2, 0),
-    terms=complement_terms,
     cases=posterior_cases(),
     mistakes=OF_LAWS
     | common("one_early one_late")
@@ -303,7 +251,7 @@ POSTERIOR = Function(
 
 def log_priors(x: Inputs) -> list[Any]:
     """log pi(x_i) of each bit."""
-    return [bit_law(p)[3 - x_i] for x_i, p in zip(x["x0"], x.prior, strict=True)]
+    return [oracle.bit(p)[3 - x_i] for x_i, p in zip(x["x0"], x.prior, strict=True)]
 
 
 def null_cases() -> list[Any]:
@@ -353,13 +301,13 @@ NULL = Function(
 # Equation (24)
 
 
-class Chain(BinaryChain):
+class Chain(oracle.BinaryChain):
     """The laws given x^0 by their closed form: there are up to a thousand steps."""
 
     def given(self, x0: Sequence[int], t: int) -> dict[tuple[int, ...], Any]:
         bits = zip(x0, self.prior, strict=True)
-        laws = [binomial_marginal(bit, self.tables, t, p) for bit, p in bits]
-        return {x: vector_prob(x, laws) for x in self.states}
+        laws = [oracle.binomial_marginal(bit, self.tables, t, p) for bit, p in bits]
+        return {x: oracle.vector_prob(x, laws) for x in self.states}
 
 
 def chain(x: Inputs) -> Chain:
@@ -450,10 +398,8 @@ BOUNDS = Function(
         **common("one_early one_late reversed_schedule half_for_prior bits_for_nats sign"),
         "mean_for_sum": mean_over("bits"),
         "sum_over_data": scaled("the sum over the data, not the mean", lambda x: len(x["x0"])),
-    }
-    | common("sides_exchanged")
-    | wrong_lower_sides(three_entropies)
-    | {
+        **common("sides_exchanged"),
+        **wrong_lower_sides(three_entropies),
         "reverse_entropy_inside": Mistake(
             "H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0) in the lower side", reverse_entropy_inside
         ),

@@ -8,7 +8,9 @@ from typing import Any
 import mpmath_oracle as oracle
 from mpmath_oracle import expectation, mp
 
-from truths.functions import Function, Inputs, Mistake, bad, common, exact, exchanged, other, scaled
+from truths.functions import Function, bad
+from truths.inputs import Inputs, exact
+from truths.mistakes import Mistake, common, exchanged, other, scaled
 from truths.numbers import Draw
 
 PAIRS = (

@@ -3,24 +3,15 @@
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from mpmath_oracle import Tables, gaussian_entropy, gaussian_log_prob, mp
 
 from truths.elementwise import entropy_size
-from truths.functions import (
-    Formula,
-    Function,
-    Inputs,
-    Mistake,
-    amended,
-    bad,
-    common,
-    exact,
-    scaled,
-    spoilt,
-    wrong_lower_sides,
-)
+from truths.functions import Function, bad, spoilt
+from truths.inputs import Formula, Inputs, exact
+from truths.mistakes import Mistake, amended, common, scaled, wrong_lower_sides
 from truths.numbers import Draw, mapped
 from truths.tables import BETA, TIME, bad_schedules, times_of
 
@@ -32,6 +23,7 @@ MEAN_TOLERANCE = (
     "(64 + 4 T) eps times the absolute values of the terms of the mean; and the same of the "
     "variance"
 )
+law_function = partial(Function, outputs=LAW, tolerance=MEAN_TOLERANCE)
 TWO = {"beta": [0.25, 0.5], "t": 2}
 OF_VARIANCES = {
     "std_for_var": amended(
@@ -104,14 +96,12 @@ def kernel_mistakes(state: str) -> dict[str, Mistake]:
     )
 
 
-KERNEL = Function(
+KERNEL = law_function(
     name="gaussian_kernel",
     code="dpm_ref.GaussianDiffusion.kernel",
     equation="2.1, Table App.1",
     definition="q(x^t | x^{t-1}) = N( sqrt(1 - beta_t) x^{t-1}, beta_t I )",
     inputs=BETA | TIME | {"x_prev": "x^{t-1}"},
-    outputs=LAW,
-    tolerance=MEAN_TOLERANCE,
     truth=kernel,
     cases=state_cases("gaussian_kernel", "x_prev", 17),
     mistakes=common("one_early one_late") | kernel_mistakes("x_prev"),
@@ -124,14 +114,12 @@ def edge_by_bayes_alone(x: Inputs) -> dict[str, Any]:
     return {"mean": times(1 / mp.sqrt(1 - rate), x["x1"]), "var": rate / (1 - rate)}
 
 
-EDGE = Function(
+EDGE = law_function(
     name="gaussian_edge",
     code="dpm_ref.GaussianDiffusion.edge",
     equation="2.2, App. B.2, Table App.1",
     definition="p(x^0 | x^1) = T_pi(x^0 | x^1; beta_1) = N( sqrt(1 - beta_1) x^1, beta_1 I )",
     inputs=BETA | {"x1": "x^1"},
-    outputs=LAW,
-    tolerance=MEAN_TOLERANCE,
     truth=lambda x: kernel(x, "x1"),
     cases=state_cases("gaussian_edge", "x1", 20, timed=False),
     mistakes=kernel_mistakes("x1")
@@ -155,15 +143,13 @@ def marginal_mean(coefficient: Callable[[Tables, int], Any]) -> Formula:
     return lambda x: times(coefficient(x.q, x.t), x["x0"])
 
 
-MARGINAL = Function(
+MARGINAL = law_function(
     name="gaussian_marginal",
     code="dpm_ref.GaussianDiffusion.marginal",
     equation="2.1, Table App.1",
     definition="q(x^t | x^0) = N( sqrt(abar_t) x^0, (1 - abar_t) I ), abar_t = prod_{s<=t} (1 - "
     "beta_s)",
     inputs=BETA | TIME | {"x0": "x^0"},
-    outputs=LAW,
-    tolerance=MEAN_TOLERANCE,
     truth=lambda x: {"mean": times(x.q.sqrt_abar(x.t), x["x0"]), "var": x.q.one_minus_abar(x.t)},
     cases=state_cases("gaussian_marginal", "x0", 17),
     terms=lambda x, truth: {"mean": mapped(abs, truth["mean"]), "var": 1 + x.abar},
@@ -237,7 +223,7 @@ def posterior_cases() -> list[Any]:
     ]
 
 
-POSTERIOR = Function(
+POSTERIOR = law_function(
     name="gaussian_posterior",
     code="dpm_ref.GaussianDiffusion.posterior",
     equation="2.1, Table App.1",
@@ -245,8 +231,6 @@ POSTERIOR = Function(
     "abar_t), "
     "mean = [ sqrt(abar_{t-1}) beta_t x^0 + sqrt(1 - beta_t) (1 - abar_{t-1}) x^t ] / (1 - abar_t)",
     inputs=BETA | {"t": "the time, an integer in 2..T", "x0": "x^0", "xt": "x^t"},
-    outputs=LAW,
-    tolerance=MEAN_TOLERANCE,
     truth=lambda x: posterior(x, *x.q.posterior(x.t)),
     times=(2, 0),
     scale=posterior_scale,

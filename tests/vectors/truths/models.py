@@ -16,20 +16,10 @@ from mpmath_oracle import entropy_of, expectation, gaussian_entropy, gaussian_lo
 
 from truths.binomial import PRIOR, chain
 from truths.elementwise import entropy_size
-from truths.functions import (
-    Formula,
-    Function,
-    Inputs,
-    Mistake,
-    amended,
-    common,
-    exact,
-    other,
-    remembered,
-    scaled,
-    spoilt,
-)
+from truths.functions import Function, spoilt
 from truths.gaussian import unshifted
+from truths.inputs import Formula, Inputs, exact, remembered
+from truths.mistakes import Mistake, amended, common, other, scaled
 from truths.numbers import Draw
 from truths.tables import BETA, SHORT, drawn_schedule
 
@@ -75,32 +65,31 @@ class Parts(NamedTuple):
     h_prior: Any  # H(pi)
 
     @property
+    def divergences(self) -> Any:
+        return mp.fsum(self.kl)
+
+    @property
     def entropies(self) -> Any:
         return self.h_last - self.h_first
 
     @property
     def K(self) -> Any:
         ends = self.cross_last + self.log_prior - self.cross_first
-        return self.entropies + ends - mp.fsum(self.kl)
+        return self.entropies + ends - self.divergences
 
     @property
     def eq14(self) -> Any:
-        return self.entropies - self.h_prior - mp.fsum(self.kl)
+        return self.entropies - self.h_prior - self.divergences
 
 
 AllParts = Callable[..., list[Parts]]  # of the inputs; with KL(p || q); with abar_t for abar_{t-1}
 
 
-def bound(
-    parts: AllParts,
-    excess: Callable[[Parts, Inputs], Any] = lambda p, x: 0,
-    reverse: bool = False,
-    late: bool = False,
-) -> Formula:
+def bound(parts: AllParts, *variant: bool, excess: Callable[[Parts], Any] = lambda p: 0) -> Formula:
     """K of each vector and (14), of the right parts or of wrong ones, an excess of each added."""
 
     def formula(x: Inputs) -> dict[str, Any]:
-        pairs = [(p, excess(p, x)) for p in parts(x, reverse, late)]
+        pairs = [(p, excess(p)) for p in parts(x, *variant)]
         eq14 = mp.fsum(p.eq14 + more for p, more in pairs) / len(pairs)
         return {"K": [p.K + more for p, more in pairs], "eq14": eq14}
 
@@ -112,39 +101,33 @@ def first_vector(x: Inputs, right: Formula) -> Any:
 
 
 def bound_mistakes(parts: AllParts) -> dict[str, Mistake]:
+    def off(meaning: str, excess: Callable[[Parts], Any]) -> Mistake:
+        return Mistake(meaning, bound(parts, excess=excess))
+
     return {
-        "twice_the_divergences": Mistake(
-            "-2 sum_t KL for -sum_t KL", bound(parts, lambda p, x: -mp.fsum(p.kl))
-        ),
-        "T_for_T_minus_1": Mistake(
+        "twice_the_divergences": off("-2 sum_t KL for -sum_t KL", lambda p: -p.divergences),
+        "T_for_T_minus_1": off(
             "the mean KL over t times T, where there are T - 1 terms",
-            bound(parts, lambda p, x: -mp.fsum(p.kl) / len(p.kl)),
+            lambda p: -p.divergences / len(p.kl),
         ),
-        "mean_over_t": Mistake(
+        "mean_over_t": off(
             "the mean KL over t, not the sum",
-            bound(parts, lambda p, x: mp.fsum(p.kl) * (1 - mp.mpf(1) / len(p.kl))),
+            lambda p: p.divergences * (1 - mp.mpf(1) / len(p.kl)),
         ),
-        "first_divergence_dropped": Mistake(
-            "the sum over t = 3..T", bound(parts, lambda p, x: mp.fsum(p.kl[:1]))
-        ),
-        "divergence_sign": Mistake("+sum_t KL", bound(parts, lambda p, x: 2 * mp.fsum(p.kl))),
-        "kl_reversed": Mistake("KL(p || q)", bound(parts, reverse=True)),
+        "first_divergence_dropped": off("the sum over t = 3..T", lambda p: mp.fsum(p.kl[:1])),
+        "divergence_sign": off("+sum_t KL", lambda p: 2 * p.divergences),
+        "kl_reversed": Mistake("KL(p || q)", bound(parts, True, False)),
         "abar_unshifted": Mistake(
-            "abar_t for abar_{t-1} in the posterior", bound(parts, late=True)
+            "abar_t for abar_{t-1} in the posterior", bound(parts, False, True)
         ),
-        "entropies_at_every_step": Mistake(
-            "the entropies added once for each t = 2..T",
-            bound(parts, lambda p, x: (len(x["beta"]) - 2) * p.entropies),
+        "entropies_at_every_step": off(
+            "the entropies added once for each t = 2..T", lambda p: (len(p.kl) - 1) * p.entropies
         ),
-        "entropies_dropped": Mistake(
-            "H_q(X^T|X^0) - H_q(X^1|X^0) left out", bound(parts, lambda p, x: -p.entropies)
-        ),
-        "entropies_sign": Mistake(
-            "H_q(X^1|X^0) - H_q(X^T|X^0)", bound(parts, lambda p, x: -2 * p.entropies)
-        ),
-        "both_edge_terms": Mistake(
+        "entropies_dropped": off("H_q(X^T|X^0) - H_q(X^1|X^0) left out", lambda p: -p.entropies),
+        "entropies_sign": off("H_q(X^1|X^0) - H_q(X^T|X^0)", lambda p: -2 * p.entropies),
+        "both_edge_terms": off(
             "log p(x^0|x^1) added, for which the entropy H_q(X^1|X^0) stands already",
-            bound(parts, lambda p, x: p.edge),
+            lambda p: p.edge,
         ),
         "eq14_for_K": Mistake(
             "(14) for each x^0, whatever its precondition", lambda x: [p.eq14 for p in parts(x)]
@@ -152,7 +135,8 @@ def bound_mistakes(parts: AllParts) -> dict[str, Mistake]:
         "first_vector_alone": Mistake(
             "(14) of the first vector, not averaged over the data", first_vector, of_truth=True
         ),
-    } | common("bits_for_nats mean_for_sum sign")
+        **common("bits_for_nats mean_for_sum sign"),
+    }
 
 
 # Gaussian
@@ -298,6 +282,11 @@ def chains(name: str) -> list[Any]:
     ]
 
 
+def one_step(x: Inputs) -> list[Parts]:
+    h_last = x.d * gaussian_entropy(x.q.beta[-1])
+    return [p._replace(h_last=h_last) for p in linear_parts(x)]
+
+
 GAUSSIAN_BOUND = Function(
     name="gaussian_lower_bound",
     code="dpm_ref.bounds.lower_bound",
@@ -312,12 +301,7 @@ GAUSSIAN_BOUND = Function(
     cases=chains("gaussian_lower_bound"),
     mistakes=bound_mistakes(linear_parts)
     | OF_KERNELS
-    | {
-        "end_given_the_step_before": Mistake(
-            "H_q(X^T|X^{T-1}) for H_q(X^T|X^0)",
-            bound(linear_parts, lambda p, x: x.d * gaussian_entropy(x.q.beta[-1]) - p.h_last),
-        )
-    },
+    | {"end_given_the_step_before": Mistake("H_q(X^T|X^{T-1}) for H_q(X^T|X^0)", bound(one_step))},
 )
 
 
@@ -579,10 +563,11 @@ def table_bound_scale(x: Inputs, truth: dict[str, Any]) -> dict[str, Any]:
     """Each logarithm counts as itself or 1, whichever is larger: 1 less a probability is known to
     eps.
     """
-    parts, ones = table_parts(x), len(x["prior"]) * len(x["beta"])
+    parts, ones = table_parts(x), x.d * x.q.T
+    logs = [p.cross_first + p.cross_last + p.log_prior for p in parts]
     sizes = [
-        mp.fsum(p.kl) + p.h_first + p.h_last - p.cross_first - p.cross_last - p.log_prior + ones
-        for p in parts
+        p.divergences + p.h_first + p.h_last + ones - log
+        for p, log in zip(parts, logs, strict=True)
     ]
     return {"K": sizes, "eq14": max(sizes) + parts[0].h_prior}
 

@@ -8,19 +8,10 @@ from typing import Any, NamedTuple
 from mpmath_oracle import expectation, mp, normalised
 
 from truths.elementwise import bad_gaussians, two_gaussians
-from truths.functions import (
-    Formula,
-    Function,
-    Inputs,
-    Mistake,
-    amended,
-    bad,
-    common,
-    exchanged,
-    other,
-    spoilt,
-)
+from truths.functions import Function, bad, spoilt
 from truths.gaussian import OF_VARIANCES
+from truths.inputs import Formula, Inputs
+from truths.mistakes import Mistake, amended, common, exchanged, other
 from truths.models import (
     GOOD_TABLE,
     TABLE_INPUTS,

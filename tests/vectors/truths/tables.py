@@ -3,11 +3,14 @@ beta.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from mpmath_oracle import mp
 
-from truths.functions import Function, Inputs, Mistake, amended, bad, common, other, scaled, spoilt
+from truths.functions import Function, bad, spoilt
+from truths.inputs import Inputs
+from truths.mistakes import Mistake, amended, common, other, scaled
 from truths.numbers import Draw
 
 # Schedules that every function of a beta is tried at
@@ -174,13 +177,13 @@ def linear_cases() -> list[Any]:
     return at_times(draw, settings) + bad_steps(0.25, 0.5) + bad_parameters(*rates)
 
 
-LINEAR = Function(
+schedule = partial(Function, outputs={"beta": "beta_t"})
+LINEAR = schedule(
     name="schedule_linear",
     code="dpm_ref.schedules.linear",
     equation="2.4.1, a fixed choice of beta",
     definition="beta_t = first + (last - first) (t - 1) / (T - 1); first where T = 1",
     inputs=SCHEDULE | {"first": "beta_1, in (0, 1)", "last": "beta_T, in (0, 1)"},
-    outputs={"beta": "beta_t"},
     tolerance="64 eps (first + |last - first| (t - 1) / (T - 1))",
     truth=lambda x: between(x, x.first, x.last),
     scale=linear_scale,
@@ -232,7 +235,7 @@ def cosine_cases() -> list[Any]:
     return at_times(draw, settings) + invalid
 
 
-COSINE = Function(
+COSINE = schedule(
     name="schedule_cosine",
     code="dpm_ref.schedules.cosine",
     equation="2.4.1, a fixed choice of beta (Nichol and Dhariwal 2021, equation 17)",
@@ -240,7 +243,6 @@ COSINE = Function(
     "offset) / (1 + offset) )",
     inputs=SCHEDULE
     | {"offset": "keeps beta_1 away from 0, in (0, 1)", "largest": "the cap on beta_t, in (0, 1)"},
-    outputs={"beta": "beta_t"},
     tolerance="64 T eps |beta|: an angle between 0 and pi/2 is known to eps, a step of it to T "
     "eps, and its cosine near pi/2 no better",
     truth=beta_cosine,
@@ -293,7 +295,7 @@ def snr_cases() -> list[Any]:
     return at_times(draw, settings) + invalid
 
 
-LOG_SNR = Function(
+LOG_SNR = schedule(
     name="schedule_log_snr_linear",
     code="dpm_ref.schedules.log_snr_linear",
     equation="2.4.1, a fixed choice of beta",
@@ -305,7 +307,6 @@ LOG_SNR = Function(
         "beta1": "beta_1, in (0, 1)",
         "abar_T": "abar_T, in (0, 1 - beta1)",
     },
-    outputs={"beta": "beta_t"},
     tolerance="64 T eps (1 + |l_1| + |l_T|) |beta|, l_t the log ratio at t: l is known to eps of "
     "its largest value, and a step of it is 1/T of it or so",
     truth=beta_log_snr,
@@ -326,13 +327,12 @@ LOG_SNR = Function(
 )
 
 ERASURE_STEPS = [5, 1, 2, 3, 4, 7, 10, 20, 40, 100, 1000, 2000, 10000, 12, 16, 33]
-ERASURE = Function(
+ERASURE = schedule(
     name="schedule_constant_erasure",
     code="dpm_ref.schedules.constant_erasure",
     equation="2.4.1",
     definition="beta_t = 1 / (T - t + 1), so that abar_t = (T - t) / T",
     inputs=SCHEDULE,
-    outputs={"beta": "beta_t"},
     tolerance="64 eps |beta|",
     truth=lambda x: mp.mpf(1) / (x.T - x.t + 1),
     cases=at_times(Draw("schedule_constant_erasure"), [(T,) for T in ERASURE_STEPS]) + bad_steps(),
