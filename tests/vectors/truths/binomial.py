@@ -13,7 +13,7 @@ from truths.functions import Function, spoilt
 from truths.inputs import Formula, Inputs, remembered
 from truths.mistakes import Mistake, common, mean_over, scaled, wrong_lower_sides
 from truths.numbers import Draw
-from truths.tables import BETA, TIME, bad_schedules, times_of
+from truths.tables import BETA, SIMPLE, TIME, TWO, bad_schedules, times_of
 
 PRIOR = {"prior": "pi_1 of every bit, strictly between 0 and 1"}
 LAW = {"prob1": "P(x = 1) of every bit", "prob0": "P(x = 0) of every bit"}
@@ -22,10 +22,9 @@ TOLERANCE = (
     "less the other"
 )
 SMALL, LARGE = 2.0**-100, 1 - 2.0**-24
-TWO = {"beta": [0.25, 0.5], "t": 2}
 Kept = Callable[[Tables, int], Any]  # the probability that a bit is kept
-ROWS = [([0.25, 0.5], 2, [0.25, 0.25]), ([0.25, 0.5], 1, [0.5, 0.5]), ([0.1, 0.2], 2, [0.2, 0.2])]
-ROWS += [([0.25, 0.5], 2, [1e-30, 1e-30])]
+ROWS = [(SIMPLE, 2, [0.25, 0.25]), (SIMPLE, 1, [0.5, 0.5]), ([0.1, 0.2], 2, [0.2, 0.2])]
+ROWS += [(SIMPLE, 2, [1e-30, 1e-30])]
 TINY_RATE = ([2.0**-100, 0.5], 1, [0.25, 0.75])
 
 
@@ -193,14 +192,10 @@ def posterior(kept_before: Kept = before, kept: Kept = step, whole: bool = True)
 def posterior_cases() -> list[Any]:
     draw = Draw("binomial_posterior")
     four = [1, 1, 0, 0], [1, 0, 1, 0]
-    cases = [
-        ([0.25, 0.5], 2, *four, [0.25] * 4),
-        ([0.25, 0.5], 2, *four, [0.5] * 4),
-        ([0.1, 0.2, 0.3], 3, [1, 0], [0, 1], [0.2, 0.2]),
-        ([0.25, 0.5], 2, *four, [1e-30] * 4),
-        ([2.0**-60, 2.0**-60], 2, *four, [0.25] * 4),
-        ([0.5, 2.0**-60], 2, [1, 0], [0, 1], [SMALL, LARGE]),
-    ]
+    cases = [(SIMPLE, 2, *four, [0.25] * 4), (SIMPLE, 2, *four, [0.5] * 4)]
+    cases += [([0.1, 0.2, 0.3], 3, [1, 0], [0, 1], [0.2, 0.2]), (SIMPLE, 2, *four, [1e-30] * 4)]
+    cases += [([2.0**-60, 2.0**-60], 2, *four, [0.25] * 4)]
+    cases += [([0.5, 2.0**-60], 2, [1, 0], [0, 1], [SMALL, LARGE])]
     for beta, t in times_of(2, draw, 12):
         d = draw.integer(1, 3)
         cases.append((beta, t, draw.bits(d), draw.bits(d), drawn_priors(draw, d)))
@@ -347,17 +342,11 @@ def reverse_entropy_inside(x: Inputs) -> Any:
 
 def entropy_bounds_cases() -> list[Any]:
     draw = Draw("binomial_reverse_entropy_bounds")
-    cases = [
-        ([0.25, 0.5], 2, [[1, 0], [0, 0]], [0.25, 0.25]),
-        ([0.1], 1, [[0], [1]], [0.2]),
-        ([0.25, 0.5], 2, [[0], [1]], [0.25]),
-        ([0.25, 0.5], 2, [[1]], [0.25]),
-        ([0.25, 0.5], 2, [[1]], [0.75]),
-        ([0.25, 0.5], 1, [[1], [0], [0], [0]], [0.1875]),
-        ([0.25, 0.5], 2, [[1, 0], [0, 1]], [0.5, 0.5]),
-        ([0.25, 0.5], 2, [[1, 1]], [0.5, 0.5]),
-        ([0.2, 0.3, 0.4], 3, [[1, 0, 0], [0, 1, 0]], [0.2] * 3),
-    ]
+    cases = [(SIMPLE, 2, [[1, 0], [0, 0]], [0.25, 0.25]), ([0.1], 1, [[0], [1]], [0.2])]
+    cases += [(SIMPLE, 2, [[0], [1]], [0.25]), (SIMPLE, 2, [[1]], [0.25])]
+    cases += [(SIMPLE, 2, [[1]], [0.75]), (SIMPLE, 1, [[1], [0], [0], [0]], [0.1875])]
+    cases += [(SIMPLE, 2, [[1, 0], [0, 1]], [0.5, 0.5]), (SIMPLE, 2, [[1, 1]], [0.5, 0.5])]
+    cases += [([0.2, 0.3, 0.4], 3, [[1, 0, 0], [0, 1, 0]], [0.2] * 3)]
     for beta, t in times_of(1, draw, 5):
         d = draw.integer(1, 3)
         x0 = [draw.bits(d) for _ in range(draw.integer(1, 3))]

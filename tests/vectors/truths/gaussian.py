@@ -13,7 +13,7 @@ from truths.functions import Function, bad, spoilt
 from truths.inputs import Formula, Inputs, exact
 from truths.mistakes import Mistake, amended, common, scaled, wrong_lower_sides
 from truths.numbers import Draw, mapped
-from truths.tables import BETA, TIME, bad_schedules, times_of
+from truths.tables import BETA, SIMPLE, TIME, TWO, bad_schedules, times_of
 
 LAW = {
     "mean": "the mean of each component",
@@ -24,7 +24,6 @@ MEAN_TOLERANCE = (
     "variance"
 )
 law_function = partial(Function, outputs=LAW, tolerance=MEAN_TOLERANCE)
-TWO = {"beta": [0.25, 0.5], "t": 2}
 OF_VARIANCES = {
     "std_for_var": amended(
         "the standard deviation where a variance belongs",
@@ -57,7 +56,7 @@ def state_cases(name: str, state: str, drawn: int, timed: bool = True) -> list[A
     cases += [
         {"beta": beta, "t": t, state: drawn_vector(draw)} for beta, t in times_of(1, draw, drawn)
     ]
-    good = {"beta": [0.25, 0.5], state: [1.0]} | ({"t": 1} if timed else {})
+    good = {"beta": SIMPLE, state: [1.0]} | ({"t": 1} if timed else {})
     one = {"beta": [0.25], "t": 1}
     cases += [*bad_schedules(good), *bad("empty", one | {state: []})]
     return cases + bad("bad_number", one | {state: [None]})
@@ -202,11 +201,11 @@ def unshifted(q: Tables, t: int) -> tuple[Any, Any, Any]:
 def posterior_cases() -> list[Any]:
     draw = Draw("gaussian_posterior")
     cases = [
-        ([0.25, 0.5], 2, [1.0, -0.5], [0.5, 0.25]),
-        ([0.25, 0.5], 2, [1.0], [1.0]),
-        ([0.25, 0.5], 2, [0.0, 1.0], [1.0, 0.0]),
+        (SIMPLE, 2, [1.0, -0.5], [0.5, 0.25]),
+        (SIMPLE, 2, [1.0], [1.0]),
+        (SIMPLE, 2, [0.0, 1.0], [1.0, 0.0]),
         ([0.125, 0.25, 0.5], 3, [3.0], [-1.25]),
-        ([0.25, 0.5], 2, [1.0], [-2.449489742783178]),  # the two terms all but cancel
+        (SIMPLE, 2, [1.0], [-2.449489742783178]),  # the two terms all but cancel
         ([0.125, 0.25, 0.5], 2, [1.0, 2.0], [-4.0, 4.0]),
     ]
     for beta, t in times_of(2, draw, 18):
@@ -357,14 +356,14 @@ def entropy_bounds_terms(x: Inputs, truth: dict[str, Any]) -> dict[str, Any]:
 def entropy_bounds_cases() -> list[Any]:
     draw = Draw("gaussian_reverse_entropy_bounds")
     wide, narrow, unit = [[-2.0], [2.0]], [[-0.5], [0.5]], [[-1.0], [1.0]]
-    cases = [([0.25, 0.5], 2, [[0.5, -0.5], [-0.5, 1.0]]), ([0.25, 0.5], 2, wide)]
-    cases += [([0.25, 0.5], 2, narrow), ([0.25, 0.5], 2, unit), ([0.25, 0.5], 1, narrow)]
-    cases += [([0.25, 0.5], 1, wide), ([0.125, 0.25, 0.5], 3, [[3.0]])]
-    cases += [([0.125, 0.25, 0.5], 2, [[3.0, 0.0]]), ([0.25, 0.5], 2, [[10.0], [10.5]])]
-    cases += [([0.25, 0.5], 2, [[2.0, 0.0], [-2.0, 0.0]])]
-    cases += [([0.25, 0.5], 2, [[1.0, 0.0], [-1.0, 0.0]])]
-    cases += [([0.25, 0.5], 2, [[-1.0], [1.0], [-1.125], [1.125]])]
-    cases += [([0.25, 0.5], 2, [[1.0, 0.5], [-1.0, -0.5]])]
+    cases = [(SIMPLE, 2, [[0.5, -0.5], [-0.5, 1.0]]), (SIMPLE, 2, wide)]
+    cases += [(SIMPLE, 2, narrow), (SIMPLE, 2, unit), (SIMPLE, 1, narrow)]
+    cases += [(SIMPLE, 1, wide), ([0.125, 0.25, 0.5], 3, [[3.0]])]
+    cases += [([0.125, 0.25, 0.5], 2, [[3.0, 0.0]]), (SIMPLE, 2, [[10.0], [10.5]])]
+    cases += [(SIMPLE, 2, [[2.0, 0.0], [-2.0, 0.0]])]
+    cases += [(SIMPLE, 2, [[1.0, 0.0], [-1.0, 0.0]])]
+    cases += [(SIMPLE, 2, [[-1.0], [1.0], [-1.125], [1.125]])]
+    cases += [(SIMPLE, 2, [[1.0, 0.5], [-1.0, -0.5]])]
     for beta, t in times_of(1, draw, 12):
         d = draw.choice([1, 2, 3, 4])
         if draw.integer(0, 1):

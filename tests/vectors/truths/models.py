@@ -21,7 +21,7 @@ from truths.gaussian import unshifted
 from truths.inputs import Formula, Inputs, exact, remembered
 from truths.mistakes import Mistake, amended, common, other, scaled
 from truths.numbers import Draw
-from truths.tables import BETA, SHORT, drawn_schedule
+from truths.tables import BETA, SHORT, SIMPLE, drawn_schedule
 
 LINEAR_INPUTS = BETA | {
     "slope": "of the reverse kernel, for t = 2..T: p(x^{t-1}|x^t) = N(slope x^t + shift, var I)",
@@ -111,8 +111,7 @@ def bound_mistakes(parts: AllParts) -> dict[str, Mistake]:
             lambda p: -p.divergences / len(p.kl),
         ),
         "mean_over_t": off(
-            "the mean KL over t, not the sum",
-            lambda p: p.divergences * (1 - mp.mpf(1) / len(p.kl)),
+            "the mean KL over t, not the sum", lambda p: p.divergences * (1 - mp.mpf(1) / len(p.kl))
         ),
         "first_divergence_dropped": off("the sum over t = 3..T", lambda p: mp.fsum(p.kl[:1])),
         "divergence_sign": off("+sum_t KL", lambda p: 2 * p.divergences),
@@ -243,7 +242,7 @@ def hard_chains(draw: Draw) -> list[dict[str, Any]]:
         GOOD_CHAIN,
         chain_of(THREE, [0.75, 0.5], [[0.0], [0.0]], [0.25, 0.5], [[1.0], [-1.0]]),
         chain_of([0.2, 0.3, 0.4], [0.8, 0.6], [[0.1], [-0.2]], [0.3, 0.5], [[1.5]]),
-        chain_of([0.25, 0.5], [0.75], [[0.0, 0.5]], [0.375], [[2.0, -2.0], [0.0, 0.0]]),
+        chain_of(SIMPLE, [0.75], [[0.0, 0.5]], [0.375], [[2.0, -2.0], [0.0, 0.0]]),
         chain_of([0.375], [], [], [], [[1.5], [0.0]]),
         chain_of([1.0], [], [], [], [[0.5]]),
         chain_of([2.0**-40], [], [], [], [[2.0, -1.0]]),
@@ -603,7 +602,7 @@ def drawn_table(draw: Draw, beta: list[float], prior: list[float], n: int) -> di
     return table_of(beta, prior, table, [draw.bits(d) for _ in range(n)])
 
 
-GOOD_TABLE = table_of([0.25, 0.5], [0.25], [[[0.125], [0.75]]], [[1], [0]])
+GOOD_TABLE = table_of(SIMPLE, [0.25], [[[0.125], [0.75]]], [[1], [0]])
 
 
 def bad_tables(good: dict[str, Any]) -> list[Any]:
@@ -627,7 +626,7 @@ def tables(name: str, drawn: int) -> list[dict[str, Any]]:
         table_of([0.375], [0.25, 0.75], [], [[1, 0]]),
         table_of([1.0], [0.25], [], [[1], [0]]),
         table_of([2.0**-30], [0.25], [], [[1], [0]]),
-        table_of([0.25, 0.5], [0.25], sharp, [[1], [0]]),
+        table_of(SIMPLE, [0.25], sharp, [[1], [0]]),
         table_of([2.0**-40, 2.0**-30], [0.5], sharp, [[1]]),
         table_of([0.25, 1.0], [0.25], [[[0.125], [0.875]]], [[1], [0]]),
         table_of([1 - 2.0**-24, 0.5], [0.25], [[[0.125], [0.25]]], [[1], [0]]),

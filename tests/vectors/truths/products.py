@@ -7,32 +7,23 @@ from typing import Any, NamedTuple
 
 from mpmath_oracle import expectation, mp, normalised
 
-from truths.elementwise import bad_gaussians, two_gaussians
+from truths import models
+from truths.elementwise import bad_gaussians, law, two_gaussians
 from truths.functions import Function, bad, spoilt
 from truths.gaussian import OF_VARIANCES
 from truths.inputs import Formula, Inputs
 from truths.mistakes import Mistake, amended, common, exchanged, other
-from truths.models import (
-    GOOD_TABLE,
-    TABLE_INPUTS,
-    bad_tables,
-    drawn_table,
-    table_kernels,
-    table_marginal,
-)
 from truths.numbers import Draw, mapped
 from truths.tables import drawn_schedule
 
 SMALL = 2.0**-100
-TWO_LAWS = ("mean", "var", "r_mean", "r_var")
 
 
 # Bits
 
 
 def pair(x: Inputs) -> tuple[Any, Any]:
-    """The smaller member is exact and the larger its complement."""
-    return (x.c1, 1 - x.c1) if x.c1 <= x.c0 else (1 - x.c0, x.c0)
+    return law(x, "c")[:2]
 
 
 def pair_of(one: Any, zero: Any) -> dict[str, Any]:
@@ -315,9 +306,9 @@ def perturbed(entry: Callable[[Entry], Any]) -> Formula:
     """A combination of these for every x^{t+1} and x^t."""
 
     def formula(x: Inputs) -> list[list[Any]]:
-        here, after = table_marginal(x, x.t), table_marginal(x, x.t + 1)
+        here, after = models.table_marginal(x, x.t), models.table_marginal(x, x.t + 1)
         z, z_next = expectation(here.values(), x.r), expectation(after.values(), x.r_next)
-        kernel, states = table_kernels(x)[x.t + 1], list(zip(here, x.r, strict=True))
+        kernel, states = models.table_kernels(x)[x.t + 1], list(zip(here, x.r, strict=True))
         return [
             [entry(Entry(kernel(y, state), z, z_next, r, r_next, p)) for y, r in states]
             for (state, p), r_next in zip(after.items(), x.r_next, strict=True)
@@ -340,13 +331,13 @@ def with_r(x: dict[str, Any], t: int, draw: Draw) -> dict[str, Any]:
 
 def perturbed_kernel_cases() -> list[Any]:
     draw = Draw("perturbed_kernel")
-    cases = [with_r(GOOD_TABLE, t, draw) for t in (1, 0)]
+    cases = [with_r(models.GOOD_TABLE, t, draw) for t in (1, 0)]
     for k in range(44):
         beta, prior = drawn_schedule(draw, 16, 4), draw.parts(2 if k % 6 == 5 else 1, 16)
-        model = drawn_table(draw, beta, prior, 1)
+        model = models.drawn_table(draw, beta, prior, 1)
         cases.append(with_r(model, draw.integer(0, len(beta) - 1), draw))
-    good = with_r(GOOD_TABLE, 1, draw)
-    return cases + bad_tables(good) + spoilt(good, "bad_time", t=[-1, 2, 0.5])
+    good = with_r(models.GOOD_TABLE, 1, draw)
+    return cases + models.bad_tables(good) + spoilt(good, "bad_time", t=[-1, 2, 0.5])
 
 
 PERTURBED_KERNEL = Function(
@@ -356,7 +347,7 @@ PERTURBED_KERNEL = Function(
     definition="p~(x^t|x^{t+1}) = p(x^t|x^{t+1}) Z_{t+1} r(x^t) / ( Z_t r(x^{t+1}) ), Z_t = sum "
     "over x^t of p(x^t) r(x^t), a model of bits with all states enumerated, p(x^0|x^1) = T_pi; it "
     "carries p(x^{t+1}) r(x^{t+1}) / Z_{t+1} to p(x^t) r(x^t) / Z_t",
-    inputs=TABLE_INPUTS
+    inputs=models.TABLE_INPUTS
     | {
         "t": "the time, an integer in 0..T-1",
         "r": "r(x^t) of every state, > 0",

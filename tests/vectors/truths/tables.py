@@ -18,9 +18,11 @@ from truths.numbers import Draw
 
 BETA = {"beta": "beta_1, ..., beta_T, each in (0, 1]"}
 TIME = {"t": "the time, an integer in 1..T"}
+SIMPLE = [0.25, 0.5]
 RISING = [(1 + t // 125) / 128 for t in range(1000)]
+TWO = {"beta": SIMPLE, "t": 2}
 SHORT: list[tuple[list[float], list[int]]] = [
-    ([0.25, 0.5], [2, 1]),
+    (SIMPLE, [2, 1]),
     ([0.125, 0.25, 0.5], [2, 3, 1]),
     ([0.5, 0.25, 0.125, 0.0625, 0.03125], [5, 3, 1]),
     ([0.0625, 0.125, 0.25, 0.375, 0.75], [4, 2]),
@@ -65,11 +67,7 @@ def bad_schedules(good: dict[str, Any], first: int = 1) -> list[Any]:
 # log abar_t and 1 - abar_t
 
 
-TABLE_CASES = [
-    *times_of(1, Draw("log_abar"), 21),
-    (RISING, 1000),
-    *bad_schedules({"beta": [0.25, 0.5], "t": 2}),
-]
+TABLE_CASES = [*times_of(1, Draw("log_abar"), 21), (RISING, 1000), *bad_schedules(TWO)]
 
 LOG_ABAR = Function(
     name="log_abar",
