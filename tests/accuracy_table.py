@@ -4,9 +4,9 @@ the README.
     python tests/accuracy_table.py [--points 10000] [--seed 0]
 
 Each row compares the package, and the obvious formula that public code uses, with the truth of
-`oracles`. Errors are in ulps of the truth, or in eps = 2^-52 times the sum of the absolute values
-of the terms that are added. `test_accuracy` holds the same rows to their promises on a smaller
-grid.
+`mpmath_oracle`. Errors are in ulps of the truth, or in eps = 2^-52 times the sum of the absolute
+values of the terms that are added. `test_accuracy` holds the same rows to their promises on a
+smaller grid.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import mpmath_oracle
+import mpmath_oracle as oracle
 import numpy as np
 from scipy.special import expit, logsumexp, rel_entr
 
@@ -59,8 +59,8 @@ def row(
     def worst(got: Any) -> float:
         got = np.broadcast_to(got, np.shape(ours)).ravel()
         if scale is None:
-            return mpmath_oracle.worst_ulp(got, truth)
-        return max(map(mpmath_oracle.eps_error, got, truth, scale))
+            return oracle.worst_ulp(got, truth)
+        return max(map(oracle.eps_error, got, truth, scale))
 
     return Row(function, promised, ULP if scale is None else TERMS, worst(ours), worst(obvious))
 
@@ -151,7 +151,7 @@ def logarithm_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     yield row(
         "information.logit of pairs",
         4,
-        [law.log1 - law.log0 for law in map(mpmath_oracle.bit, q1, q0)],
+        [law.log1 - law.log0 for law in map(oracle.bit, q1, q0)],
         information.logit(q1, q0),
         plain_logit,
     )
@@ -160,7 +160,7 @@ def logarithm_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     yield row(
         "information.bernoulli_kl_from_logits",
         16,
-        truth_of(mpmath_oracle.bernoulli_kl_from_logits, a[few], b[few]),
+        truth_of(oracle.bernoulli_kl_from_logits, a[few], b[few]),
         information.bernoulli_kl_from_logits(a, b)[few],
         plain[few],
     )
@@ -170,13 +170,11 @@ def logarithm_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     )
     values = rng.normal(0, width, (n, 10)) + shift
     truth = [
-        mpmath_oracle.mp.log(
-            mpmath_oracle.mp.fsum(mpmath_oracle.mp.exp(mpmath_oracle.exact(v)) for v in line) / 10
-        )
+        oracle.mp.log(oracle.mp.fsum(oracle.mp.exp(oracle.exact(v)) for v in line) / 10)
         for line in values
     ]
     scale = [
-        max(abs(mpmath_oracle.exact(peak)), abs(result))
+        max(abs(oracle.exact(peak)), abs(result))
         for peak, result in zip(values.max(1), truth, strict=True)
     ]
     yield row(
@@ -240,7 +238,7 @@ def schedule_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     }
     for T in lengths:
         beta, per = random_beta(rng, T), -(-n // len(lengths))
-        schedule, tables = schedules.Schedule(beta), mpmath_oracle.Tables(beta)
+        schedule, tables = schedules.Schedule(beta), oracle.Tables(beta)
         t = (
             np.arange(2, T + 1)
             if per >= T - 1
@@ -267,11 +265,7 @@ def information_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     """Entropies and divergences of one component."""
     nats = rng.normal(size=n) * log_uniform(rng, -300, 300, n)
     yield row(
-        "bounds.to_bits",
-        2,
-        truth_of(mpmath_oracle.to_bits, nats),
-        bounds.to_bits(nats),
-        nats / np.log(2),
+        "bounds.to_bits", 2, truth_of(oracle.to_bits, nats), bounds.to_bits(nats), nats / np.log(2)
     )
 
     mq, vq, mp, vp = variances(rng, n)
@@ -279,7 +273,7 @@ def information_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     yield row(
         "bounds.gaussian_kl",
         8,
-        truth_of(mpmath_oracle.gaussian_kl, mq, vq, mp, vp),
+        truth_of(oracle.gaussian_kl, mq, vq, mp, vp),
         bounds.gaussian_kl(mq, vq, mp, vp),
         plain,
     )
@@ -290,9 +284,9 @@ def information_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
             (1 + rng.normal(size=n // 4) * 1e-3) / (2 * np.pi * np.e),
         ]
     )
-    truth = truth_of(mpmath_oracle.gaussian_entropy, var)
+    truth = truth_of(oracle.gaussian_entropy, var)
     either = [
-        max(mpmath_oracle.ulp(value) * 2**52, mpmath_oracle.mp.mpf("0.5")) for value in truth
+        max(oracle.ulp(value) * 2**52, oracle.mp.mpf("0.5")) for value in truth
     ]  # 4 ulp or 2 eps, whichever is larger
     found = row(
         "bounds.gaussian_entropy",
@@ -308,17 +302,14 @@ def information_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     with np.errstate(divide="ignore", invalid="ignore"):
         plain = rel_entr(q1, p1) + rel_entr(q0, p0)
         truth = [
-            mpmath_oracle.bernoulli_kl(mpmath_oracle.bit(a, b), mpmath_oracle.bit(c, d))
+            oracle.bernoulli_kl(oracle.bit(a, b), oracle.bit(c, d))
             for a, b, c, d in zip(q1, q0, p1, p0, strict=True)
         ]
         yield row(
             "bounds.bernoulli_kl of pairs", 8, truth, bounds.bernoulli_kl(q1, p1, q0, p0), plain
         )
         plain = -p1 * np.log(p1) - (1 - p1) * np.log(1 - p1)
-        truth = [
-            mpmath_oracle.bernoulli_entropy(mpmath_oracle.bit(*law))
-            for law in zip(p1, p0, strict=True)
-        ]
+        truth = [oracle.bernoulli_entropy(oracle.bit(*law)) for law in zip(p1, p0, strict=True)]
         yield row(
             "bounds.bernoulli_entropy of pairs", 4, truth, bounds.bernoulli_entropy(p1, p0), plain
         )
@@ -327,15 +318,14 @@ def information_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
         q, p = q1[inside], p1[inside]
         plain = q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p))
         truth = [
-            mpmath_oracle.bernoulli_kl(mpmath_oracle.bit(a), mpmath_oracle.bit(c))
-            for a, c in zip(q, p, strict=True)
+            oracle.bernoulli_kl(oracle.bit(a), oracle.bit(c)) for a, c in zip(q, p, strict=True)
         ]
         yield row("bounds.bernoulli_kl of p alone", 8, truth, bounds.bernoulli_kl(q, p), plain)
         plain = -p * np.log(p) - (1 - p) * np.log(1 - p)
         yield row(
             "bounds.bernoulli_entropy of p alone",
             4,
-            [mpmath_oracle.bernoulli_entropy(mpmath_oracle.bit(c)) for c in p],
+            [oracle.bernoulli_entropy(oracle.bit(c)) for c in p],
             bounds.bernoulli_entropy(p),
             plain,
         )
@@ -348,7 +338,7 @@ def gaussian_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     yield row(
         "GaussianDiffusion.kernel: sqrt(1 - beta_t)",
         1,
-        [mpmath_oracle.mp.sqrt(1 - mpmath_oracle.exact(b)) for b in beta],
+        [oracle.mp.sqrt(1 - oracle.exact(b)) for b in beta],
         root,
         np.sqrt(1 - beta),
     )
@@ -362,12 +352,12 @@ def gaussian_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
         beta, t = random_beta(rng, T), int(rng.integers(2, T + 1))
         x0, xt = (rng.normal(size=d) * log_uniform(rng, -6, 6, d) for _ in range(2))
         tables, diffusion, plain = (
-            mpmath_oracle.Tables(beta),
+            oracle.Tables(beta),
             GaussianDiffusion(beta),
             obvious_schedule(beta, np.array([t])),
         )
         c0, c1 = tables.coefficient_x0(t), tables.coefficient_xt(t)
-        first, step = (mpmath_oracle.mp.sqrt(1 - tables.beta[s]) for s in (1, t))
+        first, step = (oracle.mp.sqrt(1 - tables.beta[s]) for s in (1, t))
         o0, o1 = (plain[f"posterior_coefficients of {x}"] for x in ("x0", "xt"))
         for name, a, b, law, other in (
             ("kernel", 0, step, diffusion.kernel(xt, t), np.sqrt(1 - beta[t - 1]) * xt),
@@ -383,8 +373,7 @@ def gaussian_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
         ):
             truth, got, obvious, scale = means[name]
             parts = [
-                (a * mpmath_oracle.exact(u), b * mpmath_oracle.exact(v))
-                for u, v in zip(x0, xt, strict=True)
+                (a * oracle.exact(u), b * oracle.exact(v)) for u, v in zip(x0, xt, strict=True)
             ]
             truth += [u + v for u, v in parts]
             scale += [abs(u) + abs(v) for u, v in parts]
@@ -396,14 +385,14 @@ def gaussian_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
         )
 
     x, _, mean, var = variances(rng, n)
-    truth = truth_of(mpmath_oracle.gaussian_log_prob, x, mean, var)
+    truth = truth_of(oracle.gaussian_log_prob, x, mean, var)
     half_square = [
-        (mpmath_oracle.exact(a) - mpmath_oracle.exact(b)) ** 2 / mpmath_oracle.exact(v) / 2
+        (oracle.exact(a) - oracle.exact(b)) ** 2 / oracle.exact(v) / 2
         for a, b, v in zip(x, mean, var, strict=True)
     ]
-    constant = mpmath_oracle.mp.log(2 * mpmath_oracle.mp.pi) / 2
+    constant = oracle.mp.log(2 * oracle.mp.pi) / 2
     scale = [
-        constant + abs(mpmath_oracle.mp.log(mpmath_oracle.exact(v))) / 2 + s
+        constant + abs(oracle.mp.log(oracle.exact(v))) / 2 + s
         for v, s in zip(var, half_square, strict=True)
     ]
     ours = Gaussian(mean[:, None], var[:, None]).log_prob(x[:, None])
@@ -417,7 +406,7 @@ def gaussian_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     )
 
     x0 = rng.normal(size=(n // 10, 10)) * log_uniform(rng, -3, 3, (n // 10, 10))
-    terms = [[mpmath_oracle.exact(v) ** 2 / 2 for v in point] for point in x0]
+    terms = [[oracle.exact(v) ** 2 / 2 for v in point] for point in x0]
     yield row(
         "bounds.null_log_likelihood, Gaussian",
         8,
@@ -428,7 +417,7 @@ def gaussian_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     )
 
     laws = [column.reshape(-1, 10) for column in variances(rng, n // 10 * 10)]
-    truth = [sum(truth_of(mpmath_oracle.gaussian_kl, *point)) for point in zip(*laws, strict=True)]
+    truth = [sum(truth_of(oracle.gaussian_kl, *point)) for point in zip(*laws, strict=True)]
     mq, vq, mp, vp = laws
     plain = 0.5 * (np.log(vp / vq) + (vq + (mq - mp) ** 2) / vp - 1).sum(1)
     yield row("Gaussian.kl of vectors", 8, truth, Gaussian(mq, vq).kl(Gaussian(mp, vp)), plain)
@@ -452,7 +441,7 @@ def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
             ],
         )
         x0, xt = rng.integers(2, size=d), rng.integers(2, size=d)
-        tables, diffusion = mpmath_oracle.Tables(beta), BinomialDiffusion(beta, prior)
+        tables, diffusion = oracle.Tables(beta), BinomialDiffusion(beta, prior)
         abar = np.concatenate([[1.0], np.cumprod(1 - beta)])
         kept = np.where(xt == 1, 1 - beta[t - 1], 0) + prior * beta[t - 1]
         forward = x0 * abar[t] + prior * (1 - abar[t])
@@ -468,7 +457,7 @@ def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
             "kernel": (
                 diffusion.kernel(xt, t),
                 [
-                    mpmath_oracle.binomial_kernel(int(x), tables.beta[t], p)
+                    oracle.binomial_kernel(int(x), tables.beta[t], p)
                     for x, p in zip(xt, prior, strict=True)
                 ],
                 kept,
@@ -476,7 +465,7 @@ def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
             "marginal": (
                 diffusion.marginal(x0, t),
                 [
-                    mpmath_oracle.binomial_marginal(int(x), tables, t, p)
+                    oracle.binomial_marginal(int(x), tables, t, p)
                     for x, p in zip(x0, prior, strict=True)
                 ],
                 forward,
@@ -484,7 +473,7 @@ def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
             "posterior": (
                 diffusion.posterior(x0, xt, t),
                 [
-                    mpmath_oracle.binomial_posterior(int(a), int(b), tables, t, p)
+                    oracle.binomial_posterior(int(a), int(b), tables, t, p)
                     for a, b, p in zip(x0, xt, prior, strict=True)
                 ],
                 posterior,
@@ -492,7 +481,7 @@ def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
             "edge": (
                 diffusion.edge(xt),
                 [
-                    mpmath_oracle.binomial_kernel(int(x), tables.beta[1], p)
+                    oracle.binomial_kernel(int(x), tables.beta[1], p)
                     for x, p in zip(xt, prior, strict=True)
                 ],
                 np.where(xt == 1, 1 - beta[0], 0) + prior * beta[0],
@@ -509,7 +498,7 @@ def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
                 truth += [pair[column] for pair in exact]
                 ours += got.tolist()
                 obvious += other.tolist()
-        logs = [mpmath_oracle.bit(p)[3 - int(x)] for x, p in zip(x0, prior, strict=True)]
+        logs = [oracle.bit(p)[3 - int(x)] for x, p in zip(x0, prior, strict=True)]
         null[0].append(sum(logs))
         null[1].append(float(bounds.null_log_likelihood(diffusion, x0)))
         null[2].append(float((x0 * np.log(prior) + (1 - x0) * np.log(1 - prior)).sum()))
@@ -528,8 +517,7 @@ def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     p1, _, p0, _ = pairs(rng, n)
     x = rng.integers(2, size=n)
     logs = [
-        mpmath_oracle.bit(*law)[3 - int(v)]
-        for v, law in zip(x, zip(p1, p0, strict=True), strict=True)
+        oracle.bit(*law)[3 - int(v)] for v, law in zip(x, zip(p1, p0, strict=True), strict=True)
     ]
     with np.errstate(divide="ignore", invalid="ignore"):
         plain = np.where(x == 1, np.log(p1), np.log(1 - p1))
@@ -545,7 +533,7 @@ def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     q1, p1, q0, p0 = (column.reshape(-1, 10) for column in pairs(rng, n // 10 * 10))
     truth = [
         sum(
-            mpmath_oracle.bernoulli_kl(mpmath_oracle.bit(a, b), mpmath_oracle.bit(c, e))
+            oracle.bernoulli_kl(oracle.bit(a, b), oracle.bit(c, e))
             for a, b, c, e in zip(*point, strict=True)
         )
         for point in zip(q1, q0, p1, p0, strict=True)
@@ -583,7 +571,7 @@ def entropy_bound_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
         T, d = int(rng.integers(2, 6)), 3
         t = int(rng.integers(2, T + 1))
         beta = random_beta(rng, T)
-        tables, abar = mpmath_oracle.Tables(beta), np.concatenate([[1.0], np.cumprod(1 - beta)])
+        tables, abar = oracle.Tables(beta), np.concatenate([[1.0], np.cumprod(1 - beta)])
         got = bounds.reverse_entropy_bounds(GaussianDiffusion(beta), rng.normal(size=(4, d)), t)
         with np.errstate(divide="ignore", invalid="ignore"):
             h = [
@@ -595,14 +583,9 @@ def entropy_bound_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
             ("lower", tables.posterior_var(t), got.lower, plain),
             ("upper", tables.beta[t], got.upper, h[0]),
         ):
-            entropy = d * mpmath_oracle.gaussian_entropy(var)
+            entropy = d * oracle.gaussian_entropy(var)
             scale = (
-                d
-                * (
-                    mpmath_oracle.mp.log(2 * mpmath_oracle.mp.pi * mpmath_oracle.mp.e)
-                    + abs(mpmath_oracle.mp.log(var))
-                )
-                / 2
+                d * (oracle.mp.log(2 * oracle.mp.pi * oracle.mp.e) + abs(oracle.mp.log(var))) / 2
             )
             add(f"Gaussian: {side}", entropy, value, float(other), scale)
 
@@ -612,22 +595,20 @@ def entropy_bound_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
         )
         x0 = rng.integers(2, size=(4, d))
         got = bounds.reverse_entropy_bounds(BinomialDiffusion(beta, prior), x0, t)
-        lower, upper = mpmath_oracle.mp.mpf(0), mpmath_oracle.mp.mpf(0)
+        lower, upper = oracle.mp.mpf(0), oracle.mp.mpf(0)
         for x, p in [(int(v), prior[i]) for point in x0 for i, v in enumerate(point)]:
             steps = [
-                mpmath_oracle.bernoulli_entropy(
-                    mpmath_oracle.bit(*pair_of(mpmath_oracle.binomial_kernel(s, beta[t - 1], p)))
+                oracle.bernoulli_entropy(
+                    oracle.bit(*pair_of(oracle.binomial_kernel(s, beta[t - 1], p)))
                 )
                 for s in (1, 0)
             ]
-            before = mpmath_oracle.binomial_marginal(x, tables, t - 1, p)
-            after = mpmath_oracle.binomial_marginal(x, tables, t, p)
+            before = oracle.binomial_marginal(x, tables, t - 1, p)
+            after = oracle.binomial_marginal(x, tables, t, p)
             upper += (before[0] * steps[0] + before[1] * steps[1]) / 4
             given = [
-                mpmath_oracle.bernoulli_entropy(
-                    mpmath_oracle.bit(
-                        *pair_of(mpmath_oracle.binomial_posterior(x, y, tables, t, p))
-                    )
+                oracle.bernoulli_entropy(
+                    oracle.bit(*pair_of(oracle.binomial_posterior(x, y, tables, t, p)))
                 )
                 for y in (1, 0)
             ]
@@ -649,7 +630,7 @@ def entropy_bound_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
 
 
 def pair_of(law: tuple[Any, Any]) -> tuple[Any, Any]:
-    """A pair of mpf as `mpmath_oracle.bit` reads it: its smaller member first decides."""
+    """A pair of mpf as `oracle.bit` reads it: its smaller member first decides."""
     return law if law[0] <= law[1] else (1, law[1])
 
 
@@ -681,7 +662,7 @@ def add_bounds(
     """K of n vectors of two components, in truth, by the package and by float64 sums of textbook
     terms.
     """
-    tables, T, states = mpmath_oracle.Tables(beta), len(beta), {}
+    tables, T, states = oracle.Tables(beta), len(beta), {}
     if column == "Gaussian":
         diffusion, prior = GaussianDiffusion(beta), None
         x0 = rng.normal(size=(n, 2))
@@ -700,7 +681,7 @@ def add_bounds(
     got = bounds.lower_bound(diffusion, reverse, x0, rng=rng).value
     abar = np.concatenate([[1.0], np.cumprod(1 - beta)])
     for i in range(n):
-        total, plain, scale = mpmath_oracle.mp.mpf(0), 0.0, mpmath_oracle.mp.mpf(0)
+        total, plain, scale = oracle.mp.mpf(0), 0.0, oracle.mp.mpf(0)
         for j in range(2):
             terms = gaussian_terms if column == "Gaussian" else binomial_terms
             own = {t: state[i, j] for t, state in states.items()}
@@ -717,7 +698,7 @@ def add_bounds(
 def gaussian_terms(
     x0: float,
     states: dict[int, float],
-    tables: mpmath_oracle.Tables,
+    tables: oracle.Tables,
     beta: np.ndarray,
     abar: np.ndarray,
     prior: None,
@@ -726,21 +707,20 @@ def gaussian_terms(
     """The terms of K for one component, exactly and as public code has them, and the condition of
     the divergences.
     """
-    x, extra = mpmath_oracle.exact(x0), mpmath_oracle.mp.mpf(0)
+    x, extra = oracle.exact(x0), oracle.mp.mpf(0)
     ends = [
-        mpmath_oracle.gaussian_kl(tables.sqrt_abar(t) * x, tables.one_minus_abar(t), 0, 1)
-        for t in (1, T)
+        oracle.gaussian_kl(tables.sqrt_abar(t) * x, tables.one_minus_abar(t), 0, 1) for t in (1, T)
     ]
-    exact = [mpmath_oracle.gaussian_log_prob(x, 0, 1), ends[0], -ends[1]]
+    exact = [oracle.gaussian_log_prob(x, 0, 1), ends[0], -ends[1]]
     plain = [-0.5 * np.log(2 * np.pi) - x0**2 / 2]
     plain += [
         0.5 * s * (-np.log(1 - abar[t]) + abar[t] * x0**2 - abar[t]) for s, t in ((1, 1), (-1, T))
     ]
     for t, y in states.items():
         mean_p, var_p = float(np.sqrt(1 - beta[t - 1]) * y), float(1.1 * beta[t - 1])
-        parts = tables.coefficient_x0(t) * x, tables.coefficient_xt(t) * mpmath_oracle.exact(y)
+        parts = tables.coefficient_x0(t) * x, tables.coefficient_xt(t) * oracle.exact(y)
         exact.append(
-            -mpmath_oracle.gaussian_kl(parts[0] + parts[1], tables.posterior_var(t), mean_p, var_p)
+            -oracle.gaussian_kl(parts[0] + parts[1], tables.posterior_var(t), mean_p, var_p)
         )
         extra += abs(parts[0] + parts[1] - mean_p) / var_p * (abs(parts[0]) + abs(parts[1]))
         var = beta[t - 1] * (1 - abar[t - 1]) / (1 - abar[t])
@@ -755,17 +735,17 @@ def gaussian_terms(
 def binomial_terms(
     x0: float,
     states: dict[int, float],
-    tables: mpmath_oracle.Tables,
+    tables: oracle.Tables,
     beta: np.ndarray,
     abar: np.ndarray,
     prior: float,
     T: int,
 ) -> tuple[list[Any], list[float], Any]:
     """As `gaussian_terms`."""
-    x, law = int(x0), mpmath_oracle.bit(prior)
+    x, law = int(x0), oracle.bit(prior)
     ends = [
-        mpmath_oracle.bernoulli_kl(
-            mpmath_oracle.bit(*pair_of(mpmath_oracle.binomial_marginal(x, tables, t, prior))), law
+        oracle.bernoulli_kl(
+            oracle.bit(*pair_of(oracle.binomial_marginal(x, tables, t, prior))), law
         )
         for t in (1, T)
     ]
@@ -778,12 +758,8 @@ def binomial_terms(
     ]
     for t, y in states.items():
         p1 = 0.125 + 0.75 * float(y)
-        posterior = mpmath_oracle.binomial_posterior(x, int(y), tables, t, prior)
-        exact.append(
-            -mpmath_oracle.bernoulli_kl(
-                mpmath_oracle.bit(*pair_of(posterior)), mpmath_oracle.bit(p1)
-            )
-        )
+        posterior = oracle.binomial_posterior(x, int(y), tables, t, prior)
+        exact.append(-oracle.bernoulli_kl(oracle.bit(*pair_of(posterior)), oracle.bit(p1)))
         rate = beta[t - 1]
         like = [1 - rate + prior * rate, prior * rate]
         joint = [
@@ -791,7 +767,7 @@ def binomial_terms(
         ]
         q = joint[0] / sum(joint)
         plain.append(-float(rel_entr(q, p1) + rel_entr(1 - q, 1 - p1)))
-    return exact, plain, mpmath_oracle.mp.mpf(0)
+    return exact, plain, oracle.mp.mpf(0)
 
 
 FAMILIES = (

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import generate
 import lint
-import mpmath_oracle
+import mpmath_oracle as oracle
 import numpy as np
 import pytest
 from truths.functions import Retired
@@ -112,7 +112,7 @@ def linear_lower_bound(x):
         model.diffusion,
         model.reverse,
         np.asarray(model.diffusion.check_data("x0", x["x0"])),
-        rng=mpmath_oracle.Scripted(),
+        rng=oracle.Scripted(),
         n_samples=2,
     )
     return {"K": K.value.tolist(), "eq14": K.eq14}
@@ -386,7 +386,7 @@ def test_regeneration_gives_the_same_bytes(generated):
 # The truths by another derivation, in mpmath at 700 digits: 1 - 1e-300 fits
 
 
-mp, exact_number = mpmath_oracle.mp, mpmath_oracle.exact
+mp, exact_number = oracle.mp, oracle.exact
 
 
 def pair(x, name):
@@ -407,13 +407,13 @@ def log_abar(x):
 
 def kl_by_cross_entropy(x):
     mean_q, var_q, mean_p, var_p = map(exact_number, x.values())
-    cross = var_q / var_p / 2 - mpmath_oracle.gaussian_log_prob(mean_q, mean_p, var_p)
-    return {"kl": cross - mpmath_oracle.gaussian_entropy(var_q)}
+    cross = var_q / var_p / 2 - oracle.gaussian_log_prob(mean_q, mean_p, var_p)
+    return {"kl": cross - oracle.gaussian_entropy(var_q)}
 
 
 def posterior_by_precisions(x):
     """Two Gaussians in x^{t-1} multiplied: the marginal, and the kernel as a likelihood."""
-    q, rate = mpmath_oracle.Tables(x["beta"]), exact_number(x["beta"][x["t"] - 1])
+    q, rate = oracle.Tables(x["beta"]), exact_number(x["beta"][x["t"] - 1])
     before, now = 1 / q.one_minus_abar(x["t"] - 1), (1 - rate) / rate
     x0 = [q.sqrt_abar(x["t"] - 1) * exact_number(v) for v in x["x0"]]
     xt = [mp.sqrt(1 - rate) / rate * exact_number(v) for v in x["xt"]]
@@ -425,7 +425,7 @@ def posterior_by_steps(x):
     """The joint law of x^{t-1} and x^t by steps of the kernel, over the marginal of x^t."""
     prob1, t = [], x["t"]
     for a, b, prior in zip(x["x0"], x["xt"], x["prior"], strict=True):
-        chain = mpmath_oracle.BinaryChain({(a,): 1.0}, x["beta"][:t], [prior])
+        chain = oracle.BinaryChain({(a,): 1.0}, x["beta"][:t], [prior])
         prob1.append(chain.at(t - 1)[1,] * chain.step((1,), (b,), t) / chain.at(t)[b,])
     return {"prob1": prob1, "prob0": [1 - p for p in prob1]}
 
@@ -442,7 +442,7 @@ def linear_K_by_moments(x):
     """E log p(x^{0..T}) - E log q(x^{1..T}|x^0) from the moments of x^{t-1} and x^t, without a
     posterior.
     """
-    q, T = mpmath_oracle.Tables(x["beta"]), len(x["beta"])
+    q, T = oracle.Tables(x["beta"]), len(x["beta"])
 
     def K(x0, kernels):
         total = -(mp.log(2 * mp.pi) + q.abar(T) * x0**2 + q.one_minus_abar(T)) / 2
@@ -466,7 +466,7 @@ def linear_likelihood_from_x0(x):
         gain, mean, var = mp.mpf(1), mp.mpf(0), mp.mpf(0)
         for slope, shift, noise in kernels:
             mean, var, gain = mean + gain * shift, var + gain**2 * noise, gain * slope
-        return mpmath_oracle.gaussian_log_prob(x0, mean, var + gain**2)
+        return oracle.gaussian_log_prob(x0, mean, var + gain**2)
 
     kernels = [linear_kernels(x, i) for i in range(len(x["x0"][0]))]
     return {"log_likelihood": [sum(map(log_prob, row, kernels)) for row in x["x0"]]}
@@ -477,11 +477,11 @@ def all_trajectories(x):
     T, d = len(x["beta"]), len(x["prior"])
     if d * T > 5:
         return {}
-    chain = mpmath_oracle.BinaryChain({}, x["beta"], x["prior"])
+    chain = oracle.BinaryChain({}, x["beta"], x["prior"])
 
     def kernel(before, after, t):
         laws = x["table"][t - 2][int(state_numbers(after))]
-        return mpmath_oracle.vector_prob(before, [mpmath_oracle.bit(p)[:2] for p in laws])
+        return oracle.vector_prob(before, [oracle.bit(p)[:2] for p in laws])
 
     kernels = {t: functools.partial(kernel, t=t) for t in range(2, T + 1)}
     edged, likelihoods = chain.with_edge(kernels, None), []
@@ -499,7 +499,7 @@ def all_trajectories(x):
 DERIVATIONS = {
     "gaussian_kl": kl_by_cross_entropy,
     "gaussian_entropy": lambda x: {
-        "entropy": mp.mpf(1) / 2 - mpmath_oracle.gaussian_log_prob(0, 0, x["var"])
+        "entropy": mp.mpf(1) / 2 - oracle.gaussian_log_prob(0, 0, x["var"])
     },
     "bernoulli_kl": lambda x: {"kl": relative_entropy(pair(x, "q"), pair(x, "p"))},
     "bernoulli_entropy": lambda x: {"entropy": -relative_entropy(pair(x, "p"))},
