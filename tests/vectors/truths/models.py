@@ -141,13 +141,13 @@ def bound_mistakes(parts: AllParts) -> dict[str, Mistake]:
 # Gaussian
 
 
-def components(x: Inputs, edge: bool = False) -> list[dict[int, oracle.Linear]]:
-    """The reverse kernels of each component, {t: (slope, shift, var)}; that of t = 1 if asked."""
-    steps = list(enumerate(zip(x.slope, x.shift, x.var, strict=True), start=2))
-    rate = x.q.beta[1]
-    first = {1: (mp.sqrt(1 - rate), mp.mpf(0), rate)} if edge else {}
+def components(x: Inputs) -> list[dict[int, oracle.Linear]]:
+    """The reverse kernels of each component, {t: (slope, shift, var)} of t = 1..T."""
+    rate, steps = x.q.beta[1], list(zip(x.slope, x.shift, x.var, strict=True))
+    edge = (mp.sqrt(1 - rate), mp.mpf(0), rate)
     return [
-        first | {t: (slope, shift[i], var) for t, (slope, shift, var) in steps} for i in range(x.d)
+        dict(enumerate([edge, *((a, shift[i], var) for a, shift, var in steps)], start=1))
+        for i in range(x.d)
     ]
 
 
@@ -186,8 +186,7 @@ def linear_bound_scale(x: Inputs, truth: dict[str, Any]) -> dict[str, Any]:
         size = mp.fsum(mp.log(2 * mp.pi * mp.e) + v**2 for v in row)
         size += 2 * x.d * mp.fsum(entropy_size(x.q.one_minus_abar(t)) for t in (1, T))
         for v, kernels in zip(row, components(x), strict=True):
-            for t, kernel in kernels.items():
-                size += divergence_size(q, v, t, kernel)
+            size += mp.fsum(divergence_size(q, v, t, kernels[t]) for t in range(2, T + 1))
         sizes.append(size)
     return {"K": sizes, "eq14": max(sizes)}
 
@@ -214,11 +213,10 @@ OF_KERNELS = common("reversed_schedule") | {
         var=lambda x: x["var"][::-1],
     ),
 }
-CHAIN = ("beta", "slope", "shift", "var", "x0")
 
 
 def chain_of(*values: Any) -> dict[str, Any]:
-    return dict(zip(CHAIN, values, strict=True))
+    return dict(zip(("beta", "slope", "shift", "var", "x0"), values, strict=True))
 
 
 def drawn_chain(draw: Draw, most: int) -> dict[str, Any]:
@@ -331,10 +329,22 @@ def linear_log_likelihood_scale(x: Inputs, truth: dict[str, Any]) -> list[Any]:
 def slopes_not_squared(x: Inputs) -> list[Any]:
     """The variance carried as slope var + noise."""
     q, laws = oracle.GaussianChain(x["beta"]), []
-    for kernels in components(x, edge=True):
+    for kernels in components(x):
         roots = {t: (mp.sqrt(slope), shift, var) for t, (slope, shift, var) in kernels.items()}
         laws.append((q.model(kernels)[0], q.model(roots)[1]))
     return [log_normals(row, laws) for row in x.x0]
+
+
+def likelihood_mistakes(log_p: Callable[[Inputs, int], Any], integral: str) -> dict[str, Mistake]:
+    return {
+        "edge_left_out": Mistake(
+            "the law of x^1 for that of x^0: the last step left out", lambda x: log_p(x, 1)
+        ),
+        "x0_not_in_the_integrand": scaled(
+            f"p(x^0) as the {integral} of p(x^{{1..T}}), which is 1", lambda x: 0
+        ),
+        "prior_for_model": Mistake("log pi(x^0)", lambda x: log_p(x, x.q.T)),
+    }
 
 
 GAUSSIAN_LIKELIHOOD = Function(
@@ -354,16 +364,7 @@ GAUSSIAN_LIKELIHOOD = Function(
     mistakes=OF_KERNELS
     | common("bits_for_nats sign mean_for_sum")
     | {
-        "edge_left_out": Mistake(
-            "the law of x^1 for that of x^0: the last step left out",
-            lambda x: linear_log_likelihood(x, 1),
-        ),
-        "x0_not_in_the_integrand": Mistake(
-            "p(x^0) as the integral of p(x^{1..T}), which is 1", lambda x: [0] * len(x["x0"])
-        ),
-        "prior_for_model": Mistake(
-            "log pi(x^0)", lambda x: linear_log_likelihood(x, len(x["beta"]))
-        ),
+        **likelihood_mistakes(linear_log_likelihood, "integral"),
         "slopes_not_squared": Mistake("slope for slope^2 in the variance", slopes_not_squared),
         "bound_for_likelihood": Mistake(
             "K(x^0) for log p(x^0)", lambda x: bound(linear_parts)(x)["K"]
@@ -391,13 +392,13 @@ def weight(
     logs: Logs, start: int = 1, prior: int = 1, forward: int = -1, prior_at: int = -1
 ) -> Formula:
     """log w = log pi(x^T) + sum_{t>=start} log p(x^{t-1}|x^t) - log q(x^t|x^{t-1})."""
-    return lambda x: (
-        prior * logs.prior(x, x.trajectory[prior_at])
-        + mp.fsum(
-            logs.reverse(x, *step) + forward * logs.forward(x, *step)
-            for step in along(x)[start - 1 :]
-        )
-    )
+
+    def formula(x: Inputs) -> Any:
+        steps = along(x)[start - 1 :]
+        terms = [logs.reverse(x, *step) + forward * logs.forward(x, *step) for step in steps]
+        return prior * logs.prior(x, x.trajectory[prior_at]) + mp.fsum(terms)
+
+    return formula
 
 
 def weight_mistakes(logs: Logs) -> dict[str, Mistake]:
@@ -415,18 +416,16 @@ def weight_mistakes(logs: Logs) -> dict[str, Mistake]:
     }
 
 
-def linear_kernels(x: Inputs, t: int) -> list[oracle.Linear]:
-    """(slope, shift, var) of each component."""
-    return [kernels[t] for kernels in components(x, edge=True)]
-
-
 def linear_prior(x: Inputs, state: list[Any]) -> Any:
     return log_normals(state, [(0, 1)] * len(state))
 
 
 def linear_reverse(x: Inputs, t: int, before: list[Any], after: list[Any]) -> Any:
-    kernels = zip(after, linear_kernels(x, t), strict=True)
-    return log_normals(before, [(a * v + b, var) for v, (a, b, var) in kernels])
+    laws = []
+    for v, kernels in zip(after, components(x), strict=True):
+        slope, shift, var = kernels[t]
+        laws.append((slope * v + shift, var))
+    return log_normals(before, laws)
 
 
 def linear_forward(x: Inputs, t: int, before: list[Any], after: list[Any]) -> Any:
@@ -438,7 +437,8 @@ def linear_weight_scale(x: Inputs, truth: dict[str, Any]) -> Any:
     total = mp.fsum(mp.log(2 * mp.pi * mp.e) + v**2 for v in x.trajectory[-1])
     for t, before, after in along(x):
         rate = x.q.beta[t]
-        for a, b, (slope, shift, var) in zip(before, after, linear_kernels(x, t), strict=True):
+        for a, b, kernels in zip(before, after, components(x), strict=True):
+            slope, shift, var = kernels[t]
             total += 2 * entropy_size(rate) + 2 * entropy_size(var)
             kept = mp.sqrt(1 - rate) * a
             total += abs(b - kept) * (abs(b) + abs(kept)) / rate
@@ -467,11 +467,8 @@ def linear_trajectories() -> list[Any]:
     ]
 
 
-def forward_late(x: Inputs, t: int, before: list[Any], after: list[Any]) -> Any:
-    return linear_forward(x, max(t - 1, 1), before, after)
-
-
 LINEAR = Logs(linear_prior, linear_reverse, linear_forward)
+LATE = LINEAR._replace(forward=lambda x, t, *pair: linear_forward(x, max(t - 1, 1), *pair))
 WEIGHT = (
     "log w = log pi(x^T) + sum_{t=1}^T [ log p(x^{t-1}|x^t) - log q(x^t|x^{t-1}) ], "
     "p(x^0|x^1) = T_pi(x^0|x^1; beta_1). "
@@ -490,11 +487,7 @@ GAUSSIAN_WEIGHT = Function(
     cases=linear_trajectories(),
     mistakes=weight_mistakes(LINEAR)
     | OF_KERNELS
-    | {
-        "forward_late": Mistake(
-            "beta_{t-1} in q(x^t|x^{t-1}) for t >= 2", weight(LINEAR._replace(forward=forward_late))
-        )
-    },
+    | {"forward_late": Mistake("beta_{t-1} in q(x^t|x^{t-1}) for t >= 2", weight(LATE))},
 )
 
 
@@ -518,10 +511,6 @@ def table_kernels(x: Inputs) -> dict[int, oracle.Kernel]:
     )
 
 
-def divergence(q: tuple[Any, Any], p: tuple[Any, Any]) -> Any:
-    return mp.fsum(a * mp.log(a / b) for a, b in zip(q, p, strict=True) if a)
-
-
 @remembered
 def table_parts(x: Inputs, reverse: bool = False, late: bool = False) -> list[Parts]:
     q, T = chain(x), x.q.T
@@ -531,8 +520,8 @@ def table_parts(x: Inputs, reverse: bool = False, late: bool = False) -> list[Pa
         total, before = mp.mpf(0), x.q.abar(t if late else t - 1)
         for bit, now, prior, p in zip(row, after, x.prior, laws_at(x, t, after), strict=True):
             joint = oracle.bayes_joint(bit, now, prior, before, 1 - x.q.beta[t])
-            pair = oracle.normalised(*joint)
-            total += divergence(p, pair) if reverse else divergence(pair, p)
+            laws = [oracle.bit(*oracle.normalised(*joint)), oracle.bit(*p)]
+            total += oracle.bernoulli_kl(*(laws[::-1] if reverse else laws))
         return total
 
     def parts(row: list[int]) -> Parts:
@@ -710,17 +699,7 @@ BINOMIAL_LIKELIHOOD = Function(
     | common("bits_for_nats sign")
     | {
         "mean_for_sum": scaled("divided by the number of bits", lambda x: mp.mpf(1) / x.d),
-        "edge_left_out": Mistake(
-            "the law of x^1 for that of x^0: the last step left out",
-            lambda x: table_log_likelihood(x, 1),
-        ),
-        "x0_not_in_the_integrand": Mistake(
-            "p(x^0) as the sum of p(x^{1..T}), which is 1",
-            lambda x: with_average([mp.mpf(0)] * len(x["x0"])),
-        ),
-        "prior_for_model": Mistake(
-            "log pi(x^0)", lambda x: table_log_likelihood(x, len(x["beta"]))
-        ),
+        **likelihood_mistakes(table_log_likelihood, "sum"),
         "probability_for_log": amended(
             "p(x^0), not its logarithm",
             lambda right: with_average([mp.exp(v) for v in right["log_likelihood"]]),
