@@ -10,7 +10,7 @@ from mpmath_oracle import expectation, mp
 
 from truths.functions import Function, bad
 from truths.inputs import Inputs, exact
-from truths.mistakes import Mistake, common, exchanged, other, scaled
+from truths.mistakes import Mistake, common, each, exchanged, other, scaled
 from truths.numbers import Draw
 
 PAIRS = (
@@ -26,9 +26,13 @@ def kl(x: Inputs) -> Any:
     return oracle.gaussian_kl(x.mean_q, x.var_q, x.mean_p, x.var_p)
 
 
+def square(value: Any) -> Any:
+    return value**2
+
+
 def kl_with_log2(x: Inputs) -> Any:
-    square = (x.var_q + (x.mean_q - x.mean_p) ** 2) / x.var_p
-    return (mp.log(x.var_p / x.var_q, 2) + square - 1) / 2
+    quadratic = (x.var_q + (x.mean_q - x.mean_p) ** 2) / x.var_p
+    return (mp.log(x.var_p / x.var_q, 2) + quadratic - 1) / 2
 
 
 def gaussian_kl_cases() -> list[Any]:
@@ -85,27 +89,17 @@ GAUSSIAN_KL = Function(
     mistakes={
         "half_dropped": scaled("the factor 1/2 left out", lambda x: 2),
         "one_dropped": Mistake("the -1/2 left out", lambda x: kl(x) + 0.5),
-        "kl_reversed": other(
-            "KL(p || q)",
-            mean_q=lambda x: x.mean_p,
-            var_q=lambda x: x.var_p,
-            mean_p=lambda x: x.mean_q,
-            var_p=lambda x: x.var_q,
-        ),
+        "kl_reversed": exchanged("KL(p || q)", ("mean_q", "mean_p"), ("var_q", "var_p")),
         **common("bits_for_nats"),
         "log2_in_the_log": Mistake("log2 for ln in the logarithm alone", kl_with_log2),
         "log_sign": Mistake(
             "log(var_q/var_p) for log(var_p/var_q)", lambda x: kl(x) - mp.log(x.var_p / x.var_q)
         ),
-        "std_for_var": other(
-            "the square roots of the variances where variances belong",
-            var_q=lambda x: mp.sqrt(x.var_q),
-            var_p=lambda x: mp.sqrt(x.var_p),
+        "std_for_var": each(
+            "the square roots of the variances where variances belong", mp.sqrt, "var_q", "var_p"
         ),
-        "var_for_std": other(
-            "the variances squared, as if they were standard deviations",
-            var_q=lambda x: x.var_q**2,
-            var_p=lambda x: x.var_p**2,
+        "var_for_std": each(
+            "the variances squared, as if they were standard deviations", square, "var_q", "var_p"
         ),
         "distance_not_squared": other(
             "|mean_q - mean_p| for its square",
@@ -237,13 +231,7 @@ BERNOULLI_KL = Function(
     terms=bernoulli_kl_terms,
     cases=bernoulli_kl_cases(),
     mistakes={
-        "kl_reversed": other(
-            "KL(p || q)",
-            q1=lambda x: x["p1"],
-            q0=lambda x: x["p0"],
-            p1=lambda x: x["q1"],
-            p0=lambda x: x["q0"],
-        ),
+        "kl_reversed": exchanged("KL(p || q)", ("q1", "p1"), ("q0", "p0")),
         **common("bits_for_nats"),
         "first_term_alone": Mistake(
             "the term of x = 1 alone", lambda x: expectation([law(x, "q").prob1], log_ratios(x)[:1])
@@ -256,7 +244,7 @@ BERNOULLI_KL = Function(
             "the log ratio averaged over p, not over q",
             lambda x: expectation(law(x, "p")[:2], log_ratios(x)),
         ),
-        "complement_of_q": exchanged("1 - q for q", "q1", "q0"),
+        "complement_of_q": exchanged("1 - q for q", ("q1", "q0")),
         "mean_for_sum": scaled("the mean over both states, not the sum", lambda x: 0.5),
         **common("sign"),
     },

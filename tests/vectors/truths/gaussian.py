@@ -66,33 +66,26 @@ def state_cases(name: str, state: str, drawn: int, timed: bool = True) -> list[A
 
 
 def kernel(x: Inputs, state: str = "x_prev") -> dict[str, Any]:
-    rate = x.rate
-    return {"mean": times(mp.sqrt(1 - rate), x[state]), "var": rate}
+    return {"mean": times(mp.sqrt(1 - x.rate), x[state]), "var": x.rate}
 
 
 def kernel_mistakes(state: str) -> dict[str, Mistake]:
     def mean(coefficient: Callable[[Any], Any]) -> Formula:
         return lambda x: times(coefficient(x.rate), x[state])
 
-    return (
-        OF_VARIANCES
-        | common("reversed_schedule")
-        | {
-            "root_dropped": Mistake(
-                "(1 - beta) x for sqrt(1 - beta) x", mean(lambda rate: 1 - rate)
-            ),
-            "not_shrunk": Mistake(
-                "the mean left at x, so that the variance grows without end", mean(lambda rate: 1)
-            ),
-            "expanded": Mistake(
-                "divided by sqrt(1 - beta)", mean(lambda rate: 1 / mp.sqrt(1 - rate))
-            ),
-            "rate_for_complement": Mistake("sqrt(beta) x for sqrt(1 - beta) x", mean(mp.sqrt)),
-            "complement_for_rate": amended(
-                "the variance 1 - beta for beta", lambda right: {"var": 1 - right["var"]}
-            ),
-        }
-    )
+    return {
+        **OF_VARIANCES,
+        **common("reversed_schedule"),
+        "root_dropped": Mistake("(1 - beta) x for sqrt(1 - beta) x", mean(lambda rate: 1 - rate)),
+        "not_shrunk": Mistake(
+            "the mean left at x, so that the variance grows without end", mean(lambda rate: 1)
+        ),
+        "expanded": Mistake("divided by sqrt(1 - beta)", mean(lambda rate: 1 / mp.sqrt(1 - rate))),
+        "rate_for_complement": Mistake("sqrt(beta) x for sqrt(1 - beta) x", mean(mp.sqrt)),
+        "complement_for_rate": amended(
+            "the variance 1 - beta for beta", lambda right: {"var": 1 - right["var"]}
+        ),
+    }
 
 
 KERNEL = law_function(

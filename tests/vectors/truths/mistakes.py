@@ -45,9 +45,16 @@ def scaled(meaning: str, factor: Formula) -> Mistake:
     return Mistake(meaning, formula, of_truth=True)
 
 
-def exchanged(meaning: str, first: str, second: str) -> Mistake:
-    """Two inputs, each in the place of the other."""
-    return other(meaning, **{first: lambda x: x[second], second: lambda x: x[first]})
+def each(meaning: str, change: Callable[[Any], Any], *names: str) -> Mistake:
+    """The same change of several inputs."""
+    changes = {name: lambda x, name=name: change(getattr(x, name)) for name in names}
+    return other(meaning, **changes)
+
+
+def exchanged(meaning: str, *pairs: tuple[str, str]) -> Mistake:
+    """Two inputs, each in the place of the other; or more such pairs."""
+    places = {**dict(pairs), **{second: first for first, second in pairs}}
+    return other(meaning, **{name: lambda x, at=at: x[at] for name, at in places.items()})
 
 
 def outputs_exchanged(meaning: str, first: str, second: str) -> Mistake:
@@ -73,7 +80,7 @@ COMMON = {
     "reversed_schedule": other(
         "the schedule reversed: beta_T..1 for beta_1..T", beta=lambda x: x["beta"][::-1]
     ),
-    "states_exchanged": exchanged("x^0 and x^t exchanged", "x0", "xt"),
+    "states_exchanged": exchanged("x^0 and x^t exchanged", ("x0", "xt")),
     "half_for_prior": other("1/2 for pi_1", prior=lambda x: [0.5] * len(x["prior"])),
     "complement": outputs_exchanged("P(0) for P(1)", "prob1", "prob0"),
     "sides_exchanged": outputs_exchanged("lower and upper exchanged", "lower", "upper"),

@@ -19,7 +19,7 @@ from truths.elementwise import entropy_size
 from truths.functions import Function, spoilt
 from truths.gaussian import unshifted
 from truths.inputs import Formula, Inputs, exact, remembered
-from truths.mistakes import Mistake, amended, common, other, scaled
+from truths.mistakes import Mistake, amended, common, each, other, scaled
 from truths.numbers import Draw
 from truths.tables import BETA, SHORT, SIMPLE, drawn_schedule
 
@@ -206,11 +206,8 @@ OF_KERNELS = common("reversed_schedule") | {
         "the reverse kernel's variances taken for standard deviations",
         var=lambda x: [v**2 for v in x.var],
     ),
-    "kernels_backwards": other(
-        "the reverse kernels in the order T..2",
-        slope=lambda x: x["slope"][::-1],
-        shift=lambda x: x["shift"][::-1],
-        var=lambda x: x["var"][::-1],
+    "kernels_backwards": each(
+        "the reverse kernels in the order T..2", lambda steps: steps[::-1], "slope", "shift", "var"
     ),
 }
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from mpmath_oracle import expectation, mp, normalised
 
 from truths import models
-from truths.elementwise import bad_gaussians, law, two_gaussians
+from truths.elementwise import bad_gaussians, law, square, two_gaussians
 from truths.functions import Function, bad, spoilt
 from truths.gaussian import OF_VARIANCES
 from truths.inputs import Formula, Inputs
-from truths.mistakes import Mistake, amended, common, exchanged, other
+from truths.mistakes import Mistake, amended, common, each, exchanged, other
 from truths.numbers import Draw, mapped
 from truths.tables import drawn_schedule
 
@@ -105,8 +105,8 @@ PERTURBED_BERNOULLI = Function(
         "misprinted_at_1": misprinted(1),
         "misprinted_at_0": misprinted(0),
         "not_normalised": Mistake("c d alone", not_normalised),
-        "r_exchanged": exchanged("r(0) for r(1)", "r1", "r0"),
-        "r_squared": other("r taken twice", r1=lambda x: x.r1**2, r0=lambda x: x.r0**2),
+        "r_exchanged": exchanged("r(0) for r(1)", ("r1", "r0")),
+        "r_squared": each("r taken twice", square, "r1", "r0"),
         "r_ignored": Mistake("the kernel itself", lambda x: pair_of(*pair(x))),
         **common("complement"),
         "mean_of_both": Mistake("the mean of c and d", mean_of_both),
@@ -170,10 +170,8 @@ PERTURBED_GAUSSIAN = Function(
             "1/var + 1/r_var, not its inverse", lambda right: {"var": 1 / right["var"]}
         ),
         "std_for_var": OF_VARIANCES["std_for_var"],
-        "variances_squared": other(
-            "variances squared, as if they were standard deviations",
-            var=lambda x: x.var**2,
-            r_var=lambda x: x.r_var**2,
+        "variances_squared": each(
+            "variances squared, as if they were standard deviations", square, "var", "r_var"
         ),
         "r_squared": other("r taken twice: half its variance", r_var=lambda x: x.r_var / 2),
         "r_ignored": Mistake("the kernel itself", lambda x: {"mean": x.mean, "var": x.var}),
