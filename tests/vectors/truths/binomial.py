@@ -9,7 +9,7 @@ from typing import Any
 import mpmath_oracle as oracle
 from mpmath_oracle import Tables, mix, mp
 
-from truths.functions import Function, spoilt
+from truths.functions import Function, in_nats, spoilt
 from truths.inputs import Formula, Inputs, remembered
 from truths.mistakes import Mistake, common, mean_over, scaled, wrong_lower_sides
 from truths.numbers import Draw
@@ -153,7 +153,6 @@ EDGE = law_function(
 
 # q(x^t | x^0)
 
-
 MARGINAL = law_function(
     name="binomial_marginal",
     code="dpm_ref.BinomialDiffusion.marginal",
@@ -270,11 +269,10 @@ def null_cases() -> list[Any]:
     ]
 
 
-NULL = Function(
+NULL = in_nats(
     name="binomial_null_log_likelihood",
     code="dpm_ref.bounds.null_log_likelihood",
     equation="2.4, L_null of Table 1",
-    units="nats",
     definition="log pi(x^0) = sum_i x_i log pi_i + (1 - x_i) log(1 - pi_i)",
     inputs={"x0": "x^0, bits"} | PRIOR,
     outputs={"log_prior": "log pi(x^0)"},
@@ -365,11 +363,10 @@ def entropy_bounds_cases() -> list[Any]:
     ]
 
 
-BOUNDS = Function(
+BOUNDS = in_nats(
     name="binomial_reverse_entropy_bounds",
     code="dpm_ref.bounds.reverse_entropy_bounds",
     equation="(24)",
-    units="nats",
     definition="lower = H_q(X^t|X^{t-1}) + H_q(X^{t-1}|X^0) - H_q(X^t|X^0) = H_q(X^{t-1}|X^t,X^0), "
     "upper = H_q(X^t|X^{t-1}), sums over bits, means over the data; upper_holds: sum_i "
     "logit(pi_i) (m_i - pi_i) >= 0, m the mean of the data",

@@ -8,7 +8,7 @@ from typing import Any
 import mpmath_oracle as oracle
 from mpmath_oracle import expectation, mp
 
-from truths.functions import Function, bad
+from truths.functions import bad, in_nats
 from truths.inputs import Inputs, exact
 from truths.mistakes import Mistake, common, each, exchanged, other, scaled
 from truths.numbers import Draw
@@ -63,16 +63,15 @@ def two_gaussians(draw: Draw, low: int, high: int) -> tuple[float, ...]:
 
 
 def bad_gaussians() -> list[Any]:
-    zero, negative = [(0.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 0.0)], (0.0, -1.0, 0.0, 1.0)
-    cases = bad("bad_variance", *zero, negative, (0.0, 1.0, 0.0, -0.5))
-    return cases + bad("bad_number", (None, 1.0, 0.0, 1.0), (0.0, 1.0, 0.0, None))
+    zeros = bad("bad_variance", (0.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 0.0))
+    negative = bad("bad_variance", (0.0, -1.0, 0.0, 1.0), (0.0, 1.0, 0.0, -0.5))
+    return zeros + negative + bad("bad_number", (None, 1.0, 0.0, 1.0), (0.0, 1.0, 0.0, None))
 
 
-GAUSSIAN_KL = Function(
+GAUSSIAN_KL = in_nats(
     name="gaussian_kl",
     code="dpm_ref.bounds.gaussian_kl",
     equation="a term of (14), Gaussian column",
-    units="nats",
     definition="KL( N(mean_q, var_q) || N(mean_p, var_p) ) = [ log(var_p/var_q) + (var_q + (mean_q "
     "- mean_p)^2)/var_p - 1 ] / 2",
     inputs={
@@ -135,11 +134,10 @@ def gaussian_entropy_cases() -> list[Any]:
     return [(value,) for value in values] + invalid
 
 
-GAUSSIAN_ENTROPY = Function(
+GAUSSIAN_ENTROPY = in_nats(
     name="gaussian_entropy",
     code="dpm_ref.bounds.gaussian_entropy",
     equation="the entropies of (14) and (24), Gaussian column",
-    units="nats",
     definition="H( N(m, var) ) = log(2 pi e var) / 2",
     inputs={"var": "the variance"},
     outputs={"entropy": "the entropy"},
@@ -213,18 +211,12 @@ def bernoulli_kl_cases() -> list[Any]:
     ]
 
 
-BERNOULLI_KL = Function(
+BERNOULLI_KL = in_nats(
     name="bernoulli_kl",
     code="dpm_ref.bounds.bernoulli_kl",
     equation="a term of (14), binomial column",
-    units="nats",
     definition="KL( B(q) || B(p) ) = q1 log(q1/p1) + q0 log(q0/p0), with 0 log 0 = 0. " + PAIRS,
-    inputs={
-        "q1": "P(x = 1) of q",
-        "q0": "P(x = 0) of q",
-        "p1": "P(x = 1) of p",
-        "p0": "P(x = 0) of p",
-    },
+    inputs={f"{law}{state}": f"P(x = {state}) of {law}" for law in "qp" for state in (1, 0)},
     outputs={"kl": 'the divergence; "inf" where p excludes what q allows'},
     tolerance="64 eps |kl|",
     truth=lambda x: oracle.bernoulli_kl(law(x, "q"), law(x, "p")),
@@ -267,11 +259,10 @@ def bernoulli_entropy_cases() -> list[Any]:
     ]
 
 
-BERNOULLI_ENTROPY = Function(
+BERNOULLI_ENTROPY = in_nats(
     name="bernoulli_entropy",
     code="dpm_ref.bounds.bernoulli_entropy",
     equation="the entropies of (14) and (24), binomial column",
-    units="nats",
     definition="H( B(p) ) = -p1 log p1 - p0 log p0, with 0 log 0 = 0. " + PAIRS,
     inputs={"p1": "P(x = 1)", "p0": "P(x = 0)"},
     outputs={"entropy": "the entropy"},
@@ -301,8 +292,8 @@ def log_sum_exp(x: Inputs) -> Any:
 
 
 def log_mean_exp_terms(x: Inputs, truth: dict[str, Any]) -> Any:
-    n, peak = len(x["values"]), max(exact(x["values"]))
-    return abs(peak) + log_sum_exp(x) - peak + mp.log(n)
+    peak = max(exact(x["values"]))
+    return abs(peak) + log_sum_exp(x) - peak + mp.log(len(x["values"]))
 
 
 def log_mean_exp_cases() -> list[Any]:
@@ -319,11 +310,10 @@ def log_mean_exp_cases() -> list[Any]:
     return [(row,) for row in rows] + bad("empty", ([],)) + bad("bad_number", ([None, 0.0],))
 
 
-LOG_MEAN_EXP = Function(
+LOG_MEAN_EXP = in_nats(
     name="log_mean_exp",
     code="dpm_ref.information.log_mean_exp",
     equation="(9), the average of weights w = exp(l)",
-    units="nats",
     definition="log( mean_k exp(l_k) )",
     inputs={"values": "l_1, ..., l_n, logarithms of weights"},
     outputs={"log_mean": "log of the mean weight"},

@@ -9,6 +9,7 @@ is the first output, and None says that a mistake cannot be made here.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from lint import at_limit, leaves, not_float32, tiny
@@ -134,8 +135,7 @@ class Function:
             x = self.read(case.inputs)
             circumstances = ["not_float32"] if any(map(not_float32, leaves(x))) else []
             return {"input": x, "result": "invalid", "flags": [*circumstances, case.why]}
-        smoke = ["smoke"] if name.endswith("-0001") else []
-        return self.valid(self.read(case), smoke)
+        return self.valid(self.read(case), ["smoke"] if name.endswith("-0001") else [])
 
     def read(self, case: Any) -> Inputs:
         """The inputs in the order of the header."""
@@ -209,6 +209,9 @@ class Function:
             yield "limit"
         if len(x.get("beta", [])) >= 1000 or x.get("T", 0) >= 1000:
             yield "long"
+
+
+in_nats = partial(Function, units="nats")
 
 
 def _beside(outputs: dict[str, Any], *others: dict[str, Any]) -> Iterator[tuple[Any, ...]]:

@@ -9,7 +9,7 @@ from typing import Any
 from mpmath_oracle import Tables, gaussian_entropy, gaussian_log_prob, mp
 
 from truths.elementwise import entropy_size
-from truths.functions import Function, bad, spoilt
+from truths.functions import Function, bad, in_nats, spoilt
 from truths.inputs import Formula, Inputs, exact
 from truths.mistakes import Mistake, amended, common, scaled, wrong_lower_sides
 from truths.numbers import Draw, mapped
@@ -40,10 +40,6 @@ def vector(draw: Draw, d: int) -> list[float]:
     return draw.parts(d, 16, -64, 64)
 
 
-def drawn_vector(draw: Draw) -> list[float]:
-    return vector(draw, draw.choice([1, 2, 3, 4]))
-
-
 def times(coefficient: Any, state: list[float]) -> list[Any]:
     return [coefficient * v for v in exact(state)]
 
@@ -53,9 +49,8 @@ def state_cases(name: str, state: str, drawn: int, timed: bool = True) -> list[A
     draw = Draw(name)
     cases = [TWO | {state: [1.0, -0.5]}]
     cases += [TWO | {"t": 1, state: [0.0]}] if timed else []
-    cases += [
-        {"beta": beta, "t": t, state: drawn_vector(draw)} for beta, t in times_of(1, draw, drawn)
-    ]
+    for beta, t in times_of(1, draw, drawn):
+        cases.append({"beta": beta, "t": t, state: vector(draw, draw.choice([1, 2, 3, 4]))})
     good = {"beta": SIMPLE, state: [1.0]} | ({"t": 1} if timed else {})
     one = {"beta": [0.25], "t": 1}
     cases += [*bad_schedules(good), *bad("empty", one | {state: []})]
@@ -284,11 +279,10 @@ def null_cases() -> list[Any]:
     return [(row,) for row in rows] + invalid
 
 
-NULL = Function(
+NULL = in_nats(
     name="gaussian_null_log_likelihood",
     code="dpm_ref.bounds.null_log_likelihood",
     equation="2.4, L_null of Table 1",
-    units="nats",
     definition="log pi(x^0) = -sum_i [ log(2 pi) + x_i^2 ] / 2",
     inputs={"x0": "x^0"},
     outputs={"log_prior": "log pi(x^0)"},
@@ -332,18 +326,15 @@ def entropy_bounds(x: Inputs) -> dict[str, Any]:
     }
 
 
-def three_variances(x: Inputs, s: int) -> list[Any]:
-    return [x.rate, x.q.one_minus_abar(s), x.q.one_minus_abar(x.t)]
-
-
 def three_entropies(x: Inputs, s: int) -> list[Any]:
     """The terms of the lower side."""
-    return [x.d * gaussian_entropy(var) for var in three_variances(x, s)]
+    variances = [x.rate, x.q.one_minus_abar(s), x.q.one_minus_abar(x.t)]
+    return [x.d * gaussian_entropy(var) for var in variances]
 
 
 def entropy_bounds_terms(x: Inputs, truth: dict[str, Any]) -> dict[str, Any]:
-    three = [abs(gaussian_entropy(var)) for var in three_variances(x, x.t - 1)]
-    return {"lower": x.d * mp.fsum(three), "upper": x.d * entropy_size(x.rate)}
+    three = mp.fsum(map(abs, three_entropies(x, x.t - 1)))
+    return {"lower": three, "upper": x.d * entropy_size(x.rate)}
 
 
 def entropy_bounds_cases() -> list[Any]:
@@ -383,11 +374,10 @@ def second_moment(x: Inputs) -> Any:
     return mp.fsum(v**2 for row in x.x0 for v in row) / len(x["x0"])
 
 
-BOUNDS = Function(
+BOUNDS = in_nats(
     name="gaussian_reverse_entropy_bounds",
     code="dpm_ref.bounds.reverse_entropy_bounds",
     equation="(24)",
-    units="nats",
     definition="lower = H_q(X^t|X^{t-1}) + H_q(X^{t-1}|X^0) - H_q(X^t|X^0) = H_q(X^{t-1}|X^t,X^0), "
     "upper = H_q(X^t|X^{t-1}), for the whole vector; upper_holds: tr Cov(x^0) <= d, the "
     "covariance being the mean over the data of the squared distance from their mean",

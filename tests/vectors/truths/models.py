@@ -16,7 +16,7 @@ from mpmath_oracle import entropy_of, expectation, gaussian_entropy, gaussian_lo
 
 from truths.binomial import PRIOR, chain
 from truths.elementwise import entropy_size
-from truths.functions import Function, spoilt
+from truths.functions import in_nats, spoilt
 from truths.gaussian import unshifted
 from truths.inputs import Formula, Inputs, exact, remembered
 from truths.mistakes import Mistake, amended, common, each, other, scaled
@@ -28,14 +28,12 @@ LINEAR_INPUTS = BETA | {
     "shift": "of the reverse kernel, for t = 2..T, a vector each",
     "var": "of the reverse kernel, for t = 2..T",
 }
-TABLE_INPUTS = (
-    BETA
-    | PRIOR
-    | {
-        "table": "p(x_i^{t-1} = 1 | x^t) at [t - 2][state][i], for t = 2..T; states of x^t are "
-        "numbered by their bits, the first bit most significant"
-    }
-)
+TABLE_INPUTS = {
+    **BETA,
+    **PRIOR,
+    "table": "p(x_i^{t-1} = 1 | x^t) at [t - 2][state][i], for t = 2..T; states of x^t are "
+    "numbered by their bits, the first bit most significant",
+}
 TERMS = (
     "(64 + 4 T) eps times the sum of the absolute values of all terms, a square (a - b)^2 / v "
     "counting as |a - b| (|a| + |b|) / v, with |a - b| the sum of its mean and its standard "
@@ -281,11 +279,10 @@ def one_step(x: Inputs) -> list[Parts]:
     return [p._replace(h_last=h_last) for p in linear_parts(x)]
 
 
-GAUSSIAN_BOUND = Function(
+GAUSSIAN_BOUND = in_nats(
     name="gaussian_lower_bound",
     code="dpm_ref.bounds.lower_bound",
     equation="(13), (14)",
-    units="nats",
     definition=K_DEFINITION + "Gaussian column, linear reverse kernels; H(pi) = d log(2 pi e) / 2",
     inputs=LINEAR_INPUTS | {"x0": "the data, a list of vectors"},
     outputs=K_OUTPUTS,
@@ -344,11 +341,10 @@ def likelihood_mistakes(log_p: Callable[[Inputs, int], Any], integral: str) -> d
     }
 
 
-GAUSSIAN_LIKELIHOOD = Function(
+GAUSSIAN_LIKELIHOOD = in_nats(
     name="gaussian_log_likelihood",
     code="dpm_ref.exact.LinearModel.log_likelihood",
     equation="2.2, (6)",
-    units="nats",
     definition="log p(x^0), p(x^{0..T}) = pi(x^T) prod_t p(x^{t-1}|x^t), linear reverse kernels "
     "and p(x^0|x^1) = T_pi: each component of x^0 is normal; from mean 0 and variance 1 at T, mean "
     "<- slope mean + shift and variance <- slope^2 variance + var at every step",
@@ -470,11 +466,10 @@ WEIGHT = (
     "log w = log pi(x^T) + sum_{t=1}^T [ log p(x^{t-1}|x^t) - log q(x^t|x^{t-1}) ], "
     "p(x^0|x^1) = T_pi(x^0|x^1; beta_1). "
 )
-GAUSSIAN_WEIGHT = Function(
+GAUSSIAN_WEIGHT = in_nats(
     name="gaussian_log_weight",
     code="dpm_ref.likelihood.log_weights",
     equation="(9)",
-    units="nats",
     definition=WEIGHT + "Gaussian column, linear reverse kernels",
     inputs=LINEAR_INPUTS | {"trajectory": "x^0, x^1, ..., x^T"},
     outputs={"log_weight": "log w of the trajectory"},
@@ -638,11 +633,10 @@ def table_cases(name: str) -> list[Any]:
     ]
 
 
-BINOMIAL_BOUND = Function(
+BINOMIAL_BOUND = in_nats(
     name="binomial_lower_bound",
     code="dpm_ref.exact.BinaryModel.lower_bound",
     equation="(13), (14)",
-    units="nats",
     definition=K_DEFINITION
     + "Binomial column, all states enumerated; H(pi) = -sum_i [ pi_i log pi_i + (1 - pi_i) log(1 - "
     "pi_i) ]",
@@ -678,11 +672,10 @@ def table_likelihood_scale(x: Inputs, truth: dict[str, Any]) -> dict[str, Any]:
     return {"log_likelihood": sizes, "L": max(sizes)}
 
 
-BINOMIAL_LIKELIHOOD = Function(
+BINOMIAL_LIKELIHOOD = in_nats(
     name="binomial_log_likelihood",
     code="dpm_ref.exact.BinaryModel.log_likelihood",
     equation="2.2, (6), (10)",
-    units="nats",
     definition="log p(x^0), p(x^0) = sum over x^{1..T} of pi(x^T) prod_t p(x^{t-1}|x^t), all "
     "states enumerated; p(x^0|x^1) = T_pi; L = E_{q(x^0)} log p(x^0), the data being the vectors "
     "of x0",
@@ -741,11 +734,10 @@ def table_weight_scale(x: Inputs, truth: dict[str, Any]) -> Any:
     return 2 * len(x["prior"]) * len(x["beta"]) - weight(TABLE, forward=1)(x)
 
 
-BINOMIAL_WEIGHT = Function(
+BINOMIAL_WEIGHT = in_nats(
     name="binomial_log_weight",
     code="dpm_ref.likelihood.log_weights",
     equation="(9)",
-    units="nats",
     definition=WEIGHT + "Binomial column",
     inputs=TABLE_INPUTS | {"trajectory": "x^0, x^1, ..., x^T, bits"},
     outputs={"log_weight": "log w of the trajectory"},
@@ -757,11 +749,5 @@ BINOMIAL_WEIGHT = Function(
     mistakes=weight_mistakes(TABLE) | OF_TABLES,
 )
 
-FUNCTIONS = [
-    GAUSSIAN_BOUND,
-    GAUSSIAN_LIKELIHOOD,
-    GAUSSIAN_WEIGHT,
-    BINOMIAL_BOUND,
-    BINOMIAL_LIKELIHOOD,
-    BINOMIAL_WEIGHT,
-]
+FUNCTIONS = [GAUSSIAN_BOUND, GAUSSIAN_LIKELIHOOD, GAUSSIAN_WEIGHT]
+FUNCTIONS += [BINOMIAL_BOUND, BINOMIAL_LIKELIHOOD, BINOMIAL_WEIGHT]

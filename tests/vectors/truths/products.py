@@ -43,12 +43,10 @@ def bernoulli_scale(x: Inputs, truth: dict[str, Any]) -> dict[str, Any]:
 
 def misprinted(bit: int) -> Mistake:
     """Table App.1 with x_i d_i in the denominator, where c_i d_i belongs."""
-
-    def formula(x: Inputs) -> Any:
-        c1, c0 = pair(x)
-        return c1 * x.r1 / (bit * x.r1 + c0 * x.r0)
-
-    return Mistake(f"Table App.1 as printed, x d for c d in the denominator, at x = {bit}", formula)
+    return Mistake(
+        f"Table App.1 as printed, x d for c d in the denominator, at x = {bit}",
+        lambda x: pair(x)[0] * x.r1 / (bit * x.r1 + pair(x)[1] * x.r0),
+    )
 
 
 def not_normalised(x: Inputs) -> dict[str, Any]:

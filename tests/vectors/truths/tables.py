@@ -8,7 +8,7 @@ from typing import Any
 
 from mpmath_oracle import mp
 
-from truths.functions import Function, bad, spoilt
+from truths.functions import Function, bad, in_nats, spoilt
 from truths.inputs import Inputs
 from truths.mistakes import Mistake, amended, common, other, scaled
 from truths.numbers import Draw
@@ -69,11 +69,10 @@ def bad_schedules(good: dict[str, Any], first: int = 1) -> list[Any]:
 
 TABLE_CASES = [*times_of(1, Draw("log_abar"), 21), (RISING, 1000), *bad_schedules(TWO)]
 
-LOG_ABAR = Function(
+LOG_ABAR = in_nats(
     name="log_abar",
     code="dpm_ref.schedules.Schedule.log_abar",
     equation="2.1, Table App.1",
-    units="nats",
     definition="log abar_t = sum_{s<=t} log(1 - beta_s)",
     inputs=BETA | TIME,
     outputs={"log_abar": 'log abar_t; "-inf" after a beta of 1'},
@@ -213,12 +212,12 @@ def cosine(x: Inputs, t: int, offset: Any = None, whole: Any = None, power: int 
     return mp.cos(mp.pi / 2 * (mp.mpf(t) / x.T + offset) / (whole or 1 + offset)) ** power
 
 
-def beta_cosine(x: Inputs, **variant: Any) -> Any:
-    return min(uncapped(x, **variant), x.largest)
-
-
 def uncapped(x: Inputs, **variant: Any) -> Any:
     return 1 - cosine(x, x.t, **variant) / cosine(x, x.t - 1, **variant)
+
+
+def beta_cosine(x: Inputs, **variant: Any) -> Any:
+    return min(uncapped(x, **variant), x.largest)
 
 
 def cosine_cases() -> list[Any]:
