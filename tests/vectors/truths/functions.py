@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from lint import at_limit, leaves, not_float32, tiny
+from lint import circumstances, leaves, not_float32
 from mpmath_oracle import mp
 
 from truths.inputs import Formula, Inputs
@@ -133,16 +133,16 @@ class Function:
         """One vector, without its id."""
         if isinstance(case, Bad):
             x = self.read(case.inputs)
-            circumstances = ["not_float32"] if any(map(not_float32, leaves(x))) else []
-            return {"input": x, "result": "invalid", "flags": [*circumstances, case.why]}
-        return self.valid(self.read(case), ["smoke"] if name.endswith("-0001") else [])
+            flags = ["not_float32", case.why] if not_float32(x) else [case.why]
+            return {"input": x, "result": "invalid", "flags": flags}
+        return self.valid(self.read(case), smoke=name.endswith("-0001"))
 
     def read(self, case: Any) -> Inputs:
         """The inputs in the order of the header."""
         values = case if isinstance(case, dict) else dict(zip(self.inputs, case, strict=True))
         return Inputs({name: values[name] for name in self.inputs})
 
-    def valid(self, x: Inputs, smoke: list[str]) -> dict[str, Any]:
+    def valid(self, x: Inputs, smoke: bool) -> dict[str, Any]:
         """A vector with an output."""
         truth = settled(self.right, x)
         with mp.workdps(80):
@@ -157,14 +157,14 @@ class Function:
                 for name, outputs in self._mistaken(x, truth)
                 if any(_differs(*leaf) for leaf in _beside(outputs, truth, tolerance))
             }
-            circumstances = list(self._circumstances(x, truth))
+            flags = [*self._circumstances(x, truth, smoke), *wrong]
         return {
             "input": x,
             "result": "valid",
             "output": mapped(nearest, truth),
             "output_40": mapped(forty, truth),
             "tolerance": mapped(lambda s: short(s, 3), tolerance),
-            "flags": [*smoke, *circumstances, *wrong],
+            "flags": flags,
             "wrong": mapped(lambda s: short(s, 6), wrong),
         }
 
@@ -194,21 +194,17 @@ class Function:
             if not any(_is_rounding(*leaf) for leaf in _beside(outputs, truth)):
                 yield name, outputs
 
-    def _circumstances(self, x: Inputs, truth: dict[str, Any]) -> Iterator[str]:
-        if any(map(not_float32, leaves(x))):
-            yield "not_float32"
-        if tiny(x):
-            yield "tiny"
-        terms = self.named(self.terms(x, truth))
-        if any(
-            mp.isfinite(right) and right and total > 20 * abs(right)
-            for total, right in _beside(terms, truth)
-        ):
-            yield "cancellation"
-        if at_limit(x, [float(leaf) for leaf in leaves(truth) if not isinstance(leaf, bool)]):
-            yield "limit"
-        if len(x.get("beta", [])) >= 1000 or x.get("T", 0) >= 1000:
-            yield "long"
+    def _circumstances(self, x: Inputs, truth: dict[str, Any], smoke: bool) -> list[str]:
+        numbers = [float(leaf) for leaf in leaves(truth) if not isinstance(leaf, bool)]
+        terms = list(_beside(self.named(self.terms(x, truth)), truth))
+        flags = circumstances(x, numbers) | {
+            "smoke": smoke,
+            "not_float32": not_float32(x),
+            "cancellation": any(
+                right and 20 * abs(right) < total < mp.inf for total, right in terms
+            ),
+        }
+        return [flag for flag in FLAGS if flags.get(flag)]
 
 
 in_nats = partial(Function, units="nats")
