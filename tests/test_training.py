@@ -1858,11 +1858,11 @@ REFUSED = {
     ),
     "data of one vector without an axis": (
         lambda: fit(x0=(0.0, 1.0)),
-        "x0 must have shape (N, d), got (2,)",
+        "x0 must have shape (N, d), got shape (2,)",
     ),
     "data of three axes": (
         lambda: fit(x0=np.zeros((2, 2, 2))),
-        "x0 must have shape (N, d), got (2, 2, 2)",
+        "x0 must have shape (N, d), got shape (2, 2, 2)",
     ),
     "data of other vectors": (lambda: fit(x0=np.zeros((2, 3))), "x0 must have 2 components"),
     "data empty": (lambda: fit(x0=np.zeros((0, 2))), "x0 must hold at least one"),
