@@ -242,9 +242,8 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     rate = _rate(learning_rate, state.step + steps)
     t, rows = np.arange(2, T + 1), data.astype(state.params.dtype)
     tape = Tape(model.network, state.params, n_times, batch)
-    # the fixed terms are affine in x0^2
-    offset = fixed_terms(model.diffusion, np.zeros(model.d))
-    slope = fixed_terms(model.diffusion, np.eye(model.d)) - offset
+    fixed = fixed_terms(model.diffusion, np.eye(model.d + 1, model.d, k=-1))
+    offset, slope = fixed[0], fixed[1:] - fixed[0]  # they are affine in x0^2
     estimates: list[float] = []
     for _ in range(steps):
         x0_now, noise = _minibatch(model, rows, n_times, batch, rng)
@@ -312,9 +311,8 @@ def _minibatch(model: ReverseModel, data: Values, n_times: int, batch: int,
     half = (batch + 1) // 2
     x0 = data.take(rng.integers(len(data), size=(n_times, half)), axis=0)
     noise = model.noise((n_times, half, model.d), rng, data.dtype)
-    pairs = ((x0, x0), (noise, model.mirror - noise))
-    x0, noise = (np.concatenate(pair, axis=1)[:, :batch] for pair in pairs)
-    return x0, noise
+    noise = np.concatenate([noise, model.mirror - noise], axis=1)
+    return np.concatenate([x0, x0], axis=1)[:, :batch], noise[:, :batch]
 
 
 def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
@@ -326,10 +324,8 @@ def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
         return lambda step: constant
 
     def rate(step: int) -> float:
-        value = np.asarray(learning_rate(step))
-        if value.ndim or value.dtype.kind not in "fiu":
-            raise ValueError(f"learning_rate must return a number, got {value!r}")
-        return float(value)
+        value = validation.real("learning_rate", learning_rate(step))
+        return float(validation.shaped("learning_rate", value, "return a number", not value.ndim))
 
     return rate
 

@@ -1894,6 +1894,14 @@ REFUSED = {
         lambda: fit(state=state_with(params=np.full(SIZE, np.nan))),
         "state.params must be finite, got nan",
     ),
+    "a rate of two numbers": (
+        lambda: fit(learning_rate=lambda _: [0.1, 0.2]),
+        "learning_rate must return a number, got shape (2,)",
+    ),
+    "a rate in words": (
+        lambda: fit(learning_rate=lambda _: "fast"),
+        "learning_rate must be an array of real numbers, got 'fast'",
+    ),
     "peak of zero": (lambda: cosine_decay(0.0, 10), "peak must be one number > 0, got 0.0"),
     "peak negative": (lambda: cosine_decay(-0.1, 10), "peak must be one number > 0, got -0.1"),
     "decay over no steps": (lambda: cosine_decay(0.1, 0), "steps must be an integer >= 1, got 0"),
