@@ -27,20 +27,16 @@ from dpm_ref import protocols, validation
 from dpm_ref.information import (
     bernoulli_entropy,
     bernoulli_kl,
-    bernoulli_kl_grad,
     gaussian_entropy,
-    gaussian_entropy_difference,
     gaussian_kl,
-    gaussian_kl_grad,
     to_bits,
 )
 from dpm_ref.protocols import Diffusion, Edge, Law, ReverseKernel, checked_diffusion
 from dpm_ref.validation import Array, IntArray
 
 __all__ = ["LowerBound", "lower_bound", "fixed_terms", "null_log_likelihood", "Preconditions",
-           "preconditions", "ReverseEntropyBounds", "reverse_entropy_bounds", "to_bits",
-           "gaussian_kl", "gaussian_kl_grad", "gaussian_entropy", "gaussian_entropy_difference",
-           "bernoulli_kl", "bernoulli_kl_grad", "bernoulli_entropy"]
+           "preconditions", "ReverseEntropyBounds", "reverse_entropy_bounds", "gaussian_kl",
+           "gaussian_entropy", "bernoulli_kl", "bernoulli_entropy", "to_bits"]
 
 _CHUNK = 2**18  # numbers held at once while samples are averaged
 
