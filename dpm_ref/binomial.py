@@ -15,6 +15,7 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.1, App. B an
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ class Bernoulli(Law):
     __slots__ = ()
     names = ("prob1", "prob0")
     needed = ("prob1",)
+    point_entropy = 0.0
     check = staticmethod(validation.binary)
 
     def __init__(self, prob1: npt.ArrayLike, prob0: npt.ArrayLike | None = None) -> None:
@@ -77,6 +79,12 @@ class Bernoulli(Law):
     def entropy(self) -> Array:
         """Entropy, shape (...)."""
         return total(_bernoulli_entropy(*self._parameters))
+
+    def average_entropy(self, given: Callable[[Array], Bernoulli]) -> Array:
+        """E H(given(x)) over x of this law, where each bit depends on the same bit of x alone."""
+        laws = [given(np.full(self.shape, bit)) for bit in (1.0, 0.0)]
+        of_one, of_zero = (_bernoulli_entropy(*law._parameters) for law in laws)
+        return total(self.prob1 * of_one + self.prob0 * of_zero)
 
     def kl_p(self, other: Bernoulli) -> Array:
         """`kl` to a Bernoulli law."""
@@ -138,32 +146,9 @@ class BinomialDiffusion(Diffusion):
 
     def q_posterior(self, x0: Array, xt: Array, t: Any) -> Bernoulli:
         """q(x^{t-1} | x^t, x^0), t in 2..T."""
-        seen, ones = np.asarray(x0) == 1, np.asarray(xt) == 1
-        rows = [[self._bayes(bit0, bit, t) for bit in (0, 1)] for bit0 in (0, 1)]
-        given = [[np.where(ones, one[i], zero[i]) for zero, one in rows] for i in (0, 1)]
-        prob1, prob0 = (np.where(seen, of_one, of_zero) for of_zero, of_one in given)
-        return Bernoulli.unchecked(prob1, prob0)
-
-    def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
-        """H_q(X^t | X^{t-1}) given x^0 (..., d), t in 1..T: shape (...), equation (24)."""
-        x0 = self.check_data("x0", x0)
-        rate = self.beta[validation.one_time("t", t, 1, self.T) - 1]
-        before = (x0, 1.0 - x0) if t == 1 else self.q_marginal(x0, t - 1)._parameters
-        after = [_bernoulli_entropy(*self._mixture(bit, 1.0 - rate, rate)) for bit in (1, 0)]
-        return total(before[0] * after[0] + before[1] * after[1])
-
-    def posterior_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
-        """H_q(X^{t-1} | X^t, x^0), x0 (..., d), t in 1..T: shape (...), 0 at t = 1; (24).
-
-        The sum over both states of every bit of q(x^t | x^0) H(posterior): nothing cancels.
-        """
-        x0 = self.check_data("x0", x0)
-        if validation.one_time("t", t, 1, self.T) == 1:
-            return np.zeros(x0.shape[:-1])
-        marginal = self.q_marginal(x0, t)
-        laws = [self.q_posterior(x0, np.full_like(x0, bit), t) for bit in (1.0, 0.0)]
-        entropies = [_bernoulli_entropy(*law._parameters) for law in laws]
-        return total(marginal.prob1 * entropies[0] + marginal.prob0 * entropies[1])
+        pairs = [self._bayes(bit0, bit, t) for bit0 in (0, 1) for bit in (0, 1)]
+        which = (2 * x0 + xt).astype(int)
+        return Bernoulli.unchecked(*(np.choose(which, each) for each in zip(*pairs, strict=True)))
 
     def entropy_never_falls(self, x0: npt.ArrayLike) -> Condition:
         """Whether sum_i logit(pi_i) (m_i - pi_i) >= 0, m the mean of data (..., d): it guarantees

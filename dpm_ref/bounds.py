@@ -129,13 +129,12 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
     validation.function("reverse", reverse)
     prior, T = diffusion.prior(data.shape[-1]), diffusion.T
     first, last = (diffusion.q_marginal(data, t) for t in (1, T))
-    fixed = _fixed_terms(diffusion, data) if edge is None else -last.kl_p(prior)
+    fixed = fixed_terms(diffusion, data) if edge is None else -last.kl_p(prior)
     kl, draws = np.zeros((T - 1, *data.shape[:-1])), []
     for start, stop in _ranges(0, n_samples, data.size):
         samples = np.broadcast_to(data, (stop - start, *data.shape))
-        total = rest = np.zeros(samples.shape[:-1])
-        if edge is not None:
-            total = _log_edge(diffusion, edge, samples, rng)
+        rest = np.zeros(samples.shape[:-1])
+        total = rest if edge is None else _log_edge(diffusion, edge, samples, rng)
         for times in (np.arange(*ends) for ends in _ranges(2, T + 1, samples.size)):
             terms = _kl_terms(diffusion, reverse, samples, times, rng)
             kl[times - 2] += _sum_over(1, terms)
@@ -159,13 +158,10 @@ def fixed_terms(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
     >>> print("%.6f" % fixed_terms(GaussianDiffusion([0.1, 0.2]), [0.0, 1.0]))
     -1.398258
     """
-    return _fixed_terms(diffusion, checked_diffusion(diffusion).check_data("x0", x0))
-
-
-def _fixed_terms(diffusion: Diffusion, x0: Array) -> Array:
-    prior = diffusion.prior(x0.shape[-1])
-    log_pi = validation.finite("log pi(x0)", prior.log_p(x0))
-    first, last = (diffusion.q_marginal(x0, t).kl_p(prior) for t in (1, diffusion.T))
+    data = checked_diffusion(diffusion).check_data("x0", x0)
+    prior = diffusion.prior(data.shape[-1])
+    log_pi = validation.finite("log pi(x0)", prior.log_p(data))
+    first, last = (diffusion.q_marginal(data, t).kl_p(prior) for t in (1, diffusion.T))
     return log_pi + first - last
 
 
@@ -270,8 +266,10 @@ def _reverse_law(family: type[Law], reverse: ReverseKernel, xt: Array, times: In
     if not getattr(reverse, "takes_times", False):
         asked = list(zip(xt, times.tolist(), strict=True))
     laws = [protocols.ask_law(family, reverse, "reverse", *each) for each in asked]
-    first, second = (np.array([law.view(i) for law in laws]).reshape(xt.shape) for i in (0, 1))
-    return family.unchecked(first, second)
+    parameters = np.empty((2, len(laws), *laws[0].shape))
+    for i, law in enumerate(laws):
+        parameters[0, i], parameters[1, i] = law._parameters
+    return family.unchecked(*parameters.reshape(2, *xt.shape))
 
 
 def _log_edge(diffusion: Diffusion, edge: Edge, x0: Array, rng: np.random.Generator) -> Array:

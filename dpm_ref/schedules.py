@@ -57,8 +57,9 @@ class Schedule:
     """
 
     def __init__(self, beta: npt.ArrayLike) -> None:
-        rates, rule = validation.rates("beta", beta), "have shape (T,) with T >= 1"
+        rates, rule = validation.real("beta", beta), "have shape (T,) with T >= 1"
         validation.shaped("beta", rates, rule, rates.ndim == 1 and rates.size > 0)
+        validation.ruled("beta", rates, "lie in (0, 1]", lambda x: (x > 0) & (x <= 1))
         self.beta, self.T = validation.own(rates), rates.size
 
     def abar(self, t: npt.ArrayLike) -> Array:
