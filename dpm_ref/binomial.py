@@ -116,11 +116,10 @@ class BinomialDiffusion(Diffusion):
 
     def __init__(self, beta: npt.ArrayLike, prior: npt.ArrayLike = 0.5) -> None:
         super().__init__(beta)
-        pi1 = validation.own(validation.probability("prior", prior))
-        if pi1.ndim > 1 or pi1.size == 0 or (pi1 == 0).any() or (pi1 == 1).any():
-            rule = "prior must be a number or a vector (d,) strictly between 0 and 1"
-            raise ValueError(f"{rule}, got {prior!r:.80}")
-        self.pi1, self.pi0 = pi1, validation.own(1.0 - pi1)
+        pi1, rule = validation.real("prior", prior), "be a number or a vector (d,)"
+        validation.shaped("prior", pi1, rule, pi1.ndim < 2 and pi1.size > 0)
+        validation.ruled("prior", pi1, "lie strictly between 0 and 1", lambda x: (x > 0) & (x < 1))
+        self.pi1, self.pi0 = validation.own(pi1), validation.own(1.0 - pi1)
 
     def check_data(self, name: str, x: npt.ArrayLike) -> Array:
         """Data vectors (..., d) of 0 and 1, at least one, of as many bits as the prior has."""

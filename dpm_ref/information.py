@@ -181,7 +181,7 @@ def _log_ratio(a: Array, b: Array, difference: Array) -> Array:
 
 
 def _psi_near(x: Array) -> Array:
-    """psi(x) = x - log(1 + x) on (-0.5, 2), without cancellation.
+    """psi(x) = x - log(1 + x) on (-2/3, 2), without cancellation.
 
     With s = x / (2 + x), log(1 + x) = 2 artanh(s), so psi = s (x - 2 s^2 sum_k s^(2k) / (2k + 3)).
     """
@@ -223,9 +223,9 @@ def logit(p1: ArrayLike, p0: ArrayLike | None = None) -> Array:
 def bernoulli_kl_from_logits(a_q: ArrayLike, a_p: ArrayLike) -> Array:
     """KL( B(sigmoid(a_q)) || B(sigmoid(a_p)) ), elementwise, to 16 ulp.
 
-    Never negative, 0 if and only if the logits are equal (short of underflow). Within a distance of
-    1 it is `bernoulli_kl`'s form with p1 - q1 = q1 p0 (exp(a_p - a_q) - 1); beyond,
-    q1 log(q1/p1) + q0 log(q0/p0).
+    KL = q1 psi(p0 (exp(a_p - a_q) - 1)) + q0 psi(p1 (exp(a_q - a_p) - 1)) within a distance of 1,
+    q1 log(q1/p1) + q0 log(q0/p0) beyond. Never negative, 0 if and only if the logits are equal
+    (short of underflow).
 
     >>> print("%.6f" % bernoulli_kl_from_logits(0.0, -1.0986122886681098))
     0.143841
@@ -233,12 +233,11 @@ def bernoulli_kl_from_logits(a_q: ArrayLike, a_p: ArrayLike) -> Array:
     a, b = validation.finite("a_q", a_q), validation.finite("a_p", a_p)
     a, b = validation.broadcast(a_q=a, a_p=b)
     q1, q0, p1, p0 = _sigmoid(a), _sigmoid(-a), _sigmoid(b), _sigmoid(-b)
-    with np.errstate(over="ignore", invalid="ignore"):  # overflow is in the form that is not taken
-        up, down = q1 * p0 * np.expm1(b - a), -p1 * q0 * np.expm1(a - b)
-        difference = np.where(b <= a, up, down)
-        near = _weighted_psi(q1, p1, difference) + _weighted_psi(q0, p0, -difference)
+    with np.errstate(over="ignore", invalid="ignore"):  # logits 1e308 apart
+        step = np.clip(b - a, -1.0, 1.0)
+        near = q1 * _psi_near(p0 * np.expm1(step)) + q0 * _psi_near(p1 * np.expm1(-step))
         far = q1 * _log_sigmoid_difference(a, b) + q0 * _log_sigmoid_difference(-a, -b)
-        return np.where(np.abs(a - b) <= 1.0, near, far)
+        return np.where(np.abs(b - a) <= 1.0, near, far)
 
 
 def _sigmoid(a: Array) -> Array:
