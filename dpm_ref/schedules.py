@@ -20,6 +20,7 @@ import decimal
 import math
 from decimal import Decimal
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,7 @@ from dpm_ref.validation import Array
 __all__ = ["Schedule", "constant", "linear", "cosine", "log_snr_linear", "constant_erasure"]
 
 _EXACT = decimal.Context(prec=60, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
-_TABLES = ("abar", "one_minus_abar", "sqrt_abar", "sqrt_one_minus_abar", "log_abar",
-           "log_one_minus_abar", "posterior_var", "coefficient_x0", "coefficient_xt")
+_START = {"abar": Decimal(1), "one_minus_abar": Decimal(0)}  # t = 0
 _HINTS = {"betas": "beta", "alphas_cumprod": "abar(t)", "num_timesteps": "T"}
 _LOG_10 = math.log(10.0)
 
@@ -104,11 +104,8 @@ class Schedule:
     @cached_property
     def _tables(self) -> dict[str, Array]:
         """All tables at t = 1..T; at t = 1 the posterior is a point mass at x^0."""
-        rows, abar, om = [], Decimal(1), Decimal(0)
-        for rate in map(Decimal, self.beta.tolist()):
-            row, abar, om = _row(rate, abar, om)
-            rows.append(row)
-        return dict(zip(_TABLES, np.array(rows).T, strict=True))
+        rows = list(accumulate(map(Decimal, self.beta.tolist()), _row, initial=_START))[1:]
+        return {name: np.array([row[name] for row in rows], np.float64) for name in rows[0]}
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self._key() == other._key()
@@ -128,17 +125,18 @@ class Schedule:
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}; it has {hint}")
 
 
-def _row(rate: Decimal, abar: Decimal, om: Decimal) -> tuple[list[float], Decimal, Decimal]:
-    """One t's entries in _TABLES' order, and abar_t, 1 - abar_t, from those before t."""
-    x = _EXACT
+def _row(before: dict[str, Any], rate: Decimal) -> dict[str, Any]:
+    """One t's entries, from those of t - 1 and beta_t."""
+    x, last, last_om = _EXACT, before["abar"], before["one_minus_abar"]
     kept = x.subtract(Decimal(1), rate)
-    new_abar, new_om = x.multiply(abar, kept), x.add(om, x.multiply(abar, rate))
-    marginal = [new_abar, new_om, x.sqrt(new_abar), x.sqrt(new_om)]
-    share = x.divide(rate, new_om)
-    posterior = [x.multiply(share, om), x.multiply(share, x.sqrt(abar)),
-                 x.divide(x.multiply(x.sqrt(kept), om), new_om)]
-    logs = [_log(new_abar, new_om), _log(new_om, new_abar)]
-    return [*map(float, marginal), *logs, *map(float, posterior)], new_abar, new_om
+    abar, om = x.multiply(last, kept), x.add(last_om, x.multiply(last, rate))
+    share = x.divide(rate, om)
+    return {"abar": abar, "one_minus_abar": om,
+            "sqrt_abar": x.sqrt(abar), "sqrt_one_minus_abar": x.sqrt(om),
+            "log_abar": _log(abar, om), "log_one_minus_abar": _log(om, abar),
+            "posterior_var": x.multiply(share, last_om),
+            "coefficient_x0": x.multiply(share, x.sqrt(last)),
+            "coefficient_xt": x.divide(x.multiply(x.sqrt(kept), last_om), om)}
 
 
 def _log(value: Decimal, complement: Decimal) -> float:

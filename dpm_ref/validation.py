@@ -64,30 +64,16 @@ def real(name: str, value: npt.ArrayLike) -> Array:
         return array.astype(np.float64, copy=False)
 
 
-def finite(name: str, value: npt.ArrayLike) -> Array:
-    """Real numbers, none of them nan or infinite."""
-    return ruled(name, real(name, value), "be finite", np.isfinite)
+def _each(rule: str, holds: Callable[[Any], Any]) -> Callable[[str, npt.ArrayLike], Array]:
+    """The check that every number of an argument keeps a rule."""
+    return lambda name, value: ruled(name, real(name, value), rule, holds)
 
 
-def below_infinity(name: str, value: npt.ArrayLike) -> Array:
-    """Real numbers or -inf: logarithms of something >= 0 and finite."""
-    return ruled(name, real(name, value), "be real or -inf", lambda x: x < np.inf)
-
-
-def positive(name: str, value: npt.ArrayLike) -> Array:
-    """Finite real numbers > 0."""
-    rule = "be positive and finite"
-    return ruled(name, real(name, value), rule, lambda x: (x > 0) & (x < np.inf))
-
-
-def probability(name: str, value: npt.ArrayLike) -> Array:
-    """Real numbers in [0, 1]."""
-    return ruled(name, real(name, value), "lie in [0, 1]", lambda x: (x >= 0) & (x <= 1))
-
-
-def binary(name: str, value: npt.ArrayLike) -> Array:
-    """Numbers that are 0 or 1, of any real or bool dtype."""
-    return ruled(name, real(name, value), "be 0 or 1", lambda x: (x == 0) | (x == 1))
+finite = _each("be finite", np.isfinite)
+below_infinity = _each("be real or -inf", lambda x: x < np.inf)
+positive = _each("be positive and finite", lambda x: (x > 0) & (x < np.inf))
+probability = _each("lie in [0, 1]", lambda x: (x >= 0) & (x <= 1))
+binary = _each("be 0 or 1", lambda x: (x == 0) | (x == 1))
 
 
 def vectors(name: str, array: Array) -> Array:
