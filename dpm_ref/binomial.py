@@ -1,5 +1,4 @@
-"""The binomial column of Table App.1: the law B(prob1) of independent bits, and the diffusion that
-ends in B(pi_1).
+"""The binomial column of Table App.1: independent bits B(prob1), and a diffusion to B(pi_1).
 
     kernel     q(x^t = 1 | x^{t-1}) = x^{t-1} (1 - beta_t) + pi_1 beta_t
     marginal   q(x^t = 1 | x^0) = x^0 abar_t + pi_1 (1 - abar_t)
@@ -9,7 +8,7 @@ ends in B(pi_1).
 Both members of every pair, P(x = 1) and P(x = 0), come from products and sums of positive terms,
 neither from the other by subtraction, so a law is accurate at both ends.
 
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.1, App. B and Table App.1.
+References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.1 and App. B.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ __all__ = ["Bernoulli", "BinomialDiffusion"]
 
 
 class Bernoulli(Law):
-    """B(prob1): independent bits, vectors on the last axis.
+    """B(prob1): independent bits.
 
     Parameters
     ----------
@@ -38,7 +37,7 @@ class Bernoulli(Law):
         P(x = 1).
     prob0 : array_like, shape (..., d), optional
         P(x = 0), to be given where 1 - prob1 would lose digits. The smaller member of a pair is
-        taken as exact, the larger as its complement. Both attributes are read-only, shape (..., d).
+        taken as exact, the larger as its complement. Both are read-only attributes.
 
     >>> law = Bernoulli([0.5, 0.25])
     >>> print("%.6f %.6f" % (law.log_prob([1, 0]), law.entropy()))
@@ -97,7 +96,6 @@ class BinomialDiffusion(Diffusion):
     Parameters
     ----------
     beta : array_like, shape (T,), in (0, 1]
-        beta[0] is beta_1.
     prior : float or array_like of shape (d,), strictly between 0 and 1
         pi_1 = P(x_i^T = 1); at 0 or 1 the kernel could not be reversed. Kept as `pi1`, 1 - pi_1 as
         `pi0`.

@@ -78,10 +78,9 @@ class Preconditions(NamedTuple):
     statement: str
 
     def __str__(self) -> str:
-        guaranteed = "is guaranteed" if self.upper_holds else "is not guaranteed"
-        excess = f"{self.eq14_excess:.6g} nats on these data"
-        return (f"equation (14) exceeds the mean of K by {excess}\n"
-                f"the upper bound of (24) {guaranteed}: {self.statement}")
+        verb, excess = "is" if self.upper_holds else "is not", f"{self.eq14_excess:.6g} nats"
+        return (f"equation (14) exceeds the mean of K by {excess} on these data\n"
+                f"the upper bound of (24) {verb} guaranteed: {self.statement}")
 
 
 def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike, *,
@@ -97,18 +96,12 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
         t (m,) if it is marked by `protocols.takes_times`, which saves most of the time of a long
         chain and changes no draw.
     x0 : array_like, shape (..., d)
-    rng : numpy.random.Generator
     n_samples : int
         Draws per data vector and t; the noise is independent between vectors and between t.
     edge : callable x1 -> law, optional
         p(x^0 | x^1), another last step (DDPM's L_0), called with states (m, d). A law that brings
-        its own log_prob is taken at its word. By default T_pi (App. B.2).
-
-    Raises
-    ------
-    ValueError
-        If a kernel returns a law over another shape than the states', or log pi(x^0) is beyond
-        floating point, as for a Gaussian |x^0| > 1e154.
+        its own log_prob is taken at its word. By default T_pi (App. B.2), and then x0 is refused
+        where log pi(x^0) is beyond floating point, as for a Gaussian |x^0| > 1e154.
 
     Notes
     -----

@@ -10,7 +10,7 @@
 
 The kernel is reversible with respect to the prior, which is why the edge is the kernel itself.
 
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.1, App. B and Table App.1.
+References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.1 and App. B.
 """
 
 from __future__ import annotations
@@ -32,13 +32,12 @@ _LOG_2PI = 1.8378770664093453
 
 
 class Gaussian(Law):
-    """N(mean, diag var): independent components, vectors on the last axis.
+    """N(mean, diag var): independent components.
 
     Parameters
     ----------
     mean, var : array_like, shapes that broadcast to (..., d)
-        The attributes of the same names are read-only, shape (..., d). Variances are positive: a
-        point mass has no density.
+        Read-only attributes of that shape. Variances are positive: a point mass has no density.
 
     >>> law = Gaussian([0.0, 0.0], 1.0)
     >>> print("%.6f %.6f" % (law.log_prob([0.0, 0.0]), law.entropy()))
@@ -99,7 +98,6 @@ class GaussianDiffusion(Diffusion):
     Parameters
     ----------
     beta : array_like, shape (T,), in (0, 1]
-        beta[0] is beta_1.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""Entropies and Kullback-Leibler divergences of one component, in nats; logits; log mean exp.
+"""Entropies and Kullback-Leibler divergences of one component; logits; log mean exp.
 
     KL(q || p) = E_q[log q - log p]         H(q) = -E_q[log q]
 
@@ -8,8 +8,8 @@ result of order x^2, and lose every digit when the laws are nearly equal; psi is
 that cancellation, so a divergence is never negative, and zero only where the laws are equal.
 
 A pair of probabilities (prob1, prob0) is read so: the smaller member is exact, the larger is its
-complement. Where only prob1 is given, prob0 is 1 - prob1. The functions with an underscore before
-a public name are its core, which does not validate.
+complement. Where only prob1 is given, prob0 is 1 - prob1. An underscore before a public name marks
+its core, which does not validate.
 
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, equations (14) and (24).
 """
@@ -237,7 +237,7 @@ def bernoulli_kl_from_logits(a_q: ArrayLike, a_p: ArrayLike) -> Array:
         step = np.clip(b - a, -1.0, 1.0)
         near = q1 * _psi_near(p0 * np.expm1(step)) + q0 * _psi_near(p1 * np.expm1(-step))
         far = q1 * _log_sigmoid_difference(a, b) + q0 * _log_sigmoid_difference(-a, -b)
-        return np.where(np.abs(b - a) <= 1.0, near, far)
+        return np.where(np.abs(a - b) <= 1.0, near, far)
 
 
 def _sigmoid(a: Array) -> Array:

@@ -103,11 +103,9 @@ def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLi
         Called with states (m, d) and an int t in 2..T. A law that brings its own log_prob is taken
         at its word, and so is the edge's.
     x0 : array_like, shape (..., d)
-        The last axis is one data vector: an image is to be flattened, or its rows are data.
+        An image is to be flattened, or its rows are data.
     n_samples : int
         Trajectories for each data vector.
-    rng : numpy.random.Generator
-        Draws the seed from which every chunk of samples gets its own.
     edge : callable x1 -> law, optional
         p(x^0 | x^1); by default T_pi (App. B.2).
     executor : concurrent.futures.Executor, optional
@@ -125,7 +123,7 @@ def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLi
     Raises
     ------
     ValueError
-        If a kernel returns a law over another shape, or a log density leaves floating point.
+        If a log density leaves floating point.
     Exception
         What a worker raised, as it raised it; work not yet begun is then cancelled. (A process pool
         breaks if the exception does not survive pickling.)
@@ -208,7 +206,7 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
 
     Parameters
     ----------
-    diffusion, reverse, edge, rng, executor
+    diffusion, reverse, edge, executor
         As for `log_likelihood`. A law that brings its own log_prob must bring its own sample too.
     n, d : int
         Vectors to draw, and their components.

@@ -1,8 +1,8 @@
 """What the algorithms ask of a law (a distribution), a diffusion and a reverse kernel.
 
 An algorithm of the paper (the bound K, importance sampling, the reverse trajectory) is written
-once, against these three nouns. Either column of Table App.1 provides the first two; a reverse
-kernel is any callable ``(xt, t) -> law``, so that a user's own model, wrapped in a lambda, is one.
+once, against these three nouns. `gaussian` and `binomial` provide the first two; a reverse kernel
+is any callable ``(xt, t) -> law``, so that a user's own model, wrapped in a lambda, is one.
 """
 
 from __future__ import annotations

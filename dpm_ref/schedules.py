@@ -11,7 +11,7 @@ all of its digits where beta is below 1e-16. The tables are therefore made once,
 digits, by the recursion above, in which every term is positive, and rounded at the end: each entry
 is the float64 nearest to the truth, on every platform.
 
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.4.1 and Table App.1.
+References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 and 2.4.1.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class Schedule:
     Parameters
     ----------
     beta : array_like, shape (T,), in (0, 1]
-        beta[0] is beta_1. From a beta of 1 on, abar = 0: the data are forgotten. Kept read-only as
-        `beta`, its length as `T`.
+        From a beta of 1 on, abar = 0: the data are forgotten. Kept read-only as `beta`, its length
+        as `T`.
 
     Notes
     -----
-    Section 2.1. The tables are methods of an integer t, or an integer array, in 1..T (2..T for the
-    posterior's), and return an array of t's shape.
+    The tables are methods of an integer t, or an integer array, in 1..T (2..T for the posterior's),
+    and return an array of t's shape.
 
     >>> schedule = Schedule([0.1, 0.2, 0.5])
     >>> print("%.6f %.6f" % (schedule.abar(3), schedule.posterior_var(2)))
