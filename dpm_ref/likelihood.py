@@ -41,7 +41,7 @@ from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, ask_density, check
 from dpm_ref.validation import Array
 
 __all__ = ["Likelihood", "Sandwich", "log_likelihood", "sandwich", "log_weights",
-           "from_log_weights", "forward_trajectory"]
+           "from_log_weights", "forward_trajectory", "log_forward", "log_reverse"]
 
 _CHUNK = 1024  # samples of one data vector with one generator; another number means other draws
 _TASK = 2**17, 2**19  # least and most samples times steps in a task; in between, a share of all
@@ -243,7 +243,7 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
 
 def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.ArrayLike, *,
                 edge: Edge | None = None) -> Array:
-    """log w of given trajectories, minus the work along each.
+    """log w of given trajectories: `log_reverse` less `log_forward`, minus the work along each.
 
     Parameters
     ----------
@@ -253,20 +253,16 @@ def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.Ar
 
     Notes
     -----
-    Equations (3), (5) and (9). With the diffusion's own edge, p(x^0|x^1) / q(x^1|x^0) is
-    pi(x^0) / pi(x^1), which is how it is computed.
+    Equation (9). With the diffusion's own edge, p(x^0|x^1) / q(x^1|x^0) is pi(x^0) / pi(x^1), which
+    is how it is computed.
 
     >>> from dpm_ref import BinomialDiffusion
     >>> diffusion = BinomialDiffusion([0.1, 0.2])
     >>> print("%.6f" % log_weights(diffusion, diffusion.kernel, [[[0]], [[1]], [[1]]])[0])
     -0.693147
     """
-    states = checked_diffusion(diffusion).check_data("trajectory", trajectory)
-    n, rule = diffusion.T + 1, f"hold x^0..x^T, {diffusion.T + 1} states"
-    validation.shaped("trajectory", states, rule, states.ndim > 1 and len(states) == n)
-    rows = states.reshape(n, -1, states.shape[-1])
-    log_w = _along(diffusion, reverse, edge, rows[0], _given(diffusion, rows))
-    return log_w.reshape(states.shape[1:-1])
+    states, shape = _states(diffusion, trajectory)
+    return _along(diffusion, reverse, edge, states[0], _given(diffusion, states)).reshape(shape)
 
 
 def forward_trajectory(diffusion: Diffusion, x0: npt.ArrayLike, *,
@@ -285,7 +281,43 @@ def forward_trajectory(diffusion: Diffusion, x0: npt.ArrayLike, *,
     return np.stack(states)
 
 
+def log_forward(diffusion: Diffusion, trajectory: npt.ArrayLike) -> Array:
+    """log q(x^{1..T}|x^0) of trajectories (T+1, ..., d), x^0 first: shape (...). Equation (3).
+
+    >>> from dpm_ref import BinomialDiffusion
+    >>> print("%.6f" % log_forward(BinomialDiffusion([0.5]), [[0], [1]]))
+    -1.386294
+    """
+    states, shape = _states(diffusion, trajectory)
+    terms = [log_q for _, log_q in _given(diffusion, states)]
+    return np.asarray(np.sum(terms, axis=0).reshape(shape))
+
+
+def log_reverse(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.ArrayLike, *,
+                edge: Edge | None = None) -> Array:
+    """log p(x^{0..T}) of trajectories (T+1, ..., d), x^0 first: shape (...). Equation (5).
+
+    >>> from dpm_ref import BinomialDiffusion
+    >>> diffusion = BinomialDiffusion([0.5])
+    >>> print("%.6f" % log_reverse(diffusion, diffusion.kernel, [[0], [1]]))
+    -2.079442
+    """
+    states, shape = _states(diffusion, trajectory)
+    terms = [diffusion.prior(states.shape[-1]).log_p(states[-1])]
+    for t, (before, after) in enumerate(pairwise(states), start=1):
+        terms.append(_reverse_law(diffusion, reverse, edge, after, t).log_p(before))
+    return np.asarray(np.sum(terms, axis=0).reshape(shape))
+
+
 # Along trajectories
+
+
+def _states(diffusion: Diffusion, trajectory: npt.ArrayLike) -> tuple[Array, tuple[int, ...]]:
+    """The states as (T+1, m, d), and the shape of the batch."""
+    states = checked_diffusion(diffusion).check_data("trajectory", trajectory)
+    rule, n = f"hold x^0..x^T, {diffusion.T + 1} states", diffusion.T + 1
+    validation.shaped("trajectory", states, rule, states.ndim > 1 and len(states) == n)
+    return states.reshape(len(states), -1, states.shape[-1]), states.shape[1:-1]
 
 
 def _given(diffusion: Diffusion, states: Array) -> Iterator[tuple[Array, Array]]:

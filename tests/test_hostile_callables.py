@@ -162,6 +162,7 @@ def results(column, kernel, edge, seed):
         *likelihood.log_likelihood(diffusion, kernel, x0, n_samples=30, rng=rng, edge=edge),
         *likelihood.sandwich(diffusion, kernel, 2, D, n_samples=5, rng=rng, edge=edge),
         likelihood.log_weights(diffusion, kernel, path, edge=edge),
+        likelihood.log_reverse(diffusion, kernel, path, edge=edge),
     ]
     np.testing.assert_array_equal(path, before[0])
     np.testing.assert_array_equal(x0, before[1])

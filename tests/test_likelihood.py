@@ -1254,9 +1254,8 @@ NAMED = [
     (lambda: sandwich(GAUSS, None, 1, 1, n_samples=1, rng=rng()), "reverse"),
     (lambda: log_weights(None, PLAIN, np.zeros((3, 1))), "diffusion"),
     (lambda: log_weights(GAUSS, None, np.zeros((3, 1))), "reverse"),
-    (lambda: log_weights(GAUSS, 3, np.zeros((3, 1))), "reverse"),
-    (lambda: log_weights(GAUSS, PLAIN, np.zeros((2, 1))), "trajectory"),
-    (lambda: log_weights(GAUSS, PLAIN, np.zeros(3)), "trajectory"),
+    (lambda: likelihood.log_forward(None, np.zeros((3, 1))), "diffusion"),
+    (lambda: likelihood.log_reverse(GAUSS, 3, np.zeros((3, 1))), "reverse"),
     (lambda: likelihood.forward_trajectory(GAUSS, [0.0], rng=3), "rng"),
     (lambda: from_log_weights(0.0), "log_w"),
     (lambda: from_log_weights(np.zeros((0, 2))), "log_w"),
@@ -1403,33 +1402,46 @@ def test_mass_that_is_never_sampled_leaves_no_trace():
 # Equations (3) and (5)
 
 
-def test_the_weight_is_the_quotient_of_both_densities():
-    """The prior's times the reverse steps', by the forward steps', each written out."""
-    diffusion, model, path, _ = linear_paths(20, 37)
-    log_p = stats.norm.logpdf(path[-1]).sum(-1)
-    log_q = np.zeros(20)
+def test_the_density_of_a_forward_trajectory_is_the_product_of_its_steps():
+    diffusion, _, path, _ = linear_paths(20, 35)
+    steps = [
+        stats.norm.logpdf(path[t], np.sqrt(1 - b) * path[t - 1], np.sqrt(b)).sum(-1)
+        for t, b in enumerate(diffusion.beta, start=1)
+    ]
+    np.testing.assert_allclose(likelihood.log_forward(diffusion, path), sum(steps), rtol=1e-13)
+
+
+def test_the_density_of_a_reverse_trajectory_is_the_prior_s_times_its_steps():
+    diffusion, model, path, _ = linear_paths(20, 36)
+    wanted = stats.norm.logpdf(path[-1]).sum(-1)
     for t, (A, b, S) in enumerate(model.kernels, start=1):
-        mean, std = path[t] @ A.T + b, np.sqrt(np.diag(S))
-        log_p = log_p + stats.norm.logpdf(path[t - 1], mean, std).sum(-1)
-        mean, std = np.sqrt(1 - diffusion.beta[t - 1]) * path[t - 1], diffusion.beta[t - 1] ** 0.5
-        log_q = log_q + stats.norm.logpdf(path[t], mean, std).sum(-1)
-    got = log_weights(diffusion, model.reverse, path, edge=lambda x1: model.reverse(x1, 1))
-    np.testing.assert_allclose(got, log_p - log_q, rtol=0, atol=1e-12)
+        wanted = wanted + stats.norm.logpdf(
+            path[t - 1], path[t] @ A.T + b, np.sqrt(np.diag(S))
+        ).sum(-1)
+    got = likelihood.log_reverse(diffusion, model.reverse, path)
+    np.testing.assert_allclose(got, wanted, rtol=1e-13)
+
+
+def test_the_weight_is_the_quotient_of_both_densities():
+    diffusion, model, path, _ = linear_paths(20, 37)
+    quotient = likelihood.log_reverse(diffusion, model.reverse, path) - likelihood.log_forward(
+        diffusion, path
+    )
+    np.testing.assert_allclose(
+        log_weights(diffusion, model.reverse, path), quotient, rtol=0, atol=1e-12
+    )
 
 
 def test_forward_trajectories_of_bits_have_the_frequencies_of_their_density():
     """All 8 paths of one bit, chi-squared."""
-    beta, pi1, n = [0.5, 0.4, 0.3], 0.3, 40_000
+    diffusion, n = BinomialDiffusion([0.5, 0.4, 0.3], 0.3), 40_000
     drawn = likelihood.forward_trajectory(
-        BinomialDiffusion(beta, pi1), np.ones((n, 1)), rng=statistics_budget.seed(38)
+        diffusion, np.ones((n, 1)), rng=statistics_budget.seed(38)
     )
     assert drawn.shape == (4, n, 1)
     assert (drawn[0] == 1).all()
-    paths = np.concatenate([np.ones((1, 8)), binary_states(3).T])
-    expected = np.full(8, float(n))
-    for rate, before, after in zip(beta, paths[:-1], paths[1:], strict=True):
-        one = before * (1 - rate) + pi1 * rate
-        expected *= np.where(after == 1, one, 1 - one)
+    paths = np.concatenate([np.ones((1, 8, 1)), binary_states(3).T[..., None]])
+    expected = n * np.exp(likelihood.log_forward(diffusion, paths))
     assert expected.sum() == pytest.approx(n, rel=1e-13)
     counts = np.bincount((drawn[1:, :, 0].T @ [4, 2, 1]).astype(int), minlength=8)
     assert ((counts - expected) ** 2 / expected).sum() < stats.chi2.isf(ALPHA, 7)
