@@ -1,31 +1,27 @@
-"""Calling functions that cannot be trusted, and what they return as arrays.
+"""A quantity at given inputs, the call of a function there, and what it returns as an array.
 
-Whatever a function does becomes a `Fault` with a message: raising, exiting, hanging, writing into
-its arguments, returning no numbers. NumPy's functions and print options, and the current folder,
-are put back.
+Whatever does not give an array to compare is a `Fault`: also writing into the arguments, another
+shape, no numbers.
 """
 
 import contextlib
-import os
-import signal
 import sys
-import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from .conventions import EPS, Conventions
 from .expressions import Context, Expr, Tables, error_of, value_of
+from .guard import Fault, faults, kept
 from .inputs import Setting, exact_posterior
 from .mistakes import BUILDS, MOVES
 from .quantities import Quantity, kind_of
 
-__all__ = ["Answer", "Fault", "Problem", "Returned", "call", "faults", "guarded"]
+__all__ = ["Answer", "Problem", "Returned", "call"]
 
 # where a mapping may hold a quantity, by the end of its name
 KEYS = {
@@ -35,14 +31,6 @@ KEYS = {
     "nll": ("total_bpd", "nll", "bpd", "loss"),
     "vlb_term": ("output",),
 }
-
-
-class Fault(Exception):
-    """A function that returned nothing to compare; the message says why."""
-
-
-class TimeUp(BaseException):
-    pass
 
 
 @dataclass(eq=False)
@@ -150,74 +138,6 @@ class Answer:
 
 
 Returned = Answer | Fault | None
-
-
-# What may go wrong in a call, and what is put back after it
-
-
-@contextlib.contextmanager
-def faults(said: str = "raises ") -> Iterator[None]:
-    """Whatever is raised becomes a Fault that says so in a line."""
-    try:
-        yield
-    except (Fault, TimeUp, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        try:
-            text = " ".join(str(error).split())[:200]
-        except BaseException:
-            text = "its message cannot be shown"
-        raise Fault(f"{said}{type(error).__name__}: {text}".removesuffix(": ")) from error
-
-
-@contextlib.contextmanager
-def kept(*modules: ModuleType) -> Iterator[None]:
-    """The modules' names are put back."""
-    before = [dict(vars(module)) for module in modules]
-    try:
-        yield
-    finally:
-        for module, names in zip(modules, before, strict=True):
-            vars(module).update(names)
-
-
-@contextlib.contextmanager
-def guarded(seconds: float) -> Iterator[None]:
-    """What a function may change of the process is put back; a Fault after so many seconds."""
-    folder = os.getcwd()
-    try:
-        with (
-            kept(np),
-            np.printoptions(),
-            np.errstate(all="ignore"),
-            warnings.catch_warnings(action="ignore"),
-            _limited(seconds),
-        ):
-            yield
-    except TimeUp:
-        raise Fault(f"did not return within {seconds:g} s (time_limit)") from None
-    finally:
-        os.chdir(folder)
-
-
-@contextlib.contextmanager
-def _limited(seconds: float) -> Iterator[None]:
-    """TimeUp after so many seconds; only in a process's main thread, where signals arrive."""
-    main = threading.current_thread() is threading.main_thread()
-    if not (main and hasattr(signal, "setitimer")):
-        yield
-        return
-
-    def ring(*_: Any) -> None:
-        raise TimeUp
-
-    former = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
 
 
 # What is handed to code that asks for more than arrays: noise to draw, a model to query

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .calls import Answer, Fault, Problem, Returned
+from .calls import Answer, Problem, Returned
 from .comparisons import DEGENERATE, RELATIVE, Comparison
 from .conventions import EPS
+from .guard import Fault
 from .inputs import unmet
 from .mistakes import DESIGN, Mistake, compose, mistakes
 from .precision import constants, habits

@@ -10,9 +10,10 @@ import numpy as np
 
 from dpm_ref.schedules import linear
 
-from .calls import Answer, Fault, Problem, Returned, call, faults, guarded
+from .calls import Answer, Problem, Returned, call
 from .comparisons import RELATIVE
 from .conventions import Conventions, near, schedule_of
+from .guard import Fault, faults, guarded
 from .inputs import DRAWS, Setting
 from .judge import row_of
 from .quantities import ALIASES, QUANTITIES, Quantity
