@@ -18,7 +18,6 @@ from .conventions import EPS, Conventions
 from .expressions import Context, Expr, Tables, error_of, value_of
 from .guard import Fault, faults, kept
 from .inputs import Setting, exact_posterior
-from .mistakes import BUILDS, MOVES
 from .quantities import Quantity, kind_of
 
 __all__ = ["Answer", "Problem", "Returned", "call"]
@@ -87,8 +86,8 @@ class Problem:
 
     def context(self, lossy: bool = False) -> Context:
         if lossy not in self.made:
-            s, shape = self.setting, (self.rows, self.setting.d)
-            self.made[lossy] = Context(self.inputs, s.tables, shape, BUILDS, MOVES, lossy)
+            s = self.setting
+            self.made[lossy] = Context(self.inputs, s.tables, (self.rows, s.d), lossy)
         return self.made[lossy]
 
     def value(self, tree: Expr) -> Any:

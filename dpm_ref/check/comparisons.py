@@ -14,8 +14,12 @@ __all__ = ["DEGENERATE", "LARGEST", "RELATIVE", "Comparison"]
 
 RELATIVE = {"float64": 1e-9, "float32": 1e-5, "float16": 1e-2, "bfloat16": 0.05}
 # tables whose entry at t = 1 is a choice
-DEGENERATE = ("posterior_variance", "posterior_log_variance", "posterior_coefficient_x0",
-    "posterior_coefficient_xt")
+DEGENERATE = (
+    "posterior_variance",
+    "posterior_log_variance",
+    "posterior_coefficient_x0",
+    "posterior_coefficient_xt",
+)
 LARGEST = 0.03  # of a value, what lost digits may take
 
 

@@ -23,6 +23,7 @@ from dpm_ref.validation import Array
 __all__ = ["TABLES", "Context", "Expr", "Tables", "error_of", "number", "op", "term", "value_of"]
 
 TABLES = ("beta", "alpha", "abar", "one_minus_abar", "abar_prev", "one_minus_abar_prev")
+Change = Callable[["Expr"], "Expr"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +35,8 @@ class Expr:
     name: str = ""
     value: float = 0.0
     at: str = "t"  # the times at which a table is read
-    move: str = ""  # a wrong index into it
-    built: str = ""  # a wrong way to build it
+    move: Callable[[int], Any] | None = None  # a wrong index into it, of T
+    built: "Callable[[Tables], Tables] | None" = None  # a wrong way to build it
     label: str = ""  # what a term is called
 
     def __add__(self, other: "Expr | float") -> "Expr":
@@ -66,86 +67,81 @@ class Expr:
     def __rtruediv__(self, other: float) -> "Expr":
         return op("inv", self) if other == 1 else number(other) / self
 
-    def map(self, change: "Callable[[Expr], Expr]") -> "Expr":
+    def __pow__(self, two: int) -> "Expr":
+        return op("square", self)
+
+    def of(self, *args: "Expr") -> "Expr":
+        """The same node over other arguments."""
+        return replace(self, args=args)
+
+    def put(self, k: int, change: Change) -> "Expr":
+        """The argument k changed."""
+        return self.of(*self.args[:k], change(self.args[k]), *self.args[k + 1 :])
+
+    def map(self, change: Change) -> "Expr":
         """Every node changed, leaves first; unchanged parts stay the same objects."""
         if not self.args:
             return change(self)
-        args = tuple([each.map(change) for each in self.args])
+        args = [each.map(change) for each in self.args]
         same = all(a is b for a, b in zip(args, self.args, strict=True))
-        return change(self if same else self.of(args))
-
-    def of(self, args: "tuple[Expr, ...]") -> "Expr":
-        """The same node over other arguments."""
-        return Expr(self.op, args, self.name, self.value, self.at, self.move, self.built,
-            self.label)
+        return change(self if same else self.of(*args))
 
     def walk(self, path: tuple[int, ...] = ()) -> "Iterator[tuple[tuple[int, ...], Expr]]":
         yield path, self
         for k, each in enumerate(self.args):
             yield from each.walk((*path, k))
 
-    def at_path(self, path: tuple[int, ...], change: "Callable[[Expr], Expr]") -> "Expr":
+    def at_path(self, path: tuple[int, ...], change: Change) -> "Expr":
         if not path:
             return change(self)
-        args = list(self.args)
-        args[path[0]] = args[path[0]].at_path(path[1:], change)
-        return self.of(tuple(args))
+        return self.put(path[0], lambda node: node.at_path(path[1:], change))
 
     @cached_property
     def text(self) -> str:
         """How the expression is written in the name of a mistake."""
-        if self.label:
-            return self.label
         words = [each.text for each in self.args]
-        if self.op == "table":
-            return table_text(self.name, self.at)
-        if self.op == "number":
-            return {0.5: "1/2"}.get(self.value, f"{self.value:.4g}")
+        if self.label or not words:
+            plain = f"{self.value:.4g}" if self.op == "number" else self.name or self.op
+            table = table_text(self.name, self.at) if self.op == "table" else plain
+            return self.label or {"0.5": "1/2"}.get(table, table)
+        if self.op == "+":
+            return " + ".join(words).replace("+ -", "- ")
         if self.op == "*":
-            return _product(self.args)
-        if self.op in ("+", "neg"):
-            return " + ".join(words).replace("+ -", "- ") if self.op == "+" else "-" + words[0]
-        if self.op == "inv":
-            return f"1 / {_wrapped(self.args[0])}"
-        if self.op == "square":
-            return f"{_wrapped(self.args[0])}^2"
-        if self.op in ("read", "write", "components", "batch", "unit"):
-            return words[0]
-        return f"{self.op}({', '.join(words)})" if words else self.name or self.op
+            above = [_wrapped(each) for each in self.args if each.op != "inv"]
+            below = [_wrapped(each.args[0]) for each in self.args if each.op == "inv"]
+            return " / ".join([" ".join(above) or "1", *below])
+        first, inner = words[0], _wrapped(self.args[0])
+        unseen = dict.fromkeys(("read", "write", "weighed", "components", "batch", "unit"), first)
+        known = {"neg": f"-{first}", "inv": f"1 / {inner}", "square": f"{inner}^2", **unseen}
+        return known.get(self.op, f"{self.op}({', '.join(words)})")
 
 
 def _parts(kind: str, node: Expr) -> tuple[Expr, ...]:
     return node.args if node.op == kind and not node.label else (node,)
 
 
-def table_text(name: str, at: str) -> str:
-    time = {"2..T": "t", "1..T": "t"}.get(at, at)
-    base = name.removeprefix("one_minus_").removesuffix("_prev")
-    index = time if "prev" not in name else {"t": "{t-1}"}.get(time, f"{{{time}-1}}")
-    return ("1 - " if name.startswith("one_minus") else "") + f"{base}_{index}"
-
-
 def _wrapped(node: Expr) -> str:
     return f"({node.text})" if " " in node.text and not node.label else node.text
 
 
-def _product(args: tuple[Expr, ...]) -> str:
-    above = [_wrapped(each) for each in args if each.op != "inv"]
-    below = [_wrapped(each.args[0]) for each in args if each.op == "inv"]
-    return " / ".join([" ".join(above) or "1", *below])
+def table_text(name: str, at: str = "t") -> str:
+    time = "t" if ".." in at else at
+    base = name.removeprefix("one_minus_").removesuffix("_prev")
+    index = f"{{{time}-1}}" if "prev" in name else time
+    return "1 - " * name.startswith("one_minus") + f"{base}_{index}"
 
 
-def number(value: "Expr | float") -> Expr:
+def number(value: Expr | float) -> Expr:
     return value if isinstance(value, Expr) else Expr("number", value=float(value))
 
 
-def op(name: str, *args: "Expr | float", kind: str = "") -> Expr:
-    return Expr(name, tuple(map(number, args)), name=kind)
+def op(kind: str, *args: Expr | float, name: str = "", value: float = 0.0) -> Expr:
+    return Expr(kind, tuple(map(number, args)), name, value)
 
 
-def term(label: str, node: Expr) -> Expr:
+def term(label: str, node: Expr | float) -> Expr:
     """The expression under a name of its own."""
-    return replace(node, label=label)
+    return replace(number(node), label=label)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,10 +162,8 @@ class Tables:
     @classmethod
     def of(cls, beta: Any, alpha: Any, abar: Any, one_minus: Any) -> "Tables":
         """From tables over t = 1..T."""
-        before = [np.concatenate([[s, s], x[:-1]]) for s, x in ((1.0, abar), (0.0, one_minus))]
-        here = [np.concatenate([[s], x]) for s, x
-            in ((0.0, beta), (1.0, alpha), (1.0, abar), (0.0, one_minus))]
-        return cls(*here, *before)
+        here = [np.r_[0.0, beta], np.r_[1.0, alpha], np.r_[1.0, abar], np.r_[0.0, one_minus]]
+        return cls(*here, *(np.r_[table[:1], table[:-1]] for table in here[2:]))
 
     @classmethod
     def product(cls, beta: Any, alpha: Any, abar: Any) -> "Tables":
@@ -190,8 +184,10 @@ class Tables:
         with np.errstate(all="ignore"):
             steps = np.where(self.alpha > 0, 1.0 + self.beta / self.alpha, 0.0)
         grown = np.cumsum(steps) + 2.0
-        before = np.concatenate([grown[:1], grown[:-1]])
-        lost = {"abar": self.abar * grown, "abar_prev": self.abar_prev * before}
+        lost = {
+            "abar": self.abar * grown,
+            "abar_prev": self.abar_prev * np.r_[grown[0], grown[:-1]],
+        }
         lost |= {f"one_minus_{k}": lost[k] + getattr(self, f"one_minus_{k}") for k in tuple(lost)}
         return {"beta": 4.0 + self.beta, "alpha": self.alpha + self.beta, **lost}
 
@@ -211,82 +207,79 @@ class Context:
     inputs: dict[str, Any]
     tables: Tables
     shape: tuple[int, ...]
-    builds: dict[str, Callable[[Tables], Tables]] = field(default_factory=dict)
-    moves: dict[str, Callable[[int], Any]] = field(default_factory=dict)
     lossy: bool = False  # errors as of tables built in floating point
     keep: bool = True  # remember what was evaluated
     values: dict[int, tuple[Expr, Any]] = field(default_factory=dict)
     errors: dict[int, tuple[Expr, Any]] = field(default_factory=dict)
-    made: dict[str, Tables] = field(default_factory=dict)
+    made: dict[Any, Tables] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many times, or weights, are summed over."""
+        return next(len(self.inputs[k]) for k in ("log_w", "xs", "before") if k in self.inputs)
 
     def entry(self, node: Expr) -> Any:
-        T, tables = self.tables.T, self.tables
-        if node.built:
-            if node.built not in self.made:
-                self.made[node.built] = self.builds[node.built](tables)
-            tables = self.made[node.built]
-        return getattr(tables, node.name)[self._times(node, T)]
+        if node.built and node.built not in self.made:
+            self.made[node.built] = node.built(self.tables)
+        tables = self.made[node.built] if node.built else self.tables
+        return getattr(tables, node.name)[self.times(node)]
 
-    def entry_error(self, node: Expr, values: Any) -> Any:
-        if not self.lossy:
-            return np.abs(values)
-        return np.maximum(self.tables.growth[node.name][self._times(node, self.tables.T)],
-            np.abs(values))
-
-    def _times(self, node: Expr, T: int) -> Any:
-        fixed = {"T": T, "T-1": T - 1, "1": 1, "2": min(2, T), "0": 0}
-        times = self.inputs.get("t") if node.at == "t" else fixed.get(node.at)
+    def times(self, node: Expr) -> Any:
+        T = self.tables.T
+        fixed = {"t": self.inputs.get("t"), "T": T, "T-1": T - 1, "1": 1, "2": min(2, T), "0": 0}
+        times = fixed.get(node.at)
         if times is None:
             times = np.arange(2 if node.at == "2..T" else 1, T + 1)[:, None, None]
-        return np.asarray(self.moves[node.move](T))[times] if node.move else times
+        return np.asarray(node.move(T))[times] if node.move else times
 
 
 def value_of(node: Expr, context: Context) -> Any:
     known = context.values.get(id(node))
-    if known is not None:
-        return known[1]
-    made = OPERATIONS[node.op][0](node, context, *[value_of(each, context) for each in node.args])
-    if context.keep:
-        context.values[id(node)] = (node, made)
-    return made
+    if known is None:
+        values = [value_of(each, context) for each in node.args]
+        known = node, OPERATIONS[node.op](node, context, *values)
+        if context.keep:
+            context.values[id(node)] = known
+    return known[1]
+
+
+STEP = 1e-8  # of the differences that stand for derivatives
 
 
 def error_of(node: Expr, context: Context) -> Any:
-    """The scale of rounding errors, from those of the arguments."""
+    """The scale of rounding errors: of the value itself, and as errors of the arguments move it.
+
+    Roundings are few, and of several factors the worst counts; errors of tables add up.
+    """
     known = context.errors.get(id(node))
-    if known is not None:
-        return known[1]
-    values = [value_of(each, context) for each in node.args]
-    errors = [error_of(each, context) for each in node.args]
-    made = OPERATIONS[node.op][1](node, context, value_of(node, context), values, errors)
-    if context.keep:
-        context.errors[id(node)] = (node, made)
-    return made
-
-
-def _product_value(node: Expr, c: Context, *values: Any) -> Any:
-    made = values[0]
-    for each in values[1:]:
-        made = made * each
-    return made
-
-
-def _product_error(node: Expr, c: Context, y: Any, values: Any, errors: Any) -> Any:
-    merged = np.add if c.lossy else np.maximum  # roundings are few; errors of tables add up
-    made, error = values[0], errors[0]
-    for value, more in zip(values[1:], errors[1:], strict=True):
-        made, error = made * value, merged(error * np.abs(value), np.abs(made) * more)
-    return error
+    if known is None:
+        y, values = value_of(node, context), [value_of(each, context) for each in node.args]
+        made: Any = 0.0 * y
+        merged = np.add if context.lossy or node.op == "+" else np.maximum
+        for k, each in enumerate(node.args):
+            moved = [*values]
+            moved[k] = values[k] + STEP * error_of(each, context)
+            off = np.abs(OPERATIONS[node.op](node, context, *moved) - y) / STEP
+            made = merged(made, np.nan_to_num(off, nan=0.0, posinf=0.0))
+        own = np.abs(y)
+        if node.op == "table" and context.lossy:
+            own = np.maximum(context.tables.growth[node.name][context.times(node)], own)
+        if node.op == "log_bin":  # rounding of both ends of a bin of width 2 / 255
+            x, mean, std = values
+            off = np.abs(x - mean) / std
+            own = own + (1 + 1 / std + (1 + off) * (np.abs(x) + np.abs(mean)) / std) * (
+                1 + 255 * std
+            )
+        known = node, np.maximum(made, own)
+        if context.keep:
+            context.errors[id(node)] = known
+    return known[1]
 
 
 def _steps(node: Expr, c: Context, x: Any) -> Any:
     """The sum over the first axis, of times or of weights."""
-    n = next(len(c.inputs[name]) for name in ("xs", "before", "log_w") if name in c.inputs)
-    one = (n, 1) if "log_w" in c.inputs else (n, 1, 1)
-    x = x if np.ndim(x) == len(one) else np.broadcast_to(x, one)
-    n = len(x)
-    return {"": 1.0, "mean": 1.0 / n, "up": (n + 1) / n, "down": 1.0 / (n + 1)}[node.name] * x.sum(
-        0)
+    one = (c.count, 1) if "log_w" in c.inputs else (c.count, 1, 1)
+    return (x if np.ndim(x) == len(one) else np.broadcast_to(x, one)).sum(0)
 
 
 def _batch(node: Expr, c: Context, x: Any) -> Any:
@@ -301,91 +294,66 @@ def _components(node: Expr, c: Context, x: Any) -> Any:
     return wide.mean(-1) if node.name == "mean" else wide.sum(-1)
 
 
-def _xlogy_error(node: Expr, c: Context, y: Any, values: Any, errors: Any) -> Any:
-    (a, b), (of_a, of_b) = values, errors
-    return np.where(a == 0, of_a, of_a * np.abs(np.log(b)) + np.abs(a) * of_b / b + np.abs(y))
-
-
 def _log_bin(node: Expr, c: Context, x: Any, mean: Any, std: Any) -> Any:
     """log of a normal distribution's mass between x - 1/255 and x + 1/255, open at -1 and 1."""
     off, edge = (x - mean) / std, 1.0 / 255.0 / std
-    if node.name:  # as in DDPM's code
-        inside, low, high = (_tanh_cdf(off + edge) - _tanh_cdf(off - edge), _tanh_cdf(off + edge), 1
-            - _tanh_cdf(off - edge))
-        value, low, high = (np.log(np.maximum(each, 1e-12)) for each in (inside, low, high))
+    if node.name == "tanh":  # as in DDPM's code
+        below, above = _tanh_cdf(off - edge), _tanh_cdf(off + edge)
+        inside, low, high = (
+            np.log(np.maximum(mass, 1e-12)) for mass in (above - below, above, 1 - below)
+        )
     else:
         sign = np.where(off > 0, -1.0, 1.0)  # the tail in which nothing cancels
-        value = np.log(ndtr(sign * off + edge) - ndtr(sign * off - edge))
+        inside = np.log(ndtr(sign * off + edge) - ndtr(sign * off - edge))
         low, high = log_ndtr(off + edge), log_ndtr(edge - off)
-    return np.where(x < -0.999, low, np.where(x > 0.999, high, value))
-
-
-def _log_bin_error(node: Expr, c: Context, y: Any, values: Any, errors: Any) -> Any:
-    x, mean, std = values
-    off = np.abs(x - mean) / std
-    scale = (1.0 + off) * (np.abs(x) + np.abs(mean) + off * errors[2])
-    return np.abs(y) + (1.0 + scale) / std * (1.0 + 255.0 * std)
+    return np.where(x < -0.999, low, np.where(x > 0.999, high, inside))
 
 
 def _tanh_cdf(x: Any) -> Any:
     return 0.5 * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
 
 
-def _smooth(function: Any, slope: Any) -> tuple[Any, Any]:
-    """A function of one argument, and its slope at x, where it is y."""
-    return (lambda n, c, x: function(x), lambda n, c, y, v, e: np.abs(slope(v[0], y)) * e[0]
-        + np.abs(y))
-
-
-def _linear(function: Any) -> tuple[Any, Any]:
-    """A function whose errors add up as its values do."""
-    return function, lambda n, c, y, v, e: function(n, c, e[0])
-
-
-def _exact(function: Any) -> tuple[Any, Any]:
-    """A function that makes no errors of its own."""
-    return function, lambda n, c, y, v, e: e[0] if e else np.float64(0.0)
-
-
-_READ: dict[str, tuple[Any, Any]] = {"var": (lambda y: y, lambda y: 1.0),
-    "std": (np.square, lambda y: 2.0 * y), "logvar": (np.exp, np.exp)}
-_WRITE: dict[str, tuple[Any, Any]] = {"var": (lambda v: v, lambda v, y: 1.0),
-    "std": (np.sqrt, lambda v, y: 0.5 / y), "logvar": (np.log, lambda v, y: 1.0 / v)}
+READ: dict[str, Callable[[Any], Any]] = {"var": np.asarray, "std": np.square, "logvar": np.exp}
+WRITE: dict[str, Callable[[Any], Any]] = {"var": np.asarray, "std": np.sqrt, "logvar": np.log}
 UNITS = {"nats": 1.0, "bits": 1.0 / math.log(2.0), "the wrong way": math.log(2.0)}
-# value of the arguments' values; error of value, values, errors
-OPERATIONS: dict[str, tuple[Any, Any]] = {
-    "input": (lambda n, c: c.inputs[n.name], lambda n, c, y, v, e: np.abs(y)),
-    "table": (lambda n, c: c.entry(n), lambda n, c, y, v, e: c.entry_error(n, y)),
-    "number": (lambda n, c: np.float64(n.value), lambda n, c, y, v, e: np.abs(y)),
-    "T": _exact(lambda n, c: np.float64(c.tables.T)),
-    "d": _exact(lambda n, c: np.float64(c.shape[1])),
-    "n": _exact(lambda n, c: np.float64(c.shape[0])),
-    "later": _exact(lambda n, c: (c.inputs["t"] > 1) * 1.0),
-    "known": _exact(lambda n, c: np.where(c.inputs["t"] > 1, 1.0, np.nan)),
-    "count": (lambda n, c, x: np.float64(len(x)), lambda n, c, y, v, e: np.float64(0.0)),
-    "+": (lambda n, c, *v: sum(v), lambda n, c, y, v, e: sum(e)),
-    "*": (_product_value, _product_error), "neg": (lambda n, c, x: -x, lambda n, c, y, v, e: e[0]),
-    "inv": (lambda n, c, x: 1.0 / x, lambda n, c, y, v, e: e[0] * y**2),
-    "sqrt": (lambda n, c, x: np.sqrt(x), lambda n, c, y, v, e: np.where(e[0] > 0, e[0] / y, 0.0)),
-    "square": (lambda n, c, x: x * x, lambda n, c, y, v, e: 2.0 * np.abs(v[0]) * e[0]),
-    "log": _smooth(np.log, lambda x, y: 1.0 / x), "exp": _smooth(np.exp, lambda x, y: y),
-    "sigmoid": _smooth(expit, lambda x, y: y * (1.0 - y)),
-    "xlogy": (lambda n, c, a, b: np.where(a == 0, 0.0, a * np.log(b)), _xlogy_error),
-    "clip": _exact(lambda n, c, x: np.clip(x, -n.value, n.value)),
-    "least": _exact(lambda n, c, x: np.maximum(x, n.value)),
-    "inside": _exact(lambda n, c, x: np.clip(x, n.value, 1.0 - n.value)),
-    "abs": _exact(lambda n, c, x: np.abs(x)),
-    "max": (lambda n, c, x: x.max(0), lambda n, c, y, v, e: e[0].max(0)),
-    "min": (lambda n, c, x: x.min(0), lambda n, c, y, v, e: e[0].max(0)),
-    "tail": _linear(lambda n, c, x: x[1:]), "head": _linear(lambda n, c, x: x[:-1]),
-    "sum": _linear(_steps), "batch": _linear(_batch), "components": _linear(_components),
-    "unit": _linear(lambda n, c, x: x * UNITS[n.name]),
-    "if": (lambda n, c, x, a, b: np.where(x == 1, a, b), lambda n, c, y, v,
-    e: np.where(v[0] == 1, e[1], e[2])),
-    "log_bin": (_log_bin, _log_bin_error),
-    "read": (lambda n, c, x: _READ[n.name][0](x), lambda n, c, y, v,
-    e: np.abs(_READ[n.name][1](v[0])) * e[0]),
-    "write": (lambda n, c, x: _WRITE[n.name][0](x), lambda n, c, y, v,
-        e: np.abs(_WRITE[n.name][1](v[0], y)) * e[0] + np.abs(y))}
-OPERATIONS["first"] = (lambda n, c, a, b: np.where(c.inputs["t"] == 1, a, b), lambda n, c, y, v,
-    e: np.where(c.inputs["t"] == 1, e[0], e[1]))
+# fmt: off
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "input": lambda node, c: c.inputs[node.name],
+    "table": lambda node, c: c.entry(node),
+    "number": lambda node, c: np.float64(node.value),
+    "T": lambda node, c: np.float64(c.tables.T),
+    "d": lambda node, c: np.float64(c.shape[1]),
+    "n": lambda node, c: np.float64(c.shape[0]),
+    "count": lambda node, c: np.float64(c.count),
+    "later": lambda node, c: (c.inputs["t"] > 1) * 1.0,
+    "known": lambda node, c: np.where(c.inputs["t"] > 1, 1.0, np.nan),
+    "first": lambda node, c, a, b: np.where(c.inputs["t"] == 1, a, b),
+    "if": lambda node, c, x, a, b: np.where(x > 0.5, a, b),
+    "+": lambda node, c, *terms: sum(terms),
+    "*": lambda node, c, *factors: functools.reduce(np.multiply, factors),
+    "neg": lambda node, c, x: -x,
+    "inv": lambda node, c, x: 1.0 / x,
+    "abs": lambda node, c, x: np.abs(x),
+    "sqrt": lambda node, c, x: np.sqrt(x),
+    "square": lambda node, c, x: x * x,
+    "log": lambda node, c, x: np.log(x),
+    "exp": lambda node, c, x: np.exp(x),
+    "sigmoid": lambda node, c, x: expit(x),
+    "xlogy": lambda node, c, a, b: np.where(a == 0, 0.0, a * np.log(b)),
+    "clip": lambda node, c, x: np.clip(x, -node.value, node.value),
+    "least": lambda node, c, x: np.maximum(x, node.value),
+    "inside": lambda node, c, x: np.clip(x, node.value, 1.0 - node.value),
+    "max": lambda node, c, x: x.max(0),
+    "min": lambda node, c, x: x.min(0),
+    "tail": lambda node, c, x: x[1:],
+    "head": lambda node, c, x: x[:-1],
+    "unit": lambda node, c, x: x * UNITS[node.name],
+    "weighed": lambda node, c, x: x * UNITS[node.name],
+    "read": lambda node, c, x: READ[node.name](x),
+    "write": lambda node, c, x: WRITE[node.name](x),
+    "sum": _steps,
+    "batch": _batch,
+    "components": _components,
+    "log_bin": _log_bin,
+}
+# fmt: on

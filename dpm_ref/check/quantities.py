@@ -3,22 +3,21 @@
 The catalogue is text: name and other names, arguments, kind, summary, and the formula, in as many
 forms as people write it (`;`). In formulas `rest` is 1 - abar_t, `_prev` stands for t - 1, `c0` and
 `c1` are the coefficients of the posterior's mean and `post` is its variance; arguments that begin
-with `var` are variances. A formula that needs more than a line is a function of the conventions.
+with `var` are variances. What takes more than a line is written in `WORDS`; functions are those of
+a column of Table App.1 and of `Letters`.
 """
 
-import ast
 import functools
 import math
-from collections.abc import Callable
+from collections import ChainMap
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from .conventions import Conventions
 from .expressions import TABLES, Expr, number, op, term
 
-__all__ = ["ALIASES", "QUANTITIES", "Quantity", "kind_of", "presented"]
-
-Law = tuple[Expr, Expr]
+__all__ = ["ALIASES", "QUANTITIES", "Quantity", "accepted", "kind_of", "others", "presented"]
 CATALOGUE = """
 @ Table App.1 | table
 beta betas | t | table | beta_t | beta
@@ -40,7 +39,7 @@ posterior_log_variance posterior_log_variance_clipped | t | table | its logarith
 posterior_coefficient_x0 posterior_mean_coef1 | t | table | of x^0 in the posterior's mean | c0
 posterior_coefficient_xt posterior_mean_coef2 | t | table | of x^t in the posterior's mean | c1
 vlb_weight loss_weight lvlb_weights | t | table | weight of |eps - eps_hat|^2 in the bound, t >= 2 |
-    0.5 * beta**2 / ruled / alpha / rest
+    0.5 * beta**2 / ruled(s, post) / alpha / rest
 vlb_weight_x0 loss_weight_x0 | t | table | weight of |x0 - x0_hat|^2 in the bound, t >= 2 |
     0.5 * (abar_prev / rest_prev - abar / rest); 0.5 * c0**2 / post
 @ Table App.1 | times
@@ -81,22 +80,30 @@ score_from_x0 | xt t x0 | state | the score of q(x^t | x^0) | -((xt - sqrt(abar)
 score_from_eps | xt t eps | state | the score from the noise | -(eps / sqrt(rest))
 score_from_v | xt t v | state | the score from x^t and the velocity |
     -((sqrt(rest) * xt + sqrt(abar) * v) / sqrt(rest))
-mean_from_eps | xt t eps | state | mean of p(x^{t-1} | x^t) from the noise predicted | mean_hat
-mean_from_x0 | xt t x0 | state | mean of p(x^{t-1} | x^t) from the x^0 predicted | mean_hat
-mean_from_v | xt t v | state | mean of p(x^{t-1} | x^t) from the velocity predicted | mean_hat
-mean_from_score | xt t score | state | mean of p(x^{t-1} | x^t) from the score predicted | mean_hat
+mean_from_eps | xt t eps | state | mean of p(x^{t-1} | x^t) from the noise predicted |
+    ddpm_mean(eps); mean_hat("eps", s, xt, eps)
+mean_from_x0 | xt t x0 | state | mean of p(x^{t-1} | x^t) from the x^0 predicted |
+    mean_hat("x0", s, xt, x0)
+mean_from_v | xt t v | state | mean of p(x^{t-1} | x^t) from the velocity predicted |
+    mean_hat("v", s, xt, v)
+mean_from_score | xt t score | state | mean of p(x^{t-1} | x^t) from the score predicted |
+    mean_hat("score", s, xt, score)
 learned_range_var | w t | var | variance between the posterior's and beta_t, at w in [-1, 1] |
     exp(0.5 * (w + 1) * log(beta) + (1 - 0.5 * (w + 1)) * log(post))
-ddim_step | xt t eps noise | state | DDIM's x^{t-1}, its equation (12), at eta | ddim_step
-prior_kl prior_bpd | x0 | nats | KL( q(x^T|x^0) || pi ) | prior_kl
+ddim_step | xt t eps noise | state | DDIM's x^{t-1}, its equation (12), at eta |
+    ddim(eta_post, eta_post)
+prior_kl prior_bpd | x0 | nats | KL( q(x^T|x^0) || pi ) | kl(marginal(at_T, x0), prior)
 binomial_kernel | x_prev t | prob | q(x^t = 1 | x^{t-1}) | x_prev * alpha + pi1 * beta
 binomial_marginal | x0 t | prob | q(x^t = 1 | x^0) | x0 * abar + pi1 * rest
-binomial_posterior | x0 xt t | prob | q(x^{t-1} = 1 | x^t, x^0) | binomial_posterior
-binomial_edge | x1 | prob | p(x^0 = 1 | x^1), App. B.2 | x1 * alpha_1 + pi1 * beta_1
-binomial_prior_kl | x0 | nats | KL( q(x^T|x^0) || pi ) | prior_kl
+binomial_posterior | x0 xt t | prob | q(x^{t-1} = 1 | x^t, x^0) |
+    posterior(s, x0, xt)[0]
+binomial_edge | x1 | prob | p(x^0 = 1 | x^1), App. B.2 | x1 * at_1.alpha + pi1 * at_1.beta
+binomial_prior_kl | x0 | nats | KL( q(x^T|x^0) || pi ) | kl(marginal(at_T, x0), prior)
 @ (5) | term
 reverse_step p_sample | xt t output noise reverse_var | state |
-    x^{t-1} from x^t, a network's output and noise | reverse_step
+    x^{t-1} from x^t, a network's output and noise |
+    (ddpm_mean(output) if c.model == "eps" else mean_hat(c.model, s, xt, output)) + step_noise;
+    mean_hat(c.model, s, xt, output) + step_noise
 @ (5) | pairs
 sample_step | mean var noise | state | x^{t-1} from mean, variance and noise |
     mean + term("the noise", sqrt(var) * noise)
@@ -111,53 +118,226 @@ perturbed_bits | prob log_r1 log_r0 | prob | probability of 1, of a distribution
     sigmoid(log(prob / (1 - prob)) + log_r1 - log_r0);
     prob * exp(log_r1) / (prob * exp(log_r1) + (1 - prob) * exp(log_r0))
 @ (14) | pairs
-gaussian_kl normal_kl | mean_q var_q mean_p var_p | nats | KL(q || p) of Gaussians | gaussian_kl
+gaussian_kl normal_kl | mean_q var_q mean_p var_p | nats | KL(q || p) of Gaussians |
+    kl((mean_q, var_q), (mean_p, var_p)); split_kl((mean_q, var_q), (mean_p, var_p))
 gaussian_kl_grad_mean | mean_q var_q mean_p var_p | slope | derivative of KL(q || p) by p's mean |
     (mean_p - mean_q) / var_p
 gaussian_kl_grad_var | mean_q var_q mean_p var_p | slope_var |
     derivative of KL(q || p) by p's variance |
     term("1 / var_p", 0.5 / var_p) - term("the variances' ratio", 0.5 * var_q / var_p**2)
     - term("the means' square", 0.5 * (mean_q - mean_p)**2 / var_p**2)
-gaussian_entropy | var | nats | entropy of a Gaussian | gaussian_entropy
-gaussian_log_prob normal_log_prob | x mean var | nats | log density of a Gaussian | log_density
-bernoulli_kl | q1 p1 | nats | KL(q || p) of bits | bernoulli_kl
+gaussian_entropy | var | nats | entropy of a Gaussian | entropy((0, var))
+gaussian_log_prob normal_log_prob | x mean var | nats | log density of a Gaussian |
+    log_prob(x, (mean, var))
+bernoulli_kl | q1 p1 | nats | KL(q || p) of bits | kl((q1, 1 - q1), (p1, 1 - p1))
 bernoulli_kl_grad | q1 p1 | slope | derivative of KL(q || p) by p's probability of 1 |
     (1 - q1) / (1 - p1) - q1 / p1
-bernoulli_entropy | p1 | nats | entropy of bits | bernoulli_entropy
+bernoulli_entropy | p1 | nats | entropy of bits | entropy((p1, 1 - p1))
 bernoulli_log_prob | bit p1 | nats | log probability of bits |
     term("the term of x = 1", xlogy(bit, p1)) + term("the term of x = 0", xlogy(1 - bit, 1 - p1))
 @ (9) | weights
 log_likelihood | log_w | nats_row | log mean w from log w, over the first axis |
-    term("the largest weight", max(log_w)) - term("log n", log(count(log_w)))
+    term("the largest weight", max(log_w)) - term("log n", log(count))
     + term("the log of the sum", log(sum(exp(log_w - max(log_w)))))
 @ (14) | term
-kl_term | x0 xt t mean reverse_var | nats | KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) | kl_term
-binomial_kl_term | x0 xt t prob | nats | KL( q(x^{t-1}|x^t,x^0) || p ) of bits | kl_term
+kl_term | x0 xt t mean reverse_var | nats | KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) |
+    kl(posterior(s, x0, xt), given); split_kl(posterior(s, x0, xt), given)
+binomial_kl_term | x0 xt t prob | nats | KL( q(x^{t-1}|x^t,x^0) || p ) of bits |
+    kl(posterior(s, x0, xt), (prob, 1 - prob))
 @ (13) | bound
 lower_bound K elbo | x0 xs means vars | nats | K(x^0) at given x^2..x^T and reverse kernels | bound
 binomial_lower_bound binomial_K | x0 xs probs | nats | the same of bits | bound
 @ (14) | bound
-eq14 | x0 xs means vars | nats | K averaged, for data that meet its precondition | bound
-binomial_eq14 | x0 xs probs | nats | the same of bits | bound
+eq14 | x0 xs means vars | nats | K averaged, for data that meet its precondition | bound_14
+binomial_eq14 | x0 xs probs | nats | the same of bits | bound_14
 @ (9) | path
 log_weights | trajectory means vars | nats | log w of trajectories, t = 1..T | weight
 binomial_log_weights | trajectory probs | nats | the same of bits | weight
 @ (24) | entropy
-entropy_lower_bound | x0 t | nats | lower side, of the whole vector, t >= 2 | entropies
-entropy_upper_bound | x0 t | nats | upper side, where its condition holds | entropies
-binomial_entropy_lower_bound | x0 t | nats | lower side, of the whole vector, t >= 2 | entropies
-binomial_entropy_upper_bound | x0 t | nats | upper side, where its condition holds | entropies
+entropy_lower_bound | x0 t | nats | lower side, of the whole vector, t >= 2 | h_lower
+entropy_upper_bound | x0 t | nats | upper side, where its condition holds | h_step
+binomial_entropy_lower_bound | x0 t | nats | lower side, of the whole vector, t >= 2 | h_lower
+binomial_entropy_upper_bound | x0 t | nats | upper side, where its condition holds | h_step
 @ DDPM (5) | decoder
 decoder_log_prob discretized_gaussian_log_likelihood | x0 mean var | nats |
     log probability of x^0 of 256 levels in [-1, 1] | log_bin(x0, mean, sqrt(var))
 @ DDPM (5) | loop
-kl_sum | model x0 | nats | sum of the KL terms t = 2..T under a model | loop
-nll vlb bpd calc_bpd_loop | model x0 | nats | prior KL, KL terms and L_0 of a model | loop
+kl_sum | model x0 | nats | sum of the KL terms t = 2..T under a model | kl_sum
+nll vlb bpd calc_bpd_loop | model x0 | nats | prior KL, KL terms and L_0 of a model |
+    kl_sum + l_0 + term("prior KL", kl(marginal(at_T, x0), prior))
 @ DDPM (5) | step
-vlb_term vb_terms_bpd model_kl_term | model x0 xt t | nats | KL term of a model, L_0 at t = 1 | loop
+vlb_term vb_terms_bpd model_kl_term | model x0 xt t | nats | KL term of a model, L_0 at t = 1 |
+    first(l_0, kl_here)
+kernel = kernel_mean kernel_var
+marginal = marginal_mean marginal_var
+q_mean_variance = marginal_mean marginal_var marginal_log_var
+factor = factor_mean factor_var
+posterior = posterior_mean posterior_var
+q_posterior = posterior_mean posterior_var posterior_log_var
+q_posterior_mean_variance = posterior_mean posterior_var posterior_log_var
+gaussian_kl_grad = gaussian_kl_grad_mean gaussian_kl_grad_var
+entropy_bounds = entropy_lower_bound entropy_upper_bound
+binomial_entropy_bounds = binomial_entropy_lower_bound binomial_entropy_upper_bound
 """
-LATER_ONLY = ("mean_from_", "posterior_mean", "posterior_var", "posterior_log_var", "learned_range",
-    "kl_term", "binomial_kl_term", "binomial_posterior", "entropy_", "binomial_entropy_")
+# words that formulas share, and then the distributions of both columns of Table App.1
+WORDS = """
+kernel(s, x) = drawn(x, s.alpha, s.beta)
+marginal(s, x0) = drawn(x0, s.abar, s.rest)
+marginal_before(s, x0) = drawn(x0, s.abar_prev, s.rest_prev)
+ruled(s, given) = {"given": given, "posterior": s.post, "beta": s.beta}[c.reverse_var]
+x0_hat(kind, s, xt, out) = term("x0_hat", {"x0": out, "v": sqrt(s.abar) * xt - sqrt(s.rest) * out,
+    "eps": (xt - sqrt(s.rest) * out) / sqrt(s.abar),
+    "score": (xt + s.rest * out) / sqrt(s.abar)}[kind])
+mean_hat(kind, s, xt, out) = out if kind == "mean" else
+    posterior(s, x0_hat(kind, s, xt, out), xt)[0]
+ddpm_mean(eps) = (term("the term of xt", xt) - term("the term of eps", beta / sqrt(rest) * eps))
+    / sqrt(alpha)
+step_noise = term("the noise", (op("later") if c.silent else op("known")
+    if c.reverse_var == "posterior" else 1.0) * sqrt(ruled(s, reverse_var)) * noise)
+ddim(std, under) = ddim_x0 + term("the term of eps", sqrt(op("least", rest_prev - under**2)) * eps)
+    + term("the noise", std * noise) if c.eta else
+    ddim_x0 + term("the term of eps", sqrt(rest_prev) * eps)
+ddim_x0 = term("the term of x0", sqrt(abar_prev) * x0_hat("eps", s, xt, eps))
+eta_post = c.eta * sqrt(post)
+given = (mean, ruled(s, reverse_var))
+bound_kl = term("sum KL", -sum(kl(posterior(later, x0, xs), reverse)))
+h_T = term("H_q(X^T|X^0)", entropy(marginal(at_T, x0)))
+h_1 = term("H_q(X^1|X^0)", -entropy(marginal(at_1, x0)))
+edge_T = term("E log pi(x^T)", cross(marginal(at_T, x0), prior))
+edge_0 = term("log pi(x^0)", log_prob(x0, prior))
+edge_1 = term("E log pi(x^1)", -cross(marginal(at_1, x0), prior))
+bound = bound_kl + h_T + h_1 + edge_T + edge_0 + edge_1
+bound_14 = bound_kl + h_T + h_1 + term("H_p(X^T)", -entropy(prior))
+end = term("p(x^T)", log_prob(end_state, prior))
+log_p = log_prob(before, reverse)
+log_q = log_prob(after, kernel(every, before))
+weight = end + term("p(x^{t-1}|x^t)", sum(log_p)) - term("q(x^t|x^{t-1})", sum(log_q))
+h_step = term("H_q(X^t|X^{t-1})", step_entropy(s, x0))
+h_before = term("H_q(X^{t-1}|X^0)", entropy(marginal_before(s, x0)))
+h_now = term("H_q(X^t|X^0)", entropy(marginal(s, x0)))
+h_lower = h_step + h_before - h_now
+log_bin(x, mean, std) = op("log_bin", x, mean, std, name=cdf)
+decoder(mean) = log_prob(x0, (mean, first_var)) if c.decoder == "gaussian" else
+    log_bin(x0, mean, sqrt(first_var))
+first_var = {"given": first_given, "posterior": at_2.post, "beta": at_1.beta}[c.reverse_var]
+first_given = var_t if single else var_1
+l_0 = term("L_0", -decoder(mean_hat(c.model, s, xt, output) if single else
+    mean_hat(c.model, at_1, x_1, out_1)))
+kl_here = term("the KL term", kl(posterior(s, x0, xt),
+    (mean_hat(c.model, s, xt, output), ruled(s, var_t))))
+kl_sum = term("sum KL", sum(kl(posterior(later, x0, xs),
+    (mean_hat(c.model, later, xs, outs), ruled(later, vars_t)))))
+"""
+# a distribution is (mean, var)
+GAUSSIAN = """
+prior = (number(0), number(1))
+drawn(x, kept, rest) = (sqrt(kept) * x, rest)
+posterior(s, x0, xt) =
+    (term("the term of x0", s.c0 * x0) + term("the term of xt", s.c1 * xt), s.post)
+reverse = (means, vars if path else ruled(later, vars))
+kl(q, p) = term("the log of the variances' ratio", 0.5 * log(p[1] / q[1])) + kl_rest(q, p)
+split_kl(q, p) = 0.5 * log(p[1]) - 0.5 * log(q[1]) + kl_rest(q, p)
+kl_rest(q, p) = term("the variances' ratio", 0.5 * q[1] / p[1])
+    + term("the means' square", 0.5 * (q[0] - p[0])**2 / p[1]) + term("-1/2", -0.5)
+log_prob(x, p) = term("log 2 pi", -0.5 * log_2_pi) + term("log var", -(0.5 * log(p[1])))
+    + term("the square", -(0.5 * (x - p[0])**2 / p[1]))
+entropy(p) = term("log 2 pi", 0.5 * log_2_pi) + term("the 1/2 of log e", 0.5)
+    + term("log var", 0.5 * log(p[1]))
+cross(q, p) = -0.5 * log_2_pi - 0.5 * log(p[1]) - 0.5 * (q[1] + (q[0] - p[0])**2) / p[1]
+step_entropy(s, x0) = entropy((x0, s.beta))
+"""
+# a distribution is (P(1), P(0))
+BINOMIAL = """
+prior = (pi1, 1 - pi1)
+drawn(x, kept, rest) = (x * kept + pi1 * rest, (1 - x) * kept + (1 - pi1) * rest)
+from_1(s) = (s.alpha + pi1 * s.beta, (1 - pi1) * s.beta)
+from_0(s) = (pi1 * s.beta, s.alpha + (1 - pi1) * s.beta)
+joint_1(s, x0, xt) = term("the likelihood of xt", op("if", xt, *from_1(s)))
+    * term("the marginal before", marginal_before(s, x0)[0])
+joint_0(s, x0, xt) = term("the likelihood of xt", op("if", xt, *from_0(s)))
+    * term("the marginal before", marginal_before(s, x0)[1])
+posterior(s, x0, xt) = normalised(joint_1(s, x0, xt), joint_0(s, x0, xt))
+normalised(a, b) = (a / (a + b), b / (a + b))
+reverse = (probs, 1 - probs)
+both(one, zero) = term("the term of x = 1", one) + term("the term of x = 0", zero)
+kl(q, p) = both(xlogy(q[0], q[0]) - xlogy(q[0], p[0]), xlogy(q[1], q[1]) - xlogy(q[1], p[1]))
+log_prob(x, p) = op("if", x, log(p[0]), log(p[1]))
+entropy(p) = both(-xlogy(p[0], p[0]), -xlogy(p[1], p[1]))
+cross(q, p) = both(xlogy(q[0], p[0]), xlogy(q[1], p[1]))
+step_entropy(s, x0) = marginal_before(s, x0)[0] * entropy(from_1(s))
+    + marginal_before(s, x0)[1] * entropy(from_0(s))
+"""
+# mistakes that are no change in one place: of which quantity, or inputs; the name; the formula
+OTHERS = """
+bound | both edge terms: -log p(x^0|x^1) added beside H_q(X^1|X^0) |
+    bound_14 + edge_0 + edge_1 + h_1
+bound | (14) for K(x^0): its precondition is taken for granted | bound_14
+path | the step t = 1 left out | end + sum(tail(log_p - log_q))
+path | the step t = T left out | end + sum(head(log_p - log_q))
+path | the edge p(x^0|x^1) left out | end + sum(tail(log_p)) - sum(log_q)
+path | q(x^t|x^0) for q(x^t|x^{t-1}) | end + sum(log_p - log_prob(after, marginal(every, start)))
+path | p and q exchanged in the steps | end - sum(log_p - log_q)
+path | mean over t for the sum | end + sum(log_p - log_q) / count
+entropy_upper_bound | the lower bound for the upper | h_lower
+entropy_upper_bound | H_q(X^t|X^0) for H_q(X^t|X^{t-1}) | h_now
+entropy_lower_bound | the upper bound for the lower | h_step
+entropy_lower_bound | H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0) | h_step + h_lower - h_now
+entropy_lower_bound | H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged | h_step - h_before + h_now
+ddim_step | the noise by eta sqrt(1 - abar_t) | ddim(c.eta * sqrt(rest), eta_post)
+ddim_step | the noise by eta sqrt(1 - abar_t), under the root too |
+    ddim(c.eta * sqrt(rest), c.eta * sqrt(rest))
+ddim_step | the noise by eta sqrt(beta_t) | ddim(c.eta * sqrt(beta), eta_post)
+ddim_step | the noise by eta | ddim(c.eta, eta_post)
+binomial_posterior | divided by q(x^t | x^0) read at t - 1 |
+    joint_1(s, x0, xt) / op("if", xt, *marginal_before(s, x0))
+binomial_posterior | not normalised over both states | joint_1(s, x0, xt)
+binomial_posterior | odds for probability | joint_1(s, x0, xt) / joint_0(s, x0, xt)
+binomial_kernel | flipped with probability beta_t, where it is drawn anew |
+    x_prev * alpha + (1 - x_prev) * beta
+binomial_marginal | flipped, where it is drawn anew | x0 * abar + (1 - x0) * rest
+posterior_coefficient_x0 | the other coefficient: that of x^t for that of x^0 | c1
+posterior_coefficient_xt | the other coefficient: that of x^0 for that of x^t | c0
+learned_range_var | the variances are interpolated, not their logarithms |
+    0.5 * (w + 1) * beta + (1 - 0.5 * (w + 1)) * post
+mean_from_eps | x0 from eps returned for the mean | x0_hat("eps", s, xt, eps)
+mean_from_eps | the marginal's standard deviation for beta_t / sqrt(1 - abar_t) |
+    (xt - sqrt(rest) * eps) / sqrt(alpha)
+factor_mean | the factor left out | mean
+factor_mean | the factor clamped: y returned | y
+factor_mean | weighted by variances for precisions | (mean * var + y * var_y) / (var + var_y)
+factor_mean | the plain average of both means | 0.5 * (mean + y)
+factor_mean | weighted by standard deviations |
+    (mean * sqrt(var_y) + y * sqrt(var)) / (sqrt(var) + sqrt(var_y))
+factor_var | the factor left out | var
+factor_var | variances added | var + var_y
+factor_var | precisions added and not inverted | 1 / var + 1 / var_y
+perturbed_bits | log r added to the probability, not to its logit | prob + log_r1 - log_r0
+perturbed_bits | r alone, the kernel left out | exp(log_r1) / (exp(log_r1) + exp(log_r0))
+perturbed_bits | not normalised over both states | prob * exp(log_r1) / (exp(log_r1) + exp(log_r0))
+perturbed_bits | Table App.1's misprint: x_i d_i in the denominator |
+    prob * exp(log_r1) / ((1 - prob) * exp(log_r0))
+perturbed_bits | half the log ratio of r | sigmoid(log(prob / (1 - prob)) + 0.5 * (log_r1 - log_r0))
+gaussian_kl | only the means' part of the divergence | 0.5 * (mean_q - mean_p)**2 / var_p
+gaussian_kl_grad_var | derivative by q's variance | 0.5 * (1 / var_p - 1 / var_q)
+gaussian_entropy | 2 pi e missing: only log std | 0.5 * log(var)
+gaussian_log_prob | only the square | -(0.5 * (x - mean)**2 / var)
+bernoulli_kl | cross-entropy for the divergence | -xlogy(q1, p1) - xlogy(1 - q1, 1 - p1)
+bernoulli_kl_grad | the derivative by p's logit | p1 - q1
+bernoulli_log_prob | the logarithm forgotten: a probability | bit * p1 + (1 - bit) * (1 - p1)
+log_likelihood | mean of logarithms for logarithm of mean | sum(log_w) / count
+log_likelihood | the largest weight for their mean | max(log_w)
+"""
+# fmt: off
+LATER_ONLY = (
+    "mean_from_", "posterior_mean", "posterior_var", "posterior_log_var", "learned_range",
+    "kl_term", "binomial_kl_term", "binomial_posterior", "entropy_", "binomial_entropy_",
+)
+# fmt: on
+
+
+def _entries(text: str) -> list[str]:
+    """Lines, of which those that are indented go on."""
+    return text.strip().replace("\n    ", " ").splitlines()
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +357,7 @@ class Quantity:
     @property
     def whole(self) -> bool:
         """One result for the batch."""
-        return self.name.endswith("eq14") or ("entropy_" in self.name and self.drawn == "entropy")
+        return self.name.endswith("eq14") or self.drawn == "entropy"
 
     @property
     def scheduled(self) -> bool:
@@ -189,10 +369,8 @@ class Quantity:
         return 2 if self.kind != "table" and self.name.startswith(LATER_ONLY) else 1
 
     def arguments(self, c: Conventions) -> tuple[str, ...]:
-        dropped = ({"reverse_var", "vars"} if c.reverse_var != "given" and self.drawn != "path"
-            else set())
-        if c.own_noise:
-            dropped.add("noise")
+        ruled = c.reverse_var != "given" and self.drawn != "path"
+        dropped = ("reverse_var", "vars") * ruled + ("noise",) * c.own_noise
         return tuple(a for a in self.every if a not in dropped)
 
     def trees(self, c: Conventions) -> list[Expr]:
@@ -200,12 +378,11 @@ class Quantity:
 
 
 @functools.lru_cache(maxsize=512)
-def forms(q: Quantity, c: Conventions) -> list[Expr]:
-    """The formula in every form."""
-    if q.formula in FORMULAS:
-        made = FORMULAS[q.formula](q, c)
-        return made if isinstance(made, list) else [made]
-    return [parsed(form, c) for form in q.formula.split(";")]
+def forms(q: Quantity, c: Conventions, **changed: Any) -> list[Expr]:
+    """The formula in every form, where some letters may mean something else."""
+    letters = Letters(q, c, **changed)
+    every = [number(letters.read(form)) for form in q.formula.split(";")]
+    return list({tree.text: tree for tree in reversed(every)}.values())[::-1]
 
 
 def presented(q: Quantity, c: Conventions, tree: Expr) -> Expr:
@@ -213,15 +390,51 @@ def presented(q: Quantity, c: Conventions, tree: Expr) -> Expr:
     if q.whole:
         tree = op("batch", tree)
     if q.kind == "var":
-        return op("write", tree, kind=c.spread)
+        return op("write", tree, name=c.spread)
     if q.kind == "slope_var" and c.spread != "var":
-        slope = V(c, "var_p") if c.spread == "logvar" else 2 * op("sqrt", V(c, "var_p"))
-        tree = tree * slope
+        var = _argument("var_p", c)
+        tree = tree * (var if c.spread == "logvar" else 2 * op("sqrt", var))
     if q.kind == "nats":
-        tree = op("components", tree, kind=c.components)
+        tree = op("components", tree, name=c.components)
     if q.kind.startswith("slope") and c.components == "mean":
         tree = tree / op("d")
-    return op("unit", tree, kind=c.unit) if q.kind.startswith(("nats", "slope")) else tree
+    return op("unit", tree, name=c.unit) if q.kind.startswith(("nats", "slope")) else tree
+
+
+def accepted(q: Quantity, c: Conventions) -> dict[str, Expr]:
+    """What is right too, under a note that a PASS says."""
+    tanh = "the normal distribution function by tanh, as in DDPM's code"
+    if q.name == "decoder_log_prob":
+        return {tanh: forms(q, c, cdf="tanh")[0]}
+    if not q.name.startswith(("nll", "vlb_term")):
+        return {}
+    changes: dict[str, dict[str, Expr]] = {
+        "": {},
+        "; at t = 1 the posterior's variance of t = 2": {"first_var": FIXED["at_2"].post},
+        "; at t = 1 the variance is beta_1": {"first_var": FIXED["at_1"].beta},
+        "; at t = 1 the variance is clipped at 1e-20": {"first_var": number(1e-20)},
+    }
+    cdfs = ("", "tanh") if c.decoder == "discretised" else ("",)
+    return {
+        (tanh * bool(cdf) + note).removeprefix("; "): forms(q, c, cdf=cdf, **change)[0]
+        for cdf in cdfs
+        for note, change in changes.items()
+        if cdf or note
+    }
+
+
+def others(q: Quantity, c: Conventions) -> dict[str, Expr]:
+    """Mistakes of a quantity that are no change of its formula in one place."""
+    made, letters = {}, Letters(q, c)
+    if "kl(" in q.formula or "kl_" in q.formula or q.drawn == "bound":
+        made["KL reversed: KL(p || q)"] = forms(q, c, kl=lambda a, b: letters["kl"](b, a))[0]
+    for line in _entries(OTHERS):
+        where, _, rest = line.partition(" | ")
+        here = where in (q.drawn, q.name, q.name.removeprefix("binomial_"))
+        if here and (c.eta or where != "ddim_step"):
+            name, text = rest.rsplit(" | ", 1)
+            made[name] = number(letters.read(text))
+    return made
 
 
 def kind_of(argument: str) -> str:
@@ -233,469 +446,97 @@ def kind_of(argument: str) -> str:
 # Letters
 
 
-class Times:
-    """The tables at these times."""
-
-    def __init__(self, at: str) -> None:
-        self.beta, self.alpha, self.abar, self.rest, self.abar_prev, self.rest_prev = (
-            Expr("table", name=name, at=at) for name in TABLES)
-
-    @property
-    def c0(self) -> Expr:
-        return sqrt(self.abar_prev) * self.beta / self.rest
-
-    @property
-    def c1(self) -> Expr:
-        return sqrt(self.alpha) * self.rest_prev / self.rest
-
-    @property
-    def post(self) -> Expr:
-        return self.beta * self.rest_prev / self.rest
-
-
-def A(name: str) -> Expr:
-    return Expr("input", name=name)
-
-
-def V(c: Conventions, name: str) -> Expr:
-    """An argument that is a variance, read from how it is handed over."""
-    return op("read", A(name), kind=c.spread)
-
-
-def sqrt(x: Expr) -> Expr:
-    return op("sqrt", x)
-
-
-def log(x: Expr) -> Expr:
-    return op("log", x)
-
-
-def square(x: Expr) -> Expr:
-    return op("square", x)
-
-
-S, LAST, FIRST, SECOND, LATER, ALL = map(Times, ("t", "T", "1", "2", "2..T", "1..T"))
-X0, XT, PI = map(A, ("x0", "xt", "pi1"))
-
-
-def parsed(text: str, c: Conventions) -> Expr:
-    """A formula written in the letters above."""
-    letters = vars(S) | {"c0": S.c0, "c1": S.c1, "post": S.post, "alpha_1": FIRST.alpha,
-        "beta_1": FIRST.beta, "ruled": S.beta if c.reverse_var == "beta" else S.post}
-
-    def made(node: Any) -> Expr:
-        if isinstance(node, ast.Constant):
-            return number(float(node.value))  # type: ignore[arg-type]
-        if isinstance(node, ast.Name):
-            known = letters.get(node.id) or (V(c, node.id) if kind_of(node.id) == "var"
-                else A(node.id))
-            return (op("unit", known, kind="the wrong way" if c.unit == "bits" else "nats")
-                if (node.id == "log_w") else known)
-        if isinstance(node, ast.UnaryOp):
-            return -made(node.operand)
-        if isinstance(node, ast.Call):
-            name = node.func.id  # type: ignore[attr-defined]
-            if name == "term":
-                return term(node.args[0].value, made(node.args[1]))  # type: ignore[attr-defined]
-            return op(name, *map(made, node.args))
-        a, b = made(node.left), made(node.right)
-        return {"Add": lambda: a + b, "Sub": lambda: a - b, "Mult": lambda: a * b, "Div": lambda: a
-            / b, "Pow": lambda: square(a)}[type(node.op).__name__]()
-
-    return made(ast.parse(" ".join(text.split()), mode="eval").body)
-
-
-# Formulas of one component: both columns of Table App.1 with the same names
-
-
-class gaussian:
-    """A distribution is (mean, var)."""
-
-    prior: Law = (number(0.0), number(1.0))
-
-    @staticmethod
-    def kernel(s: Times, x: Expr) -> Law:
-        return sqrt(s.alpha) * x, s.beta
-
-    @staticmethod
-    def marginal(s: Times, x0: Expr) -> Law:
-        return sqrt(s.abar) * x0, s.rest
-
-    @staticmethod
-    def before(s: Times, x0: Expr) -> Law:
-        return sqrt(s.abar_prev) * x0, s.rest_prev
-
-    @staticmethod
-    def posterior(s: Times, x0: Expr, xt: Expr) -> Law:
-        return term("the term of x0", s.c0 * x0) + term("the term of xt", s.c1 * xt), s.post
-
-    @staticmethod
-    def reverse(c: Conventions, s: Times) -> Law:
-        return A("means"), ruled(c, s, "vars") if s is LATER else V(c, "vars")
-
-    @staticmethod
-    def kl(q: Law, p: Law) -> Expr:
-        return (term("the log of the variances' ratio", 0.5 * log(p[1] / q[1]))
-            + term("the variances' ratio", 0.5 * q[1] / p[1])
-            + term("the means' square", 0.5 * square(q[0] - p[0]) / p[1])
-            + term("-1/2", number(-0.5)))
-
-    @staticmethod
-    def log_prob(x: Expr, p: Law) -> Expr:
-        return (term("log 2 pi", number(-0.5 * LOG_2PI)) + term("log var", -(0.5 * log(p[1])))
-            + term("the square", -(0.5 * square(x - p[0]) / p[1])))
-
-    @staticmethod
-    def entropy(p: Law) -> Expr:
-        return (term("log 2 pi", number(0.5 * LOG_2PI)) + term("the 1/2 of log e", number(0.5))
-            + term("log var", 0.5 * log(p[1])))
-
-    @staticmethod
-    def cross(q: Law, p: Law) -> Expr:
-        off = q[1] + square(q[0] - p[0])
-        return number(-0.5 * LOG_2PI) - 0.5 * log(p[1]) - 0.5 * off / p[1]
-
-    @staticmethod
-    def step_entropy(s: Times, x0: Expr) -> Expr:
-        return gaussian.entropy((x0, s.beta))
-
-
-LOG_2PI = math.log(2.0 * math.pi)
-ONE, ZERO = "the term of x = 1", "the term of x = 0"
-
-
-class binomial:
-    """A distribution is (P(1), P(0))."""
-
-    prior: Law = (PI, 1 - PI)
-
-    @staticmethod
-    def drawn(x: Expr, kept: Expr, rest: Expr) -> Law:
-        """A bit kept, or else drawn anew."""
-        return x * kept + PI * rest, (1 - x) * kept + (1 - PI) * rest
-
-    @staticmethod
-    def kernel(s: Times, x: Expr) -> Law:
-        return binomial.drawn(x, s.alpha, s.beta)
-
-    @staticmethod
-    def marginal(s: Times, x0: Expr) -> Law:
-        return binomial.drawn(x0, s.abar, s.rest)
-
-    @staticmethod
-    def before(s: Times, x0: Expr) -> Law:
-        return binomial.drawn(x0, s.abar_prev, s.rest_prev)
-
-    @staticmethod
-    def from_bits(s: Times) -> tuple[Law, Law]:
-        """The kernels from 1 and from 0."""
-        return ((s.alpha + PI * s.beta, (1 - PI) * s.beta),
-            (PI * s.beta, s.alpha + (1 - PI) * s.beta))
-
-    @staticmethod
-    def joint(s: Times, x0: Expr, xt: Expr) -> Law:
-        """P(x^{t-1}, x^t) for x^{t-1} = 1 and 0."""
-        j1, j0 = (term("the likelihood of xt", op("if", xt, *kernel))
-            * term("the marginal before", p) for kernel, p
-            in zip(binomial.from_bits(s), binomial.before(s, x0), strict=True))
-        return j1, j0
-
-    @staticmethod
-    def posterior(s: Times, x0: Expr, xt: Expr) -> Law:
-        j1, j0 = binomial.joint(s, x0, xt)
-        return j1 / (j1 + j0), j0 / (j1 + j0)
-
-    @staticmethod
-    def reverse(c: Conventions, s: Times) -> Law:
-        return A("probs"), 1 - A("probs")
-
-    @staticmethod
-    def kl(q: Law, p: Law) -> Expr:
-        one, zero = (op("xlogy", a, a) - op("xlogy", a, b) for a, b in zip(q, p, strict=True))
-        return term(ONE, one) + term(ZERO, zero)
-
-    @staticmethod
-    def log_prob(x: Expr, p: Law) -> Expr:
-        return op("if", x, log(p[0]), log(p[1]))
-
-    @staticmethod
-    def entropy(p: Law) -> Expr:
-        return term(ONE, -op("xlogy", p[0], p[0])) + term(ZERO, -op("xlogy", p[1], p[1]))
-
-    @staticmethod
-    def cross(q: Law, p: Law) -> Expr:
-        return term(ONE, op("xlogy", q[0], p[0])) + term(ZERO, op("xlogy", q[1], p[1]))
-
-    @staticmethod
-    def step_entropy(s: Times, x0: Expr) -> Expr:
-        (one, zero), before = binomial.from_bits(s), binomial.before(s, x0)
-        return before[0] * binomial.entropy(one) + before[1] * binomial.entropy(zero)
-
-
-def column(q: Quantity) -> Any:
-    return binomial if q.bits else gaussian
-
-
-def ruled(c: Conventions, s: Times, given: str = "reverse_var") -> Expr:
-    """The variance of the reverse kernel, by the rule declared."""
-    return {"given": V(c, given), "posterior": s.post, "beta": s.beta}[c.reverse_var]
-
-
-def _x0_hat(kind: str, s: Times, xt: Expr, out: Expr) -> Expr:
-    """x^0 from what a network predicts."""
-    return term("x0_hat",
-        {"x0": out, "v": sqrt(s.abar) * xt - sqrt(s.rest) * out, "eps": (xt - sqrt(s.rest) * out)
-            / sqrt(s.abar), "score": (xt + s.rest * out) / sqrt(s.abar)}[kind])
-
-
-def _mean_hat(kind: str, s: Times, xt: Expr, out: Expr) -> list[Expr]:
-    """The mean of p(x^{t-1} | x^t), by x^0 and, for the noise, as in DDPM's Algorithm 2."""
-    if kind == "mean":
-        return [out]
-    made = [gaussian.posterior(s, _x0_hat(kind, s, xt, out), xt)[0]]
-    if kind == "eps":
-        shift = term("the term of eps", s.beta / sqrt(s.rest) * out)
-        made.insert(0, (term("the term of xt", xt) - shift) / sqrt(s.alpha))
-    return made
-
-
-def _ddim(q: Quantity, c: Conventions) -> Expr:
-    return ddim_terms(c, c.eta * sqrt(S.post), c.eta * sqrt(S.post))
-
-
-def ddim_terms(c: Conventions, std: Expr, inner: Expr) -> Expr:
-    """DDIM's step with these standard deviations of its noise, added and under the root."""
-    rest = Expr("least", (S.rest_prev - square(inner),)) if c.eta else S.rest_prev
-    made = term("the term of x0", sqrt(S.abar_prev) * _x0_hat("eps", S, XT, A("eps"))) + term(
-        "the term of eps", sqrt(rest) * A("eps"))
-    return made + term("the noise", std * A("noise")) if c.eta else made
-
-
-def _reverse_step(q: Quantity, c: Conventions) -> list[Expr]:
-    noisy = (op("later") if c.silent else op("known") if c.reverse_var == "posterior"
-        else number(1.0))
-    noise = term("the noise", noisy * sqrt(ruled(c, S)) * A("noise"))
-    return [mean + noise for mean in _mean_hat(c.model, S, XT, A("output"))]
-
-
-def _kl_forms(q: Law, p: Law) -> list[Expr]:
-    whole = gaussian.kl(q, p)
-    return [whole, Expr("+", (0.5 * log(p[1]), -(0.5 * log(q[1])), *whole.args[1:]))]
-
-
-def _bit(name: str) -> Law:
-    return A(name), 1 - A(name)
-
-
-def kl_laws(q: Quantity, c: Conventions) -> tuple[Law, Law]:
-    """Both distributions of a single KL."""
-    col = column(q)
-    if q.name == "bernoulli_kl":
-        return _bit("q1"), _bit("p1")
-    if q.name == "gaussian_kl":
-        return (A("mean_q"), V(c, "var_q")), (A("mean_p"), V(c, "var_p"))
-    if "prior" in q.name:
-        return col.marginal(LAST, X0), col.prior
-    return col.posterior(S, X0, XT), _bit("prob") if q.bits else (A("mean"), ruled(c, S))
-
-
-# K, equation (14), log weights, entropy bounds: once for both columns
-
-H_T, H_1, H_P = "H_q(X^T|X^0)", "H_q(X^1|X^0)", "H_p(X^T)"
-EDGE = ("log pi(x^0)", "E log pi(x^1)", H_1)
-GROUPS = {f"{H_T} - {H_1}": (H_T, H_1), "KL( q(x^T|x^0) || pi )": (H_T, "E log pi(x^T)"),
-    "the edge p(x^0|x^1)": EDGE}
-K_TERMS = ("sum KL", H_T, H_1, "E log pi(x^T)", "log pi(x^0)", "E log pi(x^1)")
-EQ14_TERMS = ("sum KL", H_T, H_1, H_P)
-
-
-def bound_terms(q: Quantity, c: Conventions, names: tuple[str, ...], turned: bool = False) -> Expr:
-    col = column(q)
-    laws = col.posterior(LATER, X0, A("xs")), col.reverse(c, LATER)
-    last, first = col.marginal(LAST, X0), col.marginal(FIRST, X0)
-    parts = {"sum KL": -op("sum", col.kl(*(laws[::-1] if turned else laws))),
-        H_T: col.entropy(last), H_1: -col.entropy(first),
-        "E log pi(x^T)": col.cross(last, col.prior), "log pi(x^0)": col.log_prob(X0, col.prior),
-        "E log pi(x^1)": -col.cross(first, col.prior), H_P: -col.entropy(col.prior)}
-    return Expr("+", tuple(term(name, parts[name]) for name in names))
-
-
-def weight_steps(q: Quantity, c: Conventions) -> tuple[Expr, Expr, Expr]:
-    """log p(x^{t-1}|x^t), log q(x^t|x^{t-1}) and log q(x^t|x^0) of every t."""
-    col, x, y = column(q), A("before"), A("after")
-    return (col.log_prob(x, col.reverse(c, ALL)), col.log_prob(y, col.kernel(ALL, x)),
-        col.log_prob(y, col.marginal(ALL, A("start"))))
-
-
-def weight_terms(q: Quantity, c: Conventions) -> Expr:
-    p, forward, _ = weight_steps(q, c)
-    return (term("p(x^T)", column(q).log_prob(A("end_state"), column(q).prior))
-        + term("p(x^{t-1}|x^t)", op("sum", p)) - term("q(x^t|x^{t-1})", op("sum", forward)))
-
-
-def entropy_terms(q: Quantity) -> Expr:
-    col = column(q)
-    return (term("H_q(X^t|X^{t-1})", col.step_entropy(S, X0))
-        + term("H_q(X^{t-1}|X^0)", col.entropy(col.before(S, X0)))
-        - term("H_q(X^t|X^0)", col.entropy(col.marginal(S, X0))))
-
-
-# A model's bound, as DDPM's code computes it
-
-
-def _first_var(c: Conventions) -> Expr:
-    """The variance at t = 1, where the posterior's is 0: that of t = 2 stands in its place."""
-    return {"given": V(c, "var_1"), "posterior": SECOND.post, "beta": FIRST.beta}[c.reverse_var]
-
-
-def loop(q: Quantity, c: Conventions, var: Expr | None = None, cdf: str = "") -> Expr:
-    """The sum over t, or one of its terms."""
-    single = q.name == "vlb_term"
-    later, first, xs, outs = ((S, S, XT, A("output")) if single
-        else (LATER, FIRST, A("xs"), A("outs")))
-    x1, out1 = (XT, outs) if single else (A("x_1"), A("out_1"))
-    given = "var_t" if single else "vars_t"
-    law = _mean_hat(c.model, later, xs, outs)[-1], ruled(c, later, given)
-    kl = gaussian.kl(gaussian.posterior(later, X0, xs), law)
-    edge = _mean_hat(c.model, first, x1, out1)[-1], var or _first_var(c)
-    if c.decoder == "gaussian":
-        decoder = term("L_0", -gaussian.log_prob(X0, edge))
-    else:
-        decoder = term("L_0", -op("log_bin", X0, edge[0], sqrt(edge[1]), kind=cdf))
-    if single:
-        return op("first", decoder, term("the KL term", kl))
-    total = term("sum KL", op("sum", kl))
-    if q.name == "kl_sum":
-        return total
-    return (total + decoder
-        + term("prior KL", gaussian.kl(gaussian.marginal(LAST, X0), gaussian.prior)))
-
-
-def accepted(q: Quantity, c: Conventions) -> dict[str, Expr]:
-    """What is right too, under a note that a PASS says."""
-    tanh = "the normal distribution function by tanh, as in DDPM's code"
-    if q.name == "decoder_log_prob":
-        return {tanh: op("log_bin", X0, A("mean"), sqrt(V(c, "var")), kind="tanh")}
-    if q.formula != "loop" or q.name == "kl_sum":
-        return {}
-    others = {"": None, "; at t = 1 the posterior's variance of t = 2": SECOND.post,
-        "; at t = 1 the variance is beta_1": FIRST.beta,
-        "; at t = 1 the variance is clipped at 1e-20": number(1e-20)}
-    cdfs = ("", "tanh") if c.decoder == "discretised" else ("",)
-    return {(tanh * bool(cdf) + note).removeprefix("; "): loop(q, c, var, cdf) for cdf in cdfs
-        for note, var in others.items() if cdf or note}
-
-
-def others(q: Quantity, c: Conventions) -> dict[str, Expr]:
-    """Mistakes of a quantity that are no change of its formula in one place."""
-    turned = ({"KL reversed: KL(p || q)": column(q).kl(*kl_laws(q, c)[::-1])}
-        if (q.name.endswith(("kl_term", "prior_kl"))) else {})
-    if q.formula == "bound":
-        names = EQ14_TERMS if q.whole else K_TERMS
-        return {"KL reversed: KL(p || q)": bound_terms(q, c, names, True),
-            "both edge terms: -log p(x^0|x^1) added beside H_q(X^1|X^0)": bound_terms(q, c,
-            (*EQ14_TERMS, *EDGE)),
-            "(14) for K(x^0): its precondition is taken for granted": bound_terms(q, c, EQ14_TERMS)}
-    if q.formula == "weight":
-        (p, forward, start), end = weight_steps(q, c), weight_terms(q, c).args[0]
-        return {"the step t = 1 left out": end + op("sum", op("tail", p - forward)),
-            "the step t = T left out": end + op("sum", op("head", p - forward)),
-            "the edge p(x^0|x^1) left out": end + op("sum", op("tail", p)) - op("sum", forward),
-            "q(x^t|x^0) for q(x^t|x^{t-1})": end + op("sum", p - start),
-            "p and q exchanged in the steps": end - op("sum", p - forward),
-            "mean over t for the sum": end + op("sum", p - forward, kind="mean")}
-    if q.formula == "entropies":
-        step, before, now = (lower := entropy_terms(q)).args
-        if "upper" in q.name:
-            return {"the lower bound for the upper": lower, "H_q(X^t|X^0) for H_q(X^t|X^{t-1})":
-                -now}
-        return {"the upper bound for the lower": step, "H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0)": step
-            + lower + now, "H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged": step - before - now}
-    if q.name == "ddim_step" and c.eta:
-        wide = c.eta * sqrt(S.rest)
-        return {"the noise by eta sqrt(1 - abar_t)": ddim_terms(c, wide, c.eta * sqrt(S.post)),
-            "the noise by eta sqrt(1 - abar_t), under the root too": ddim_terms(c, wide, wide),
-            "the noise by eta sqrt(beta_t)": ddim_terms(c, c.eta * sqrt(S.beta), c.eta
-            * sqrt(S.post)),
-            "the noise by eta": ddim_terms(c, number(c.eta), c.eta * sqrt(S.post))}
-    if q.name == "binomial_posterior":
-        (j1, j0), marginal = binomial.joint(S, X0, XT), binomial.before(S, X0)
-        return {"divided by q(x^t | x^0) read at t - 1": j1 / op("if", XT, *marginal),
-            "not normalised over both states": j1, "odds for probability": j1 / j0}
-    w = 0.5 * (A("w") + 1)
-    return (turned | {name: parsed(text, c) for name, text in OTHERS.get(q.name, {}).items()}
-        | ({"the variances are interpolated, not their logarithms": w * S.beta + (1 - w) * S.post}
-            if q.name == "learned_range_var" else {}))
-
-
-OTHERS = {
-    "binomial_kernel": {
-    "flipped with probability beta_t, where it is drawn anew":
-        "x_prev * alpha + (1 - x_prev) * beta"},
-    "binomial_marginal": {"flipped, where it is drawn anew": "x0 * abar + (1 - x0) * rest"},
-    "posterior_coefficient_x0": {"the other coefficient: that of x^t for that of x^0": "c1"},
-    "posterior_coefficient_xt": {"the other coefficient: that of x^0 for that of x^t": "c0"},
-    "factor_mean": {"the factor left out": "mean", "the factor clamped: y returned": "y",
-    "weighted by variances for precisions": "(mean * var + y * var_y) / (var + var_y)",
-    "the plain average of both means": "0.5 * (mean + y)",
-    "weighted by standard deviations":
-        "(mean * sqrt(var_y) + y * sqrt(var)) / (sqrt(var) + sqrt(var_y))"},
-    "factor_var": {"the factor left out": "var", "variances added": "var + var_y",
-    "precisions added and not inverted": "1 / var + 1 / var_y"},
-    "gaussian_kl": {"only the means' part of the divergence": "0.5 * (mean_q - mean_p)**2 / var_p"},
-    "gaussian_kl_grad_var": {"derivative by q's variance": "0.5 * (1 / var_p - 1 / var_q)"},
-    "gaussian_log_prob": {"only the square": "-(0.5 * (x - mean)**2 / var)"},
-    "gaussian_entropy": {"2 pi e missing: only log std": "0.5 * log(var)"},
-    "bernoulli_kl": {"cross-entropy for the divergence": "-xlogy(q1, p1) - xlogy(1 - q1, 1 - p1)"},
-    "bernoulli_kl_grad": {"the derivative by p's logit": "p1 - q1"},
-    "bernoulli_log_prob": {
-    "the logarithm forgotten: a probability": "bit * p1 + (1 - bit) * (1 - p1)"},
-    "log_likelihood": {"mean of logarithms for logarithm of mean": "sum(log_w) / count(log_w)",
-    "the largest weight for their mean": "max(log_w)"},
-    "perturbed_bits": {"log r added to the probability, not to its logit": "prob + log_r1 - log_r0",
-    "r alone, the kernel left out": "exp(log_r1) / (exp(log_r1) + exp(log_r0))",
-    "not normalised over both states": "prob * exp(log_r1) / (exp(log_r1) + exp(log_r0))",
-    "Table App.1's misprint: x_i d_i in the denominator":
-        "prob * exp(log_r1) / ((1 - prob) * exp(log_r0))",
-    "half the log ratio of r": "sigmoid(log(prob / (1 - prob)) + 0.5 * (log_r1 - log_r0))"},
-    "mean_from_eps": {"x0 from eps returned for the mean": "(xt - sqrt(rest) * eps) / sqrt(abar)",
-        "the marginal's standard deviation for beta_t / sqrt(1 - abar_t)":
-        "(xt - sqrt(rest) * eps) / sqrt(alpha)"}}
-FORMULAS: dict[str, Callable[[Quantity, Conventions], Expr | list[Expr]]] = {"mean_hat": lambda q,
-    c: _mean_hat(q.every[-1], S, XT, A(q.every[-1])), "ddim_step": _ddim,
-    "reverse_step": _reverse_step, "loop": loop, "gaussian_kl": lambda q,
-    c: _kl_forms(*kl_laws(q, c)), "bernoulli_kl": lambda q, c: binomial.kl(*kl_laws(q, c)),
-    "prior_kl": lambda q, c: column(q).kl(*kl_laws(q, c)), "kl_term": lambda q,
-    c: binomial.kl(*kl_laws(q, c)) if q.bits else _kl_forms(*kl_laws(q, c)),
-    "gaussian_entropy": lambda q, c: gaussian.entropy((X0, V(c, "var"))), "log_density": lambda q,
-    c: gaussian.log_prob(A("x"), (A("mean"), V(c, "var"))), "bernoulli_entropy": lambda q,
-    c: binomial.entropy(_bit("p1")), "binomial_posterior": lambda q,
-    c: binomial.posterior(S, X0, XT)[0], "bound": lambda q,
-    c: bound_terms(q, c, EQ14_TERMS if q.whole else K_TERMS), "weight": weight_terms,
-    "entropies": lambda q, c: entropy_terms(q).args[0] if "upper" in q.name else entropy_terms(q)}
-QUANTITIES: dict[str, Quantity] = {}
-ALIASES: dict[str, tuple[str, ...]] = {"kernel": ("kernel_mean", "kernel_var"),
-    "marginal": ("marginal_mean", "marginal_var"),
-    "q_mean_variance": ("marginal_mean", "marginal_var", "marginal_log_var"),
-    "factor": ("factor_mean", "factor_var"), "posterior": ("posterior_mean", "posterior_var"),
-    "q_posterior": ("posterior_mean", "posterior_var", "posterior_log_var"),
-    "q_posterior_mean_variance": ("posterior_mean", "posterior_var", "posterior_log_var"),
-    "gaussian_kl_grad": ("gaussian_kl_grad_mean", "gaussian_kl_grad_var"),
-    "entropy_bounds": ("entropy_lower_bound", "entropy_upper_bound"),
-    "binomial_entropy_bounds": ("binomial_entropy_lower_bound", "binomial_entropy_upper_bound")}
+def _times(at: str) -> SimpleNamespace:
+    """The tables at these times, and what is made of them."""
+    s = SimpleNamespace()
+    s.beta, s.alpha, s.abar, s.rest, s.abar_prev, s.rest_prev = (
+        Expr("table", name=name, at=at) for name in TABLES
+    )
+    s.c0 = op("sqrt", s.abar_prev) * s.beta / s.rest
+    s.c1 = op("sqrt", s.alpha) * s.rest_prev / s.rest
+    s.post = s.beta * s.rest_prev / s.rest
+    return s
+
+
+def _argument(name: str, c: Conventions) -> Expr:
+    """An argument, read from how it is handed over."""
+    node = Expr("input", name=name)
+    if kind_of(name) == "var":
+        return op("read", node, name=c.spread)
+    unit = "the wrong way" if c.unit == "bits" else "nats"
+    return op("weighed", node, name=unit) if name == "log_w" else node
+
+
+FUNCTIONS = ("sqrt", "log", "exp", "sigmoid", "xlogy", "max", "sum", "tail", "head", "first")
+S = _times("t")
+FIXED = {
+    **vars(S),
+    **{"s": S, "at_1": _times("1"), "at_2": _times("2"), "at_T": _times("T")},
+    **{"later": _times("2..T"), "every": _times("1..T"), "count": op("count")},
+    **{"op": op, "term": term, "number": number, "log_2_pi": math.log(2.0 * math.pi), "cdf": ""},
+    **{name: functools.partial(op, name) for name in FUNCTIONS},
+}
+
+
+def _words(text: str) -> dict[str, tuple[list[str], str]]:
+    """Their arguments, if they are functions, and what they stand for."""
+    heads = dict(line.split(" = ", 1) for line in _entries(text))
+    return {
+        name: (arguments.rstrip(")").split(", ") if arguments else [], meaning)
+        for head, meaning in heads.items()
+        for name, _, arguments in [head.partition("(")]
+    }
+
+
+COLUMNS = {"gaussian": _words(WORDS + GAUSSIAN[1:]), "binomial": _words(WORDS + BINOMIAL[1:])}
+
+
+class Letters(dict[str, Any]):
+    """What the letters of a formula mean for a quantity, under these conventions."""
+
+    def __init__(self, q: Quantity, c: Conventions, **changed: Any) -> None:
+        bits = q.name.startswith(("binomial", "bernoulli"))
+        self.words = COLUMNS["binomial" if bits else "gaussian"]
+        super().__init__(FIXED | {"c": c, "single": q.drawn == "step", "path": q.drawn == "path"})
+        self.update(changed)
+
+    def read(self, text: str) -> Any:
+        return eval(text.strip(), {}, self)
+
+    def __missing__(self, name: str) -> Any:
+        """A word, a function that is written as one, or else an argument."""
+        arguments, text = self.words.get(name, ([], ""))
+        if arguments:
+            body = compile(text, name, "eval")
+
+            def made(*given: Any) -> Any:
+                meant = dict(zip(arguments, given, strict=True))
+                return eval(body, {}, ChainMap(meant, self))
+
+            self[name] = made
+        else:
+            self[name] = self.read(text) if text else _argument(name, self["c"])
+        return self[name]
 
 
 def _read_catalogue() -> None:
     equation = drawn = ""
-    for line in CATALOGUE.strip().replace("\n    ", " ").splitlines():
+    for line in _entries(CATALOGUE):
         if line.startswith("@"):
-            equation, drawn = (part.strip() for part in line[1:].split("|"))
+            equation, drawn = line[1:].strip().split(" | ")
+            continue
+        if "|" not in line:
+            many, parts = line.split(" = ")
+            ALIASES[many] = tuple(parts.split())
             continue
         names, arguments, kind, *summary, formula = (part.strip() for part in line.split(" | "))
         name, *aliases = names.split()
-        QUANTITIES[name] = Quantity(name, equation, " | ".join(summary), tuple(arguments.split()),
-            kind, drawn, formula)
+        QUANTITIES[name] = Quantity(
+            name, equation, " | ".join(summary), tuple(arguments.split()), kind, drawn, formula
+        )
         ALIASES.update(dict.fromkeys(aliases, (name,)))
 
 
+QUANTITIES: dict[str, Quantity] = {}
+ALIASES: dict[str, tuple[str, ...]] = {}
 _read_catalogue()
