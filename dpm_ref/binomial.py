@@ -1,5 +1,4 @@
-"""The binomial column of Table App.1: the law B(prob1) of independent bits, and the diffusion that
-ends in B(pi_1).
+"""The binomial column of Table App.1: independent bits B(prob1), and a diffusion to B(pi_1).
 
     kernel     q(x^t = 1 | x^{t-1}) = x^{t-1} (1 - beta_t) + pi_1 beta_t
     marginal   q(x^t = 1 | x^0) = x^0 abar_t + pi_1 (1 - abar_t)
@@ -9,12 +8,13 @@ ends in B(pi_1).
 Both members of every pair, P(x = 1) and P(x = 0), come from products and sums of positive terms,
 neither from the other by subtraction, so a law is accurate at both ends.
 
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.1, App. B and Table App.1.
+References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.1 and App. B.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ __all__ = ["Bernoulli", "BinomialDiffusion"]
 
 
 class Bernoulli(Law):
-    """B(prob1): independent bits, vectors on the last axis.
+    """B(prob1): independent bits.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Bernoulli(Law):
         P(x = 1).
     prob0 : array_like, shape (..., d), optional
         P(x = 0), to be given where 1 - prob1 would lose digits. The smaller member of a pair is
-        taken as exact, the larger as its complement. Both attributes are read-only, shape (..., d).
+        taken as exact, the larger as its complement. Both are read-only attributes.
 
     >>> law = Bernoulli([0.5, 0.25])
     >>> print("%.6f %.6f" % (law.log_prob([1, 0]), law.entropy()))
@@ -47,6 +47,7 @@ class Bernoulli(Law):
     __slots__ = ()
     names = ("prob1", "prob0")
     needed = ("prob1",)
+    point_entropy = 0.0
     check = staticmethod(validation.binary)
 
     def __init__(self, prob1: npt.ArrayLike, prob0: npt.ArrayLike | None = None) -> None:
@@ -78,6 +79,12 @@ class Bernoulli(Law):
         """Entropy, shape (...)."""
         return total(_bernoulli_entropy(*self._parameters))
 
+    def average_entropy(self, given: Callable[[Array], Bernoulli]) -> Array:
+        """E H(given(x)) over x of this law, where each bit depends on the same bit of x alone."""
+        laws = [given(np.full(self.shape, bit)) for bit in (1.0, 0.0)]
+        of_one, of_zero = (_bernoulli_entropy(*law._parameters) for law in laws)
+        return total(self.prob1 * of_one + self.prob0 * of_zero)
+
     def kl_p(self, other: Bernoulli) -> Array:
         """`kl` to a Bernoulli law."""
         return total(_bernoulli_kl(*self._parameters, *other._parameters))
@@ -89,7 +96,6 @@ class BinomialDiffusion(Diffusion):
     Parameters
     ----------
     beta : array_like, shape (T,), in (0, 1]
-        beta[0] is beta_1.
     prior : float or array_like of shape (d,), strictly between 0 and 1
         pi_1 = P(x_i^T = 1); at 0 or 1 the kernel could not be reversed. Kept as `pi1`, 1 - pi_1 as
         `pi0`.
@@ -108,11 +114,10 @@ class BinomialDiffusion(Diffusion):
 
     def __init__(self, beta: npt.ArrayLike, prior: npt.ArrayLike = 0.5) -> None:
         super().__init__(beta)
-        pi1 = validation.own(validation.probability("prior", prior))
-        if pi1.ndim > 1 or pi1.size == 0 or (pi1 == 0).any() or (pi1 == 1).any():
-            rule = "prior must be a number or a vector (d,) strictly between 0 and 1"
-            raise ValueError(f"{rule}, got {prior!r:.80}")
-        self.pi1, self.pi0 = pi1, validation.own(1.0 - pi1)
+        pi1, rule = validation.real("prior", prior), "be a number or a vector (d,)"
+        validation.shaped("prior", pi1, rule, pi1.ndim < 2 and pi1.size > 0)
+        validation.ruled("prior", pi1, "lie strictly between 0 and 1", lambda x: (x > 0) & (x < 1))
+        self.pi1, self.pi0 = validation.own(pi1), validation.own(1.0 - pi1)
 
     def check_data(self, name: str, x: npt.ArrayLike) -> Array:
         """Data vectors (..., d) of 0 and 1, at least one, of as many bits as the prior has."""
@@ -138,32 +143,9 @@ class BinomialDiffusion(Diffusion):
 
     def q_posterior(self, x0: Array, xt: Array, t: Any) -> Bernoulli:
         """q(x^{t-1} | x^t, x^0), t in 2..T."""
-        seen, ones = np.asarray(x0) == 1, np.asarray(xt) == 1
-        rows = [[self._bayes(bit0, bit, t) for bit in (0, 1)] for bit0 in (0, 1)]
-        given = [[np.where(ones, one[i], zero[i]) for zero, one in rows] for i in (0, 1)]
-        prob1, prob0 = (np.where(seen, of_one, of_zero) for of_zero, of_one in given)
-        return Bernoulli.unchecked(prob1, prob0)
-
-    def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
-        """H_q(X^t | X^{t-1}) given x^0 (..., d), t in 1..T: shape (...), equation (24)."""
-        x0 = self.check_data("x0", x0)
-        rate = self.beta[validation.one_time("t", t, 1, self.T) - 1]
-        before = (x0, 1.0 - x0) if t == 1 else self.q_marginal(x0, t - 1)._parameters
-        after = [_bernoulli_entropy(*self._mixture(bit, 1.0 - rate, rate)) for bit in (1, 0)]
-        return total(before[0] * after[0] + before[1] * after[1])
-
-    def posterior_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
-        """H_q(X^{t-1} | X^t, x^0), x0 (..., d), t in 1..T: shape (...), 0 at t = 1; (24).
-
-        The sum over both states of every bit of q(x^t | x^0) H(posterior): nothing cancels.
-        """
-        x0 = self.check_data("x0", x0)
-        if validation.one_time("t", t, 1, self.T) == 1:
-            return np.zeros(x0.shape[:-1])
-        marginal = self.q_marginal(x0, t)
-        laws = [self.q_posterior(x0, np.full_like(x0, bit), t) for bit in (1.0, 0.0)]
-        entropies = [_bernoulli_entropy(*law._parameters) for law in laws]
-        return total(marginal.prob1 * entropies[0] + marginal.prob0 * entropies[1])
+        pairs = [self._bayes(bit0, bit, t) for bit0 in (0, 1) for bit in (0, 1)]
+        which = (2 * x0 + xt).astype(int)
+        return Bernoulli.unchecked(*(np.choose(which, each) for each in zip(*pairs, strict=True)))
 
     def entropy_never_falls(self, x0: npt.ArrayLike) -> Condition:
         """Whether sum_i logit(pi_i) (m_i - pi_i) >= 0, m the mean of data (..., d): it guarantees

@@ -27,20 +27,16 @@ from dpm_ref import protocols, validation
 from dpm_ref.information import (
     bernoulli_entropy,
     bernoulli_kl,
-    bernoulli_kl_grad,
     gaussian_entropy,
-    gaussian_entropy_difference,
     gaussian_kl,
-    gaussian_kl_grad,
     to_bits,
 )
 from dpm_ref.protocols import Diffusion, Edge, Law, ReverseKernel, checked_diffusion
 from dpm_ref.validation import Array, IntArray
 
 __all__ = ["LowerBound", "lower_bound", "fixed_terms", "null_log_likelihood", "Preconditions",
-           "preconditions", "ReverseEntropyBounds", "reverse_entropy_bounds", "to_bits",
-           "gaussian_kl", "gaussian_kl_grad", "gaussian_entropy", "gaussian_entropy_difference",
-           "bernoulli_kl", "bernoulli_kl_grad", "bernoulli_entropy"]
+           "preconditions", "ReverseEntropyBounds", "reverse_entropy_bounds", "gaussian_kl",
+           "gaussian_entropy", "bernoulli_kl", "bernoulli_entropy", "to_bits"]
 
 _CHUNK = 2**18  # numbers held at once while samples are averaged
 
@@ -82,10 +78,9 @@ class Preconditions(NamedTuple):
     statement: str
 
     def __str__(self) -> str:
-        guaranteed = "is guaranteed" if self.upper_holds else "is not guaranteed"
-        excess = f"{self.eq14_excess:.6g} nats on these data"
-        return (f"equation (14) exceeds the mean of K by {excess}\n"
-                f"the upper bound of (24) {guaranteed}: {self.statement}")
+        verb, excess = "is" if self.upper_holds else "is not", f"{self.eq14_excess:.6g} nats"
+        return (f"equation (14) exceeds the mean of K by {excess} on these data\n"
+                f"the upper bound of (24) {verb} guaranteed: {self.statement}")
 
 
 def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike, *,
@@ -101,18 +96,12 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
         t (m,) if it is marked by `protocols.takes_times`, which saves most of the time of a long
         chain and changes no draw.
     x0 : array_like, shape (..., d)
-    rng : numpy.random.Generator
     n_samples : int
         Draws per data vector and t; the noise is independent between vectors and between t.
     edge : callable x1 -> law, optional
         p(x^0 | x^1), another last step (DDPM's L_0), called with states (m, d). A law that brings
-        its own log_prob is taken at its word. By default T_pi (App. B.2).
-
-    Raises
-    ------
-    ValueError
-        If a kernel returns a law over another shape than the states', or log pi(x^0) is beyond
-        floating point, as for a Gaussian |x^0| > 1e154.
+        its own log_prob is taken at its word. By default T_pi (App. B.2), and then x0 is refused
+        where log pi(x^0) is beyond floating point, as for a Gaussian |x^0| > 1e154.
 
     Notes
     -----
@@ -133,13 +122,12 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
     validation.function("reverse", reverse)
     prior, T = diffusion.prior(data.shape[-1]), diffusion.T
     first, last = (diffusion.q_marginal(data, t) for t in (1, T))
-    fixed = _fixed_terms(diffusion, data) if edge is None else -last.kl_p(prior)
+    fixed = fixed_terms(diffusion, data) if edge is None else -last.kl_p(prior)
     kl, draws = np.zeros((T - 1, *data.shape[:-1])), []
     for start, stop in _ranges(0, n_samples, data.size):
         samples = np.broadcast_to(data, (stop - start, *data.shape))
-        total = rest = np.zeros(samples.shape[:-1])
-        if edge is not None:
-            total = _log_edge(diffusion, edge, samples, rng)
+        rest = np.zeros(samples.shape[:-1])
+        total = rest if edge is None else _log_edge(diffusion, edge, samples, rng)
         for times in (np.arange(*ends) for ends in _ranges(2, T + 1, samples.size)):
             terms = _kl_terms(diffusion, reverse, samples, times, rng)
             kl[times - 2] += _sum_over(1, terms)
@@ -163,13 +151,10 @@ def fixed_terms(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
     >>> print("%.6f" % fixed_terms(GaussianDiffusion([0.1, 0.2]), [0.0, 1.0]))
     -1.398258
     """
-    return _fixed_terms(diffusion, checked_diffusion(diffusion).check_data("x0", x0))
-
-
-def _fixed_terms(diffusion: Diffusion, x0: Array) -> Array:
-    prior = diffusion.prior(x0.shape[-1])
-    log_pi = validation.finite("log pi(x0)", prior.log_p(x0))
-    first, last = (diffusion.q_marginal(x0, t).kl_p(prior) for t in (1, diffusion.T))
+    data = checked_diffusion(diffusion).check_data("x0", x0)
+    prior = diffusion.prior(data.shape[-1])
+    log_pi = validation.finite("log pi(x0)", prior.log_p(data))
+    first, last = (diffusion.q_marginal(data, t).kl_p(prior) for t in (1, diffusion.T))
     return log_pi + first - last
 
 
@@ -274,8 +259,10 @@ def _reverse_law(family: type[Law], reverse: ReverseKernel, xt: Array, times: In
     if not getattr(reverse, "takes_times", False):
         asked = list(zip(xt, times.tolist(), strict=True))
     laws = [protocols.ask_law(family, reverse, "reverse", *each) for each in asked]
-    first, second = (np.array([law.view(i) for law in laws]).reshape(xt.shape) for i in (0, 1))
-    return family.unchecked(first, second)
+    parameters = np.empty((2, len(laws), *laws[0].shape))
+    for i, law in enumerate(laws):
+        parameters[0, i], parameters[1, i] = law._parameters
+    return family.unchecked(*parameters.reshape(2, *xt.shape))
 
 
 def _log_edge(diffusion: Diffusion, edge: Edge, x0: Array, rng: np.random.Generator) -> Array:

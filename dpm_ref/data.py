@@ -45,7 +45,6 @@ def swiss_roll(n: int, *, noise: float, rng: np.random.Generator) -> Array:
     noise : float in [0, 1e100]
         Standard deviation of the noise in each coordinate before scaling, in units in which the
         radius runs from 1.5 pi to 4.5 pi. The paper's is not published.
-    rng : numpy.random.Generator
 
     >>> swiss_roll(5, noise=0.1, rng=np.random.default_rng(0)).shape
     (5, 2)
@@ -58,8 +57,7 @@ def swiss_roll(n: int, *, noise: float, rng: np.random.Generator) -> Array:
 
 
 def swiss_roll_atoms(m: int, *, noise: float) -> Atoms:
-    """The roll as m equally likely Gaussians on the spiral, for the solvable models: exact as m
-    grows.
+    """The roll as m equally likely Gaussians on the spiral, exact as m grows; for `exact`.
 
     They stand at the midpoints of m equal steps of the angle. Their spacing, at most 134 / m,
     should be well below the noise (as for `swiss_roll`, but > 0); atoms (m, 2) and var are scaled

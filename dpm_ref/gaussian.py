@@ -10,11 +10,12 @@
 
 The kernel is reversible with respect to the prior, which is why the edge is the kernel itself.
 
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.1, App. B and Table App.1.
+References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.1 and App. B.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,12 @@ _LOG_2PI = 1.8378770664093453
 
 
 class Gaussian(Law):
-    """N(mean, diag var): independent components, vectors on the last axis.
+    """N(mean, diag var): independent components.
 
     Parameters
     ----------
     mean, var : array_like, shapes that broadcast to (..., d)
-        The attributes of the same names are read-only, shape (..., d). Variances are positive: a
-        point mass has no density.
+        Read-only attributes of that shape. Variances are positive: a point mass has no density.
 
     >>> law = Gaussian([0.0, 0.0], 1.0)
     >>> print("%.6f %.6f" % (law.log_prob([0.0, 0.0]), law.entropy()))
@@ -46,6 +46,7 @@ class Gaussian(Law):
 
     __slots__ = ()
     names = needed = ("mean", "var")
+    point_entropy = -np.inf
     check = staticmethod(validation.finite)
 
     def __init__(self, mean: npt.ArrayLike, var: npt.ArrayLike) -> None:
@@ -81,6 +82,10 @@ class Gaussian(Law):
         """Differential entropy, shape (...)."""
         return total(_gaussian_entropy(self.var))
 
+    def average_entropy(self, given: Callable[[Array], Gaussian]) -> Array:
+        """E H(given(x)) over x of this law, where given(x) has one variance for every x."""
+        return given(self.mean).entropy()
+
     def kl_p(self, other: Gaussian) -> Array:
         """`kl` to a Gaussian law."""
         with np.errstate(over="ignore"):
@@ -93,7 +98,6 @@ class GaussianDiffusion(Diffusion):
     Parameters
     ----------
     beta : array_like, shape (T,), in (0, 1]
-        beta[0] is beta_1.
 
     Notes
     -----
@@ -131,18 +135,6 @@ class GaussianDiffusion(Diffusion):
         of_x0, of_xt = self.table("coefficient_x0", t), self.table("coefficient_xt", t)
         mean = of_x0[..., None] * x0 + of_xt[..., None] * xt
         return Gaussian.unchecked(mean, self.table("posterior_var", t)[..., None])
-
-    def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
-        """H_q(X^t | X^{t-1}) given x^0 (..., d), t in 1..T: shape (...), equation (24)."""
-        x0 = self.check_data("x0", x0)
-        return self.q_kernel(x0, validation.one_time("t", t, 1, self.T)).entropy()
-
-    def posterior_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
-        """H_q(X^{t-1} | X^t, x^0), x0 (..., d), t in 1..T: shape (...), -inf at t = 1; (24)."""
-        x0 = self.check_data("x0", x0)
-        if validation.one_time("t", t, 1, self.T) == 1:
-            return np.full(x0.shape[:-1], -np.inf)
-        return self.q_posterior(x0, x0, t).entropy()
 
     def entropy_never_falls(self, x0: npt.ArrayLike) -> Condition:
         """Whether tr Cov(x^0) <= d on data (..., d): it guarantees H_q(X^t) >= H_q(X^{t-1}).

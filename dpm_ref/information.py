@@ -1,4 +1,4 @@
-"""Entropies and Kullback-Leibler divergences of one component, in nats; logits; log mean exp.
+"""Entropies and Kullback-Leibler divergences of one component; logits; log mean exp.
 
     KL(q || p) = E_q[log q - log p]         H(q) = -E_q[log q]
 
@@ -8,8 +8,8 @@ result of order x^2, and lose every digit when the laws are nearly equal; psi is
 that cancellation, so a divergence is never negative, and zero only where the laws are equal.
 
 A pair of probabilities (prob1, prob0) is read so: the smaller member is exact, the larger is its
-complement. Where only prob1 is given, prob0 is 1 - prob1. The functions with an underscore before
-a public name are its core, which does not validate.
+complement. Where only prob1 is given, prob0 is 1 - prob1. An underscore before a public name marks
+its core, which does not validate.
 
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, equations (14) and (24).
 """
@@ -17,7 +17,6 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, equations (14) and (24
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,29 +24,11 @@ from numpy.typing import ArrayLike
 from dpm_ref import validation
 from dpm_ref.validation import Array
 
-__all__ = ["GaussianKLGrad", "BernoulliKLGrad", "gaussian_kl", "gaussian_kl_grad",
-           "gaussian_entropy", "gaussian_entropy_difference", "bernoulli_kl", "bernoulli_kl_grad",
-           "bernoulli_entropy", "probability_pair", "to_bits", "logit", "log_sigmoid",
-           "bernoulli_kl_from_logits", "log_mean_exp"]
+__all__ = ["gaussian_kl", "gaussian_entropy", "bernoulli_kl", "bernoulli_entropy", "to_bits",
+           "probability_pair", "logit", "bernoulli_kl_from_logits", "log_mean_exp"]
 
 LOG_2PIE = 2.8378770664093453  # log(2 pi e), correctly rounded
 _TINY = np.finfo(np.float64).tiny
-
-
-class GaussianKLGrad(NamedTuple):
-    """Derivatives of a Gaussian KL by its four arguments, elementwise."""
-
-    mean_q: Array
-    var_q: Array
-    mean_p: Array
-    var_p: Array
-
-
-class BernoulliKLGrad(NamedTuple):
-    """Derivatives of a Bernoulli KL by P(x = 1) of either law, elementwise."""
-
-    q1: Array
-    p1: Array
 
 
 def to_bits(nats: ArrayLike) -> Array:
@@ -76,7 +57,9 @@ def gaussian_kl(mean_q: ArrayLike, var_q: ArrayLike, mean_p: ArrayLike, var_p: A
     >>> print(f"{gaussian_kl(0.0, 1.0, 1.0, 2.0):.6f}")
     0.346574
     """
-    return _gaussian_kl(*_gaussian_pair(mean_q, var_q, mean_p, var_p))
+    return _gaussian_kl(*validation.broadcast(
+        mean_q=validation.finite("mean_q", mean_q), var_q=validation.positive("var_q", var_q),
+        mean_p=validation.finite("mean_p", mean_p), var_p=validation.positive("var_p", var_p)))
 
 
 def _gaussian_kl(mq: Array, vq: Array, mp: Array, vp: Array) -> Array:
@@ -84,28 +67,6 @@ def _gaussian_kl(mq: Array, vq: Array, mp: Array, vp: Array) -> Array:
     with np.errstate(over="ignore"):  # a divergence beyond 1e308 is inf
         deviation = (mq - mp) / np.sqrt(vp)
         return np.asarray(0.5 * (_psi_of_ratio(vq, vp) + deviation * deviation))
-
-
-def gaussian_kl_grad(mean_q: ArrayLike, var_q: ArrayLike, mean_p: ArrayLike,
-                     var_p: ArrayLike) -> GaussianKLGrad:
-    """Derivatives of `gaussian_kl`, elementwise.
-
-    KL = [ var_q/var_p - 1 - log(var_q/var_p) + (mean_q - mean_p)^2 / var_p ] / 2
-        d/d mean_q = (mean_q - mean_p) / var_p
-        d/d var_q  = (1/var_p - 1/var_q) / 2
-        d/d mean_p = (mean_p - mean_q) / var_p
-        d/d var_p  = [ (var_p - var_q) - (mean_q - mean_p)^2 ] / (2 var_p^2)
-    All vanish where the laws are equal, the last also at var_p = var_q + (mean_q - mean_p)^2.
-
-    >>> print(f"{gaussian_kl_grad(0.0, 1.0, 1.0, 2.0).mean_p:.6f}")
-    0.500000
-    """
-    mq, vq, mp, vp = _gaussian_pair(mean_q, var_q, mean_p, var_p)
-    with np.errstate(over="ignore"):
-        slope = (mq - mp) / vp
-        by_vq = 0.5 * (vq - vp) / vp / vq
-        by_vp = 0.5 * ((vp - vq) / vp - slope * (mq - mp)) / vp
-        return GaussianKLGrad(slope, by_vq, -slope, by_vp)
 
 
 def gaussian_entropy(var: ArrayLike) -> Array:
@@ -122,17 +83,6 @@ def gaussian_entropy(var: ArrayLike) -> Array:
 def _gaussian_entropy(var: Array) -> Array:
     """`gaussian_entropy` of valid variances."""
     return np.asarray(0.5 * (LOG_2PIE + np.log(var)))
-
-
-def gaussian_entropy_difference(var_a: ArrayLike, var_b: ArrayLike) -> Array:
-    """H(N(., var_a)) - H(N(., var_b)) = log(var_a / var_b) / 2, elementwise, to 4 ulp.
-
-    >>> print(f"{gaussian_entropy_difference(2.0, 1.0):.6f}")
-    0.346574
-    """
-    a, b = validation.positive("var_a", var_a), validation.positive("var_b", var_b)
-    a, b = validation.broadcast(var_a=a, var_b=b)
-    return np.asarray(0.5 * _log_ratio(a, b, a - b))
 
 
 def probability_pair(prob1: ArrayLike, prob0: ArrayLike | None = None,
@@ -184,37 +134,15 @@ def bernoulli_kl(q1: ArrayLike, p1: ArrayLike, q0: ArrayLike | None = None,
     >>> print(f"{bernoulli_kl(0.5, 0.25):.6f}")
     0.143841
     """
-    return _bernoulli_kl(*_bernoulli_pairs(q1, p1, q0, p0))
+    a1, a0 = probability_pair(q1, q0, "q")
+    b1, b0 = probability_pair(p1, p0, "p")
+    return _bernoulli_kl(*validation.broadcast(q1=a1, q0=a0, p1=b1, p0=b0))
 
 
 def _bernoulli_kl(q1: Array, q0: Array, p1: Array, p0: Array) -> Array:
     """`bernoulli_kl` of valid pairs."""
     difference = _difference(p1, p0, q1, q0)
     return np.asarray(_weighted_psi(q1, p1, difference) + _weighted_psi(q0, p0, -difference))
-
-
-def bernoulli_kl_grad(q1: ArrayLike, p1: ArrayLike, q0: ArrayLike | None = None,
-                      p0: ArrayLike | None = None) -> BernoulliKLGrad:
-    """Derivatives of `bernoulli_kl` by q1 and p1, the other members following as complements.
-
-    KL = q1 log(q1/p1) + q0 log(q0/p0)
-        d/d q1 = log(q1/p1) - log(q0/p0) = logit q1 - logit p1
-        d/d p1 = (p1 - q1) / (p1 p0) = q0/p0 - q1/p1
-    Both vanish where the laws are equal and no point mass. At 0 and 1 they are one-sided: by p1,
-    1 / p0 where q1 = 0 and -1 / p1 where q1 = 1; by q1, +inf where p1 = 0 and -inf where p1 = 1,
-    else -inf at q1 = 0 and +inf at q1 = 1. Arguments as for `bernoulli_kl`.
-
-    >>> print(f"{bernoulli_kl_grad(0.5, 0.25).p1:.6f}")
-    -1.333333
-    """
-    a1, a0, b1, b0 = _bernoulli_pairs(q1, p1, q0, p0)
-    difference = _difference(b1, b0, a1, a0)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        by_q = _log_ratio(a1, b1, -difference) - _log_ratio(a0, b0, difference)  # opposite signs
-        by_q = np.where(b1 == 0, np.inf, np.where(b0 == 0, -np.inf, by_q))
-        by_p = np.where(difference == 0, 0.0, difference / b1 / b0)
-        by_p = np.where(a1 == 0, 1.0 / b0, np.where(a0 == 0, -1.0 / b1, by_p))
-        return BernoulliKLGrad(by_q, by_p)
 
 
 def bernoulli_entropy(p1: ArrayLike, p0: ArrayLike | None = None) -> Array:
@@ -235,20 +163,6 @@ def _bernoulli_entropy(p1: Array, p0: Array) -> Array:
     return np.asarray(0.0 - small * log - (1.0 - small) * np.log1p(-small))
 
 
-def _gaussian_pair(mean_q: ArrayLike, var_q: ArrayLike, mean_p: ArrayLike,
-                   var_p: ArrayLike) -> list[Array]:
-    return validation.broadcast(
-        mean_q=validation.finite("mean_q", mean_q), var_q=validation.positive("var_q", var_q),
-        mean_p=validation.finite("mean_p", mean_p), var_p=validation.positive("var_p", var_p))
-
-
-def _bernoulli_pairs(q1: ArrayLike, p1: ArrayLike, q0: ArrayLike | None,
-                     p0: ArrayLike | None) -> list[Array]:
-    a1, a0 = probability_pair(q1, q0, "q")
-    b1, b0 = probability_pair(p1, p0, "p")
-    return validation.broadcast(q1=a1, q0=a0, p1=b1, p0=b0)
-
-
 def _difference(b1: Array, b0: Array, a1: Array, a0: Array) -> Array:
     """b1 - a1 from the exact, smaller members of either pair, or either side of a half."""
     b_first, a_first = b1 <= b0, a1 <= a0
@@ -267,7 +181,7 @@ def _log_ratio(a: Array, b: Array, difference: Array) -> Array:
 
 
 def _psi_near(x: Array) -> Array:
-    """psi(x) = x - log(1 + x) on (-0.5, 2), without cancellation.
+    """psi(x) = x - log(1 + x) on (-2/3, 2), without cancellation.
 
     With s = x / (2 + x), log(1 + x) = 2 artanh(s), so psi = s (x - 2 s^2 sum_k s^(2k) / (2k + 3)).
     """
@@ -306,22 +220,12 @@ def logit(p1: ArrayLike, p0: ArrayLike | None = None) -> Array:
     return np.asarray(_log_ratio(a1, a0, _difference(a1, a0, a0, a1)))
 
 
-def log_sigmoid(a: ArrayLike) -> Array:
-    """log sigmoid(a) = min(a, 0) - log(1 + exp(-|a|)), elementwise, to 4 ulp.
-
-    >>> print("%.6f" % log_sigmoid(0.0))
-    -0.693147
-    """
-    a = validation.finite("a", a)
-    return np.asarray(np.minimum(a, 0.0) - np.log1p(np.exp(-np.abs(a))))
-
-
 def bernoulli_kl_from_logits(a_q: ArrayLike, a_p: ArrayLike) -> Array:
     """KL( B(sigmoid(a_q)) || B(sigmoid(a_p)) ), elementwise, to 16 ulp.
 
-    Never negative, 0 if and only if the logits are equal (short of underflow). Within a distance of
-    1 it is `bernoulli_kl`'s form with p1 - q1 = q1 p0 (exp(a_p - a_q) - 1); beyond,
-    q1 log(q1/p1) + q0 log(q0/p0).
+    KL = q1 psi(p0 (exp(a_p - a_q) - 1)) + q0 psi(p1 (exp(a_q - a_p) - 1)) within a distance of 1,
+    q1 log(q1/p1) + q0 log(q0/p0) beyond. Never negative, 0 if and only if the logits are equal
+    (short of underflow).
 
     >>> print("%.6f" % bernoulli_kl_from_logits(0.0, -1.0986122886681098))
     0.143841
@@ -329,10 +233,9 @@ def bernoulli_kl_from_logits(a_q: ArrayLike, a_p: ArrayLike) -> Array:
     a, b = validation.finite("a_q", a_q), validation.finite("a_p", a_p)
     a, b = validation.broadcast(a_q=a, a_p=b)
     q1, q0, p1, p0 = _sigmoid(a), _sigmoid(-a), _sigmoid(b), _sigmoid(-b)
-    with np.errstate(over="ignore", invalid="ignore"):  # overflow is in the form that is not taken
-        up, down = q1 * p0 * np.expm1(b - a), -p1 * q0 * np.expm1(a - b)
-        difference = np.where(b <= a, up, down)
-        near = _weighted_psi(q1, p1, difference) + _weighted_psi(q0, p0, -difference)
+    with np.errstate(over="ignore", invalid="ignore"):  # logits 1e308 apart
+        step = np.clip(b - a, -1.0, 1.0)
+        near = q1 * _psi_near(p0 * np.expm1(step)) + q0 * _psi_near(p1 * np.expm1(-step))
         far = q1 * _log_sigmoid_difference(a, b) + q0 * _log_sigmoid_difference(-a, -b)
         return np.where(np.abs(a - b) <= 1.0, near, far)
 

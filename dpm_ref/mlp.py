@@ -79,9 +79,9 @@ class MLP:
         if not isinstance(skip, bool):
             raise ValueError(f"skip must be True or False, got {skip!r}")
         self.skip = skip
-        features = np.zeros((self.T - 1, 0)) if time_features is None else time_features
-        self.time_features = self._table("time_features", features)
-        self.basis = self._table("basis", np.eye(self.T - 1) if basis is None else basis)
+        no_features, one_each = np.zeros((self.T - 1, 0)), np.eye(self.T - 1)
+        self.time_features = self._table("time_features", time_features, no_features)
+        self.basis = self._table("basis", basis, one_each)
         self.shapes: dict[str, tuple[int, ...]] = {}
         sizes = [self.time_features.shape[1] + d_in, *self.widths]
         for k, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
@@ -94,12 +94,10 @@ class MLP:
     def __repr__(self) -> str:
         return f"MLP({self.d_in}, {self.d_out}, {self.T}, hidden={self.widths}, size={self.size})"
 
-    def _table(self, name: str, value: npt.ArrayLike) -> Array:
-        table = validation.finite(name, value)
-        if table.ndim != 2 or table.shape[0] != self.T - 1:
-            rule = f"have shape (T-1, .), one row for every t in 2..{self.T}"
-            raise ValueError(f"{name} must {rule}, got {table.shape}")
-        return table
+    def _table(self, name: str, value: npt.ArrayLike | None, default: Array) -> Array:
+        table = default if value is None else validation.finite(name, value)
+        rule = f"have shape (T-1, .), one row for every t in 2..{self.T}"
+        return validation.shaped(name, table, rule, table.ndim == 2 and len(table) == self.T - 1)
 
     def unpack(self, params: Values) -> dict[str, Values]:
         """Views of the flat vector by name, of the shapes in `shapes`."""
@@ -112,8 +110,7 @@ class MLP:
         if vector.shape != (self.size,) or vector.dtype.kind not in "fc":
             rule = f"be a floating-point vector of shape ({self.size},)"
             raise ValueError(f"{name} must {rule}, got {vector.dtype} {vector.shape}")
-        validation.ruled(name, vector, "be finite", np.isfinite)
-        return vector
+        return validation.ruled(name, vector, "be finite", np.isfinite)
 
     def init(self, *, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64) -> Values:
         """Parameters to start from, shape (size,): a random trunk, and outputs of 0 at every t.

@@ -1,8 +1,8 @@
 """What the algorithms ask of a law (a distribution), a diffusion and a reverse kernel.
 
 An algorithm of the paper (the bound K, importance sampling, the reverse trajectory) is written
-once, against these three nouns. Either column of Table App.1 provides the first two; a reverse
-kernel is any callable ``(xt, t) -> law``, so that a user's own model, wrapped in a lambda, is one.
+once, against these three nouns. `gaussian` and `binomial` provide the first two; a reverse kernel
+is any callable ``(xt, t) -> law``, so that a user's own model, wrapped in a lambda, is one.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ class Law:
     log_p: Callable[[Array], Array]
     kl_p: Callable[[Any], Array]
     entropy: Callable[[], Array]
+    average_entropy: Callable[[Callable[[Array], Any]], Array]
+    point_entropy: ClassVar[float]
     _parameters: tuple[Array, Array]
 
     @classmethod
@@ -84,7 +86,7 @@ class Law:
     @property
     def shape(self) -> tuple[int, ...]:
         """(..., d)."""
-        return np.broadcast_shapes(*(array.shape for array in self._parameters))
+        return np.broadcast(*self._parameters).shape
 
     def drawn(self, noise: Array) -> tuple[Array, Array]:
         """The sample at a noise, and its `log_p`."""
@@ -119,8 +121,9 @@ class Law:
 
     def over(self, shape: tuple[int, ...]) -> Self:
         """The same law repeated over leading axes."""
-        first, second = (np.broadcast_to(array, shape) for array in self._parameters)
-        return self if self.shape == shape else self.unchecked(first, second)
+        if self.shape == shape:
+            return self
+        return self.unchecked(*(np.broadcast_to(array, shape) for array in self._parameters))
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self._key() == other._key()
@@ -178,6 +181,20 @@ class Diffusion(Schedule):
     def edge(self, x1: npt.ArrayLike) -> Law:
         """p(x^0 | x^1) = T_pi(x^0 | x^1; beta_1) over x1's shape (..., d), App. B.2."""
         return self.q_kernel(self.check_data("x1", x1), 1)
+
+    def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
+        """H_q(X^t | X^{t-1}) given x^0 (..., d), t in 1..T: shape (...), equation (24)."""
+        data, t = self.check_data("x0", x0), validation.one_time("t", t, 1, self.T)
+        if t == 1:
+            return self.q_kernel(data, t).entropy()
+        return self.q_marginal(data, t - 1).average_entropy(lambda x: self.q_kernel(x, t))
+
+    def posterior_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
+        """H_q(X^{t-1} | X^t, x^0), x0 (..., d), t in 1..T, at t = 1 of a point mass: (24)."""
+        data, t = self.check_data("x0", x0), validation.one_time("t", t, 1, self.T)
+        if t == 1:
+            return np.full(data.shape[:-1], self.law.point_entropy)
+        return self.q_marginal(data, t).average_entropy(lambda xt: self.q_posterior(data, xt, t))
 
 
 def checked_diffusion(diffusion: Any) -> Diffusion:

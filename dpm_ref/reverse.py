@@ -20,7 +20,6 @@ Table App.1 and App. D.1.
 """
 
 from collections.abc import Callable, Iterable
-from copy import copy
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -119,6 +118,7 @@ class GaussianReverse(_Reverse):
     """
 
     column, n_outputs = GaussianDiffusion, 2
+    check_noise, mirror = staticmethod(validation.finite), 0.0  # mirror - noise is as likely
 
     def _defaults(self, T: int) -> dict[str, Any]:
         return {"time_features": time_polynomials(T, 2), "input_gain": 2.5,
@@ -141,26 +141,16 @@ class GaussianReverse(_Reverse):
 
         What the network predicts, F and g, is of order one whatever the rates (section 2.4.1).
         """
-        if not isinstance(diffusion, GaussianDiffusion) or diffusion.T != self.diffusion.T:
-            wanted = f"a GaussianDiffusion of T = {self.diffusion.T} steps"
-            got = getattr(diffusion, "T", type(diffusion).__name__)
+        other, T = type(self)(diffusion, self.d), self.diffusion.T
+        if other.diffusion.T != T:
+            wanted, got = f"a GaussianDiffusion of T = {T} steps", other.diffusion.T
             raise ValueError(f"diffusion must be {wanted}, got {got}")
-        other = copy(self)
-        other.diffusion = diffusion
-        other._tabulate()
+        other.network = self.network
         return other
 
     def noise(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> Values:
         """Standard normal numbers, in float32 or float64."""
         return rng.standard_normal(shape, dtype=dtype)
-
-    def mirrored(self, noise: Values) -> Values:
-        """The noise of the antithetic states."""
-        return -noise
-
-    def check_noise(self, noise: npt.ArrayLike) -> Array:
-        """Noise vectors (..., d), finite; ValueError otherwise."""
-        return validation.components("noise", self.diffusion.check_data("noise", noise), self.d)
 
     def draw(self, x0: Values, t: IntArray, noise: Values) -> Draw:
         """xt = sqrt(abar) x0 + sqrt(1 - abar) noise; target sqrt(1 - abar) x0 - sqrt(abar) noise.
@@ -217,10 +207,9 @@ class GaussianReverse(_Reverse):
         by_noise = of_noise * dinputs + of_x0 * dF
         if (diffusion.beta[1:] == 1).any():  # the root of abar has no derivative at 0
             return by_x0, by_noise, None
-        by_theta, by_kappa = np.zeros((2, T - 1), np.result_type(out, np.float64))
-        np.add.at(by_theta, t[:, 0] - 2, -(dinputs * draw.target + dF * draw.xt).sum((1, 2)))
-        moved = dout[..., d:] + 0.5 * (out[..., :d] - draw.target) * dF
-        np.add.at(by_kappa, t[:, 0] - 2, moved.sum((1, 2)))
+        at_t = (t == np.arange(2, T + 1)).astype(np.float64)  # sums by time, in float64
+        by_theta = -(dinputs * draw.target + dF * draw.xt).sum((1, 2)) @ at_t
+        by_kappa = (dout[..., d:] + 0.5 * (out[..., :d] - draw.target) * dF).sum((1, 2)) @ at_t
         by_log_abar = -0.5 * by_theta * self._root_abar / self._root_one_minus_abar
         by_log_abar[:-1] += (by_kappa / diffusion.one_minus_abar(np.arange(1, T)))[1:]
         by_log_abar[-1] -= 0.5 * abar * (x0 * x0 + abar / diffusion.one_minus_abar(T)).sum() / N
@@ -241,6 +230,7 @@ class _Bits(_Reverse):
     """Tables of the posterior over x0, time, xt and component."""
 
     column = BinomialDiffusion
+    check_noise, mirror = staticmethod(validation.probability), 1.0
 
     def _tabulate(self) -> None:
         self._t, self._bits = np.arange(2, self.diffusion.T + 1), np.outer([0, 1], np.ones(self.d))
@@ -251,15 +241,6 @@ class _Bits(_Reverse):
         """Uniform numbers in [0, 1), in float32 or float64."""
         return rng.random(shape, dtype=dtype)
 
-    def mirrored(self, noise: Values) -> Values:
-        """The noise of the antithetic states."""
-        return 1.0 - noise
-
-    def check_noise(self, noise: npt.ArrayLike) -> Array:
-        """Noise vectors (..., d) in [0, 1]; ValueError otherwise."""
-        array = validation.data("noise", validation.probability("noise", noise))
-        return validation.components("noise", array, self.d)
-
     def draw(self, x0: Values, t: IntArray, noise: Values) -> Draw:
         """xt = 1 where noise < q(x^t = 1 | x^0), the network's inputs, and x0 itself."""
         tables = self.diffusion.abar(t), self.diffusion.one_minus_abar(t)
@@ -267,10 +248,6 @@ class _Bits(_Reverse):
         prob1 = kept * x0 + erased * self.diffusion.pi1.astype(noise.dtype)
         xt = (noise < prob1).astype(noise.dtype)
         return Draw(xt, self._inputs(xt, t), x0)
-
-    def inner_grad(self, x0: Values, draw: Draw, out: Values, dout: Values, dinputs: Values,
-                   t: IntArray) -> None:
-        """None: bits have no derivative, and so no frozen noise."""
 
 
 class BinomialReverse(_Bits):
@@ -311,11 +288,10 @@ class BinomialReverse(_Bits):
         super()._tabulate()
         (given0, given1), (not0, not1) = self._q
         self._lift = np.where(given0 < 0.5, given1 - given0, not0 - not1)
-        diffusion, t, ones = self.diffusion, self._t, self._bits[1]
-        odds = (diffusion.abar(t) / diffusion.one_minus_abar(t))[:, None]
-        of_0, of_1 = (np.log1p(odds / (pi * ones)) for pi in (diffusion.pi0, diffusion.pi1))
-        self._evidence = np.stack([-of_0, of_1], 1)
-        self._logit_prior = np.log(diffusion.pi1 / diffusion.pi0)
+        pi = self.diffusion.prior(self.d)
+        odds = (self.diffusion.abar(self._t) / self.diffusion.one_minus_abar(self._t))[:, None]
+        of_0, of_1 = np.log1p(odds / pi.prob0), np.log1p(odds / pi.prob1)
+        self._evidence, self._logit_prior = np.stack([-of_0, of_1], 1), np.log(pi.prob1 / pi.prob0)
 
     def kl_and_grad(self, out: Values, draw: Draw, t: IntArray) -> tuple[Values, Values]:
         """KL(posterior || kernel), elementwise (S, n, d), and its derivative by the outputs.
@@ -445,15 +421,14 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
     rng, T, family = validation.generator(rng), diffusion.T, diffusion.law
     wanted = {validation.one_time("keep", t, 0, T) for t in keep}
     edge = diffusion.edge if edge is None else edge
-    prior = diffusion.prior(d)
-    xt = prior.at(prior.noise((validation.count("n", n, 1), d), rng=rng))
-    states: dict[int, Array] = {}
+    xt = diffusion.prior(d).over((validation.count("n", n, 1), d)).sample(rng=rng)
+    states = {T: xt}
     for t in range(T, 0, -1):
-        states |= {t: xt} if t in wanted else {}
         asked = (reverse, "reverse", xt, t) if t > 1 else (edge, "edge", xt)
-        xt = protocols.ask_density(family, *asked).sample(rng=rng)
-    states |= {0: xt} if 0 in wanted else {}
-    return Trajectory(xt, dict(sorted(states.items())))
+        xt = states[t - 1] = protocols.ask_density(family, *asked).sample(rng=rng)
+        if t not in wanted:
+            del states[t]
+    return Trajectory(xt, {t: states[t] for t in sorted(wanted)})
 
 
 def _at(t: IntArray, like: Values, *tables: Array) -> list[Values]:

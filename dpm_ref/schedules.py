@@ -11,7 +11,7 @@ all of its digits where beta is below 1e-16. The tables are therefore made once,
 digits, by the recursion above, in which every term is positive, and rounded at the end: each entry
 is the float64 nearest to the truth, on every platform.
 
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.4.1 and Table App.1.
+References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 and 2.4.1.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import decimal
 import math
 from decimal import Decimal
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,7 @@ from dpm_ref.validation import Array
 __all__ = ["Schedule", "constant", "linear", "cosine", "log_snr_linear", "constant_erasure"]
 
 _EXACT = decimal.Context(prec=60, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
-_TABLES = ("abar", "one_minus_abar", "sqrt_abar", "sqrt_one_minus_abar", "log_abar",
-           "log_one_minus_abar", "posterior_var", "coefficient_x0", "coefficient_xt")
+_START = {"abar": Decimal(1), "one_minus_abar": Decimal(0)}  # t = 0
 _HINTS = {"betas": "beta", "alphas_cumprod": "abar(t)", "num_timesteps": "T"}
 _LOG_10 = math.log(10.0)
 
@@ -43,13 +43,13 @@ class Schedule:
     Parameters
     ----------
     beta : array_like, shape (T,), in (0, 1]
-        beta[0] is beta_1. From a beta of 1 on, abar = 0: the data are forgotten. Kept read-only as
-        `beta`, its length as `T`.
+        From a beta of 1 on, abar = 0: the data are forgotten. Kept read-only as `beta`, its length
+        as `T`.
 
     Notes
     -----
-    Section 2.1. The tables are methods of an integer t, or an integer array, in 1..T (2..T for the
-    posterior's), and return an array of t's shape.
+    The tables are methods of an integer t, or an integer array, in 1..T (2..T for the posterior's),
+    and return an array of t's shape.
 
     >>> schedule = Schedule([0.1, 0.2, 0.5])
     >>> print("%.6f %.6f" % (schedule.abar(3), schedule.posterior_var(2)))
@@ -57,8 +57,9 @@ class Schedule:
     """
 
     def __init__(self, beta: npt.ArrayLike) -> None:
-        rates, rule = validation.rates("beta", beta), "have shape (T,) with T >= 1"
+        rates, rule = validation.real("beta", beta), "have shape (T,) with T >= 1"
         validation.shaped("beta", rates, rule, rates.ndim == 1 and rates.size > 0)
+        validation.ruled("beta", rates, "lie in (0, 1]", lambda x: (x > 0) & (x <= 1))
         self.beta, self.T = validation.own(rates), rates.size
 
     def abar(self, t: npt.ArrayLike) -> Array:
@@ -103,11 +104,8 @@ class Schedule:
     @cached_property
     def _tables(self) -> dict[str, Array]:
         """All tables at t = 1..T; at t = 1 the posterior is a point mass at x^0."""
-        rows, abar, om = [], Decimal(1), Decimal(0)
-        for rate in map(Decimal, self.beta.tolist()):
-            row, abar, om = _row(rate, abar, om)
-            rows.append(row)
-        return dict(zip(_TABLES, np.array(rows).T, strict=True))
+        rows = list(accumulate(map(Decimal, self.beta.tolist()), _row, initial=_START))[1:]
+        return {name: np.array([row[name] for row in rows], np.float64) for name in rows[0]}
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self._key() == other._key()
@@ -127,17 +125,18 @@ class Schedule:
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}; it has {hint}")
 
 
-def _row(rate: Decimal, abar: Decimal, om: Decimal) -> tuple[list[float], Decimal, Decimal]:
-    """One t's entries in _TABLES' order, and abar_t, 1 - abar_t, from those before t."""
-    x = _EXACT
+def _row(before: dict[str, Any], rate: Decimal) -> dict[str, Any]:
+    """One t's entries, from those of t - 1 and beta_t."""
+    x, last, last_om = _EXACT, before["abar"], before["one_minus_abar"]
     kept = x.subtract(Decimal(1), rate)
-    new_abar, new_om = x.multiply(abar, kept), x.add(om, x.multiply(abar, rate))
-    marginal = [new_abar, new_om, x.sqrt(new_abar), x.sqrt(new_om)]
-    share = x.divide(rate, new_om)
-    posterior = [x.multiply(share, om), x.multiply(share, x.sqrt(abar)),
-                 x.divide(x.multiply(x.sqrt(kept), om), new_om)]
-    logs = [_log(new_abar, new_om), _log(new_om, new_abar)]
-    return [*map(float, marginal), *logs, *map(float, posterior)], new_abar, new_om
+    abar, om = x.multiply(last, kept), x.add(last_om, x.multiply(last, rate))
+    share = x.divide(rate, om)
+    return {"abar": abar, "one_minus_abar": om,
+            "sqrt_abar": x.sqrt(abar), "sqrt_one_minus_abar": x.sqrt(om),
+            "log_abar": _log(abar, om), "log_one_minus_abar": _log(om, abar),
+            "posterior_var": x.multiply(share, last_om),
+            "coefficient_x0": x.multiply(share, x.sqrt(last)),
+            "coefficient_xt": x.divide(x.multiply(x.sqrt(kept), last_om), om)}
 
 
 def _log(value: Decimal, complement: Decimal) -> float:

@@ -22,7 +22,6 @@ arXiv:1412.6980 (Adam).
 import json
 import math
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +36,6 @@ from dpm_ref.bounds import fixed_terms
 from dpm_ref.gaussian import GaussianDiffusion
 from dpm_ref.mlp import Tape, Values, stack
 from dpm_ref.reverse import Draw, GaussianReverse, ReverseModel
-from dpm_ref.schedules import Schedule
 from dpm_ref.validation import Array, IntArray
 
 __all__ = ["Objective", "TrainingState", "Scaling", "objective", "start", "train", "cosine_decay",
@@ -56,9 +54,9 @@ class Objective(NamedTuple):
 
     value: float
     params: Values
-    x0: Values | None
-    noise: Values | None
-    beta: Values | None
+    x0: Values | None = None
+    noise: Values | None = None
+    beta: Values | None = None
 
 
 @dataclass
@@ -131,23 +129,22 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     """
     _check_model(model)
     vector = model.network.check(params)
-    frozen = model.check_noise(noise)
+    frozen = validation.data("noise", model.check_noise("noise", noise))
     data = validation.components("x0", model.diffusion.check_data("x0", x0), model.d)
-    if validation.broadcast(x0=data, noise=frozen)[0].shape != frozen.shape:
-        shapes = f"got noise {frozen.shape} for x0 {data.shape}"
-        raise ValueError(f"noise must hold a vector for every state, {shapes}")
+    states = validation.broadcast(x0=data, noise=validation.components("noise", frozen, model.d))[0]
+    rule = f"hold a vector for every state of x0 {data.shape}"
+    validation.shaped("noise", frozen, rule, states.shape == frozen.shape)
     noises, times = stack(frozen, validation.times_over(t, 2, model.diffusion.T, frozen))
-    states = np.broadcast_to(data, frozen.shape).reshape(noises.shape)
-    states, noises = (array.astype(vector.real.dtype) for array in (states, noises))
+    states, noises = (array.astype(vector.real.dtype)
+                      for array in (states.reshape(noises.shape), noises))
     tape = Tape(model.network, vector, *noises.shape[:2])
     with np.errstate(over="ignore", invalid="ignore"):
         terms, grad, draw, out, dout = _divergences(model, tape, states, times, noises)
-        dinputs = tape.backward_x(dout)
-        inner = model.inner_grad(states, draw, out, dout, dinputs, times[:, None])
         value = fixed_terms(model.diffusion, data).mean() + terms
-    if inner is None:
-        return Objective(value, grad, None, None, None)
-    by_x0, by_noise, by_beta = inner
+        if not isinstance(model, GaussianReverse):
+            return Objective(value, grad)
+        dinputs, times = tape.backward_x(dout), times[:, None]
+        by_x0, by_noise, by_beta = model.inner_grad(states, draw, out, dout, dinputs, times)
     by_x0 = _sum_to(by_x0.reshape(frozen.shape), data.shape)
     return Objective(value, grad, by_x0, by_noise.reshape(frozen.shape), by_beta)
 
@@ -245,9 +242,8 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     rate = _rate(learning_rate, state.step + steps)
     t, rows = np.arange(2, T + 1), data.astype(state.params.dtype)
     tape = Tape(model.network, state.params, n_times, batch)
-    # the fixed terms are affine in x0^2
-    offset = fixed_terms(model.diffusion, np.zeros(model.d))
-    slope = fixed_terms(model.diffusion, np.eye(model.d)) - offset
+    fixed = fixed_terms(model.diffusion, np.eye(model.d + 1, model.d, k=-1))
+    offset, slope = fixed[0], fixed[1:] - fixed[0]  # they are affine in x0^2
     estimates: list[float] = []
     for _ in range(steps):
         x0_now, noise = _minibatch(model, rows, n_times, batch, rng)
@@ -315,9 +311,8 @@ def _minibatch(model: ReverseModel, data: Values, n_times: int, batch: int,
     half = (batch + 1) // 2
     x0 = data.take(rng.integers(len(data), size=(n_times, half)), axis=0)
     noise = model.noise((n_times, half, model.d), rng, data.dtype)
-    pairs = ((x0, x0), (noise, model.mirrored(noise)))
-    x0, noise = (np.concatenate(pair, axis=1)[:, :batch] for pair in pairs)
-    return x0, noise
+    noise = np.concatenate([noise, model.mirror - noise], axis=1)
+    return np.concatenate([x0, x0], axis=1)[:, :batch], noise[:, :batch]
 
 
 def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
@@ -329,10 +324,8 @@ def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
         return lambda step: constant
 
     def rate(step: int) -> float:
-        value = np.asarray(learning_rate(step))
-        if value.ndim or value.dtype.kind not in "fiu":
-            raise ValueError(f"learning_rate must return a number, got {value!r}")
-        return float(value)
+        value = validation.real("learning_rate", learning_rate(step))
+        return float(validation.shaped("learning_rate", value, "return a number", not value.ndim))
 
     return rate
 
@@ -340,15 +333,12 @@ def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
 def _rows(x0: npt.ArrayLike) -> Array:
     """Data (N, d), finite."""
     data = validation.data("x0", validation.finite("x0", x0))
-    if data.ndim != 2:
-        raise ValueError(f"x0 must have shape (N, d), got {data.shape}")
-    return data
+    return validation.shaped("x0", data, "have shape (N, d)", data.ndim == 2)
 
 
 def _training_data(model: ReverseModel, x0: npt.ArrayLike) -> Array:
     """Data (N, d) of the model, of about the prior's scale."""
-    data = _rows(model.diffusion.check_data("x0", x0))
-    validation.components("x0", data, model.d)
+    data = validation.components("x0", _rows(model.diffusion.check_data("x0", x0)), model.d)
     square = np.einsum("nd,nd->d", data, data).max() / len(data)
     if square > 4.0:
         wanted = "a mean square of at most 4 in each component, as N(0, I) has 1"
@@ -418,8 +408,8 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
             file.flush()
             os.fsync(file.fileno())
         if target.exists():
-            shutil.copymode(target, partial)
-        os.replace(partial, target)
+            partial.chmod(target.stat().st_mode)
+        partial.replace(target)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -450,12 +440,12 @@ def load(path: str | os.PathLike[str],
                 raise ValueError("it is too large")
             arrays = dict(archive.items())
         for name, value in wanted.items():
-            if not np.array_equal(arrays[name], value):
+            if not np.array_equal(arrays.pop(name), value):
                 raise ValueError(f"it must have this model's {name}, got another")
-        vectors = {name: arrays[name] for name in _VECTORS}
-        state = TrainingState(**vectors, step=arrays["step"].tolist())
+        generator = _generator(json.loads(str(arrays.pop("rng"))))
+        state = TrainingState(**arrays | {"step": arrays["step"].tolist()})
         _check_state(model, state)
-        return state, _generator(json.loads(str(arrays["rng"]), object_hook=_arrays))
+        return state, generator
     except OSError:
         raise
     except Exception as error:  # numpy, zipfile and json raise a dozen kinds
@@ -485,12 +475,6 @@ def _generator(state: Any) -> np.random.Generator | None:
     return np.random.Generator(bits)
 
 
-def _arrays(state: dict[str, Any]) -> dict[str, Any]:
-    """JSON lists as the unsigned arrays they were."""
-    return {key: np.array(value, dtype=np.uint64) if isinstance(value, list) else value
-            for key, value in state.items()}
-
-
 # The diffusion rates
 
 
@@ -502,7 +486,7 @@ def log_steps(beta: npt.ArrayLike) -> Array:
     >>> print(log_steps([0.5, 0.5, 0.5]).round(6))
     [ 0.094048 -0.165703]
     """
-    schedule = Schedule(beta)
+    schedule = GaussianDiffusion(beta)
     if schedule.T < 2 or (schedule.beta == 1).any():
         rule = "have shape (T,), T >= 2, and lie in (0, 1)"
         raise ValueError(f"beta must {rule}, got {schedule.beta}")
@@ -522,8 +506,7 @@ def from_log_steps(s: npt.ArrayLike, beta1: float) -> Array:
     [0.1 0.2 0.3]
     """
     beta1, s = validation.fraction("beta1", beta1), validation.finite("s", s)
-    if s.ndim != 1 or s.size == 0:
-        raise ValueError(f"s must have shape (T-1,), T >= 2, got shape {s.shape}")
+    validation.shaped("s", s, "have shape (T-1,), T >= 2", s.ndim == 1 and s.size > 0)
     with np.errstate(over="ignore", under="ignore"):
         beta = _beta_and_log_snr(s, beta1)[0]
     rule = "be coordinates of rates strictly between 0 and 1"

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = ["Array", "IntArray", "real", "finite", "below_infinity", "positive", "probability",
-           "rates", "ruled", "binary", "shaped", "vectors", "data", "components", "times",
-           "times_over", "one_time", "count", "number", "positive_number", "fraction",
-           "generator", "function", "rounding", "broadcast", "own", "brief"]
+           "binary", "ruled", "shaped", "vectors", "data", "components", "times", "times_over",
+           "one_time", "count", "number", "positive_number", "fraction", "generator", "function",
+           "rounding", "broadcast", "own", "brief"]
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -64,35 +64,16 @@ def real(name: str, value: npt.ArrayLike) -> Array:
         return array.astype(np.float64, copy=False)
 
 
-def finite(name: str, value: npt.ArrayLike) -> Array:
-    """Real numbers, none of them nan or infinite."""
-    return ruled(name, real(name, value), "be finite", np.isfinite)
+def _each(rule: str, holds: Callable[[Any], Any]) -> Callable[[str, npt.ArrayLike], Array]:
+    """The check that every number of an argument keeps a rule."""
+    return lambda name, value: ruled(name, real(name, value), rule, holds)
 
 
-def below_infinity(name: str, value: npt.ArrayLike) -> Array:
-    """Real numbers or -inf: logarithms of something >= 0 and finite."""
-    return ruled(name, real(name, value), "be real or -inf", lambda x: x < np.inf)
-
-
-def positive(name: str, value: npt.ArrayLike) -> Array:
-    """Finite real numbers > 0."""
-    rule = "be positive and finite"
-    return ruled(name, real(name, value), rule, lambda x: (x > 0) & (x < np.inf))
-
-
-def probability(name: str, value: npt.ArrayLike) -> Array:
-    """Real numbers in [0, 1]."""
-    return ruled(name, real(name, value), "lie in [0, 1]", lambda x: (x >= 0) & (x <= 1))
-
-
-def rates(name: str, value: npt.ArrayLike) -> Array:
-    """Real numbers in (0, 1]."""
-    return ruled(name, real(name, value), "lie in (0, 1]", lambda x: (x > 0) & (x <= 1))
-
-
-def binary(name: str, value: npt.ArrayLike) -> Array:
-    """Numbers that are 0 or 1, of any real or bool dtype."""
-    return ruled(name, real(name, value), "be 0 or 1", lambda x: (x == 0) | (x == 1))
+finite = _each("be finite", np.isfinite)
+below_infinity = _each("be real or -inf", lambda x: x < np.inf)
+positive = _each("be positive and finite", lambda x: (x > 0) & (x < np.inf))
+probability = _each("lie in [0, 1]", lambda x: (x >= 0) & (x <= 1))
+binary = _each("be 0 or 1", lambda x: (x == 0) | (x == 1))
 
 
 def vectors(name: str, array: Array) -> Array:
@@ -128,7 +109,7 @@ def one_time(name: str, value: Any, first: int, last: int) -> int:
 def times_over(t: npt.ArrayLike, first: int, last: int, x: Array) -> IntArray:
     """Integer times in first..last that broadcast against the leading axes of states x."""
     array = times("t", t, first, last)
-    _common_shape("t must broadcast against the leading axes of x", t=array.shape, x=x.shape[:-1])
+    _common_shape("t must broadcast against the leading axes of x", t=array, x=x[..., 0])
     return array
 
 
@@ -146,10 +127,8 @@ def count(name: str, value: Any, least: int) -> int:
 
 def number(name: str, value: Any, rule: str, holds: Callable[[Any], Any]) -> float:
     """One finite real number of which the rule holds."""
-    array = finite(name, value)
-    if array.ndim or not holds(array):
-        raise ValueError(f"{name} must be one number {rule}, got {value!r:.80}")
-    return float(array)
+    array, rule = finite(name, value), f"be one number {rule}"
+    return float(ruled(name, shaped(name, array, rule, array.ndim == 0), rule, holds))
 
 
 def positive_number(name: str, value: Any) -> float:
@@ -184,16 +163,15 @@ def rounding(value: npt.ArrayLike) -> float:
 
 def broadcast(**arrays: Array) -> list[Array]:
     """Read-only views of the arrays in their common shape."""
-    shapes = {name: array.shape for name, array in arrays.items()}
-    shape = _common_shape("shapes must broadcast", **shapes)
+    shape = _common_shape("shapes must broadcast", **arrays)
     return [np.broadcast_to(array, shape) for array in arrays.values()]
 
 
-def _common_shape(rule: str, **shapes: tuple[int, ...]) -> tuple[int, ...]:
+def _common_shape(rule: str, **arrays: npt.NDArray[Any]) -> tuple[int, ...]:
     try:
-        return np.broadcast_shapes(*shapes.values())
+        return np.broadcast(*arrays.values()).shape
     except ValueError as error:
-        got = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        got = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise ValueError(f"{rule}, got {got}") from error
 
 

@@ -4,18 +4,19 @@ the README.
     python tests/accuracy_table.py [--points 10000] [--seed 0]
 
 Each row compares the package, and the obvious formula that public code uses, with the truth of
-`oracles`. Errors are in ulps of the truth, or in eps = 2^-52 times the sum of the absolute values
-of the terms that are added. `test_accuracy` holds the same rows to their promises on a smaller
-grid.
+`mpmath_oracle`. Errors are in ulps of the truth, or in eps = 2^-52 times the sum of the absolute
+values of the terms that are added. `test_accuracy` holds the same rows to their promises on a
+smaller grid.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-import mpmath_oracle
+import mpmath_oracle as oracle
 import numpy as np
 from scipy.special import expit, logsumexp, rel_entr
 
@@ -59,10 +60,30 @@ def row(
     def worst(got: Any) -> float:
         got = np.broadcast_to(got, np.shape(ours)).ravel()
         if scale is None:
-            return mpmath_oracle.worst_ulp(got, truth)
-        return max(map(mpmath_oracle.eps_error, got, truth, scale))
+            return oracle.worst_ulp(got, truth)
+        return max(map(oracle.eps_error, got, truth, scale))
 
     return Row(function, promised, ULP if scale is None else TERMS, worst(ours), worst(obvious))
+
+
+class Samples:
+    """What a row compares, gathered over many schedules."""
+
+    def __init__(self) -> None:
+        self.truth: list[Any] = []
+        self.ours: list[float] = []
+        self.obvious: list[float] = []
+        self.scale: list[Any] = []
+
+    def add(self, truth: Iterable[Any], ours: Any, obvious: Any, scale: Iterable[Any] = ()) -> None:
+        self.truth += truth
+        self.ours += np.ravel(ours).tolist()
+        self.obvious += np.ravel(obvious).tolist()
+        self.scale += scale
+
+    def row(self, function: str, promised: float) -> Row:
+        columns = np.array(self.ours), np.array(self.obvious)
+        return row(function, promised, self.truth, *columns, self.scale or None)
 
 
 # Grids
@@ -151,7 +172,7 @@ def logarithm_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     yield row(
         "information.logit of pairs",
         4,
-        [law.log1 - law.log0 for law in map(mpmath_oracle.bit, q1, q0)],
+        [law.log1 - law.log0 for law in map(oracle.bit, q1, q0)],
         information.logit(q1, q0),
         plain_logit,
     )
@@ -160,7 +181,7 @@ def logarithm_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     yield row(
         "information.bernoulli_kl_from_logits",
         16,
-        truth_of(mpmath_oracle.bernoulli_kl_from_logits, a[few], b[few]),
+        truth_of(oracle.bernoulli_kl_from_logits, a[few], b[few]),
         information.bernoulli_kl_from_logits(a, b)[few],
         plain[few],
     )
@@ -170,13 +191,11 @@ def logarithm_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     )
     values = rng.normal(0, width, (n, 10)) + shift
     truth = [
-        mpmath_oracle.mp.log(
-            mpmath_oracle.mp.fsum(mpmath_oracle.mp.exp(mpmath_oracle.exact(v)) for v in line) / 10
-        )
+        oracle.mp.log(oracle.mp.fsum(oracle.mp.exp(oracle.exact(v)) for v in line) / 10)
         for line in values
     ]
     scale = [
-        max(abs(mpmath_oracle.exact(peak)), abs(result))
+        max(abs(oracle.exact(peak)), abs(result))
         for peak, result in zip(values.max(1), truth, strict=True)
     ]
     yield row(
@@ -235,12 +254,10 @@ def obvious_schedule(beta: np.ndarray, t: np.ndarray) -> dict[str, np.ndarray]:
 def schedule_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     """The tables that follow from beta, T up to 10^4."""
     lengths = [2, 3, 10, 10, 40, 100, 100, 300, 1000, 1000] + [10_000] * max(1, n // 1000)
-    gathered: dict[str, tuple[list[Any], list[Any], list[Any]]] = {
-        name: ([], [], []) for name in SCHEDULE
-    }
+    found: dict[str, Samples] = defaultdict(Samples)
     for T in lengths:
         beta, per = random_beta(rng, T), -(-n // len(lengths))
-        schedule, tables = schedules.Schedule(beta), mpmath_oracle.Tables(beta)
+        schedule, tables = schedules.Schedule(beta), oracle.Tables(beta)
         t = (
             np.arange(2, T + 1)
             if per >= T - 1
@@ -255,23 +272,17 @@ def schedule_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
             "posterior_coefficients of xt": tables.coefficient_xt,
         }
         plain = obvious_schedule(beta, t)
-        for name, (truth, got, other) in gathered.items():
-            truth += [exact[name](int(s)) for s in t]
-            got += ours[name].tolist()
-            other += plain[name].tolist()
-    for name, (truth, got, other) in gathered.items():
-        yield row(f"Schedule.{name}", SCHEDULE[name], truth, np.array(got), np.array(other))
+        for name in SCHEDULE:
+            found[name].add([exact[name](int(s)) for s in t], ours[name], plain[name])
+    for name, samples in found.items():
+        yield samples.row(f"Schedule.{name}", SCHEDULE[name])
 
 
 def information_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     """Entropies and divergences of one component."""
     nats = rng.normal(size=n) * log_uniform(rng, -300, 300, n)
     yield row(
-        "bounds.to_bits",
-        2,
-        truth_of(mpmath_oracle.to_bits, nats),
-        bounds.to_bits(nats),
-        nats / np.log(2),
+        "bounds.to_bits", 2, truth_of(oracle.to_bits, nats), bounds.to_bits(nats), nats / np.log(2)
     )
 
     mq, vq, mp, vp = variances(rng, n)
@@ -279,7 +290,7 @@ def information_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     yield row(
         "bounds.gaussian_kl",
         8,
-        truth_of(mpmath_oracle.gaussian_kl, mq, vq, mp, vp),
+        truth_of(oracle.gaussian_kl, mq, vq, mp, vp),
         bounds.gaussian_kl(mq, vq, mp, vp),
         plain,
     )
@@ -290,9 +301,9 @@ def information_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
             (1 + rng.normal(size=n // 4) * 1e-3) / (2 * np.pi * np.e),
         ]
     )
-    truth = truth_of(mpmath_oracle.gaussian_entropy, var)
+    truth = truth_of(oracle.gaussian_entropy, var)
     either = [
-        max(mpmath_oracle.ulp(value) * 2**52, mpmath_oracle.mp.mpf("0.5")) for value in truth
+        max(oracle.ulp(value) * 2**52, oracle.mp.mpf("0.5")) for value in truth
     ]  # 4 ulp or 2 eps, whichever is larger
     found = row(
         "bounds.gaussian_entropy",
@@ -308,17 +319,14 @@ def information_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     with np.errstate(divide="ignore", invalid="ignore"):
         plain = rel_entr(q1, p1) + rel_entr(q0, p0)
         truth = [
-            mpmath_oracle.bernoulli_kl(mpmath_oracle.bit(a, b), mpmath_oracle.bit(c, d))
+            oracle.bernoulli_kl(oracle.bit(a, b), oracle.bit(c, d))
             for a, b, c, d in zip(q1, q0, p1, p0, strict=True)
         ]
         yield row(
             "bounds.bernoulli_kl of pairs", 8, truth, bounds.bernoulli_kl(q1, p1, q0, p0), plain
         )
         plain = -p1 * np.log(p1) - (1 - p1) * np.log(1 - p1)
-        truth = [
-            mpmath_oracle.bernoulli_entropy(mpmath_oracle.bit(*law))
-            for law in zip(p1, p0, strict=True)
-        ]
+        truth = [oracle.bernoulli_entropy(oracle.bit(*law)) for law in zip(p1, p0, strict=True)]
         yield row(
             "bounds.bernoulli_entropy of pairs", 4, truth, bounds.bernoulli_entropy(p1, p0), plain
         )
@@ -327,18 +335,45 @@ def information_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
         q, p = q1[inside], p1[inside]
         plain = q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p))
         truth = [
-            mpmath_oracle.bernoulli_kl(mpmath_oracle.bit(a), mpmath_oracle.bit(c))
-            for a, c in zip(q, p, strict=True)
+            oracle.bernoulli_kl(oracle.bit(a), oracle.bit(c)) for a, c in zip(q, p, strict=True)
         ]
         yield row("bounds.bernoulli_kl of p alone", 8, truth, bounds.bernoulli_kl(q, p), plain)
         plain = -p * np.log(p) - (1 - p) * np.log(1 - p)
         yield row(
             "bounds.bernoulli_entropy of p alone",
             4,
-            [mpmath_oracle.bernoulli_entropy(mpmath_oracle.bit(c)) for c in p],
+            [oracle.bernoulli_entropy(oracle.bit(c)) for c in p],
             bounds.bernoulli_entropy(p),
             plain,
         )
+
+
+def mean_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
+    """The means of the laws of a Gaussian trajectory: sums of a term of each state."""
+    found: dict[str, Samples] = defaultdict(Samples)
+    d = 50
+    for _ in range(-(-n // d)):
+        T = int(rng.integers(2, 8))
+        beta, t = random_beta(rng, T), int(rng.integers(2, T + 1))
+        x0, xt = (rng.normal(size=d) * log_uniform(rng, -6, 6, d) for _ in range(2))
+        tables, diffusion = oracle.Tables(beta), GaussianDiffusion(beta)
+        plain = obvious_schedule(beta, np.array([t]))
+        first, step = (oracle.mp.sqrt(1 - tables.beta[s]) for s in (1, t))
+        both = tables.posterior(t)[:2]
+        o0, o1 = (plain[f"posterior_coefficients of {x}"] for x in ("x0", "xt"))
+        forward = plain["sqrt_abar"] * x0
+        for name, (a, b), law, other in (
+            ("kernel", (0, step), diffusion.kernel(xt, t), np.sqrt(1 - beta[t - 1]) * xt),
+            ("marginal", (tables.sqrt_abar(t), 0), diffusion.marginal(x0, t), forward),
+            ("posterior", both, diffusion.posterior(x0, xt, t), o0 * x0 + o1 * xt),
+            ("edge", (0, first), diffusion.edge(xt), np.sqrt(1 - beta[0]) * xt),
+        ):
+            states = zip(map(oracle.exact, x0), map(oracle.exact, xt), strict=True)
+            terms = [(a * u, b * v) for u, v in states]
+            sizes = [abs(u) + abs(v) for u, v in terms]
+            found[name].add([u + v for u, v in terms], law.mean, other, sizes)
+    for name, samples in found.items():
+        yield samples.row(f"GaussianDiffusion.{name}: mean", 2)
 
 
 def gaussian_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
@@ -348,62 +383,21 @@ def gaussian_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     yield row(
         "GaussianDiffusion.kernel: sqrt(1 - beta_t)",
         1,
-        [mpmath_oracle.mp.sqrt(1 - mpmath_oracle.exact(b)) for b in beta],
+        [oracle.mp.sqrt(1 - oracle.exact(b)) for b in beta],
         root,
         np.sqrt(1 - beta),
     )
 
-    means: dict[str, tuple[list[Any], ...]] = {
-        name: ([], [], [], []) for name in ("kernel", "marginal", "posterior", "edge")
-    }
-    d = 50
-    for _ in range(-(-n // d)):
-        T = int(rng.integers(2, 8))
-        beta, t = random_beta(rng, T), int(rng.integers(2, T + 1))
-        x0, xt = (rng.normal(size=d) * log_uniform(rng, -6, 6, d) for _ in range(2))
-        tables, diffusion, plain = (
-            mpmath_oracle.Tables(beta),
-            GaussianDiffusion(beta),
-            obvious_schedule(beta, np.array([t])),
-        )
-        c0, c1 = tables.coefficient_x0(t), tables.coefficient_xt(t)
-        first, step = (mpmath_oracle.mp.sqrt(1 - tables.beta[s]) for s in (1, t))
-        o0, o1 = (plain[f"posterior_coefficients of {x}"] for x in ("x0", "xt"))
-        for name, a, b, law, other in (
-            ("kernel", 0, step, diffusion.kernel(xt, t), np.sqrt(1 - beta[t - 1]) * xt),
-            (
-                "marginal",
-                tables.sqrt_abar(t),
-                0,
-                diffusion.marginal(x0, t),
-                plain["sqrt_abar"] * x0,
-            ),
-            ("posterior", c0, c1, diffusion.posterior(x0, xt, t), o0 * x0 + o1 * xt),
-            ("edge", 0, first, diffusion.edge(xt), np.sqrt(1 - beta[0]) * xt),
-        ):
-            truth, got, obvious, scale = means[name]
-            parts = [
-                (a * mpmath_oracle.exact(u), b * mpmath_oracle.exact(v))
-                for u, v in zip(x0, xt, strict=True)
-            ]
-            truth += [u + v for u, v in parts]
-            scale += [abs(u) + abs(v) for u, v in parts]
-            got += law.mean.tolist()
-            obvious += other.tolist()
-    for name, (truth, got, obvious, scale) in means.items():
-        yield row(
-            f"GaussianDiffusion.{name}: mean", 2, truth, np.array(got), np.array(obvious), scale
-        )
-
+    yield from mean_rows(rng, n)
     x, _, mean, var = variances(rng, n)
-    truth = truth_of(mpmath_oracle.gaussian_log_prob, x, mean, var)
+    truth = truth_of(oracle.gaussian_log_prob, x, mean, var)
     half_square = [
-        (mpmath_oracle.exact(a) - mpmath_oracle.exact(b)) ** 2 / mpmath_oracle.exact(v) / 2
+        (oracle.exact(a) - oracle.exact(b)) ** 2 / oracle.exact(v) / 2
         for a, b, v in zip(x, mean, var, strict=True)
     ]
-    constant = mpmath_oracle.mp.log(2 * mpmath_oracle.mp.pi) / 2
+    constant = oracle.mp.log(2 * oracle.mp.pi) / 2
     scale = [
-        constant + abs(mpmath_oracle.mp.log(mpmath_oracle.exact(v))) / 2 + s
+        constant + abs(oracle.mp.log(oracle.exact(v))) / 2 + s
         for v, s in zip(var, half_square, strict=True)
     ]
     ours = Gaussian(mean[:, None], var[:, None]).log_prob(x[:, None])
@@ -417,7 +411,7 @@ def gaussian_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     )
 
     x0 = rng.normal(size=(n // 10, 10)) * log_uniform(rng, -3, 3, (n // 10, 10))
-    terms = [[mpmath_oracle.exact(v) ** 2 / 2 for v in point] for point in x0]
+    terms = [[oracle.exact(v) ** 2 / 2 for v in point] for point in x0]
     yield row(
         "bounds.null_log_likelihood, Gaussian",
         8,
@@ -428,17 +422,44 @@ def gaussian_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     )
 
     laws = [column.reshape(-1, 10) for column in variances(rng, n // 10 * 10)]
-    truth = [sum(truth_of(mpmath_oracle.gaussian_kl, *point)) for point in zip(*laws, strict=True)]
+    truth = [sum(truth_of(oracle.gaussian_kl, *point)) for point in zip(*laws, strict=True)]
     mq, vq, mp, vp = laws
     plain = 0.5 * (np.log(vp / vq) + (vq + (mq - mp) ** 2) / vp - 1).sum(1)
     yield row("Gaussian.kl of vectors", 8, truth, Gaussian(mq, vq).kl(Gaussian(mp, vp)), plain)
 
 
-def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
-    """The binomial column: both members of every pair; log probabilities; sums over a vector."""
-    found: dict[str, tuple[list[Any], list[Any], list[Any]]] = {}
-    null: tuple[list[Any], ...] = ([], [], [], [])
-    d = 50
+def exact_laws(
+    tables: oracle.Tables, t: int, x0: list[int], xt: list[int], prior: np.ndarray
+) -> dict[str, list[tuple[Any, Any]]]:
+    """(P(1), P(0)) of every bit."""
+    bits = list(zip(x0, xt, prior, strict=True))
+    return {
+        "kernel": [oracle.binomial_kernel(b, tables.beta[t], p) for _, b, p in bits],
+        "marginal": [oracle.binomial_marginal(a, tables, t, p) for a, _, p in bits],
+        "posterior": [oracle.binomial_posterior(a, b, tables, t, p) for a, b, p in bits],
+        "edge": [oracle.binomial_kernel(b, tables.beta[1], p) for _, b, p in bits],
+    }
+
+
+def obvious_laws(
+    beta: np.ndarray, t: int, x0: np.ndarray, xt: np.ndarray, prior: np.ndarray
+) -> list[np.ndarray]:
+    """P(1) of the same laws by the formulas of public code."""
+    abar = np.concatenate([[1.0], np.cumprod(1 - beta)])
+    before, forward = (x0 * abar[s] + prior * (1 - abar[s]) for s in (t - 1, t))
+    like1, like0 = 1 - beta[t - 1] + prior * beta[t - 1], prior * beta[t - 1]
+    joint1 = np.where(xt == 1, like1, 1 - like1) * before
+    joint0 = np.where(xt == 1, like0, 1 - like0) * (1 - before)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        posterior = joint1 / (joint1 + joint0)
+    steps = [np.where(xt == 1, 1 - beta[s], 0) + prior * beta[s] for s in (t - 1, 0)]
+    return [steps[0], forward, posterior, steps[1]]
+
+
+def law_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
+    """Both members of every pair of the laws of a binomial trajectory, and log pi(x^0)."""
+    found: dict[str, Samples] = defaultdict(Samples)
+    null, d = Samples(), 50
     for _ in range(-(-n // d)):
         T = int(rng.integers(2, 8))
         beta, t = random_beta(rng, T), int(rng.integers(2, T + 1))
@@ -452,84 +473,35 @@ def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
             ],
         )
         x0, xt = rng.integers(2, size=d), rng.integers(2, size=d)
-        tables, diffusion = mpmath_oracle.Tables(beta), BinomialDiffusion(beta, prior)
-        abar = np.concatenate([[1.0], np.cumprod(1 - beta)])
-        kept = np.where(xt == 1, 1 - beta[t - 1], 0) + prior * beta[t - 1]
-        forward = x0 * abar[t] + prior * (1 - abar[t])
-        before = x0 * abar[t - 1] + prior * (1 - abar[t - 1])
-        like1, like0 = 1 - beta[t - 1] + prior * beta[t - 1], prior * beta[t - 1]
-        joint1, joint0 = (
-            np.where(xt == 1, like1, 1 - like1) * before,
-            np.where(xt == 1, like0, 1 - like0) * (1 - before),
+        diffusion = BinomialDiffusion(beta, prior)
+        truths = exact_laws(oracle.Tables(beta), t, x0.tolist(), xt.tolist(), prior)
+        laws = (
+            diffusion.kernel(xt, t),
+            diffusion.marginal(x0, t),
+            diffusion.posterior(x0, xt, t),
+            diffusion.edge(xt),
         )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            posterior = joint1 / (joint1 + joint0)
-        laws = {
-            "kernel": (
-                diffusion.kernel(xt, t),
-                [
-                    mpmath_oracle.binomial_kernel(int(x), tables.beta[t], p)
-                    for x, p in zip(xt, prior, strict=True)
-                ],
-                kept,
-            ),
-            "marginal": (
-                diffusion.marginal(x0, t),
-                [
-                    mpmath_oracle.binomial_marginal(int(x), tables, t, p)
-                    for x, p in zip(x0, prior, strict=True)
-                ],
-                forward,
-            ),
-            "posterior": (
-                diffusion.posterior(x0, xt, t),
-                [
-                    mpmath_oracle.binomial_posterior(int(a), int(b), tables, t, p)
-                    for a, b, p in zip(x0, xt, prior, strict=True)
-                ],
-                posterior,
-            ),
-            "edge": (
-                diffusion.edge(xt),
-                [
-                    mpmath_oracle.binomial_kernel(int(x), tables.beta[1], p)
-                    for x, p in zip(xt, prior, strict=True)
-                ],
-                np.where(xt == 1, 1 - beta[0], 0) + prior * beta[0],
-            ),
-        }
-        for name, (law, exact, plain) in laws.items():
-            for member, got, column, other in (
-                ("1", law.prob1, 0, plain),
-                ("0", law.prob0, 1, 1 - plain),
-            ):
-                truth, ours, obvious = found.setdefault(
-                    f"BinomialDiffusion.{name}: prob{member}", ([], [], [])
-                )
-                truth += [pair[column] for pair in exact]
-                ours += got.tolist()
-                obvious += other.tolist()
-        logs = [mpmath_oracle.bit(p)[3 - int(x)] for x, p in zip(x0, prior, strict=True)]
-        null[0].append(sum(logs))
-        null[1].append(float(bounds.null_log_likelihood(diffusion, x0)))
-        null[2].append(float((x0 * np.log(prior) + (1 - x0) * np.log(1 - prior)).sum()))
-        null[3].append(-sum(logs))
-    for name, (truth, ours, obvious) in found.items():
-        yield row(name, 8, truth, np.array(ours), np.array(obvious))
-    yield row(
-        "bounds.null_log_likelihood, binomial",
-        8,
-        null[0],
-        np.array(null[1]),
-        np.array(null[2]),
-        null[3],
-    )
+        plain = obvious_laws(beta, t, x0, xt, prior)
+        for (name, pairs_of_law), law, prob1 in zip(truths.items(), laws, plain, strict=True):
+            one, zero = zip(*pairs_of_law, strict=True)
+            found[f"BinomialDiffusion.{name}: prob1"].add(one, law.prob1, prob1)
+            found[f"BinomialDiffusion.{name}: prob0"].add(zero, law.prob0, 1 - prob1)
+        log_prior = sum(oracle.bit(p)[3 - x] for x, p in zip(x0.tolist(), prior, strict=True))
+        ours = bounds.null_log_likelihood(diffusion, x0)
+        obvious = (x0 * np.log(prior) + (1 - x0) * np.log(1 - prior)).sum()
+        null.add([log_prior], ours, obvious, [-log_prior])
+    for name, samples in found.items():
+        yield samples.row(name, 8)
+    yield null.row("bounds.null_log_likelihood, binomial", 8)
 
+
+def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
+    """The binomial column: its laws; log probabilities; sums over a vector."""
+    yield from law_rows(rng, n)
     p1, _, p0, _ = pairs(rng, n)
     x = rng.integers(2, size=n)
     logs = [
-        mpmath_oracle.bit(*law)[3 - int(v)]
-        for v, law in zip(x, zip(p1, p0, strict=True), strict=True)
+        oracle.bit(*law)[3 - int(v)] for v, law in zip(x, zip(p1, p0, strict=True), strict=True)
     ]
     with np.errstate(divide="ignore", invalid="ignore"):
         plain = np.where(x == 1, np.log(p1), np.log(1 - p1))
@@ -545,7 +517,7 @@ def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     q1, p1, q0, p0 = (column.reshape(-1, 10) for column in pairs(rng, n // 10 * 10))
     truth = [
         sum(
-            mpmath_oracle.bernoulli_kl(mpmath_oracle.bit(a, b), mpmath_oracle.bit(c, e))
+            oracle.bernoulli_kl(oracle.bit(a, b), oracle.bit(c, e))
             for a, b, c, e in zip(*point, strict=True)
         )
         for point in zip(q1, q0, p1, p0, strict=True)
@@ -559,98 +531,65 @@ def binomial_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     )
 
 
+def plain_entropy(p: np.ndarray) -> np.ndarray:
+    """-p log p - (1 - p) log(1 - p)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.nan_to_num(-p * np.log(p)) + np.nan_to_num(-(1 - p) * np.log(1 - p))
+
+
 def entropy_bound_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     """The sums of section 2.6."""
-    found: dict[str, tuple[list[Any], ...]] = {
-        f"bounds.reverse_entropy_bounds, {column}: {side}": ([], [], [], [])
-        for column in ("Gaussian", "binomial")
-        for side in ("lower", "upper")
-    }
-
-    def add(name: str, truth: Any, got: float, obvious: float, scale: Any) -> None:
-        for column, value in zip(
-            found[f"bounds.reverse_entropy_bounds, {name}"],
-            (truth, got, obvious, scale),
-            strict=True,
-        ):
-            column.append(value)
-
-    def naive(p: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.nan_to_num(-p * np.log(p)) + np.nan_to_num(-(1 - p) * np.log(1 - p))
-
+    found: dict[str, Samples] = defaultdict(Samples)
     for _ in range(max(10, n // 8)):
         T, d = int(rng.integers(2, 6)), 3
         t = int(rng.integers(2, T + 1))
         beta = random_beta(rng, T)
-        tables, abar = mpmath_oracle.Tables(beta), np.concatenate([[1.0], np.cumprod(1 - beta)])
-        got = bounds.reverse_entropy_bounds(GaussianDiffusion(beta), rng.normal(size=(4, d)), t)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            h = [
-                0.5 * d * np.log(2 * np.pi * np.e * v)
-                for v in (beta[t - 1], 1 - abar[t - 1], 1 - abar[t])
-            ]
-            plain = h[0] + h[1] - h[2]
-        for side, var, value, other in (
-            ("lower", tables.posterior_var(t), got.lower, plain),
-            ("upper", tables.beta[t], got.upper, h[0]),
-        ):
-            entropy = d * mpmath_oracle.gaussian_entropy(var)
-            scale = (
-                d
-                * (
-                    mpmath_oracle.mp.log(2 * mpmath_oracle.mp.pi * mpmath_oracle.mp.e)
-                    + abs(mpmath_oracle.mp.log(var))
-                )
-                / 2
-            )
-            add(f"Gaussian: {side}", entropy, value, float(other), scale)
-
+        x0 = rng.normal(size=(4, d))
+        gaussian_entropy_bounds(found, beta, t, x0)
         prior = np.choose(
             rng.integers(2, size=d),
             [log_uniform(rng, -30, -0.31, d), 1 - log_uniform(rng, -15, -0.31, d)],
         )
-        x0 = rng.integers(2, size=(4, d))
-        got = bounds.reverse_entropy_bounds(BinomialDiffusion(beta, prior), x0, t)
-        lower, upper = mpmath_oracle.mp.mpf(0), mpmath_oracle.mp.mpf(0)
-        for x, p in [(int(v), prior[i]) for point in x0 for i, v in enumerate(point)]:
-            steps = [
-                mpmath_oracle.bernoulli_entropy(
-                    mpmath_oracle.bit(*pair_of(mpmath_oracle.binomial_kernel(s, beta[t - 1], p)))
-                )
-                for s in (1, 0)
-            ]
-            before = mpmath_oracle.binomial_marginal(x, tables, t - 1, p)
-            after = mpmath_oracle.binomial_marginal(x, tables, t, p)
-            upper += (before[0] * steps[0] + before[1] * steps[1]) / 4
-            given = [
-                mpmath_oracle.bernoulli_entropy(
-                    mpmath_oracle.bit(
-                        *pair_of(mpmath_oracle.binomial_posterior(x, y, tables, t, p))
-                    )
-                )
-                for y in (1, 0)
-            ]
-            lower += (after[0] * given[0] + after[1] * given[1]) / 4
-        m = [x0 * a + prior * (1 - a) for a in abar]
-        step = (
-            (
-                m[t - 1] * naive(1 - beta[t - 1] * (1 - prior))
-                + (1 - m[t - 1]) * naive(prior * beta[t - 1])
-            )
-            .sum(1)
-            .mean()
-        )
-        plain = step + naive(m[t - 1]).sum(1).mean() - naive(m[t]).sum(1).mean()
-        add("binomial: lower", lower, got.lower, float(plain), lower)
-        add("binomial: upper", upper, got.upper, float(step), upper)
-    for name, (truth, got, obvious, scale) in found.items():
-        yield row(name, 4, truth, np.array(got), np.array(obvious), scale)
+        binomial_entropy_bounds(found, beta, t, rng.integers(2, size=(4, d)), prior)
+    for column in ("Gaussian", "binomial"):
+        for side in ("lower", "upper"):
+            samples = found[f"{column}: {side}"]
+            yield samples.row(f"bounds.reverse_entropy_bounds, {column}: {side}", 4)
 
 
-def pair_of(law: tuple[Any, Any]) -> tuple[Any, Any]:
-    """A pair of mpf as `mpmath_oracle.bit` reads it: its smaller member first decides."""
-    return law if law[0] <= law[1] else (1, law[1])
+def gaussian_entropy_bounds(
+    found: dict[str, Samples], beta: np.ndarray, t: int, x0: np.ndarray
+) -> None:
+    """Both sides of (24) at one schedule, time and data."""
+    d, tables, abar = x0.shape[1], oracle.Tables(beta), np.cumprod([1.0, *(1 - beta)])
+    got = bounds.reverse_entropy_bounds(GaussianDiffusion(beta), x0, t)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variances = (beta[t - 1], 1 - abar[t - 1], 1 - abar[t])
+        h = [0.5 * d * np.log(2 * np.pi * np.e * v) for v in variances]
+        plain = h[0] + h[1] - h[2]
+    for side, var, value, other in (
+        ("lower", tables.posterior_var(t), got.lower, plain),
+        ("upper", tables.beta[t], got.upper, h[0]),
+    ):
+        size = (oracle.mp.log(2 * oracle.mp.pi * oracle.mp.e) + abs(oracle.mp.log(var))) / 2
+        found[f"Gaussian: {side}"].add([d * oracle.gaussian_entropy(var)], value, other, [d * size])
+
+
+def binomial_entropy_bounds(
+    found: dict[str, Samples], beta: np.ndarray, t: int, x0: np.ndarray, prior: np.ndarray
+) -> None:
+    """As `gaussian_entropy_bounds`; the truth is a chain for each bit."""
+    abar, lower, upper = np.cumprod([1.0, *(1 - beta)]), oracle.mp.mpf(0), oracle.mp.mpf(0)
+    for mean, p in zip(x0.mean(0), prior, strict=True):
+        chain = oracle.BinaryChain({(1,): mean, (0,): 1 - mean}, beta, [p])
+        lower, upper = lower + chain.posterior_entropy(t), upper + chain.step_entropy(t)
+    got = bounds.reverse_entropy_bounds(BinomialDiffusion(beta, prior), x0, t)
+    before, now = (x0 * a + prior * (1 - a) for a in abar[t - 1 : t + 1])
+    steps = plain_entropy(1 - beta[t - 1] * (1 - prior)), plain_entropy(prior * beta[t - 1])
+    step = (before * steps[0] + (1 - before) * steps[1]).sum(1).mean()
+    plain = step + plain_entropy(before).sum(1).mean() - plain_entropy(now).sum(1).mean()
+    found["binomial: lower"].add([lower], got.lower, plain, [lower])
+    found["binomial: upper"].add([upper], got.upper, step, [upper])
 
 
 def bound_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
@@ -660,28 +599,21 @@ def bound_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     / v_p times the mean's terms.
     """
     for column in ("Gaussian", "binomial"):
-        gathered: tuple[list[Any], ...] = ([], [], [], [])
+        gathered = Samples()
         for _ in range(max(4, n // 20)):
             T = int(rng.integers(1, 12))
             add_bounds(column, random_beta(rng, T), rng, 3, gathered)
         add_bounds(column, np.full(2000, 1e-3), rng, 1, gathered)
-        yield row(
-            f"bounds.lower_bound, {column}",
-            4,
-            gathered[0],
-            np.array(gathered[1]),
-            np.array(gathered[2]),
-            gathered[3],
-        )
+        yield gathered.row(f"bounds.lower_bound, {column}", 4)
 
 
 def add_bounds(
-    column: str, beta: np.ndarray, rng: np.random.Generator, n: int, gathered: tuple[list[Any], ...]
+    column: str, beta: np.ndarray, rng: np.random.Generator, n: int, gathered: Samples
 ) -> None:
     """K of n vectors of two components, in truth, by the package and by float64 sums of textbook
     terms.
     """
-    tables, T, states = mpmath_oracle.Tables(beta), len(beta), {}
+    tables, T, states = oracle.Tables(beta), len(beta), {}
     if column == "Gaussian":
         diffusion, prior = GaussianDiffusion(beta), None
         x0 = rng.normal(size=(n, 2))
@@ -700,7 +632,7 @@ def add_bounds(
     got = bounds.lower_bound(diffusion, reverse, x0, rng=rng).value
     abar = np.concatenate([[1.0], np.cumprod(1 - beta)])
     for i in range(n):
-        total, plain, scale = mpmath_oracle.mp.mpf(0), 0.0, mpmath_oracle.mp.mpf(0)
+        total, plain, scale = oracle.mp.mpf(0), 0.0, oracle.mp.mpf(0)
         for j in range(2):
             terms = gaussian_terms if column == "Gaussian" else binomial_terms
             own = {t: state[i, j] for t, state in states.items()}
@@ -710,14 +642,13 @@ def add_bounds(
             total += sum(exact)
             scale += sum(map(abs, exact)) + extra
             plain += sum(obvious)
-        for column_of, value in zip(gathered, (total, float(got[i]), plain, scale), strict=True):
-            column_of.append(value)
+        gathered.add([total], got[i], plain, [scale])
 
 
 def gaussian_terms(
     x0: float,
     states: dict[int, float],
-    tables: mpmath_oracle.Tables,
+    tables: oracle.Tables,
     beta: np.ndarray,
     abar: np.ndarray,
     prior: None,
@@ -726,21 +657,20 @@ def gaussian_terms(
     """The terms of K for one component, exactly and as public code has them, and the condition of
     the divergences.
     """
-    x, extra = mpmath_oracle.exact(x0), mpmath_oracle.mp.mpf(0)
+    x, extra = oracle.exact(x0), oracle.mp.mpf(0)
     ends = [
-        mpmath_oracle.gaussian_kl(tables.sqrt_abar(t) * x, tables.one_minus_abar(t), 0, 1)
-        for t in (1, T)
+        oracle.gaussian_kl(tables.sqrt_abar(t) * x, tables.one_minus_abar(t), 0, 1) for t in (1, T)
     ]
-    exact = [mpmath_oracle.gaussian_log_prob(x, 0, 1), ends[0], -ends[1]]
+    exact = [oracle.gaussian_log_prob(x, 0, 1), ends[0], -ends[1]]
     plain = [-0.5 * np.log(2 * np.pi) - x0**2 / 2]
     plain += [
         0.5 * s * (-np.log(1 - abar[t]) + abar[t] * x0**2 - abar[t]) for s, t in ((1, 1), (-1, T))
     ]
     for t, y in states.items():
         mean_p, var_p = float(np.sqrt(1 - beta[t - 1]) * y), float(1.1 * beta[t - 1])
-        parts = tables.coefficient_x0(t) * x, tables.coefficient_xt(t) * mpmath_oracle.exact(y)
+        parts = tables.coefficient_x0(t) * x, tables.coefficient_xt(t) * oracle.exact(y)
         exact.append(
-            -mpmath_oracle.gaussian_kl(parts[0] + parts[1], tables.posterior_var(t), mean_p, var_p)
+            -oracle.gaussian_kl(parts[0] + parts[1], tables.posterior_var(t), mean_p, var_p)
         )
         extra += abs(parts[0] + parts[1] - mean_p) / var_p * (abs(parts[0]) + abs(parts[1]))
         var = beta[t - 1] * (1 - abar[t - 1]) / (1 - abar[t])
@@ -755,18 +685,16 @@ def gaussian_terms(
 def binomial_terms(
     x0: float,
     states: dict[int, float],
-    tables: mpmath_oracle.Tables,
+    tables: oracle.Tables,
     beta: np.ndarray,
     abar: np.ndarray,
     prior: float,
     T: int,
 ) -> tuple[list[Any], list[float], Any]:
     """As `gaussian_terms`."""
-    x, law = int(x0), mpmath_oracle.bit(prior)
+    x, law = int(x0), oracle.bit(prior)
     ends = [
-        mpmath_oracle.bernoulli_kl(
-            mpmath_oracle.bit(*pair_of(mpmath_oracle.binomial_marginal(x, tables, t, prior))), law
-        )
+        oracle.bernoulli_kl(oracle.bit(*oracle.binomial_marginal(x, tables, t, prior)), law)
         for t in (1, T)
     ]
     exact = [law[3 - x], ends[0], -ends[1]]
@@ -778,12 +706,8 @@ def binomial_terms(
     ]
     for t, y in states.items():
         p1 = 0.125 + 0.75 * float(y)
-        posterior = mpmath_oracle.binomial_posterior(x, int(y), tables, t, prior)
-        exact.append(
-            -mpmath_oracle.bernoulli_kl(
-                mpmath_oracle.bit(*pair_of(posterior)), mpmath_oracle.bit(p1)
-            )
-        )
+        posterior = oracle.binomial_posterior(x, int(y), tables, t, prior)
+        exact.append(-oracle.bernoulli_kl(oracle.bit(*posterior), oracle.bit(p1)))
         rate = beta[t - 1]
         like = [1 - rate + prior * rate, prior * rate]
         joint = [
@@ -791,7 +715,7 @@ def binomial_terms(
         ]
         q = joint[0] / sum(joint)
         plain.append(-float(rel_entr(q, p1) + rel_entr(1 - q, 1 - p1)))
-    return exact, plain, mpmath_oracle.mp.mpf(0)
+    return exact, plain, oracle.mp.mpf(0)
 
 
 FAMILIES = (

@@ -151,16 +151,16 @@ class LinearTwist:
 
 def observation(r, d):
     """r(x^0) as a linear observation."""
+    if isinstance(r, Clamp):
+        k = int(r.seen.sum())
+        nothing = np.zeros(k), np.zeros((k, k))
+        return LinearObservation(r.values[r.seen], np.eye(d)[r.seen], *nothing, 0.0)
     if isinstance(r, GaussianFactor):
         var = np.broadcast_to(r.var, (d,))
         seen = np.isfinite(var)
         scale = r.log_scale + 0.5 * (LOG_2PI + np.log(var[seen])).sum()
         mean, noise = np.broadcast_to(r.mean, (d,))[seen], np.diag(var[seen])
         return LinearObservation(mean, np.eye(d)[seen], np.zeros(seen.sum()), noise, scale)
-    if isinstance(r, Clamp):
-        k = int(r.seen.sum())
-        nothing = np.zeros(k), np.zeros((k, k))
-        return LinearObservation(r.values[r.seen], np.eye(d)[r.seen], *nothing, 0.0)
     return r
 
 

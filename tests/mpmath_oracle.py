@@ -1,10 +1,11 @@
-"""The truths that the tests hold the package against: slow, obvious, in mpmath, and without a line
-of the package.
+"""The truths that the tests hold the package against, and that the vectors are made of: slow,
+obvious, in mpmath, and without a line of the package.
 
 Every function takes floats (or mpf) and returns an mpf of which at least 50 digits are right: the
-working precision is 120 digits, so that the textbook formulas below may cancel as they like. A
-float is taken for exactly the number that it is. A Bernoulli law is given as a pair (prob1, prob0):
-its smaller member is exact and the larger its complement; where prob0 is None, prob1 is exact.
+working precision is 120 digits, so that the textbook formulas below may cancel as they like (the
+vectors choose their own). A float is taken for exactly the number that it is. A Bernoulli law is
+given as a pair (prob1, prob0): its smaller member is exact and the larger its complement; where
+prob0 is None, prob1 is exact.
 
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2, Table App.1 and App. B.
 """
@@ -21,7 +22,9 @@ mp.dps = 120
 
 
 def exact(x: Any) -> Any:
-    """The number that a float is."""
+    """The number that a float is; lists of them become lists."""
+    if isinstance(x, list):
+        return [exact(each) for each in x]
     return x if isinstance(x, mp.mpf) else mp.mpf(float(x))
 
 
@@ -43,11 +46,7 @@ def ulp_error(got: Any, truth: Any) -> float:
     if np.isnan(got):
         return float("inf")
     if mp.isinf(truth) or abs(truth) > mp.mpf(2) ** 1024 or np.isinf(got):
-        return (
-            0.0
-            if mp.mpf(got) == (truth if mp.isinf(truth) else mp.sign(truth) * mp.inf)
-            else float("inf")
-        )
+        return 0.0 if mp.mpf(got) == mp.sign(truth) * mp.inf else float("inf")
     if truth == 0:
         return 0.0 if got == 0 else float("inf")
     return float(abs(mp.mpf(got) - truth) / ulp(truth))
@@ -111,6 +110,10 @@ class Tables:
     def coefficient_xt(self, t: int) -> Any:
         return mp.sqrt(1 - self.beta[t]) * (1 - self.product[t - 1]) / (1 - self.product[t])
 
+    def posterior(self, t: int) -> tuple[Any, Any, Any]:
+        """The mean's coefficients of x^0 and of x^t, and the variance."""
+        return self.coefficient_x0(t), self.coefficient_xt(t), self.posterior_var(t)
+
 
 # One component: entropies and divergences
 
@@ -148,20 +151,20 @@ def bit(prob1: Any, prob0: Any = None) -> Bit:
     first = exact(prob1)
     small_first = prob0 is None or first <= exact(prob0)
     small = first if small_first else exact(prob0)
-    log_small, log_large = (
-        (mp.log(small) if small else -mp.inf),
-        (mp.log1p(-small) if small != 1 else -mp.inf),
-    )
-    members = (small, 1 - small, log_small, log_large)
-    return Bit(*members) if small_first else Bit(members[1], members[0], members[3], members[2])
+    log_small, log_large = mp.log(small), mp.log1p(-small) if small != 1 else -mp.inf
+    if small_first:
+        return Bit(small, 1 - small, log_small, log_large)
+    return Bit(1 - small, small, log_large, log_small)
+
+
+def expectation(weights: Iterable[Any], values: Iterable[Any]) -> Any:
+    """The sum of w v, with 0 log 0 = 0."""
+    return mp.fsum(w * v for w, v in zip(weights, values, strict=True) if w)
 
 
 def bernoulli_kl(q: Bit, p: Bit) -> Any:
-    """The sum over both states of q log(q/p), with 0 log 0 = 0."""
-    return sum(
-        (mp.mpf(0) if not weight else weight * (a - b))
-        for weight, a, b in ((q.prob1, q.log1, p.log1), (q.prob0, q.log0, p.log0))
-    )
+    """The sum over both states of q log(q/p)."""
+    return expectation(q[:2], (q.log1 - p.log1, q.log0 - p.log0))
 
 
 def bernoulli_kl_from_logits(a_q: Any, a_p: Any) -> Any:
@@ -174,11 +177,8 @@ def bernoulli_kl_from_logits(a_q: Any, a_p: Any) -> Any:
 
 
 def bernoulli_entropy(p: Bit) -> Any:
-    """Minus the sum over both states of p log p, with 0 log 0 = 0."""
-    return -sum(
-        (mp.mpf(0) if not weight else weight * log)
-        for weight, log in ((p.prob1, p.log1), (p.prob0, p.log0))
-    )
+    """Minus the sum over both states of p log p."""
+    return -expectation(p[:2], p[2:])
 
 
 # The binomial column (Table App.1). Everything is a small sum over states, of positive terms, so
@@ -201,14 +201,22 @@ def binomial_marginal(x0: int, tables: Tables, t: int, prior: Any) -> tuple[Any,
     return mix(x0, tables.abar(t), prior)
 
 
+def bayes_joint(x0: int, xt: int, prior: Any, before: Any, kept: Any) -> tuple[Any, Any]:
+    """q(x^t | x^{t-1}) q(x^{t-1} | x^0) of both states of x^{t-1}: the marginal keeps x^0 with
+    probability `before`, the kernel keeps x^{t-1} with `kept`.
+    """
+    one, zero = mix(x0, before, prior)
+    return one * mix(1, kept, prior)[1 - xt], zero * mix(0, kept, prior)[1 - xt]
+
+
+def normalised(one: Any, zero: Any) -> tuple[Any, Any]:
+    """The pair divided by its sum."""
+    return one / (one + zero), zero / (one + zero)
+
+
 def binomial_posterior(x0: int, xt: int, tables: Tables, t: int, prior: Any) -> tuple[Any, Any]:
     """q(x^{t-1} | x^t, x^0) by Bayes' rule over the two states of x^{t-1}."""
-    before = binomial_marginal(x0, tables, t - 1, prior)
-    joint = [
-        before[1 - state] * binomial_kernel(state, tables.beta[t], prior)[1 - xt]
-        for state in (1, 0)
-    ]
-    return joint[0] / (joint[0] + joint[1]), joint[1] / (joint[0] + joint[1])
+    return normalised(*bayes_joint(x0, xt, prior, tables.abar(t - 1), 1 - tables.beta[t]))
 
 
 # Laws of a whole trajectory of a few bits, by enumeration
@@ -232,46 +240,51 @@ def entropy_of(probs: Iterable[Any]) -> Any:
     return -sum(p * mp.log(p) for p in probs if p)
 
 
+State = tuple[int, ...]
+Kernel = Callable[[State, State], Any]  # p(x^{t-1} | x^t) as a function (x^{t-1}, x^t)
+
+
 class BinaryChain:
     """The forward process of d bits from data given as {vector: probability}: joint laws by summing
     over all states.
     """
 
     def __init__(
-        self, data: dict[tuple[int, ...], Any], beta: Iterable[float], prior: Sequence[float]
+        self, data: dict[State, Any], beta: Iterable[float], prior: Sequence[float]
     ) -> None:
         self.tables, self.prior = Tables(beta), [exact(p) for p in prior]
         self.data = {state: exact(weight) for state, weight in data.items()}
         self.states = binary_states(len(prior))
 
-    def step(self, x_prev: Sequence[int], x: Sequence[int], t: int) -> Any:
-        """q(x^t | x^{t-1})."""
-        return vector_prob(
-            x,
-            [
-                binomial_kernel(b, self.tables.beta[t], p)
-                for b, p in zip(x_prev, self.prior, strict=True)
-            ],
-        )
+    def kernel(self, x_prev: State, t: int) -> list[tuple[Any, Any]]:
+        """The pairs of q(x^t | x^{t-1})."""
+        rate, bits = self.tables.beta[t], zip(x_prev, self.prior, strict=True)
+        return [binomial_kernel(bit, rate, p) for bit, p in bits]
 
-    def pi(self, x: Sequence[int]) -> Any:
+    def step(self, x_prev: State, x: State, t: int) -> Any:
+        """q(x^t | x^{t-1})."""
+        return vector_prob(x, self.kernel(x_prev, t))
+
+    def pi(self, x: State) -> Any:
         """pi(x)."""
         return vector_prob(x, [(p, 1 - p) for p in self.prior])
 
-    def given(self, x0: Sequence[int], t: int) -> dict[tuple[int, ...], Any]:
+    def given(self, x0: State, t: int) -> dict[State, Any]:
         """q(x^t | x^0), by t steps of the kernel (not by its closed form)."""
         law = {tuple(x0): mp.mpf(1)}
         for s in range(1, t + 1):
-            law = {
-                x: sum(weight * self.step(before, x, s) for before, weight in law.items())
-                for x in self.states
-            }
+            law = {x: sum(w * self.step(y, x, s) for y, w in law.items()) for x in self.states}
         return law
 
-    def at(self, t: int) -> dict[tuple[int, ...], Any]:
+    def at(self, t: int) -> dict[State, Any]:
         """q(x^t)."""
         laws = [(weight, self.given(x0, t)) for x0, weight in self.data.items()]
         return {x: sum(weight * law.get(x, mp.mpf(0)) for weight, law in laws) for x in self.states}
+
+    def joint_entropy(self, before: dict[State, Any], t: int) -> Any:
+        """H(X^{t-1}, X^t) from a law of x^{t-1}."""
+        laws = [(w, self.kernel(x, t)) for x, w in before.items()]
+        return entropy_of(w * vector_prob(y, law) for w, law in laws for y in self.states)
 
     def entropy(self, t: int) -> Any:
         """H_q(X^t)."""
@@ -279,100 +292,78 @@ class BinaryChain:
 
     def step_entropy(self, t: int) -> Any:
         """H_q(X^t | X^{t-1})."""
-        return sum(
-            weight * entropy_of(self.step(x, y, t) for y in self.states)
-            for x, weight in self.at(t - 1).items()
-        )
+        return sum(w * self.joint_entropy({x: mp.mpf(1)}, t) for x, w in self.at(t - 1).items())
 
     def conditional_entropy(self, t: int) -> Any:
         """H_q(X^t | X^0)."""
-        return sum(
-            weight * entropy_of(self.given(x0, t).values()) for x0, weight in self.data.items()
-        )
+        return sum(w * entropy_of(self.given(x0, t).values()) for x0, w in self.data.items())
 
     def reverse_entropy(self, t: int) -> Any:
         """H_q(X^{t-1} | X^t), from the joint law of the two."""
-        before = self.at(t - 1)
-        joint = entropy_of(
-            weight * self.step(x, y, t) for x, weight in before.items() for y in self.states
-        )
-        return joint - self.entropy(t)
+        return self.joint_entropy(self.at(t - 1), t) - self.entropy(t)
 
     def posterior_entropy(self, t: int) -> Any:
         """H_q(X^{t-1} | X^t, X^0), from the joint law of the three."""
-        total = mp.mpf(0)
-        for x0, weight in self.data.items():
-            joint = entropy_of(
-                w * self.step(x, y, t)
-                for x, w in self.given(x0, t - 1).items()
-                for y in self.states
-            )
-            total += weight * (joint - entropy_of(self.given(x0, t).values()))
-        return total
+        joint = sum(w * self.joint_entropy(self.given(x, t - 1), t) for x, w in self.data.items())
+        return joint - self.conditional_entropy(t)
 
-    def reversal(self, t: int) -> Callable[[Sequence[int], Sequence[int]], Any]:
-        """The true q(x^{t-1} | x^t) as a function (x^{t-1}, x^t)."""
+    def reversal(self, t: int) -> Kernel:
+        """The true q(x^{t-1} | x^t)."""
         before, after = self.at(t - 1), self.at(t)
         return lambda x, y: before[tuple(x)] * self.step(x, y, t) / after[tuple(y)]
 
-    def expected_kl(
-        self, x0: Sequence[int], t: int, reverse: Callable[[Sequence[int], Sequence[int]], Any]
-    ) -> Any:
-        """E_{q(x^t|x^0)} KL( q(x^{t-1}|x^t,x^0) || p ), p a function (x^{t-1}, x^t); a sum over
-        both states.
-        """
-        total = mp.mpf(0)
+    def expected_kl(self, x0: State, t: int, reverse: Kernel) -> Any:
+        """E_{q(x^t|x^0)} KL( q(x^{t-1}|x^t,x^0) || p ); a sum over both states."""
+        total, before = mp.mpf(0), self.given(x0, t - 1)
         for y, weight_y in self.given(x0, t).items():
-            for x, weight_x in self.given(x0, t - 1).items():
-                posterior = weight_x * self.step(x, y, t) / weight_y
-                if posterior:
-                    total += weight_y * posterior * mp.log(posterior / reverse(x, y))
+            for x, weight_x in before.items():
+                joint = weight_x * self.step(x, y, t)
+                if joint:
+                    total += joint * mp.log(joint / weight_y / reverse(x, y))
         return total
 
-    def bound(
-        self,
-        x0: Sequence[int],
-        reverses: dict[int, Callable[..., Any]],
-        edge: Callable[..., Any] | None = None,
-    ) -> Any:
+    def bound(self, x0: State, reverses: dict[int, Kernel], edge: Kernel | None = None) -> Any:
         """K(x^0) as E_q[ log p(x^{0..T}) - log q(x^{1..T}|x^0) ], a sum over all trajectories:
         equations (10) and (11).
         """
-        T = self.tables.T
-        edge = edge or (lambda x, y: self.step(y, x, 1))
-        total = mp.mpf(0)
-        for path in product(self.states, repeat=T):
+        kernels, total = self.with_edge(reverses, edge), mp.mpf(0)
+        times = range(1, self.tables.T + 1)
+        for path in product(self.states, repeat=self.tables.T):
             path = (tuple(x0), *path)
-            forward = mp.fprod(self.step(path[t - 1], path[t], t) for t in range(1, T + 1))
-            if not forward:
-                continue
-            model = self.pi(path[T]) * edge(path[0], path[1])
-            model *= mp.fprod(reverses[t](path[t - 1], path[t]) for t in range(2, T + 1))
-            total += forward * mp.log(model / forward)
+            forward = mp.fprod(self.step(path[t - 1], path[t], t) for t in times)
+            if forward:
+                model = mp.fprod(kernels[t](path[t - 1], path[t]) for t in times)
+                total += forward * mp.log(self.pi(path[-1]) * model / forward)
         return total
 
-    def log_prob(
-        self,
-        x0: Sequence[int],
-        reverses: dict[int, Callable[..., Any]],
-        edge: Callable[..., Any] | None = None,
-    ) -> Any:
+    def with_edge(self, reverses: dict[int, Kernel], edge: Kernel | None) -> dict[int, Kernel]:
+        """The reverse kernels of t = 1..T; the edge is T_pi(x^0 | x^1; beta_1) if none is given."""
+        return {1: edge or (lambda x, y: self.step(y, x, 1)), **reverses}
+
+    def model(
+        self, reverses: dict[int, Kernel], edge: Kernel | None = None, last: int = 0
+    ) -> dict[State, Any]:
+        """p(x^last), the sum over all later states."""
+        kernels, law = self.with_edge(reverses, edge), {x: self.pi(x) for x in self.states}
+        for t in range(self.tables.T, last, -1):
+            law = {x: sum(w * kernels[t](x, y) for y, w in law.items()) for x in self.states}
+        return law
+
+    def log_prob(self, x0: State, reverses: dict[int, Kernel], edge: Kernel | None = None) -> Any:
         """log p(x^0), a sum over all trajectories of p(x^{0..T}): equation (6)."""
-        T = self.tables.T
-        edge = edge or (lambda x, y: self.step(y, x, 1))
-        law = {x: self.pi(x) for x in self.states}
-        for t in range(T, 1, -1):
-            law = {x: sum(w * reverses[t](x, y) for y, w in law.items()) for x in self.states}
-        return mp.log(sum(w * edge(x0, y) for y, w in law.items()))
+        return mp.log(self.model(reverses, edge)[tuple(x0)])
 
 
 # One-dimensional Gaussian chains with linear reverse kernels p(x^{t-1}|x^t) = N(slope x^t + shift,
 # var), in closed form
 
 
+Linear = tuple[Any, Any, Any]  # (slope, shift, var)
+
+
 class GaussianChain:
-    """Data N(mean, var) (var = 0: a point), the forward process, and linear reverse kernels {t:
-    (slope, shift, var)}.
+    """Data N(mean, var) (var = 0: a point), the forward process, and linear reverse kernels
+    {t: (slope, shift, var)}.
     """
 
     def __init__(self, beta: Iterable[float], mean: Any = 0.0, var: Any = 1.0) -> None:
@@ -383,76 +374,74 @@ class GaussianChain:
         abar = self.tables.abar(t)
         return mp.sqrt(abar) * self.mean, abar * self.var + 1 - abar
 
-    def reversal(self, t: int) -> tuple[Any, Any, Any]:
-        """(slope, shift, var) of the true q(x^{t-1}|x^t): regression of x^{t-1} on x^t."""
+    def reversal(self, t: int) -> Linear:
+        """The true q(x^{t-1}|x^t): regression of x^{t-1} on x^t."""
         (m0, v0), (m1, v1) = self.at(t - 1), self.at(t)
         slope = mp.sqrt(1 - self.tables.beta[t]) * v0 / v1
         return slope, m0 - slope * m1, v0 - slope * slope * v1
 
-    def expected_kl(self, x0: Any, t: int, kernel: tuple[Any, Any, Any]) -> Any:
-        """E_{q(x^t|x^0)} KL( q(x^{t-1}|x^t,x^0) || N(slope x^t + shift, var) )."""
-        slope, shift, var = map(exact, kernel)
-        return self._kl_moments(x0, t, slope, shift, var)[0]
+    def gap(self, x0: Any, t: int, kernel: Linear, posterior: Linear | None = None) -> Linear:
+        """The mean and variance over q(x^t|x^0) of the difference between the posterior's mean and
+        the kernel's; and the posterior's variance. A posterior is (of x^0, of x^t, var).
+        """
+        x0, (slope, shift, _), tables = exact(x0), map(exact, kernel), self.tables
+        of_x0, of_xt, var = posterior or tables.posterior(t)
+        mean = of_x0 * x0 + (of_xt - slope) * tables.sqrt_abar(t) * x0 - shift
+        return mean, (of_xt - slope) ** 2 * tables.one_minus_abar(t), var
 
-    def kl_variance(self, x0: Any, t: int, kernel: tuple[Any, Any, Any]) -> Any:
+    def expected_kl(self, x0: Any, t: int, kernel: Linear) -> Any:
+        """E_{q(x^t|x^0)} KL( q(x^{t-1}|x^t,x^0) || N(slope x^t + shift, var) )."""
+        mean, noise, var = self.gap(x0, t, kernel)
+        return gaussian_kl(mp.sqrt(mean**2 + noise), var, 0, kernel[2])
+
+    def kl_variance(self, x0: Any, t: int, kernel: Linear) -> Any:
         """The variance of that KL over x^t: it is [ (m + s e)^2 / var + constant ] / 2 with e
         standard normal.
         """
-        slope, shift, var = map(exact, kernel)
-        return self._kl_moments(x0, t, slope, shift, var)[1]
+        mean, noise, _ = self.gap(x0, t, kernel)
+        return (2 * noise**2 + 4 * mean * mean * noise) / (4 * exact(kernel[2]) ** 2)
 
-    def _kl_moments(self, x0: Any, t: int, slope: Any, shift: Any, var: Any) -> tuple[Any, Any]:
-        x0, tables = exact(x0), self.tables
-        c0, c1, s2 = tables.coefficient_x0(t), tables.coefficient_xt(t), tables.posterior_var(t)
-        m = c0 * x0 + (c1 - slope) * tables.sqrt_abar(t) * x0 - shift
-        noise_var = (c1 - slope) ** 2 * tables.one_minus_abar(t)
-        mean = (mp.log(var / s2) + (s2 + m * m + noise_var) / var - 1) / 2
-        return mean, (2 * noise_var**2 + 4 * m * m * noise_var) / (4 * var**2)
+    def conditional_entropy(self, t: int) -> Any:
+        """H_q(X^t | X^0)."""
+        return gaussian_entropy(self.tables.one_minus_abar(t))
 
-    def bound(self, x0: Any, kernels: dict[int, tuple[Any, Any, Any]]) -> Any:
+    def cross(self, x0: Any, t: int) -> Any:
+        """E_{q(x^t|x^0)} log pi(x^t)."""
+        tables = self.tables
+        square = tables.abar(t) * exact(x0) ** 2 + tables.one_minus_abar(t)
+        return -(mp.log(2 * mp.pi) + square) / 2
+
+    def shared_terms(self, x0: Any, kernels: dict[int, Linear]) -> Any:
+        """-sum_t E KL + H_q(X^T|x^0) - H_q(X^1|x^0), which K and (14) share."""
+        T = self.tables.T
+        kl = sum((self.expected_kl(x0, t, kernels[t]) for t in range(2, T + 1)), mp.mpf(0))
+        return self.conditional_entropy(T) - self.conditional_entropy(1) - kl
+
+    def bound(self, x0: Any, kernels: dict[int, Linear]) -> Any:
         """K(x^0) by the form of section 2.4 that needs no precondition: entropies and
         cross-entropies, each on its own.
         """
-        x0, tables, T = exact(x0), self.tables, self.tables.T
-        kl = sum((self.expected_kl(x0, t, kernels[t]) for t in range(2, T + 1)), mp.mpf(0))
+        ends = self.cross(x0, self.tables.T) + self.cross(x0, 0) - self.cross(x0, 1)
+        return self.shared_terms(x0, kernels) + ends
 
-        def cross(t: int) -> Any:  # E log pi(x^t) given x0
-            return -(mp.log(2 * mp.pi) + tables.abar(t) * x0**2 + tables.one_minus_abar(t)) / 2
-
-        return (
-            -kl
-            + gaussian_entropy(tables.one_minus_abar(T))
-            - gaussian_entropy(tables.one_minus_abar(1))
-            + cross(T)
-            + gaussian_log_prob(x0, 0, 1)
-            - cross(1)
-        )
-
-    def eq14(self, x0s: Sequence[Any], kernels: dict[int, tuple[Any, Any, Any]]) -> Any:
+    def eq14(self, x0s: Sequence[Any], kernels: dict[int, Linear]) -> Any:
         """Equation (14) averaged over points."""
-        tables, T = self.tables, self.tables.T
-        kl = sum(
-            (self.expected_kl(x0, t, kernels[t]) for t in range(2, T + 1) for x0 in x0s), mp.mpf(0)
-        ) / len(x0s)
-        return (
-            -kl
-            + gaussian_entropy(tables.one_minus_abar(T))
-            - gaussian_entropy(tables.one_minus_abar(1))
-            - gaussian_entropy(1)
-        )
+        return sum(self.shared_terms(x0, kernels) for x0 in x0s) / len(x0s) - gaussian_entropy(1)
 
-    def log_prob(self, x0: Any, kernels: dict[int, tuple[Any, Any, Any]]) -> Any:
-        """log p(x^0): the model's law of x^0 is Gaussian, by pushing N(0, 1) through the kernels
-        and the edge.
+    def model(self, kernels: dict[int, Linear], last: int = 0) -> tuple[Any, Any]:
+        """(mean, variance) of the model's p(x^last), by pushing N(0, 1) through the kernels and the
+        edge.
         """
-        mean, var = mp.mpf(0), mp.mpf(1)
-        beta1 = self.tables.beta[1]
-        for slope, shift, noise in [kernels[t] for t in range(self.tables.T, 1, -1)] + [
-            (mp.sqrt(1 - beta1), 0, beta1)
-        ]:
-            slope, shift, noise = map(exact, (slope, shift, noise))
+        mean, var, beta1 = mp.mpf(0), mp.mpf(1), self.tables.beta[1]
+        kernels = {1: (mp.sqrt(1 - beta1), 0, beta1), **kernels}
+        for t in range(self.tables.T, last, -1):
+            slope, shift, noise = map(exact, kernels[t])
             mean, var = slope * mean + shift, slope * slope * var + noise
-        return gaussian_log_prob(x0, mean, var)
+        return mean, var
+
+    def log_prob(self, x0: Any, kernels: dict[int, Linear]) -> Any:
+        """log p(x^0)."""
+        return gaussian_log_prob(x0, *self.model(kernels))
 
     def reverse_entropy(self, t: int) -> Any:
         """H_q(X^{t-1} | X^t)."""

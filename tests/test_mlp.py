@@ -410,18 +410,18 @@ def test_as_many_bumps_as_times_are_the_identity():
         (
             (2, 1, 4),
             {"time_features": np.zeros((4, 1))},
-            "time_features must have shape (T-1, .), one row for every t in 2..4, got (4, 1)",
+            "time_features must have shape (T-1, .), one row for every t in 2..4, got shape (4, 1)",
         ),
         (
             (2, 1, 4),
             {"time_features": np.zeros(3)},
-            "time_features must have shape (T-1, .), one row for every t in 2..4, got (3,)",
+            "time_features must have shape (T-1, .), one row for every t in 2..4, got shape (3,)",
         ),
         ((2, 1, 4), {"time_features": [[np.inf]] * 3}, "time_features must be finite, got inf"),
         (
             (2, 1, 4),
             {"basis": np.eye(4)},
-            "basis must have shape (T-1, .), one row for every t in 2..4, got (4, 4)",
+            "basis must have shape (T-1, .), one row for every t in 2..4, got shape (4, 4)",
         ),
         ((2, 1, 4), {"basis": [["a"]] * 3}, "basis must be an array of real numbers"),
         ((2, 1, 4), {"basis": [[np.nan]] * 3}, "basis must be finite, got nan"),

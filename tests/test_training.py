@@ -1858,11 +1858,11 @@ REFUSED = {
     ),
     "data of one vector without an axis": (
         lambda: fit(x0=(0.0, 1.0)),
-        "x0 must have shape (N, d), got (2,)",
+        "x0 must have shape (N, d), got shape (2,)",
     ),
     "data of three axes": (
         lambda: fit(x0=np.zeros((2, 2, 2))),
-        "x0 must have shape (N, d), got (2, 2, 2)",
+        "x0 must have shape (N, d), got shape (2, 2, 2)",
     ),
     "data of other vectors": (lambda: fit(x0=np.zeros((2, 3))), "x0 must have 2 components"),
     "data empty": (lambda: fit(x0=np.zeros((0, 2))), "x0 must hold at least one"),
@@ -1893,6 +1893,14 @@ REFUSED = {
     "state nan": (
         lambda: fit(state=state_with(params=np.full(SIZE, np.nan))),
         "state.params must be finite, got nan",
+    ),
+    "a rate of two numbers": (
+        lambda: fit(learning_rate=lambda _: [0.1, 0.2]),
+        "learning_rate must return a number, got shape (2,)",
+    ),
+    "a rate in words": (
+        lambda: fit(learning_rate=lambda _: "fast"),
+        "learning_rate must be an array of real numbers, got 'fast'",
     ),
     "peak of zero": (lambda: cosine_decay(0.0, 10), "peak must be one number > 0, got 0.0"),
     "peak negative": (lambda: cosine_decay(-0.1, 10), "peak must be one number > 0, got -0.1"),

@@ -1,40 +1,35 @@
-"""Calling functions that cannot be trusted, and what they return as arrays.
+"""A quantity at given inputs, the call of a function there, and what it returns as an array.
 
-Whatever a function does becomes a `Fault` with a message: raising, exiting, hanging, writing into
-its arguments, returning no numbers. NumPy's functions and print options, and the current folder,
-are put back.
+Whatever does not give an array to compare is a `Fault`: also writing into the arguments, another
+shape, no numbers.
 """
 
 import contextlib
-import os
-import signal
-import threading
-import warnings
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from .conventions import EPS, Conventions
 from .expressions import Context, Expr, Tables, error_of, value_of
-from .inputs import Setting
-from .models import Model, supplied
+from .guard import Fault, faults, kept
+from .inputs import Setting, exact_posterior
 from .quantities import Quantity, kind_of
 
-__all__ = ["Answer", "Fault", "Problem", "call", "guarded", "limited", "said_of"]
+__all__ = ["Answer", "Problem", "Returned", "call"]
 
-KEYS = {"log_var": ("log_variance", "log_var", "logvar"), "var": ("variance", "var"),
-    "mean": ("mean",), "nll": ("total_bpd", "nll", "bpd", "loss"), "vlb_term": ("output",)}
-
-
-class Fault(Exception):
-    """A function that returned nothing to compare; the message says why."""
-
-
-class TimeUp(BaseException):
-    pass
+# where a mapping may hold a quantity, by the end of its name
+KEYS = {
+    "log_var": ("log_variance", "log_var", "logvar"),
+    "var": ("variance", "var"),
+    "mean": ("mean",),
+    "nll": ("total_bpd", "nll", "bpd", "loss"),
+    "vlb_term": ("output",),
+}
 
 
 @dataclass(eq=False)
@@ -49,39 +44,50 @@ class Problem:
 
     @classmethod
     def of(cls, q: Quantity, setting: Setting, c: Conventions, inputs: dict[str, Any]) -> "Problem":
-        written = {name: c.write(kind_of(name), value) if value is not None and kind_of(name)
-            in ("var", "nats") else value for name, value in inputs.items()}
+        written = dict(inputs)
+        for name, value in inputs.items():
+            if value is not None and kind_of(name) in ("var", "nats"):
+                written[name] = c.write(kind_of(name), value)
         return cls(q, setting, c, written)
-
-    def under(self, **conventions: Any) -> "Problem":
-        return Problem(self.quantity, self.setting, replace(self.conventions, **conventions),
-            self.inputs)
 
     @property
     def end(self) -> bool:
         return bool(self.inputs.get("end"))
 
+    @property
+    def rows(self) -> int:
+        return len(self.inputs["x0"]) if "x0" in self.inputs else self.setting.n
+
     @cached_property
     def trees(self) -> list[Expr]:
         return self.quantity.trees(self.conventions)
 
+    def returned(self, reduced: str) -> tuple[int, ...]:
+        """The shape of a result, where its components are so reduced."""
+        q = self.quantity
+        if q.kind in ("table", "nats_row"):
+            return (self.setting.T if q.kind == "table" else self.setting.n,)
+        inner = () if q.kind == "nats" and reduced != "none" else self.components
+        return inner if q.whole else (self.rows, *inner)
+
+    @property
+    def components(self) -> tuple[int, ...]:
+        shape = self.conventions.shape
+        return (self.setting.d,) if shape is None else shape[1:]
+
     @cached_property
     def shape(self) -> tuple[int, ...]:
-        q, n = self.quantity, self.setting.n
-        rows = len(self.inputs["x0"]) if "x0" in self.inputs else n
-        if q.kind == "table":
-            return (self.setting.T, 1)
-        if q.kind == "nats_row":
-            return (n,)
-        lead = (1,) if q.whole else (rows,)
-        return (lead if q.kind == "nats" and self.conventions.components != "none"
-            else (*lead, self.setting.d))
+        """The same over vectors: a column for a table, one row for a batch."""
+        q, c = self.quantity, self.conventions
+        lead = 1 if q.whole else self.returned("sum")[0]
+        if q.kind == "nats_row" or (q.kind == "nats" and c.components != "none"):
+            return (lead,)
+        return (lead, 1 if q.kind == "table" else self.setting.d)
 
     def context(self, lossy: bool = False) -> Context:
         if lossy not in self.made:
-            rows = len(self.inputs["x0"]) if "x0" in self.inputs else self.setting.n
-            tables = Tables.exact(self.setting.beta)
-            self.made[lossy] = Context(self.inputs, tables, (rows, self.setting.d), lossy)
+            s = self.setting
+            self.made[lossy] = Context(self.inputs, s.tables, (self.rows, s.d), lossy)
         return self.made[lossy]
 
     def value(self, tree: Expr) -> Any:
@@ -107,6 +113,19 @@ class Problem:
     def size(self) -> Any:
         return self.error(self.trees[0])
 
+    def argument(self, name: str) -> Any:
+        """An argument as it is handed over, but for its framework."""
+        c, table = self.conventions, self.quantity.kind == "table"
+        if kind_of(name) == "model":
+            return Model(self.setting.tables, self.inputs["x0"], c)
+        value = self.inputs[name]
+        if kind_of(name) == "time":
+            t = value[:, 0] - 1 + c.first_t
+            return int(t[0]) if self.quantity.whole or (c.t_shape == "scalar" and not table) else t
+        if name != "log_w":
+            value = value.reshape(*value.shape[:-1], *self.components)
+        return value.astype(c.carrier)
+
 
 @dataclass(frozen=True, eq=False)
 class Answer:
@@ -117,177 +136,186 @@ class Answer:
     dtype: str
 
 
-def said_of(error: BaseException) -> str:
-    """The error in a line, whatever its own text does."""
-    try:
-        text = " ".join(str(error).split())[:200]
-    except BaseException:
-        text = "its message cannot be shown"
-    return f"{type(error).__name__}: {text}".removesuffix(": ")
+Returned = Answer | Fault | None
+
+
+# What is handed to code that asks for more than arrays: noise to draw, a model to query
 
 
 @contextlib.contextmanager
-def guarded() -> Iterator[None]:
-    """What a function may change of the process is put back."""
-    before, folder = dict(vars(np)), os.getcwd()
-    try:
-        with np.printoptions(), np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        changed = [name for name, value in before.items() if vars(np).get(name) is not value]
-        for name in changed:
-            setattr(np, name, before[name])
-        os.chdir(folder)
+def supplied(p: Problem) -> Iterator[None]:
+    """Where code draws its own noise, normal draws of NumPy, PyTorch and JAX give the problem's."""
 
+    def give(*_: Any, **__: Any) -> Any:
+        return p.conventions.native(p.argument("noise"))
 
-@contextlib.contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """TimeUp after so many seconds; only in a process's main thread, where signals arrive."""
-    if (not hasattr(signal, "setitimer")
-        or threading.current_thread() is not threading.main_thread()):
+    def scaled(loc: Any = 0.0, scale: Any = 1.0, *_: Any, **named: Any) -> Any:
+        return named.get("mean", loc) + named.get("std", scale) * give()
+
+    normal = {"standard_normal": give, "normal": scaled}
+    generator = SimpleNamespace(**normal)
+    draws = {
+        "numpy.random": {"randn": give, "default_rng": lambda *_: generator, **normal},
+        "torch": {"randn": give, "randn_like": give, "normal": scaled},
+        "jax.random": {"normal": give},
+    }
+    own = p.conventions.own_noise and "noise" in p.inputs
+    modules = {name: sys.modules[name] for name in draws if own and name in sys.modules}
+    jax = sys.modules.get("jax") if own else None  # a compiled function would keep one draw
+    with kept(*modules.values()), jax.disable_jit() if jax else contextlib.nullcontext():
+        for name, module in modules.items():
+            vars(module).update(draws[name])
         yield
-        return
 
-    def ring(*_: Any) -> None:
-        raise TimeUp
 
-    former = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)
+@dataclass(eq=False)
+class Model:
+    """A smooth network (xt, t) -> output that remembers where it was asked."""
+
+    tables: Tables
+    x0: Any
+    conventions: Conventions
+    asked: dict[tuple[int, int], Any] = field(default_factory=dict)
+
+    def __call__(self, xt: Any, t: Any, *_: Any, **__: Any) -> Any:
+        c, array = self.conventions, self.conventions.numpy(xt)
+        x = np.asarray(array, dtype=np.float64).reshape(len(array), -1)
+        if x.shape != self.x0.shape:
+            wanted = f"for {self.x0.shape}"
+            raise ValueError(f"the model is asked at x^t of shape {array.shape}, {wanted}")
+        times = np.broadcast_to(np.ravel(c.numpy(t)) + 1 - c.first_t, (len(x),)).astype(int)
+        if times.min() < 1 or times.max() > self.tables.T:
+            raise ValueError(f"the model is asked at t = {t}, outside the schedule")
+        out, var = (c.rounded(each) for each in self._output(x, times[:, None]))
+        for row, at in enumerate(times.tolist()):
+            self.asked.setdefault((at, row), np.stack([x[row], out[row], var[row]]))
+        shaped = [c.native(each.reshape(array.shape).astype(c.carrier)) for each in (out, var)]
+        return tuple(shaped) if c.reverse_var == "given" else shaped[0]
+
+    def _output(self, x: Any, t: Any) -> tuple[Any, Any]:
+        """What is predicted, and a variance as it is handed over."""
+        s, c = self.tables, self.conventions
+        root, std = np.sqrt(s.abar[t]), np.sqrt(s.one_minus_abar[t])
+        eps = (x - root * self.x0) / std
+        eps = 0.9 * eps + 0.3 * np.sin(2.0 * x + t)
+        x0 = (x - std * eps) / root
+        mean = exact_posterior(s, x0, x, t)[0]
+        made = {"eps": eps, "x0": x0, "mean": mean, "v": root * eps - std * x0, "score": -eps / std}
+        return made[c.model], c.write("var", s.beta[t] * np.exp(0.3 * np.sin(x)))
+
+    def inputs(self, t: Any) -> dict[str, Any]:
+        """The states, outputs and variances where it was asked, at t or in a loop over all t;
+        KeyError of a (t, row) where it was not.
+        """
+
+        def at(t: Any) -> Any:
+            times = np.broadcast_to(t, (len(self.x0), 1))[:, 0].tolist()
+            return np.stack([self.asked[each, row] for row, each in enumerate(times)], 1)
+
+        if t is not None:
+            return dict(zip(("xt", "output", "var_t"), at(t), strict=True))
+        nothing = np.stack([0.0 * self.x0, 0.0 * self.x0, 0.0 * self.x0 + 1.0])
+        first = at(1) if (1, 0) in self.asked else nothing
+        later = np.stack([at(each) for each in range(2, self.tables.T + 1)], 1)
+        names = ("xs", "outs", "vars_t", "x_1", "out_1", "var_1")
+        return dict(zip(names, (*later, *first), strict=True))
+
+
+# The call
+
+
+def call(function: Any, problems: list[Problem]) -> list[Returned]:
+    """One call; an answer for each quantity, None for those that the function leaves out."""
+    c = problems[0].conventions
     try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
-
-
-def call(function: Any, problems: list[Problem]) -> list[Answer | Fault]:
-    """One call; an answer for each of the quantities that the function returns."""
-    first = problems[0]
-    try:
-        result, asked = _result(function, first, first.conventions)
-        parts = _parts(result, problems)
+        with faults():
+            result, asked = _result(function, problems[0])
+            parts = _parts(result, problems)
     except Fault as fault:
+        if "'int' object" in str(fault) or "not int" in str(fault):
+            fault = Fault(f"{fault}; t comes as an int unless t_shape='batch' is declared")
         return [fault] * len(problems)
-    except (KeyboardInterrupt, TimeUp):
-        raise
-    except BaseException as error:
-        said = said_of(error)
-        hint = "; t comes as an int unless t_shape='batch' is declared"
-        unlike = "'int' object" in said or "not int" in said
-        return [Fault(f"raises {said}" + hint * unlike)] * len(problems)
-    if len(parts) == 3 and first.conventions.spread == "logvar":  # mean, variance, log variance
-        problems = [problems[0], problems[1].under(spread="var"), problems[2]]
+    if len(parts) == 3 and c.spread == "logvar":  # mean, variance, log variance
+        c = replace(c, spread="var")
+        problems = [problems[0], replace(problems[1], conventions=c, made={}), problems[2]]
     if asked:
-        problems = [Problem(p.quantity, p.setting, p.conventions, p.inputs | asked) for p
-            in problems]
-    return [_checked(part, problem) for part, problem in zip(parts, problems, strict=False)]
+        problems = [replace(p, inputs=p.inputs | asked, made={}) for p in problems]
+    answers = [_answer(*each) for each in zip(parts, problems, strict=False)]
+    return [*answers, *[None] * (len(problems) - len(parts))]
+
+
+def _result(function: Any, p: Problem) -> tuple[Any, dict[str, Any]]:
+    """What the function returns, and at what it asked the model that it was handed."""
+    c, table = p.conventions, p.quantity.kind == "table"
+    if not callable(function) and not table:
+        raise Fault(f"is no function, but {type(function).__name__}")
+    if not callable(function):
+        return function, {}
+    handed = {name: p.argument(name) for name in p.quantity.arguments(c)}
+    if table and c.t_shape == "scalar":
+        return np.array([np.squeeze(c.numpy(function(int(t)))) for t in handed["t"]]), {}
+    arrays = [name for name, value in handed.items() if isinstance(value, np.ndarray)]
+    with faults("cannot be called: to_native raises "):
+        handed |= {name: c.native(handed[name]) for name in arrays}
+    before = {name: np.array(c.numpy(handed[name])) for name in arrays}
+    with supplied(p):
+        result = function(*handed.values())
+    for name, value in before.items():
+        if not np.array_equal(c.numpy(handed[name]), value):
+            raise Fault(f"changes its argument {name} in place")
+    try:
+        return result, handed["model"].inputs(p.inputs.get("t")) if "model" in handed else {}
+    except KeyError as missing:
+        t = missing.args[0][0] - 1 + c.first_t
+        raise Fault(f"does not ask the model at t = {t}") from missing
 
 
 def _parts(result: Any, problems: list[Problem]) -> list[Any]:
     """The results in the order of the quantities, of a tuple, or of a mapping by its keys."""
     if isinstance(result, Mapping):
         return [_picked(result, p.quantity.name) for p in problems]
-    parts = (list(result) if isinstance(result, tuple)
-        or (len(problems) > 1 and isinstance(result, list)) else [result])
-    if not min(2, len(problems)) <= len(parts) <= len(problems):
-        wanted = {1: "a single array", 2: "a tuple of 2"}.get(len(problems),
-            f"a tuple of 2 to {len(problems)}")
+    most = len(problems)
+    several = isinstance(result, tuple) or (most > 1 and isinstance(result, list))
+    parts = list(result) if several else [result]
+    if not min(2, most) <= len(parts) <= most:
+        wanted = {1: "a single array", 2: "a tuple of 2"}.get(most, f"a tuple of 2 to {most}")
         raise Fault(f"returns a tuple of {len(parts)} where {wanted} is wanted")
     return parts
 
 
 def _picked(result: Mapping[Any, Any], name: str) -> Any:
-    likely = next((keys for end, keys in KEYS.items() if name.endswith(end)), ())
-    for key in (name, *likely):
+    keys = (name, *next((keys for end, keys in KEYS.items() if name.endswith(end)), ()))
+    for key in keys if len(result) != 1 else result:
         if key in result:
             return result[key]
-    if len(result) == 1:
-        return next(iter(result.values()))
-    raise Fault(
-        f"returns a mapping with keys {', '.join(map(str, result))}, none of them "
-        f"{' or '.join((name, *likely))}"
-    )
+    held = ", ".join(map(str, result))
+    raise Fault(f"returns a mapping with keys {held}, none of them {' or '.join(keys)}")
 
 
-def _result(function: Any, p: Problem, c: Conventions) -> tuple[Any, dict[str, Any]]:
-    """What the function returns, and at what it asked the model that it was handed."""
-    names = p.quantity.arguments(c)
-    if not callable(function):
-        if p.quantity.kind == "table":
-            return function, {}
-        raise Fault(f"is no function, but {type(function).__name__}")
-    arguments = [_argument(p, name) for name in names]
-    if p.quantity.kind == "table" and c.t_shape == "scalar":
-        return np.array([np.squeeze(c.numpy(function(int(each)))) for each in arguments[0]]), {}
+def _answer(result: Any, p: Problem) -> Answer | Fault:
     try:
-        handed = [c.native(a) if isinstance(a, np.ndarray) else a for a in arguments]
-        noise = _argument(p, "noise") if c.own_noise and "noise" in p.inputs else None
-    except Exception as error:
-        raise Fault(f"cannot be called: to_native raises {said_of(error)}") from error
-    with supplied(noise, c) if noise is not None else contextlib.nullcontext():
-        result = function(*handed)
-    for name, before, after in zip(names, arguments, handed, strict=True):
-        if isinstance(before, np.ndarray) and not np.array_equal(c.numpy(after), before):
-            raise Fault(f"changes its argument {name} in place")
-    return result, _asked(arguments[0], p) if "model" in names else {}
+        return _checked(result, p)
+    except Fault as fault:
+        return fault
 
 
-def _asked(model: Model, p: Problem) -> dict[str, Any]:
-    first = p.conventions.first_t
-    try:
-        return model.inputs(p.inputs.get("t"))
-    except KeyError as missing:
-        raise Fault(f"does not ask the model at t = {missing.args[0][0] - 1 + first}") from missing
-
-
-def components(p: Problem) -> tuple[int, ...]:
-    return (p.setting.d,) if p.conventions.shape is None else p.conventions.shape[1:]
-
-
-def _argument(p: Problem, name: str) -> Any:
-    c: Conventions = p.conventions
-    value: Any = p.inputs.get(name)
-    if kind_of(name) == "time":
-        t = value[:, 0] - 1 + c.first_t
-        return (int(t[0]) if p.quantity.whole
-            or (c.t_shape == "scalar" and p.quantity.kind != "table") else t)
-    if kind_of(name) == "model":
-        return Model(Tables.exact(p.setting.beta), p.inputs["x0"], c)
-    value = value if name == "log_w" else value.reshape(*value.shape[:-1], *components(p))
-    return value.astype(c.carrier)
-
-
-def _checked(result: Any, p: Problem) -> Answer | Fault:
-    try:
-        array = p.conventions.numpy(result)
+def _checked(result: Any, p: Problem) -> Answer:
+    q, c = p.quantity, p.conventions
+    with faults(f"returns {type(result).__name__}, which is no array: "):
+        array = c.numpy(result)
         dtype = "bfloat16" if "bfloat16" in str(getattr(result, "dtype", "")) else str(array.dtype)
-    except (KeyboardInterrupt, TimeUp):
-        raise
-    except BaseException as error:
-        return Fault(f"returns {type(result).__name__}, which is no array: {said_of(error)}")
     if array.dtype.kind != "f":
         what = "no array of numbers" if array.dtype.kind in "OSUV" else f"dtype {array.dtype}"
-        return Fault(f"returns {what} where floating-point numbers are wanted")
-    wanted = _shape(p, p.conventions.components)
-    if array.shape != wanted and (p.quantity.kind in ("var", "table")
-        or p.quantity.name.endswith("log_var")):
-        array = (array.reshape(*wanted[:1], *[1] * (len(wanted) - 1)) if array.shape == wanted[:1]
-            else array)
+        raise Fault(f"returns {what} where floating-point numbers are wanted")
+    wanted = p.returned(c.components)
+    if q.kind in ("var", "table") or q.name.endswith("log_var"):  # a number for each row will do
+        if array.shape == wanted[:1]:
+            array = array.reshape(*wanted[:1], *[1] * (len(wanted) - 1))
         with contextlib.suppress(ValueError):
             array = np.broadcast_to(array, wanted)
     if array.shape != wanted:
-        fits = [f"components={each!r}" for each in ("sum", "none") if p.quantity.kind == "nats"
-            and _shape(p, each) == array.shape]
-        hint = f": that would be {fits[0]}" if fits else ""
-        return Fault(f"returns shape {array.shape} where {wanted} is wanted{hint}")
-    return Answer(p, array.astype(np.float64).reshape(p.shape), dtype if dtype in EPS
-        else "float64")
-
-
-def _shape(p: Problem, reduced: str) -> tuple[int, ...]:
-    """The shape of a result, where its components are so reduced."""
-    if p.quantity.kind == "table" or p.quantity.kind == "nats_row":
-        return p.shape[:1]
-    lead = () if p.quantity.whole else p.shape[:1]
-    return lead if p.quantity.kind == "nats" and reduced != "none" else lead + components(p)
+        fits = [each for each in ("sum", "none") if p.returned(each) == array.shape]
+        hint = f": that would be components={fits[0]!r}" if fits and q.kind == "nats" else ""
+        raise Fault(f"returns shape {array.shape} where {wanted} is wanted{hint}")
+    known = dtype if dtype in EPS else "float64"
+    return Answer(p, array.astype(np.float64).reshape(p.shape), known)

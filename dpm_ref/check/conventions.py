@@ -1,65 +1,88 @@
-"""Conventions of the code under test: how it counts time, writes variances, reduces, and predicts.
+"""Conventions of the code under test: how it counts time, writes variances, reduces, and predicts,
+and which schedule it computes with.
 
 Inside `check` everything is in the paper's terms: vectors (n, d), t = 1..T, variances, nats per
 component.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
-__all__ = ["CHOICES", "EPS", "Conventions"]
+from dpm_ref.schedules import Schedule, cosine
+from dpm_ref.validation import Array
 
-CHOICES: dict[str, tuple[Any, ...]] = {"first_t": (1, 0), "t_shape": ("scalar", "batch"),
-    "spread": ("var", "std", "logvar"), "unit": ("nats", "bits"),
-    "components": ("sum", "mean", "none"), "dtype": ("float64", "float32", "bfloat16"),
-    "reverse_var": ("given", "posterior", "beta"), "model": ("eps", "x0", "mean", "v", "score"),
-    "decoder": ("discretised", "gaussian"), "silent": (True, False)}
+__all__ = ["CHOICES", "EPS", "NAMED", "RULES", "Conventions", "near", "schedule_of"]
+
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 _WRITE: dict[str, Callable[[Any], Any]] = {"var": lambda v: v, "std": np.sqrt, "logvar": np.log}
 
 
+def _one_of(*choices: Any) -> Any:
+    """One of these values, the first by default."""
+    boolean, words = isinstance(choices[0], bool), ", ".join(map(repr, choices))
+
+    def holds(value: Any) -> bool:
+        return value in choices and isinstance(value, bool) == boolean
+
+    rule = {"rule": f"one of {words}", "holds": holds, "choices": choices}
+    return field(default=choices[0], metadata=rule)
+
+
+def _at_least(least: float, default: float) -> Any:
+    def holds(value: Any) -> bool:
+        return isinstance(value, int | float) and value >= least
+
+    return field(default=default, metadata={"rule": f"a number >= {least:g}", "holds": holds})
+
+
+def _is_shape(value: Any) -> bool:
+    batch = isinstance(value, tuple) and len(value) >= 2
+    return batch and all(type(k) is int and k > 0 for k in value)
+
+
+SHAPE = {"rule": "a tuple (n, ...) of integers >= 1", "holds": _is_shape}
+CALLABLE = {"rule": "a callable", "holds": callable}
+
+
 @dataclass(frozen=True)
 class Conventions:
-    """What is declared; the first of each of `CHOICES` unless said otherwise."""
+    """What is declared of the run, or of one function."""
 
-    first_t: int = 1
-    t_shape: str = "scalar"
-    spread: str = "var"
-    unit: str = "nats"
-    components: str = "sum"
-    dtype: str = "float64"
-    reverse_var: str = "given"  # the rule for the variance of a reverse kernel
-    model: str = "eps"  # what a network predicts
-    decoder: str = "discretised"  # p(x^0 | x^1) of `nll`
-    silent: bool = True  # whether the last reverse step adds no noise
-    own_noise: bool = False  # whether the code draws its noise: what it draws is then handed to it
-    eta: float = 0.0  # DDIM's
-    time_limit: float = 60.0  # seconds for all calls of one function in one pass
-    shape: tuple[int, ...] | None = None  # (n, ...) of a batch of n vectors
-    to_native: Callable[[Any], Any] | None = None
-    from_native: Callable[[Any], Any] | None = None
+    first_t: int = _one_of(1, 0)
+    t_shape: str = _one_of("scalar", "batch")
+    spread: str = _one_of("var", "std", "logvar")
+    unit: str = _one_of("nats", "bits")
+    components: str = _one_of("sum", "mean", "none")
+    dtype: str = _one_of("float64", "float32", "bfloat16")
+    reverse_var: str = _one_of("given", "posterior", "beta")  # the rule for p's variance
+    model: str = _one_of("eps", "x0", "mean", "v", "score")  # what a network predicts
+    decoder: str = _one_of("discretised", "gaussian")  # p(x^0 | x^1) of `nll`
+    silent: bool = _one_of(True, False)  # whether the last reverse step adds no noise
+    own_noise: bool = _one_of(False, True)  # whether code draws its noise: its draws are supplied
+    eta: float = _at_least(0.0, 0.0)  # DDIM's
+    # seconds for all calls of a function in one pass; it holds in the main thread alone
+    time_limit: float = _at_least(1e-3, 60.0)
+    shape: tuple[int, ...] | None = field(default=None, metadata=SHAPE)
+    to_native: Callable[[Any], Any] | None = field(default=None, metadata=CALLABLE)
+    from_native: Callable[[Any], Any] | None = field(default=None, metadata=CALLABLE)
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices or isinstance(value, bool) != isinstance(choices[0], bool):
-                words = ", ".join(map(repr, choices))
-                raise ValueError(f"{name} must be one of {words}, got {value!r}")
-        shape = self.shape
-        if shape is not None and not (isinstance(shape, tuple) and len(shape) >= 2):
-            raise ValueError(f"shape must be a tuple (n, ...) of a batch of vectors, got {shape!r}")
-        if shape is not None and not all(type(k) is int and k > 0 for k in shape):
-            raise ValueError(f"shape must be an integer >= 1 in each entry, got {shape!r}")
-        for name in ("to_native", "from_native"):
-            if getattr(self, name) is not None and not callable(getattr(self, name)):
-                raise ValueError(f"{name} must be a callable, got {getattr(self, name)!r}")
-        for name, least in (("eta", 0.0), ("time_limit", 1e-3)):
-            if not isinstance(getattr(self, name), int | float) or not getattr(self, name) >= least:
-                raise ValueError(
-                    f"{name} must be a number >= {least:g}, got {getattr(self, name)!r}")
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is not each.default and not each.metadata["holds"](value):
+                raise ValueError(f"{each.name} must be {each.metadata['rule']}, got {value!r}")
+
+    def but(self, named: Mapping[str, Any]) -> "Conventions":
+        """The same but for these; an error at a name that does not exist."""
+        for name in named:
+            if name not in RULES:
+                said = f"conventions must be among {', '.join(RULES)}, got {name}"
+                raise ValueError(said + near(name, RULES))
+        return replace(self, **named)
 
     @property
     def carrier(self) -> str:
@@ -92,3 +115,70 @@ class Conventions:
         if "bfloat16" in str(getattr(result, "dtype", "")):
             result = result.float() if hasattr(result, "float") else result.astype(np.float32)
         return np.asarray(result)
+
+
+RULES = {each.name: each.metadata for each in fields(Conventions)}
+CHOICES = {name: rule["choices"] for name, rule in RULES.items() if "choices" in rule}
+
+
+def near(name: Any, known: Iterable[str]) -> str:
+    """A hint at names that may be meant."""
+    found = difflib.get_close_matches(str(name), list(known), 3, 0.5)
+    return f"; near it: {', '.join(found)}" if found else ""
+
+
+# The schedule, by any of its tables or by the name its authors gave it
+
+
+def _linear(T: int, first: float = 1e-4, last: float = 0.02, scaled: bool = True) -> Array:
+    factor = 1000.0 / T if scaled else 1.0
+    return np.linspace(factor * first, factor * last, T)
+
+
+def _quadratic(T: int, first: float = 1e-4, last: float = 0.02) -> Array:
+    return np.linspace(first**0.5, last**0.5, T) ** 2
+
+
+def _cosine(T: int, offset: float = 0.008, cap: float = 0.999) -> Array:
+    return cosine(T, offset=offset, largest=cap)
+
+
+def _sigmoid(T: int, first: float = 1e-4, last: float = 0.02, end: float = 6.0) -> Array:
+    return first + (last - first) / (1.0 + np.exp(-np.linspace(-end, end, T)))
+
+
+NAMED = {"linear": _linear, "quadratic": _quadratic, "cosine": _cosine, "sigmoid": _sigmoid}
+_LOG_ABAR: dict[str, Callable[[Any], Any]] = {
+    "abar": np.log,
+    "log_snr": lambda value: -np.logaddexp(0.0, -value),
+    "sigmas": lambda value: -np.log1p(value**2),
+}
+
+
+def schedule_of(**declared: Any) -> Array | None:
+    """beta_1..T; None where nothing is declared."""
+    given = {name: value for name, value in declared.items() if value is not None}
+    if len(given) > 1:
+        words = f"one of {', '.join(declared)} declares the schedule"
+        raise ValueError(f"{words}, got {', '.join(given)}")
+    for name, value in given.items():
+        if name == "beta":
+            spelled = isinstance(value, str | tuple) and any(isinstance(x, str) for x in value)
+            return Schedule(_by_name(value) if spelled else value).beta
+        array = np.asarray(value, dtype=np.float64)
+        if array.ndim != 1 or not array.size or not np.isfinite(array).all():
+            raise ValueError(
+                f"{name} must be a finite array of shape (T,), got shape {array.shape}"
+            )
+        return Schedule(-np.expm1(np.diff(_LOG_ABAR[name](array), prepend=0.0))).beta
+    return None
+
+
+def _by_name(value: Any) -> Array:
+    match value:
+        case (str(name), int(T), *rest) if name in NAMED and len(rest) < 2:
+            return NAMED[name](T, **(rest[0] if rest else {}))
+    raise ValueError(
+        f"beta must be (name, T) or (name, T, parameters), name among {', '.join(NAMED)}, got "
+        f"{value!r}"
+    )

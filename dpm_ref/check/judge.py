@@ -7,115 +7,63 @@ UNDEFINED  a precondition fails, or there is no such t
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .calls import Answer, Fault, Problem
+from .calls import Answer, Problem, Returned
 from .comparisons import DEGENERATE, RELATIVE, Comparison
 from .conventions import EPS
-from .inputs import entropy_rises, meets_eq14
+from .guard import Fault
+from .inputs import unmet
 from .mistakes import DESIGN, Mistake, compose, mistakes
 from .precision import constants, habits
 from .quantities import Quantity, accepted, kind_of, presented
 from .report import Row
 
-__all__ = ["row_of", "unmet"]
+__all__ = ["row_of"]
 
 SINGLES, PAIRS = 20.0, 3.0  # seconds of search
+Names = tuple[str, ...]
 
 
-def unmet(p: Problem) -> bool:
-    """Whether the precondition of (14), or the condition of the upper side of (24), fails."""
-    q, x0 = p.quantity, p.inputs.get("x0")
-    if q.name.endswith("eq14"):
-        return not meets_eq14(q, p.setting, x0)
-    return q.name.endswith("upper_bound") and not entropy_rises(q, p.setting, x0)
-
-
-def row_of(q: Quantity, name: str, posed: list[Problem], answers: list[Answer | Fault]) -> Row:
+def row_of(q: Quantity, name: str, asked: list[tuple[Problem, Returned]]) -> Row:
     """The verdict on all the calls that were made for one quantity."""
-    if not answers:
-        return Row(name, q.equation, "UNDEFINED", summary=q.summary, message=_why(q, posed))
-    faults = [each for each in answers if isinstance(each, Fault)]
-    known = [Comparison(each) for each in answers if isinstance(each, Answer)]
-    if faults:
-        return _faulty(q, name, posed, answers, known)
+    row = partial(Row, name, q.equation, summary=q.summary)
+    broken = [unmet(q, p.setting, p.inputs.get("x0")) for p, _ in asked]
+    if all(broken):
+        return row(
+            "UNDEFINED", message=(*broken, "there is no such t: the schedule has one step")[0]
+        )
+    asked = [each for each, why in zip(asked, broken, strict=True) if not why]
+    known = [Comparison(answer) for _, answer in asked if isinstance(answer, Answer)]
+    for p, answer in asked:
+        if isinstance(answer, Fault):
+            where, found = _surroundings(p, known)
+            return row("WRONG", found, f"{answer}{where}", described(p, None))
     known = [c for c in known if c.defined.any()]
     if not known:
-        return Row(name, q.equation, "UNDEFINED", summary=q.summary,
-            message="nothing finite to compare")
+        return row("UNDEFINED", message="nothing finite to compare")
     status, diagnoses, message = _verdict(known)
-    ratios = [float(c.ratio.max()) for c in known]
-    worst = known[int(np.argmax(ratios))]
-    at = np.unravel_index(int(np.argmax(worst.ratio)), worst.error.shape)
+    worst = max(known, key=lambda c: float(c.ratio.max()))
+    at = tuple(np.argwhere(worst.ratio == worst.ratio.max())[0].tolist())
     got, wanted = float(worst.got[at]), float(worst.problem.wanted[at])
-    digits = min(_digits(c.error, c.problem.size) for c in known)
-    if status != "PASS":
-        digits = _digits(np.array(abs(got - wanted)), np.array(abs(wanted)))
-    notes = [message, *(_not_compared(known) if status == "PASS" else ())]
-    return Row(name, q.equation, status, diagnoses, "; ".join(filter(None, notes)),
-        described(worst.problem, tuple(map(int, at))), got, wanted, digits, q.summary)
+    digits = _digits(np.array(abs(got - wanted)), abs(wanted))
+    if status == "PASS":
+        digits = min(_digits(c.error, c.problem.size) for c in known)
+        message = "; ".join(filter(None, (message, _not_compared(known))))
+    return row(status, diagnoses, message, described(worst.problem, at), got, wanted, digits)
 
 
 def _digits(error: Any, size: Any) -> float:
     with np.errstate(all="ignore"):
-        ratio = float(np.max(np.where(error == 0, 0.0, np.nan_to_num(error / size, nan=np.inf))))
-    return round(min(15.9, -np.log10(ratio) if ratio > 0 else 15.9), 2)
+        ratio = np.where(error == 0, 0.0, np.nan_to_num(error / size, nan=np.inf)).max()
+        return round(min(15.9, -float(np.log10(ratio))), 2)
 
 
-def _faulty(q: Quantity, name: str, posed: list[Problem], answers: list[Any],
-    known: list[Comparison]) -> Row:
-    k = next(i for i, each in enumerate(answers) if isinstance(each, Fault))
-    p, where = posed[k], ""
-    found: tuple[str, ...] = ()
-    if len(known) and "t" in q.arguments(p.conventions) and q.kind != "table":
-        t = p.inputs["t"][:, 0]
-        first = p.conventions.first_t
-        word = (f"t = {int(t[0]) - 1 + first}" if (t == t[0]).all()
-            else f"t among {sorted(set((t - 1 + first).tolist()))}")
-        where = f" at {word} of {p.setting.T - 1 + first}"
-        found = _singles([c for c in known if c.misses.any()], known)
-    return Row(name, q.equation, "WRONG", found, f"{answers[k]}{where}", described(p, None),
-        summary=q.summary)
-
-
-def _not_compared(known: list[Comparison]) -> Iterator[str]:
-    """What a PASS says nothing about."""
-    one = known[0].problem.conventions.first_t
-    if known[0].problem.quantity.name in DEGENERATE:
-        yield f"t = {one} not compared: {_stands(known[0])}"
-    elif any("t" in c.problem.inputs and (~c.defined & (c.problem.inputs["t"] == 1)).any() for c
-        in known):
-        yield f"t = {one} not compared: infinite"
-    elif known[0].problem.quantity.first > 1 and "t" in known[0].problem.inputs:
-        yield f"t = {one} not compared"
-
-
-def _stands(c: Comparison) -> str:
-    """What the entry at t = 1 of a table of the posterior is."""
-    p, got, log = c.problem, float(c.got[0, 0]), "log" in c.problem.quantity.name
-    exact, beta = float(p.wanted[0, 0]), float(p.setting.beta[0])
-    second = float(p.wanted[1, 0]) if len(p.wanted) > 1 else np.nan
-    for value, said in ((exact, "the exact value stands there"),
-        (second, "the value of t = 2 stands there"),
-        (np.log(beta) if log else beta, "beta_1 stands there")):
-        if got == value or abs(got - value) <= 1e-5 * abs(value):
-            return said
-    small = np.exp(got) if log else got
-    return f"{got:.6g} stands there" + " (clipped from below)" * bool(0 < small <= 1e-9)
-
-
-def _why(q: Quantity, posed: list[Problem]) -> str:
-    if not posed:
-        return "there is no such t: the schedule has one step"
-    if q.name.endswith("eq14"):
-        return "equation (14) exceeds the mean of K on these data: they break its precondition"
-    return "the upper bound of (24) needs tr Cov(x^0) <= d, or sum_i logit(pi_i) (m_i - pi_i) >= 0"
-
-
-def _verdict(known: list[Comparison]) -> tuple[str, tuple[str, ...], str]:
+def _verdict(known: list[Comparison]) -> tuple[str, Names, str]:
     missing = [c for c in known if c.misses.any()]
     coarse = [c for c in known if EPS[c.answer.dtype] > 2 * EPS[c.problem.conventions.dtype]]
     if not missing and not coarse:
@@ -125,12 +73,11 @@ def _verdict(known: list[Comparison]) -> tuple[str, tuple[str, ...], str]:
         right = presented(q, declared, tree)
         if all(c.reproduced(c.problem.value(right), 2 * c.allowed) for c in known):
             return "PASS", (), note
-    broken = [c for c in known if (c.defined & np.isnan(c.got)).any()
-        or (~c.problem.end and (c.defined & np.isinf(c.got) & np.isfinite(c.problem.wanted)).any())]
+    broken = _broken(known)
     blurred = all((c.error <= c.blurred).all() for c in missing)
-    found = () if blurred else _singles(missing, known)
+    found = () if blurred else _singles(known)
     if found or broken:
-        return "WRONG", found or _pairs(missing, known), _broken(broken, known)
+        return "WRONG", found or _pairs(known), broken
     tables, whole = habits(known) if blurred else ((), False)
     clips = () if whole else constants(known)
     if clips:
@@ -138,164 +85,90 @@ def _verdict(known: list[Comparison]) -> tuple[str, tuple[str, ...], str]:
     if blurred:
         names = (*(f"the result comes in {c.answer.dtype}" for c in coarse[:1]), *tables)
         return "PRECISION", names, "" if names else "no known source of precision loss"
-    found = _singles(missing, known, loose=True)
+    found = _singles(known, loose=True)
     if found:
         return "WRONG", found, "and digits are lost"
-    found = _pairs(missing, known)
-    place = "" if found else f"no known mistake, nor two; {_where(known)}{_relation(known)}"
-    return "WRONG", found, place
+    found = _pairs(known)
+    place = f"no known mistake, nor two; deviates {_where(known)}{_relation(known)}"
+    return "WRONG", found, "" if found else place
 
 
-def _ordered(missing: list[Comparison], known: list[Comparison]) -> list[Comparison]:
-    """The cheapest of those that miss first."""
-    least = sorted(missing, key=lambda c: (c.problem.setting.T, c.got.size))
-    return [*least, *(c for c in known if not c.misses.any())]
+# The search for mistakes that reproduce every value
 
 
-def _singles(missing: list[Comparison], known: list[Comparison], loose: bool = False) -> tuple[str,
-    ...]:
+def _cheapest(known: list[Comparison]) -> list[Comparison]:
+    """Those that miss first, the cheapest of them before the others."""
+    return sorted(known, key=lambda c: (not c.misses.any(), c.problem.setting.T, c.got.size))
+
+
+def _singles(known: list[Comparison], loose: bool = False) -> Names:
     """The mistakes that reproduce every value, and can be told from lost digits."""
-    if not missing or all(np.isnan(c.got[c.misses]).all() for c in missing):
+    if all(np.isnan(c.got[c.misses]).all() for c in known):
         return ()
-    ordered, found, stop = _ordered(missing, known), [], time.monotonic() + SINGLES
-    for m in mistakes(missing[0].problem.quantity, missing[0].problem.conventions):
+    ordered, stop = _cheapest(known), time.monotonic() + SINGLES
+    found: list[str] = []
+    for m in mistakes(known[0].problem.quantity, known[0].problem.conventions):
         if time.monotonic() > stop:
             break
-        made = [(c, m.of(c.problem.trees[m.form])) for c in ordered] if m.name not in found else []
-        if (made and all(c.fits(tree, loose) for c, tree in made)
-            and any(c.tells(tree) for c, tree in made)):
+        if m.name in found:
+            continue
+        made = [(c, m.of(c.problem.trees[m.form])) for c in ordered]
+        fits = all(c.fits(tree, loose) for c, tree in made)
+        if fits and any(c.tells(tree) for c, tree in made):
             found.append(m.name)
             if m.rank == DESIGN:
                 break
     return tuple(found[:6])
 
 
-def _pairs(missing: list[Comparison], known: list[Comparison]) -> tuple[str, ...]:
+def _pairs(known: list[Comparison]) -> Names:
     """Two mistakes that together reproduce every value, as long as time allows."""
-    if any(~np.isfinite(c.got[c.misses]).all() for c in missing if not c.problem.end):
+    if not all(np.isfinite(c.got[c.misses]).all() for c in known if not c.problem.end):
         return ()
-    ordered = _ordered(missing, known)
-    probe, stop = ordered[0], 0.0
-    found: list[str] = []
-    every = _distinct(probe, mistakes(probe.problem.quantity, probe.problem.conventions))
-    for a, b in _candidates(probe, every):
+    ordered, stop = _cheapest(known), 0.0
+    found: dict[str, bool] = {}
+    for a, b in _candidates(ordered[0]):
         stop = stop or time.monotonic() + PAIRS
         if time.monotonic() > stop or len(found) == 3:
             break
         both = compose(a, b)
         try:
             if a.form == b.form and all(c.fits(both(c.problem.trees[a.form])) for c in ordered):
-                found.append(f"{a.name}, and {b.name}")
+                found[f"{a.name}, and {b.name}"] = True
         except (IndexError, ValueError):  # one has taken away what the other changes
             continue
-    return tuple(dict.fromkeys(found))
+    return tuple(found)
 
 
-def _candidates(probe: Comparison, every: list[Mistake]) -> Iterator[tuple[Mistake, Mistake]]:
+def _candidates(probe: Comparison) -> Iterator[tuple[Mistake, Mistake]]:
     """Pairs whose changes add up or multiply to what was got; then all, the plausible first."""
-    p, size = probe.problem, len(every)
     with np.errstate(all="ignore"):
+        every, values = _distinct(probe)
         at = np.argsort(np.where(probe.defined, -probe.ratio, 0.0), axis=None)[:3]
-        got, wanted = probe.got.ravel()[at], p.wanted.ravel()[at]
-        values = [p.value(m.of(p.trees[m.form])).ravel()[at] for m in every]
-        near: Any = np.zeros((size, size), dtype=bool)
-        for combined in (_added, _multiplied):
-            fits: Any = True
-            for k, (y, w) in enumerate(zip(got, wanted, strict=True)):
-                column = np.array([v[k] for v in values])
-                made = combined(column[:, None], column[None, :], w)
-                fits = fits & (np.abs(made - y) <= 1e-5 * (np.abs(y) + np.abs(w)))
-            near |= fits
-    likely = sorted(((i, j) for i, j in np.argwhere(near).tolist() if i < j), key=sum)
-    yield from ((every[i], every[j]) for i, j in likely[:2000])
+        got, wanted = probe.got.ravel()[at], probe.problem.wanted.ravel()[at]
+        a, b = values[:, None, at], values[None, :, at]
+        made = np.stack([a + b - wanted, a * b / wanted])
+        near = np.abs(made - got) <= 1e-5 * (np.abs(got) + np.abs(wanted))
+    likely = [(i, j) for i, j in np.argwhere(near.all(-1).any(0)).tolist() if i < j]
+    yield from ((every[i], every[j]) for i, j in sorted(likely, key=sum)[:2000])
+    size = len(every)
     for total in range(2 * size):
         for i in range(max(0, total - size + 1), (total + 1) // 2):
             yield every[i], every[total - i]
 
 
-def _added(a: Any, b: Any, wanted: Any) -> Any:
-    return a + b - wanted
+def _distinct(probe: Comparison) -> tuple[list[Mistake], Any]:
+    """The mistakes that give finite values, one for each set of values, and these values."""
+    p, made = probe.problem, dict[Any, tuple[Mistake, Any]]()
+    for m in mistakes(p.quantity, p.conventions):
+        values = np.where(probe.defined, p.value(m.of(p.trees[m.form])), 0.0)
+        if np.isfinite(values[probe.defined]).any():
+            made.setdefault((m.form, values.astype(np.float32).tobytes()), (m, values.ravel()))
+    values = np.array([values for _, values in made.values()])
+    return [m for m, _ in made.values()], values.reshape(len(made), probe.got.size)
 
 
-def _multiplied(a: Any, b: Any, wanted: Any) -> Any:
-    return a * b / wanted
-
-
-def _distinct(probe: Comparison, every: list[Mistake]) -> list[Mistake]:
-    """Without those that change nothing, or the same as another."""
-    seen, kept = set(), []
-    for m in every:
-        values = probe.problem.value(m.of(probe.problem.trees[m.form]))
-        with np.errstate(all="ignore"):
-            key = (m.form, np.where(probe.defined, values, 0.0).astype(np.float32).tobytes())
-        if key not in seen and np.isfinite(values[probe.defined]).any():
-            seen.add(key)
-            kept.append(m)
-    return kept
-
-
-# What is said of an error that fits no mistake
-
-
-def _times(c: Comparison, marked: Any) -> set[tuple[int, int]]:
-    if "t" not in c.problem.quantity.every or not marked.ndim:
-        return set()
-    t = c.problem.inputs["t"]
-    return {(int(each), c.problem.setting.T) for each
-        in t[: len(marked), 0][marked.reshape(len(marked), -1).any(1)]}
-
-
-def _broken(broken: list[Comparison], known: list[Comparison]) -> str:
-    if not broken:
-        return ""
-    bad = [c.defined & ~np.isfinite(c.got) & np.isfinite(c.problem.wanted) for c in broken]
-    times = sorted(t for c, marked in zip(broken, bad, strict=True) for t, _ in _times(c, marked))
-    first = broken[0].problem.conventions.first_t
-    place = f", first at t = {times[0] - 1 + first}" if times else ""
-    if all(c.problem.end for c in broken):
-        at = tuple(int(k[0]) for k in np.nonzero(bad[0]))
-        place = " at the ends of the range only: " + ", ".join(f"{name} = {value}" for name, value
-            in described(broken[0].problem, at).items() if name != "at")
-    counts = sum(int(m.sum()) for m in bad), sum(int(c.defined.sum()) for c in known)
-    return f"returns {broken[0].got[bad[0]][0]} in {counts[0]} of {counts[1]} values{place}"
-
-
-def _where(known: list[Comparison]) -> str:
-    off = [each for c in known for each in _times(c, c.misses)]
-    clean = [each for c in known for each in _times(c, ~c.misses & c.defined)]
-    shift = known[0].problem.conventions.first_t - 1
-    last = "T" if shift == 0 else "T - 1"
-    for name, edge in ((str(1 + shift), 1), (str(2 + shift), 2), (last, None)):
-        at_edge = [t == (T if edge is None else edge) for t, T in off]
-        others = [t == (T if edge is None else edge) for t, T in clean]
-        if off and all(at_edge):
-            return f"deviates at t = {name} only"
-        if off and others and all(others) and not any(at_edge):
-            return f"deviates at every t but t = {name}"
-    for k, name in ((0, "first"), (-1, "last")):
-        if all(c.misses.ndim == 2 and c.misses.shape[1] > 1 and not np.delete(c.misses, k, 1).any()
-            for c in known):
-            return f"deviates in the {name} component only"
-    if all(c.problem.end for c in known if c.misses.any()):
-        return (
-            "deviates at the ends of the range only: certainty, tiny or huge variances, x far out")
-    count, total = sum(int(c.misses.sum()) for c in known), sum(int(c.defined.sum()) for c in known)
-    return "deviates everywhere" if count == total else f"deviates in {count} of {total} values"
-
-
-def _relation(known: list[Comparison]) -> str:
-    usual = [c for c in known if not c.problem.end]
-    got = np.concatenate([np.zeros(0), *(c.got[c.defined] for c in usual)])
-    wanted = np.concatenate([np.zeros(0), *(c.problem.wanted[c.defined] for c in usual)])
-    relative = 10 * RELATIVE[known[0].problem.conventions.dtype]
-    with np.errstate(all="ignore"):
-        for word, value, null in (("times", got / wanted, 1.0), ("plus", got - wanted, 0.0)):
-            middle = float(np.median(value)) if value.size else null
-            steady = (value.size > 3 and np.isfinite(value).all()
-                and (np.abs(value - middle) <= relative * np.abs(middle)).all())
-            if steady and f"{middle:.6g}" != f"{null:.6g}":
-                return f"; got is wanted {word} {middle:.6g}"
-    return ""
+# What is said
 
 
 def described(p: Problem, at: tuple[int, ...] | None) -> dict[str, Any]:
@@ -306,15 +179,123 @@ def described(p: Problem, at: tuple[int, ...] | None) -> dict[str, Any]:
         if kind_of(name) == "time":
             row = 0 if q.whole or at is None else at[0]
             known[name] = int(p.inputs[name][row, 0]) - 1 + p.conventions.first_t
-        if kind_of(name) in ("time", "model") or at is None:
-            continue
-        value = p.inputs[name]
-        array = value[:, at[0]] if name == "log_w" else value
-        if name != "log_w" and not q.whole:
-            array = array[..., at[0], :]
-            array = array[..., at[1]] if len(at) > 1 else array
-        known[name] = (f"array of shape {np.shape(array)}" if np.size(array) > 64
-            else (np.where(np.isfinite(array), array, np.array(None)).tolist()))
+        elif kind_of(name) != "model" and at is not None:
+            array = p.inputs[name]
+            if name == "log_w":
+                array = array[:, at[0]]
+            elif not q.whole:
+                array = array[(..., *(*at, slice(None))[:2])]
+            values = np.where(np.isfinite(array), array, np.array(None)).tolist()
+            known[name] = values if array.size <= 64 else f"array of shape {array.shape}"
     if p.setting.T <= 16 and q.scheduled:
         known["beta"] = p.setting.beta.tolist()
-    return known | ({"at": list(at)} if at is not None else {})
+    return known if at is None else known | {"at": list(at)}
+
+
+def _surroundings(p: Problem, known: list[Comparison]) -> tuple[str, Names]:
+    """At which t a call failed, where others did not, and what these look like."""
+    q, first = p.quantity, p.conventions.first_t
+    if not known or q.kind == "table" or "t" not in q.arguments(p.conventions):
+        return "", ()
+    t = np.unique(p.inputs["t"] - 1 + first).tolist()
+    word = f"t = {t[0]}" if len(t) == 1 else f"t among {t}"
+    return f" at {word} of {p.setting.T - 1 + first}", _singles(known)
+
+
+def _not_compared(known: list[Comparison]) -> str:
+    """What a PASS says nothing about."""
+    p = known[0].problem
+    first = f"t = {p.conventions.first_t} not compared"
+    if p.quantity.name in DEGENERATE:
+        return f"{first}: {_stands(known[0])}"
+    if "t" not in p.inputs:
+        return ""
+    if any((~c.defined & (c.problem.inputs["t"] == 1)).any() for c in known):
+        return f"{first}: infinite"
+    return first if p.quantity.first > 1 else ""
+
+
+def _stands(c: Comparison) -> str:
+    """What the entry at t = 1 of a table of the posterior is."""
+    p, got, log = c.problem, float(c.got[0, 0]), "log" in c.problem.quantity.name
+    beta = float(p.setting.beta[0])
+    known = {
+        "the exact value stands there": float(p.wanted[0, 0]),
+        "the value of t = 2 stands there": float(p.wanted[1, 0]) if p.setting.T > 1 else np.nan,
+        "beta_1 stands there": np.log(beta) if log else beta,
+    }
+    for said, value in known.items():
+        if got == value or abs(got - value) <= 1e-5 * abs(value):
+            return said
+    clipped = 0 < (np.exp(got) if log else got) <= 1e-9
+    return f"{got:.6g} stands there" + " (clipped from below)" * bool(clipped)
+
+
+def _flat(known: list[Comparison], part: Callable[[Comparison], Any]) -> Any:
+    """A part of every comparison, with an entry for each value, in one row."""
+    return np.concatenate([np.broadcast_to(part(c), c.got.shape).ravel() for c in known])
+
+
+def _time(c: Comparison) -> Any:
+    """The t of each value, 0 where there is none."""
+    if "t" not in c.problem.quantity.every:
+        return 0
+    t = c.problem.inputs["t"][: len(c.got)]
+    return t if c.got.ndim == 2 else t[:, 0]
+
+
+def _bad(c: Comparison) -> Any:
+    """Where a value is no number, or infinite where it should not be."""
+    return c.defined & ~np.isfinite(c.got) & (np.isnan(c.got) | np.isfinite(c.problem.wanted))
+
+
+def _broken(known: list[Comparison]) -> str:
+    broken = [c for c in known if _bad(c).any()]
+    if not broken:
+        return ""
+    bad, p = _flat(broken, _bad), broken[0].problem
+    first, place = _flat(broken, _time)[bad].min(), ""
+    if all(c.problem.end for c in broken):
+        at = described(p, tuple(np.argwhere(_bad(broken[0]))[0].tolist()))
+        words = (f"{name} = {value}" for name, value in at.items() if name != "at")
+        place = " at the ends of the range only: " + ", ".join(words)
+    elif first:
+        place = f", first at t = {first - 1 + p.conventions.first_t}"
+    count = f"{bad.sum()} of {_flat(known, lambda c: c.defined).sum()} values"
+    return f"returns {_flat(broken, lambda c: c.got)[bad][0]} in {count}{place}"
+
+
+def _where(known: list[Comparison]) -> str:
+    """Where values miss what is wanted."""
+    off, defined = _flat(known, lambda c: c.misses), _flat(known, lambda c: c.defined)
+    t, T = _flat(known, _time), _flat(known, lambda c: c.problem.setting.T)
+    first = known[0].problem.conventions.first_t
+    for name, edge in ((first, 1), (first + 1, 2), ("T" if first else "T - 1", T)):
+        at = t == edge
+        if at[off].all():
+            return f"at t = {name} only"
+        if (at == ~off)[defined].all() and at[defined].any():
+            return f"at every t but t = {name}"
+    for k, name in ((0, "first"), (-1, "last")):
+        wide = all(c.misses.ndim == 2 and c.misses.shape[1] > 1 for c in known)
+        if wide and not any(np.delete(c.misses, k, 1).any() for c in known):
+            return f"in the {name} component only"
+    if all(c.problem.end for c in known if c.misses.any()):
+        return "at the ends of the range only: certainty, tiny or huge variances, x far out"
+    number, total = off.sum(), defined.sum()
+    return "everywhere" if number == total else f"in {number} of {total} values"
+
+
+def _relation(known: list[Comparison]) -> str:
+    """A constant factor or offset between what was got and what is wanted."""
+    usual = _flat(known, lambda c: c.defined & (not c.problem.end))
+    got, wanted = _flat(known, lambda c: c.got), _flat(known, lambda c: c.problem.wanted)
+    got, wanted = got[usual], wanted[usual]
+    relative = 10 * RELATIVE[known[0].problem.conventions.dtype]
+    with np.errstate(all="ignore"):
+        for word, value, null in (("times", got / wanted, "1"), ("plus", got - wanted, "0")):
+            middle = np.median(value) if value.size > 3 else np.nan
+            steady = np.abs(value - middle) <= relative * np.abs(middle)
+            if value.size > 3 and steady.all() and f"{middle:.6g}" != null:
+                return f"; got is wanted {word} {middle:.6g}"
+    return ""

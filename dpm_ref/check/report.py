@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 __all__ = ["STATUSES", "Report", "Row"]
@@ -26,31 +26,30 @@ class Row:
     summary: str = ""
 
     def __str__(self) -> str:
-        parts = []
-        known = self.worst_input
-        place = f" at t = {known['t']}" if "t" in known else ""
-        place += f" (T = {known['T']})" if "T" in known and self.status != "PASS" else ""
+        said, known = [], self.worst_input
         if self.status in ("WRONG", "PRECISION") and self.got is not None:
-            parts.append(f"{self.summary}{place}: got {self.got:.9g}, wanted {self.wanted:.9g}")
+            place = f" at t = {known['t']}" if "t" in known else ""
+            place += f" (T = {known['T']})" if "T" in known else ""
+            said.append(f"{self.summary}{place}: got {self.got:.9g}, wanted {self.wanted:.9g}")
         if self.status in ("PASS", "PRECISION") and self.digits is not None:
             agree = " agree" if self.status == "PRECISION" else ""
-            parts.append(f"{max(self.digits, 0.0):.1f} digits{agree}")
+            said.append(f"{max(self.digits, 0.0):.1f} digits{agree}")
         if self.diagnoses:
-            parts.append(("looks like: " if self.status == "WRONG" else "")
-                + " | ".join(self.diagnoses))
-        parts += [self.message] if self.message else []
-        return (f"{self.status:<9} {self.name:<28} {self.equation:<12} "
-            + "; ".join(parts)).rstrip()
+            like = "looks like: " if self.status == "WRONG" else ""
+            said.append(like + " | ".join(self.diagnoses))
+        words = "; ".join([*said, self.message] if self.message else said)
+        return f"{self.status:<9} {self.name:<28} {self.equation:<12} {words}".rstrip()
 
     def __repr__(self) -> str:
         return f"<Row {self.name} {self.status}>"
 
     def to_dict(self) -> dict[str, Any]:
-        numbers = {name: value if value is not None and math.isfinite(value) else None for name,
-            value in (("got", self.got), ("wanted", self.wanted), ("digits", self.digits))}
-        return {"name": self.name, "equation": self.equation, "status": self.status,
-            "summary": self.summary, "diagnoses": list(self.diagnoses), "message": self.message,
-            "worst_input": self.worst_input, **numbers}
+        """Plain data; numbers that JSON does not have are None."""
+        made = asdict(self) | {"diagnoses": list(self.diagnoses)}
+        for name in ("got", "wanted", "digits"):
+            if made[name] is not None and not math.isfinite(made[name]):
+                made[name] = None
+        return made
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,7 +73,8 @@ class Report:
         for status in allow:
             if status not in STATUSES or status == "WRONG":
                 raise ValueError(
-                    f"allow must hold statuses among PASS, PRECISION and UNDEFINED, got {status!r}")
+                    f"allow must hold statuses among PASS, PRECISION and UNDEFINED, got {status!r}"
+                )
         failing = [row for row in self.rows if row.status not in ("PASS", "UNDEFINED", *allow)]
         if failing:
             raise AssertionError("\n".join(map(str, failing)))
@@ -85,8 +85,9 @@ class Report:
         return "\n".join(map(str, self.rows))
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{n} {s}" for s in STATUSES
-            if (n := sum(row.status == s for row in self.rows)))
+        counts = ", ".join(
+            f"{n} {s}" for s in STATUSES if (n := sum(row.status == s for row in self.rows))
+        )
         return f"<Report {counts}>"
 
     def to_dict(self) -> dict[str, Any]:

@@ -18,14 +18,8 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.6.
 """
 
 from dpm_ref.exact.best import BestSchedule, ScheduleSearch
-from dpm_ref.exact.binary import (
-    Averages,
-    BinaryData,
-    BinaryModel,
-    binary_states,
-    state_probabilities,
-)
-from dpm_ref.exact.finite import FiniteData
+from dpm_ref.exact.binary import BinaryData, BinaryModel, binary_states, state_probabilities
+from dpm_ref.exact.finite import Averages, FiniteData
 from dpm_ref.exact.ideal import Estimate, Gap, IdealBound, entropy, gap, ideal_bound
 from dpm_ref.exact.linear import GaussianData, LinearKernel, LinearModel
 

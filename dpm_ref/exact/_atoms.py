@@ -85,9 +85,8 @@ class BinaryAtoms:
         kept1, kept0 = (np.log(q.abar(t) + pi * q.one_minus_abar(t)) for pi in (q.pi1, q.pi0))
         log_prob1 = np.where(self.atoms == 1, kept1, np.log(q.pi1) + log_erased)
         log_prob0 = np.where(self.atoms == 0, kept0, np.log(q.pi0) + log_erased)
-        given1, given0 = (np.einsum("nd,md->nm", bits, log_prob)
-                          for bits, log_prob in ((x, log_prob1), (1.0 - x, log_prob0)))
-        return np.asarray(log_weights + given1 + given0)
+        return np.asarray(log_weights + np.einsum("nd,md->nm", x, log_prob1)
+                          + np.einsum("nd,md->nm", 1.0 - x, log_prob0))
 
     def match(self, weights: Array, xt: Array, t: int) -> Array:
         """P(x^{t-1} = 1) and P(x^{t-1} = 0) under q(x^{t-1} | x^t), stacked (n, 2, d)."""

@@ -105,10 +105,8 @@ class ScheduleSearch:
 
     def best(self, T: int) -> BestSchedule:
         """The schedule of T steps, 2 <= T <= grid, with the largest K*."""
-        T, grid = validation.count("T", T, 2), len(self.log_snr)
-        if grid < T:
-            raise ValueError(f"T must be at most the grid's {grid} values, got {T}")
-        total, came_from = np.where(np.arange(grid) == 0, 0.0, np.inf), []
+        T = validation.one_time("T", T, 2, len(self.log_snr))
+        total, came_from = np.where(self.log_snr == self.log_snr[0], 0.0, np.inf), []
         for _ in range(2, T + 1):
             through = total[:, None] + self.cost
             came_from.append(through.argmin(0))

@@ -15,29 +15,19 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.4 an
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
 
 from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
-from dpm_ref.exact.finite import FiniteData, distribution, instance
+from dpm_ref.exact.finite import Averages, FiniteData, distribution, instance
 from dpm_ref.protocols import Edge, Law, ReverseKernel, ask_law, total
 from dpm_ref.validation import Array
 
-__all__ = ["BinaryModel", "BinaryData", "Averages", "binary_states", "state_probabilities"]
+__all__ = ["BinaryModel", "BinaryData", "binary_states", "state_probabilities"]
 
 _MOST_BITS = 12
-
-
-class Averages(NamedTuple):
-    """Averages over data: L = E log p(x^0), K, and what equation (14) gives for it."""
-
-    log_likelihood: float
-    bound: float
-    eq14: float
 
 
 def binary_states(d: int) -> Array:
@@ -46,8 +36,7 @@ def binary_states(d: int) -> Array:
     >>> binary_states(2).astype(int).tolist()
     [[0, 0], [0, 1], [1, 0], [1, 1]]
     """
-    if validation.count("d", d, 1) > _MOST_BITS:
-        raise ValueError(f"d must be at most {_MOST_BITS} for enumeration, got {d}")
+    d = validation.one_time("d", d, 1, _MOST_BITS)
     return ((np.arange(2**d)[:, None] >> np.arange(d - 1, -1, -1)) & 1).astype(np.float64)
 
 

@@ -17,7 +17,7 @@ ideal kernel is beyond the paper.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +30,17 @@ from dpm_ref.gaussian import GaussianDiffusion
 from dpm_ref.protocols import takes_times
 from dpm_ref.validation import Array, IntArray, own
 
-__all__ = ["FiniteData", "distribution", "instance"]
+__all__ = ["FiniteData", "Averages", "distribution", "instance"]
 
 _BLOCK = 2**16  # pairs (state, atom) held at once: what a processor's cache holds
+
+
+class Averages(NamedTuple):
+    """Averages over data: L = E log p(x^0), K, and what equation (14) gives for it."""
+
+    log_likelihood: float
+    bound: float
+    eq14: float
 
 
 class FiniteData:
@@ -62,8 +70,7 @@ class FiniteData:
                  weights: npt.ArrayLike | None = None, var: npt.ArrayLike = 0.0) -> None:
         instance("diffusion", diffusion, GaussianDiffusion, BinomialDiffusion)
         self.diffusion, self.atoms = diffusion, own(diffusion.check_data("atoms", atoms))
-        if self.atoms.ndim != 2:
-            raise ValueError(f"atoms must have shape (m, d), got shape {self.atoms.shape}")
+        validation.shaped("atoms", self.atoms, "have shape (m, d)", self.atoms.ndim == 2)
         m, var = len(self.atoms), validation.finite("var", var)
         self._gaussian = isinstance(diffusion, GaussianDiffusion)
         if var.shape not in ((), (m,)) or (var < 0).any() or (var.any() and not self._gaussian):

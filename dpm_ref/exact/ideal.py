@@ -229,14 +229,12 @@ def _differences(data: FiniteData, average: Average, bound: IdealBound) -> Array
     return np.array([edge, *(bound.kl + np.diff(information)), end])[:, None]
 
 
-def _ends(data: FiniteData) -> tuple[float, float, float]:
+def _ends(data: FiniteData) -> list[float]:
     """L_null, E KL( q(x^1|x^0) || pi ) and E KL( q(x^T|x^0) || pi ), exactly."""
-    points, weights = data.points()
-    prior = data.diffusion.prior(points.shape[1])
-    laws = [data.diffusion.marginal(points, t) for t in (1, data.diffusion.T)]
-    terms = [prior.log_prob(points), *(law.kl(prior) for law in laws)]
-    null, first, last = (float(weights @ term) for term in terms)
-    return null, first, last
+    (points, weights), q = data.points(), data.diffusion
+    prior = q.prior(points.shape[1])
+    kl = [q.marginal(points, t).kl(prior) for t in (1, q.T)]
+    return [float(weights @ term) for term in (prior.log_prob(points), *kl)]
 
 
 def _estimate(values: Array) -> Estimate:
@@ -265,9 +263,8 @@ def _distinguishable_states(data: FiniteData) -> tuple[Array, Array]:
         raise ValueError("rng must be given for Gaussian data, which cannot be enumerated")
     d = data.atoms.shape[1]
     columns = np.concatenate([np.broadcast_to(data.diffusion.pi1, (1, d)), data.atoms])
-    groups, labels = np.unique(columns, axis=1, return_inverse=True)
+    groups, labels, sizes = np.unique(columns, axis=1, return_inverse=True, return_counts=True)
     labels = labels.ravel()
-    sizes = np.bincount(labels)
     if np.prod(sizes + 1.0) > _MOST_STATES:
         raise ValueError(f"data must leave at most {_MOST_STATES} distinguishable states, "
                          f"got {np.prod(sizes + 1.0):.3g}")

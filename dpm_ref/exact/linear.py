@@ -27,8 +27,7 @@ import numpy.typing as npt
 
 from dpm_ref import validation
 from dpm_ref.exact._atoms import LOG_2PI, scale_and_var
-from dpm_ref.exact.binary import Averages
-from dpm_ref.exact.finite import instance
+from dpm_ref.exact.finite import Averages, instance
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 from dpm_ref.information import gaussian_entropy
 from dpm_ref.protocols import total
@@ -123,9 +122,8 @@ class LinearModel:
 
     def kl(self, x0: npt.ArrayLike) -> Array:
         """E_q KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ), t = 2..T, at x0 (..., d): (T-1, ...)."""
-        x0 = _data("x0", x0, self.d)
-        terms = [-self._step(x0, t) - self.diffusion.posterior_entropy(x0, t)
-                 for t in range(2, self.diffusion.T + 1)]
+        x0, q = _data("x0", x0, self.d), self.diffusion
+        terms = [-self._step(x0, t) - q.posterior_entropy(x0, t) for t in range(2, q.T + 1)]
         return np.array(terms).reshape(-1, *x0.shape[:-1])
 
     def averages(self, data: GaussianData) -> Averages:
@@ -168,9 +166,9 @@ class GaussianData:
     def __init__(self, diffusion: GaussianDiffusion, mean: npt.ArrayLike,
                  cov: npt.ArrayLike) -> None:
         instance("diffusion", diffusion, GaussianDiffusion)
-        self.diffusion, self._mean = diffusion, validation.finite("mean", mean)
-        if self._mean.ndim != 1 or self._mean.size == 0:
-            raise ValueError(f"mean must have shape (d,), d >= 1, got shape {self._mean.shape}")
+        mean, rule = validation.finite("mean", mean), "have shape (d,), d >= 1"
+        self._mean = validation.shaped("mean", mean, rule, mean.ndim == 1 and mean.size > 0)
+        self.diffusion = diffusion
         self._values, self._vectors = np.linalg.eigh(_covariance("cov", cov, self._mean.size))
 
     def marginal(self, t: int) -> tuple[Array, Array]:

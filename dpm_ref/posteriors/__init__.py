@@ -38,16 +38,8 @@ from dpm_ref.posteriors.factors import (
     noisy_bits,
 )
 from dpm_ref.posteriors.particles import ContradictionWarning, Particles, particle_filter
-from dpm_ref.posteriors.perturbed import (
-    OverTime,
-    Perturbed,
-    constant,
-    diffused,
-    predicted,
-    sample,
-    tempered,
-)
+from dpm_ref.posteriors.perturbed import Perturbed, constant, diffused, predicted, sample, tempered
 
 __all__ = ["Factor", "Product", "GaussianFactor", "BernoulliFactor", "noisy_bits", "Clamp",
-           "LogFactor", "OverTime", "constant", "tempered", "diffused", "predicted",
+           "LogFactor", "constant", "tempered", "diffused", "predicted",
            "Perturbed", "sample", "Particles", "particle_filter", "ContradictionWarning"]

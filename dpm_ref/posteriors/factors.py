@@ -32,7 +32,7 @@ import numpy.typing as npt
 from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli
 from dpm_ref.gaussian import Gaussian
-from dpm_ref.protocols import total
+from dpm_ref.protocols import Law, total
 from dpm_ref.validation import Array
 
 __all__ = ["Factor", "Product", "GaussianFactor", "BernoulliFactor", "noisy_bits", "Clamp",
@@ -60,12 +60,45 @@ class Factor(Protocol):
     def multiply(self, law: Any) -> Product: ...
 
 
-class _Observation:
-    """An observation `mean` of x with noise of variance `var`, from 0 (a delta) to inf (none)."""
+class GaussianFactor:
+    """r(x) = exp(log_scale) prod_i exp(-(x_i - mean_i)^2 / (2 var_i)): a noisy observation of x.
 
-    mean: Array
-    var: Array
-    log_scale: float
+    Parameters
+    ----------
+    mean : array_like, shape (d,)
+        The observation.
+    var : float or array_like, shape (d,), > 0
+        The variance of its noise; inf where a component was not observed.
+    log_scale : float
+        With -sum log(2 pi var_i) / 2 over the observed components, r is the observation's density
+        given x, and Z its evidence.
+
+    >>> product = GaussianFactor([1.0], 1.0).multiply(Gaussian([0.0], 1.0))
+    >>> print("%.6f %.6f %.6f" % (product.law.mean[0], product.law.var[0], product.log_z))
+    0.500000 0.500000 -0.596574
+    """
+
+    columns: tuple[type[Law], ...] = (Gaussian,)
+    positive: bool = True
+
+    def __init__(self, mean: npt.ArrayLike, var: npt.ArrayLike,
+                 log_scale: npt.ArrayLike = 0.0) -> None:
+        rule = "be positive, inf where nothing is known (for 0 there is a Clamp)"
+        var = validation.ruled("var", validation.real("var", var), rule, lambda v: v > 0)
+        self.mean, self.var = _vectors(mean=validation.finite("mean", mean), var=var)
+        self.log_scale = float(validation.finite("log_scale", log_scale))
+
+    def log_r(self, x: npt.ArrayLike) -> Array:
+        """log r at x (..., d)."""
+        x = validation.components("x", validation.finite("x", x), self.mean.size)
+        with np.errstate(over="ignore"):  # below -1e308 it is -inf
+            difference = np.where(self.var < np.inf, x - self.mean, 0.0)
+            return np.asarray(self.log_scale - 0.5 * total(difference / self.var * difference))
+
+    def power(self, exponent: float) -> "GaussianFactor":
+        """r to a power in [0, 1]: the variances divided by it."""
+        var = self.var / exponent if exponent else np.full(self.var.shape, np.inf)
+        return GaussianFactor(self.mean, var, exponent * self.log_scale)
 
     def multiply(self, law: Any) -> Product:
         """The law times r, and log Z~, exactly; a clamped component gets variance 0."""
@@ -91,48 +124,6 @@ class _Observation:
         return GaussianFactor(mean, var, self.multiply(Gaussian(root * mean, noise)).log_z)
 
 
-class GaussianFactor(_Observation):
-    """r(x) = exp(log_scale) prod_i exp(-(x_i - mean_i)^2 / (2 var_i)): a noisy observation of x.
-
-    Parameters
-    ----------
-    mean : array_like, shape (d,)
-        The observation.
-    var : float or array_like, shape (d,), > 0
-        The variance of its noise; inf where a component was not observed.
-    log_scale : float
-        With -sum log(2 pi var_i) / 2 over the observed components, r is the observation's density
-        given x, and Z its evidence.
-
-    >>> product = GaussianFactor([1.0], 1.0).multiply(Gaussian([0.0], 1.0))
-    >>> print("%.6f %.6f %.6f" % (product.law.mean[0], product.law.var[0], product.log_z))
-    0.500000 0.500000 -0.596574
-    """
-
-    columns, positive = (Gaussian,), True
-
-    def __init__(self, mean: npt.ArrayLike, var: npt.ArrayLike,
-                 log_scale: npt.ArrayLike = 0.0) -> None:
-        variances = validation.real("var", var)
-        if not (variances > 0).all():
-            rule = "var must be positive, or inf for no information; for 0 there is a Clamp"
-            raise ValueError(f"{rule}, got {var!r}")
-        self.mean, self.var = _vectors(mean=validation.finite("mean", mean), var=variances)
-        self.log_scale = float(validation.finite("log_scale", log_scale))
-
-    def log_r(self, x: npt.ArrayLike) -> Array:
-        """log r at x (..., d)."""
-        x = validation.components("x", validation.finite("x", x), self.mean.size)
-        with np.errstate(over="ignore"):  # below -1e308 it is -inf
-            difference = np.where(self.var < np.inf, x - self.mean, 0.0)
-            return np.asarray(self.log_scale - 0.5 * total(difference / self.var * difference))
-
-    def power(self, exponent: float) -> "GaussianFactor":
-        """r to a power in [0, 1]: the variances divided by it."""
-        var = self.var / exponent if exponent else np.full(self.var.shape, np.inf)
-        return GaussianFactor(self.mean, var, exponent * self.log_scale)
-
-
 class BernoulliFactor:
     """r(x) = prod_i r_i(x_i) over bits, by the two values of each.
 
@@ -150,10 +141,9 @@ class BernoulliFactor:
 
     def __init__(self, r1: npt.ArrayLike, r0: npt.ArrayLike) -> None:
         r1, r0 = _vectors(r1=validation.finite("r1", r1), r0=validation.finite("r0", r0))
-        least = np.minimum(r1, r0)
-        if (least < 0).any() or not np.maximum(r1, r0).all():
-            rule = "r1 and r0 must not be negative, nor both 0 for a bit: r is zero everywhere"
-            raise ValueError(f"{rule}, got {r1} and {r0}")
+        least, most = np.minimum(r1, r0), np.maximum(r1, r0)
+        validation.ruled("r1 and r0", least, "not be negative", lambda r: r >= 0)
+        validation.ruled("r1 and r0", most, "not both be 0: r is zero everywhere", lambda r: r > 0)
         self.r1, self.r0, self.positive = r1, r0, bool((least > 0).all())
 
     def log_r(self, x: npt.ArrayLike) -> Array:
@@ -196,14 +186,14 @@ def noisy_bits(bits: npt.ArrayLike, flip_rate: npt.ArrayLike,
     [-0.105361 -2.302585]
     """
     values, rate = validation.binary("bits", bits), validation.probability("flip_rate", flip_rate)
-    if (rate == 1).any():
-        raise ValueError("flip_rate must be below 1, got 1.0; bits always flipped are known")
-    known = _mask(seen)
+    rule = "be below 1, since bits that are always flipped are known"
+    validation.ruled("flip_rate", rate, rule, lambda r: r < 1)
+    known = _mask(seen, values.shape)
     r1, r0 = (np.where(known, np.where(values == bit, 1.0 - rate, rate), 1.0) for bit in (1, 0))
     return BernoulliFactor(r1, r0)
 
 
-class Clamp(_Observation):
+class Clamp(GaussianFactor):
     """r(x) = delta on the observed components, the rest to be filled in (inpainting).
 
     Parameters
@@ -228,10 +218,7 @@ class Clamp(_Observation):
 
     def __init__(self, values: npt.ArrayLike, seen: npt.ArrayLike) -> None:
         (self.values,) = _vectors(values=validation.finite("values", values))
-        self.seen = _mask(seen)
-        if self.seen.shape != self.values.shape:
-            raise ValueError("seen must be True or False for each of the values "
-                             f"{self.values.shape}, got shape {self.seen.shape}")
+        self.seen = _mask(seen, self.values.shape)
         self.mean, self.var, self.log_scale = self.values, np.where(self.seen, 0.0, np.inf), 0.0
         self.positive = not self.seen.any()
 
@@ -322,9 +309,8 @@ def _ask(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
     states = validation.vectors("x", validation.finite("x", x))
     rows = states.reshape(-1, states.shape[-1])
     values, shape = check(name, function(rows.copy())).copy(), rows.shape[:axes]
-    if values.shape != shape:
-        raise ValueError(f"{name} must have shape {shape} for states {rows.shape}, "
-                         f"got {values.shape}")
+    rule = f"have shape {shape} for states {rows.shape}"
+    validation.shaped(name, values, rule, values.shape == shape)
     return values.reshape(states.shape[:axes])
 
 
@@ -340,15 +326,15 @@ def _tilted(p: Bernoulli, log_r1: Array, log_r0: Array) -> Product:
 
 def _vectors(**arrays: Array) -> list[Array]:
     """Copies of vectors (d,), broadcast to one shape."""
-    vectors = validation.broadcast(**arrays)
-    for name, vector in zip(arrays, vectors, strict=True):
-        if validation.vectors(name, vector).ndim != 1:
-            raise ValueError(f"{name} must have shape (d,), got shape {vector.shape}")
+    vectors, name = validation.broadcast(**arrays), " and ".join(arrays)
+    first = validation.vectors(name, vectors[0])
+    validation.shaped(name, first, "have shape (d,)", first.ndim == 1)
     return [vector.copy() for vector in vectors]
 
 
-def _mask(seen: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+def _mask(seen: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """A copy of the mask, over the components; one value stands for all."""
     mask = np.array(seen)
-    if mask.dtype != bool:
-        raise ValueError(f"seen must be True or False for each component, got dtype {mask.dtype}")
-    return mask
+    if mask.dtype != bool or mask.shape not in ((), shape):
+        raise ValueError(f"seen must be True or False for each component, got {seen!r:.80}")
+    return np.full(shape, mask)

@@ -25,7 +25,7 @@ from dpm_ref import validation
 from dpm_ref.information import log_mean_exp
 from dpm_ref.likelihood import from_log_weights
 from dpm_ref.posteriors.perturbed import OverTime, Perturbed
-from dpm_ref.protocols import Diffusion, Edge, Law, ReverseKernel, checked_diffusion
+from dpm_ref.protocols import Diffusion, Edge, Law, ReverseKernel
 from dpm_ref.validation import Array, IntArray
 
 __all__ = ["Particles", "ContradictionWarning", "particle_filter"]
@@ -139,8 +139,8 @@ def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n
     -0.596574 100.0 True
     """
     rng, n, d = validation.generator(rng), validation.count("n", n, 1), validation.count("d", d, 1)
-    runs, T = validation.count("runs", runs, 1), checked_diffusion(diffusion).T
-    kernels = Perturbed(diffusion, reverse, r, edge)
+    runs, kernels = validation.count("runs", runs, 1), Perturbed(diffusion, reverse, r, edge)
+    T = kernels.T
     for t in range(T, 0, -1):
         if not kernels.factor(t).positive:
             rule = "r(x^t) must be positive everywhere at t >= 1, as diffused(r, diffusion) is"
@@ -191,26 +191,24 @@ def _plain_weights(kernels: Perturbed, d: int, rng: np.random.Generator) -> Arra
     """log weights of the model's own draws, r(x^0) in closed form given x^1 where it can be."""
     x = np.empty((_CHECK_DRAWS, d))
     for t in range(kernels.T, 0, -1):
-        x = _drawn(kernels.model(x, t), x.shape, rng)
+        x = kernels.model(x, t).over(x.shape).sample(rng=rng)
     return _log_r0(kernels, kernels.model(x, 0), x.shape, rng)
 
 
 def _lost(kernels: Perturbed, x0: Array, rare: Array, rng: np.random.Generator) -> list[float]:
     """The shares of x^t ~ q(x^t | x^0) with log r(x^t) below rare[t], t = 1..T."""
-    times, marginal = range(1, kernels.T + 1), kernels.diffusion.q_marginal
-    return [float(np.mean(kernels.log_r(_drawn(marginal(x0, t), x0.shape, rng), t) < rare[t]))
-            for t in times]
+    q = kernels.diffusion.q_marginal
+    return [float((kernels.log_r(q(x0, t).over(x0.shape).sample(rng=rng), t) < rare[t]).mean())
+            for t in range(1, kernels.T + 1)]
 
 
 def _log_r0(kernels: Perturbed, law: Law, shape: tuple[int, ...],
             rng: np.random.Generator) -> Array:
     """log E r(x^0) under each distribution in closed form, or log r(x^0) at draws (m, d)."""
     log_z = kernels.multiply(law, 0).log_z
-    return kernels.log_r(_drawn(law, shape, rng), 0) if log_z is None else np.atleast_1d(log_z)
-
-
-def _drawn(law: Law, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    return law.at(law.noise(shape, rng=rng))
+    if log_z is None:
+        return kernels.log_r(law.over(shape).sample(rng=rng), 0)
+    return np.atleast_1d(log_z)
 
 
 def _step(kernels: Perturbed, x: Array, t: int, log_r: Array,
@@ -221,7 +219,7 @@ def _step(kernels: Perturbed, x: Array, t: int, log_r: Array,
     """
     law = kernels.model(x, t)
     product = kernels.multiply(law, t)
-    x = _drawn(product.law, x.shape, rng)
+    x = product.law.over(x.shape).sample(rng=rng)
     after, gain = kernels.log_r(x, t), product.log_z
     with np.errstate(invalid="ignore"):
         if gain is None:

@@ -37,7 +37,6 @@ filter likewise.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -82,16 +81,12 @@ def diffused(r: Any, diffusion: Diffusion) -> OverTime:
     >>> print(diffused(GaussianFactor([1.0], 0.5), GaussianDiffusion([0.5, 0.5]))(2).var)
     [5.]
     """
-    def factor(t: int) -> Any:
-        if diffusion.law not in getattr(r, "columns", ()):
-            raise ValueError("r must be a closed form of the diffusion's column to be "
-                             f"diffused, got a {type(r).__name__} for a {type(diffusion).__name__}")
-        return r.diffused(diffusion, t) if validation.one_time("t", t, 0, diffusion.T) else r
-
-    return factor
+    if diffusion.law not in getattr(r, "columns", ()):
+        got = f"a {type(r).__name__} for a {type(diffusion).__name__}"
+        raise ValueError(f"r must be a closed form of the diffusion's column, got {got}")
+    return lambda t: r.diffused(diffusion, t) if validation.one_time("t", t, 0, diffusion.T) else r
 
 
-@dataclass(frozen=True)
 class Perturbed:
     """A model whose kernels are multiplied by r; called with (xt, t) it is a reverse kernel itself.
 
@@ -113,20 +108,11 @@ class Perturbed:
     0.500000 0.333333
     """
 
-    diffusion: Diffusion
-    reverse: ReverseKernel
-    r: OverTime
-    edge: Edge | None = None
-
-    @property
-    def T(self) -> int:
-        """Steps of the diffusion."""
-        return self.diffusion.T
-
-    @property
-    def law(self) -> type[Law]:
-        """The diffusion's family of distributions."""
-        return self.diffusion.law
+    def __init__(self, diffusion: Diffusion, reverse: ReverseKernel, r: OverTime,
+                 edge: Edge | None = None) -> None:
+        self.diffusion, self.reverse, self.r = checked_diffusion(diffusion), reverse, r
+        self.edge = diffusion.edge if edge is None else edge
+        self.T, self.law = diffusion.T, diffusion.law
 
     def factor(self, t: int) -> Any:
         """r(x^t), t in 0..T."""
@@ -140,19 +126,17 @@ class Perturbed:
         """The model's p(x^t | x^{t+1}) at states x (m, d); at t = T the prior, over (d,)."""
         if t == self.T:
             return self.diffusion.prior(x.shape[-1])
-        if t == 0:
-            edge = self.diffusion.edge if self.edge is None else self.edge
-            return ask_law(self.law, edge, "edge", x)
-        return ask_law(self.law, self.reverse, "reverse", x, t + 1)
+        asked = (self.reverse, "reverse", x, t + 1) if t else (self.edge, "edge", x)
+        return ask_law(self.law, *asked)
 
     def multiply(self, law: Law, t: int) -> Product:
         """law r(x^t) / Z~, checked, since r may be a user's own."""
         product = self.factor(t).multiply(law)
         tilted = ask_law(self.law, lambda x: product.law, "r's product", np.empty(law.shape))
-        if product.log_z is None:
-            return Product(tilted, None)
-        log_z = validation.below_infinity("r's log Z~", product.log_z)
-        return Product(tilted, np.broadcast_to(log_z, law.shape[:-1]))
+        log_z = product.log_z
+        if log_z is not None:
+            log_z = np.broadcast_to(validation.below_infinity("r's log Z~", log_z), law.shape[:-1])
+        return Product(tilted, log_z)
 
     def log_r(self, x: Array, t: int) -> Array:
         """log r(x^t) at states x (m, d)."""
@@ -209,10 +193,8 @@ def predicted(r: Factor, diffusion: Any, reverse: ReverseKernel,
         with np.errstate(over="ignore"):
             return np.asarray(gain * (after.mean - before.mean))
 
-    def factor(t: int) -> Factor:
-        return LogFactor(lambda x: multiplied(x, t)[1].log_z, lambda x: slope(x, t)) if t else r
-
-    return factor
+    return lambda t: (LogFactor(lambda x: multiplied(x, t)[1].log_z, lambda x: slope(x, t))
+                      if t else r)
 
 
 def predicted_data(model: Perturbed, xt: Array, t: int) -> Any:
@@ -289,7 +271,7 @@ def sample(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n: int, d:
     >>> print(sample(diffusion, diffusion.kernel, r, 3, 2, rng=np.random.default_rng(0)).x0[:, 0])
     [1. 1. 1.]
     """
-    kernels: Any = Perturbed(checked_diffusion(diffusion), reverse, r, edge)
+    kernels: Any = Perturbed(diffusion, reverse, r, edge)
     for t in range(diffusion.T + 1):
         if not getattr(kernels.factor(t), "has_slope", True):
             rule = "r must have a slope to shift kernels (a particle filter needs none)"

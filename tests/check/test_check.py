@@ -625,7 +625,7 @@ def test_functions_that_cannot_be_checked_are_refused(arguments, said):
         ({"components": "max"}, "components must be"),
         ({"dtype": "float16"}, "dtype must be"),
         ({"shape": (3,)}, "shape must be a tuple"),
-        ({"shape": (0, 2)}, "shape must be an integer"),
+        ({"shape": (0, 2)}, "shape must be a tuple .* of integers >= 1, got"),
         ({"to_native": 3}, "to_native must be a callable"),
         ({"sigma": "std"}, "conventions must be among"),
         ({"prior": 1.0}, "prior must be"),

@@ -3,6 +3,7 @@ may do to each other.
 """
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -123,6 +124,25 @@ def test_a_function_that_does_not_return_is_told():
     row = check.run({"gaussian_entropy": lambda var: time.sleep(60)}, time_limit=0.2).rows[0]
     assert row.status == "WRONG"
     assert "did not return within 0.2 s" in row.message
+
+
+def test_the_check_runs_in_a_thread_which_has_no_time_limit():
+    functions = {"gaussian_entropy": lambda var: ((np.log(2 * np.pi * var) + 1) / 2).sum(-1)}
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(check.run, functions, time_limit=1e-3).result().assert_ok()
+
+
+def test_a_loop_over_one_step_is_undefined():
+    row = check.run({"nll": lambda model, x0: x0.sum(-1)}, beta=[0.3]).rows[0]
+    assert row.status == "UNDEFINED"
+    assert "the schedule has one step" in row.message
+
+
+def test_a_function_that_returns_less_the_second_time_is_told():
+    parts = iter([3] * 6 + [2] * 6)
+    functions = {"q_posterior": lambda x0, xt, t: (xt,) * next(parts)}
+    report = check.run(functions, beta=BETA[:3])
+    assert "asked again, it returns less" in report["posterior_log_var"].message
 
 
 def test_a_function_that_spoils_another_s_table_is_seen():

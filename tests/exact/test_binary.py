@@ -560,8 +560,8 @@ def test_ten_bits_are_enumerated():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda q: BinaryModel(q, 13, q.kernel), "d must be at most 12"),
-        (lambda q: BinaryModel(q, 0, q.kernel), "d must be an integer >= 1"),
+        (lambda q: BinaryModel(q, 13, q.kernel), "d must lie in 1..12, got 13"),
+        (lambda q: BinaryModel(q, 0, q.kernel), "d must lie in 1..12, got 0"),
         (
             lambda q: BinaryModel(
                 q, 2, lambda xt, t: Bernoulli(np.full((3, 2), 0.5))

@@ -485,6 +485,7 @@ EYE, ZERO = np.eye(2), np.zeros(2)
             "S must be diagonal",
         ),
         (lambda q: GaussianData(q, [[0.0]], [[1.0]]), "mean must have shape"),
+        (lambda q: GaussianData(q, [], np.zeros((0, 0))), "mean must have shape"),
         (lambda q: GaussianData(q, [0.0], [[0.0]]), "cov must be positive definite"),
         (lambda q: GaussianData(q, [0.0], [[np.nan]]), "cov must be finite"),
         (lambda q: GaussianData(q, [0.0], [[1.0]]).reversal(0), "t must lie in 1..3"),

@@ -276,8 +276,8 @@ def test_the_best_schedule_beats_the_one_that_is_linear_in_the_log_ratio():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: search().best(1), "T must be an integer >= 2"),
-        (lambda: search().best(10), "T must be at most the grid's 9 values, got 10"),
+        (lambda: search().best(1), "T must lie in 2..9, got 1"),
+        (lambda: search().best(10), "T must lie in 2..9, got 10"),
         (lambda: search(grid=2), "grid must be an integer >= 3"),
         (lambda: search(beta1=0.0), "beta1 must be one number strictly between 0 and 1"),
         (lambda: search(rng=1), "rng must be a numpy.random.Generator"),

@@ -112,3 +112,90 @@ def test_float32_where_it_is_declared_loses_digits_in_the_tables_alone():
     report = jax_report(jax_functions, dtype="float32")
     assert report["sqrt_one_minus_abar"].status == "PRECISION"
     assert report["gaussian_kl"].status == "PASS"
+
+
+# Code that draws its own noise
+
+
+ABAR = np.cumprod(1 - BETA)
+KEY = jax.random.key(0)
+DRAWS = {
+    "torch.randn": (torch.from_numpy, lambda x0: torch.randn(x0.shape)),
+    "torch.randn_like": (torch.from_numpy, lambda x0: torch.randn_like(x0)),  # noqa: PLW0108
+    "torch.normal": (torch.from_numpy, lambda x0: torch.normal(torch.zeros_like(x0), 1.0)),
+    "jax.random.normal": (jnp.asarray, lambda x0: jax.random.normal(KEY, x0.shape)),
+    "compiled": (jnp.asarray, jax.jit(lambda x0: jax.random.normal(KEY, x0.shape))),
+}
+
+
+def noisy(name, power):
+    """The row of a function that draws x^t, the noise times a power of 1 - abar_t."""
+    to_native, draw = DRAWS[name]
+
+    def q_sample(x0, t):
+        return ABAR[t - 1] ** 0.5 * x0 + (1 - ABAR[t - 1]) ** power * draw(x0)
+
+    functions, own = {"q_sample": q_sample}, {"own_noise": True, "to_native": to_native}
+    return check.run(functions, beta=BETA, **own).rows[0]
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_code_that_draws_its_own_noise_is_supplied_with_it(name):
+    assert noisy(name, 0.5).status == "PASS"
+    wrong = noisy(name, 1.0)
+    assert wrong.status == "WRONG"
+    assert "1 - abar_t without its root" in wrong.diagnoses
+
+
+def test_draws_are_random_again_afterwards():
+    noisy("torch.randn", 0.5)
+    assert not torch.equal(torch.randn(8), torch.randn(8))
+    assert jax.random.normal(KEY, (8,)).shape == (8,)
+    assert not jax.config.jax_disable_jit
+
+
+# bfloat16, which NumPy does not have
+
+
+def bfloat16(array):
+    return torch.from_numpy(array).to(torch.bfloat16)
+
+
+def half(beta):
+    """Tables and results in bfloat16 throughout."""
+    abar = torch.cumprod(1 - beta, 0)
+    return {
+        "one_minus_abar": 1 - abar,
+        "q_sample": lambda x0, t, noise: abar[t - 1] ** 0.5 * x0 + (1 - abar[t - 1]) ** 0.5 * noise,
+        "gaussian_kl": lambda m, v, n, w: (
+            0.5 * (torch.log(w / v) + (v + (m - n) ** 2) / w - 1).sum(-1)
+        ),
+    }
+
+
+def test_bfloat16_where_it_is_declared_passes():
+    functions = half(bfloat16(BETA))
+    check.run(functions, beta=BETA, dtype="bfloat16", to_native=bfloat16).assert_ok()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bfloat16_where_more_is_declared_is_precision(dtype):
+    report = check.run(half(bfloat16(BETA)), beta=BETA, dtype=dtype, to_native=bfloat16)
+    assert {row.status for row in report.rows} == {"PRECISION"}
+    assert all("the result comes in bfloat16" in row.diagnoses for row in report.rows)
+    assert all(row.digits < 3 for row in report.rows)
+
+
+def test_a_mistake_is_named_in_bfloat16():
+    q_sample = half(bfloat16(BETA))["q_sample"]
+    functions = {"q_sample": lambda x0, t, noise: q_sample(noise, t, x0)}
+    row = check.run(functions, beta=BETA, dtype="bfloat16", to_native=bfloat16).rows[0]
+    assert row.status == "WRONG"
+    assert "x0 and noise swapped" in row.diagnoses
+
+
+def test_a_variance_that_vanishes_in_bfloat16_is_wrong():
+    beta = np.linspace(1e-4, 0.02, 1000)
+    functions = {"one_minus_abar": half(bfloat16(beta))["one_minus_abar"]}
+    row = check.run(functions, beta=beta, dtype="bfloat16", to_native=bfloat16).rows[0]
+    assert (row.status, row.got) == ("WRONG", 0.0)

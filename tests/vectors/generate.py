@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))  # where mpmath_oracle is
+
 from truths import FUNCTIONS, Function
 
 FOLDER = Path(__file__).parent

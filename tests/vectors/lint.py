@@ -19,22 +19,8 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 LARGEST = 2_000_000
-HEADER = [
-    "schema",
-    "function",
-    "dpm_ref",
-    "equation",
-    "definition",
-    "units",
-    "input",
-    "output",
-    "tolerance",
-    "precision",
-    "generator",
-    "flags",
-    "count",
-    "retired",
-]
+HEADER = ["schema", "function", "dpm_ref", "equation", "definition", "units", "input", "output"]
+HEADER += ["tolerance", "precision", "generator", "flags", "count", "retired"]
 VALID = ["id", "input", "result", "output", "output_40", "tolerance", "flags", "wrong"]
 INVALID = ["id", "input", "result", "flags"]
 RATES = {"beta", "first", "last", "beta1", "abar_T"}
@@ -57,11 +43,6 @@ def shape(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: shape(each) for key, each in value.items()}
     return [shape(each) for each in value] if isinstance(value, list) else None
-
-
-def number(value: Any) -> float:
-    """A number of an output, "inf" and booleans included."""
-    return float(value)
 
 
 def lint(folder: Path = FOLDER) -> list[str]:
@@ -106,31 +87,23 @@ def lint_header(header: dict[str, Any], vectors: list[dict[str, Any]], name: str
     if list(header) != HEADER or header["schema"] != 1 or header["function"] != name:
         yield f"the header must have {HEADER}, schema 1 and the file's name"
         return
-    if not all(
-        isinstance(header[key], str) and header[key]
-        for key in HEADER
-        if key not in ("schema", "input", "output", "flags", "count", "retired")
-    ):
+    explained = ("input", "output", "flags", "retired")
+    texts = [header[key] for key in HEADER if key not in (*explained, "schema", "count")]
+    if not all(isinstance(text, str) and text for text in texts):
         yield "a text of the header is empty"
-    if not all(
-        isinstance(text, str) and text
-        for key in ("input", "output", "flags", "retired")
-        for text in header[key].values()
-    ):
+    texts = [text for key in explained for text in header[key].values()]
+    if not all(isinstance(text, str) and text for text in texts):
         yield "something is not explained in the header"
     if header["count"] != len(vectors):
         yield f"{len(vectors)} vectors, {header['count']} declared"
     ids = [vector.get("id") for vector in vectors]
-    if sorted([*ids, *header["retired"]]) != [
-        f"{name}-{k:04d}" for k in range(1, len(ids) + len(header["retired"]) + 1)
-    ] or ids != sorted(ids):
+    total = len(ids) + len(header["retired"])
+    dense = [f"{name}-{k:04d}" for k in range(1, total + 1)]
+    if sorted([*ids, *header["retired"]]) != dense or ids != sorted(ids):
         yield "ids are not 1, 2, 3, ... with the retired ones left out"
     used = {flag for vector in vectors for flag in vector.get("flags", [])}
-    if used != set(header["flags"]):
-        yield (
-            f"flags used but not explained, or explained but not used: "
-            f"{sorted(used ^ set(header['flags']))}"
-        )
+    if odd := sorted(used ^ set(header["flags"])):
+        yield f"flags used but not explained, or explained but not used: {odd}"
     if sum("smoke" in vector.get("flags", []) for vector in vectors) != 1:
         yield "not one smoke vector"
 
@@ -138,10 +111,8 @@ def lint_header(header: dict[str, Any], vectors: list[dict[str, Any]], name: str
 def lint_vector(vector: dict[str, Any], header: dict[str, Any]) -> Iterator[str]:
     """One vector."""
     valid = vector["result"] == "valid"
-    if list(vector) != (VALID if valid else INVALID) or vector["result"] not in (
-        "valid",
-        "invalid",
-    ):
+    keys = {"valid": VALID, "invalid": INVALID}.get(vector["result"])
+    if list(vector) != keys:
         yield "does not have the schema"
         return
     if list(vector["input"]) != list(header["input"]):
@@ -149,27 +120,18 @@ def lint_vector(vector: dict[str, Any], header: dict[str, Any]) -> Iterator[str]
     kinds = [header["flags"][flag].partition(":")[0] for flag in vector["flags"]]
     if len(set(vector["flags"])) != len(kinds) or kinds.count("invalid") != (0 if valid else 1):
         yield "an invalid vector has one reason, a valid one none, and no flag comes twice"
-    if ("not_float32" in vector["flags"]) != any(
-        not_float32(leaf) for leaf in leaves(vector["input"])
-    ):
+    if ("not_float32" in vector["flags"]) != not_float32(vector["input"]):
         yield "not_float32 is not true"
     if not valid:
         return
     yield from lint_output(vector, header)
-    x, outputs = (
-        vector["input"],
-        [number(leaf) for leaf in leaves(vector["output"]) if not isinstance(leaf, bool)],
-    )
-    for flag, holds in (
-        ("tiny", tiny(x)),
-        ("limit", at_limit(x, outputs)),
-        ("long", len(x.get("beta", [])) >= 1000 or x.get("T", 0) >= 1000),
-    ):
+    x, output = vector["input"], leaves(vector["output"])
+    outputs = [float(leaf) for leaf in output if not isinstance(leaf, bool)]
+    for flag, holds in circumstances(x, outputs).items():
         if (flag in vector["flags"]) != holds:
             yield f"{flag} is not true"
-    if {
-        flag for flag, kind in zip(vector["flags"], kinds, strict=True) if kind == "mistake"
-    } != set(vector["wrong"]):
+    of_a_kind = zip(vector["flags"], kinds, strict=True)
+    if {flag for flag, kind in of_a_kind if kind == "mistake"} != set(vector["wrong"]):
         yield "the mistakes flagged are not those whose wrong output is given"
     for name, wrong in vector["wrong"].items():
         if not caught(wrong, vector):
@@ -213,7 +175,7 @@ def caught(wrong: dict[str, Any], vector: dict[str, Any]) -> bool:
     ):
         return False
     return any(
-        differs(number(a), number(b), allowed)
+        differs(float(a), float(b), allowed)
         for name in wrong
         for a, b, allowed in zip(
             leaves(wrong[name]),
@@ -230,9 +192,16 @@ def differs(wrong: float, right: float, allowed: float) -> bool:
     return abs(wrong - right) > max(1e-3 * abs(right), 1000 * allowed)
 
 
-def not_float32(value: Any) -> bool:
-    """Whether an input is a number that float32 does not hold."""
-    return isinstance(value, float) and struct.unpack("f", struct.pack("f", value))[0] != value
+def not_float32(x: dict[str, Any]) -> bool:
+    """Whether some input is a number that float32 does not hold."""
+    numbers = [leaf for leaf in leaves(x) if isinstance(leaf, float)]
+    return any(struct.unpack("f", struct.pack("f", number))[0] != number for number in numbers)
+
+
+def circumstances(x: dict[str, Any], outputs: list[float]) -> dict[str, bool]:
+    """The flags of a valid vector that its inputs and outputs decide."""
+    long = len(x.get("beta", [])) >= 1000 or x.get("T", 0) >= 1000
+    return {"tiny": tiny(x), "limit": at_limit(x, outputs), "long": long}
 
 
 def tiny(x: dict[str, Any]) -> bool:

@@ -5,13 +5,7 @@ with the package.
 from truths import binomial, elementwise, gaussian, models, products, tables
 from truths.functions import Function
 
-FUNCTIONS: list[Function] = [
-    *elementwise.FUNCTIONS,
-    *tables.FUNCTIONS,
-    *gaussian.FUNCTIONS,
-    *binomial.FUNCTIONS,
-    *models.FUNCTIONS,
-    *products.FUNCTIONS,
-]
+MODULES = (elementwise, tables, gaussian, binomial, models, products)
+FUNCTIONS: list[Function] = [function for module in MODULES for function in module.FUNCTIONS]
 
 __all__ = ["FUNCTIONS", "Function"]

@@ -3,16 +3,21 @@ it is evaluated at.
 
 A mistake is a formula too, and a vector carries its flag where the two outputs differ by more than
 1e-3 of the right one. Nothing about a flag is thus a matter of opinion: each is decided by the
-numbers, here once, and by `lint` again.
+numbers. Formulas and mistakes take `Inputs`, and return the outputs by name; a value without a name
+is the first output, and None says that a mistake cannot be made here.
 """
 
-import math
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
-from truths.numbers import PRECISIONS, exact, forty, leaves, mapped, mp, nearest, settled, short
+from lint import circumstances, leaves, not_float32
+from mpmath_oracle import mp
+
+from truths.inputs import Formula, Inputs
+from truths.mistakes import Mistake
+from truths.numbers import PRECISIONS, forty, mapped, nearest, settled, short
 
 SCHEMA = 1
 DIFFERS = 1e-3
@@ -43,41 +48,41 @@ FLAGS = {
     "bad_number": "invalid: null where a number is needed",
     "empty": "invalid: there is no number at all where one is needed",
 }
-RATES = {"beta", "first", "last", "beta1", "abar_T"}
-VARIANCES = {"var", "var_q", "var_p", "r_var"}
-PROBABILITIES = {"q1", "q0", "p1", "p0", "prior", "table", "c1", "c0"}
 
 
-@dataclass(frozen=True)
-class Mistake:
-    """A wrong formula: inputs in, the outputs that it changes out (or None where it cannot be
-    made).
-    """
-
-    meaning: str
-    formula: Callable[[dict[str, Any]], dict[str, Any] | None]
+Size = Callable[[Inputs, dict[str, Any]], Any]
 
 
-@dataclass(frozen=True)
-class Case:
-    """Inputs, and why they are invalid if they are."""
+class Bad(NamedTuple):
+    """Inputs that are invalid, and why."""
 
-    inputs: dict[str, Any]
-    invalid: str | None = None
+    why: str
+    inputs: Any
 
 
-@dataclass(frozen=True)
-class Retired:
+class Retired(NamedTuple):
     """Holds the place of a vector that was taken out, so that its id is not given again."""
 
     reason: str
+
+
+def bad(why: str, *rows: Any) -> list[Bad]:
+    """Invalid inputs, all for one reason."""
+    return [Bad(why, row) for row in rows]
+
+
+def spoilt(good: dict[str, Any], why: str, **values: list[Any]) -> list[Bad]:
+    """Good inputs with some replaced: by the first of the values, then by the second, ..."""
+    rows = zip(*values.values(), strict=True)
+    return bad(why, *({**good, **dict(zip(values, row, strict=True))} for row in rows))
 
 
 @dataclass(frozen=True)
 class Function:
     """All there is to say about one file.
 
-    `scale` gives, for each number of the output, what its rounding is measured by; `terms` the
+    A case is a dict of inputs, or a tuple of them in the order of `inputs`. `scale` gives, for each
+    number of the output, what its rounding is measured by (itself, if nothing is said); `terms` the
     absolute terms of the textbook formula.
     """
 
@@ -87,38 +92,25 @@ class Function:
     definition: str
     inputs: dict[str, str]
     outputs: dict[str, str]
-    units: str
     tolerance: str
-    truth: Callable[[dict[str, Any]], dict[str, Any]]
+    truth: Formula
     mistakes: dict[str, Mistake]
-    cases: list[Case | Retired]
-    scale: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
-    terms: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]] | None = None
-    eps: int = 64
+    cases: list[Any]
+    units: str = "dimensionless"
+    scale: Size = lambda x, truth: mapped(abs, truth)
+    terms: Size = lambda x, truth: {}
+    times: tuple[int, int] = (1, 0)  # t is in times[0]..T + times[1]
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """The header, then the vectors."""
-        vectors, retired = [], {}
-        for number, case in enumerate(self.cases, start=1):
-            name = f"{self.name}-{number:04d}"
-            if isinstance(case, Retired):
-                retired[name] = case.reason
-            else:
-                vectors.append(
-                    {"id": name}
-                    | (
-                        self.valid(case, smoke=number == 1)
-                        if case.invalid is None
-                        else self.invalid(case)
-                    )
-                )
+        names = [f"{self.name}-{number:04d}" for number in range(1, len(self.cases) + 1)]
+        cases = list(zip(names, self.cases, strict=True))
+        retired = {name: case.reason for name, case in cases if isinstance(case, Retired)}
+        vectors = [{"id": n} | self.vector(case, n) for n, case in cases if n not in retired]
         used = {flag for vector in vectors for flag in vector["flags"]}
-        idle = set(self.mistakes) - used
-        if idle:
+        if idle := set(self.mistakes) - used:
             raise ValueError(f"{self.name}: no vector catches {sorted(idle)}")
-        meanings = FLAGS | {
-            name: "mistake: " + mistake.meaning for name, mistake in self.mistakes.items()
-        }
+        mistakes = {name: "mistake: " + each.meaning for name, each in self.mistakes.items()}
         yield {
             "schema": SCHEMA,
             "function": self.name,
@@ -131,208 +123,111 @@ class Function:
             "tolerance": self.tolerance,
             "precision": PRECISION,
             "generator": "tests/vectors/generate.py",
-            "flags": {flag: meaning for flag, meaning in meanings.items() if flag in used},
+            "flags": {flag: text for flag, text in (FLAGS | mistakes).items() if flag in used},
             "count": len(vectors),
             "retired": retired,
         }
         yield from vectors
 
-    def valid(self, case: Case, smoke: bool) -> dict[str, Any]:
+    def vector(self, case: Any, name: str) -> dict[str, Any]:
+        """One vector, without its id."""
+        if isinstance(case, Bad):
+            x = self.read(case.inputs)
+            flags = ["not_float32", case.why] if not_float32(x) else [case.why]
+            return {"input": x, "result": "invalid", "flags": flags}
+        return self.valid(self.read(case), smoke=name.endswith("-0001"))
+
+    def read(self, case: Any) -> Inputs:
+        """The inputs in the order of the header."""
+        values = case if isinstance(case, dict) else dict(zip(self.inputs, case, strict=True))
+        return Inputs({name: values[name] for name in self.inputs})
+
+    def valid(self, x: Inputs, smoke: bool) -> dict[str, Any]:
         """A vector with an output."""
-        x = case.inputs
-        truth = settled(self.truth, x)
+        truth = settled(self.right, x)
         with mp.workdps(80):
-            unit = mp.ldexp(self.eps + 4 * len(x.get("beta", [])), -52)
-            scale = mapped(
-                lambda s, value: (
-                    mp.mpf(0) if isinstance(value, bool) or mp.isinf(value) else unit * s
-                ),
-                self.scale(x, truth),
+            unit = mp.ldexp(64 + 4 * len(x.get("beta", [])), -52)
+            tolerance = mapped(
+                lambda s, right: mp.mpf(0) if _is_exact(right) else unit * s,
+                truth | self.named(self.scale(x, truth)),
                 truth,
             )
             wrong = {
                 name: outputs
                 for name, outputs in self._mistaken(x, truth)
-                if _caught(outputs, truth, scale)
+                if any(_differs(*leaf) for leaf in _beside(outputs, truth, tolerance))
             }
-            flags = [*(["smoke"] if smoke else []), *self._circumstances(x, truth), *wrong]
+            flags = [*self._circumstances(x, truth, smoke), *wrong]
         return {
             "input": x,
             "result": "valid",
             "output": mapped(nearest, truth),
             "output_40": mapped(forty, truth),
-            "tolerance": mapped(lambda s: short(s, 3), scale),
+            "tolerance": mapped(lambda s: short(s, 3), tolerance),
             "flags": flags,
-            "wrong": {
-                name: mapped(lambda s: short(s, 6), mistake) for name, mistake in wrong.items()
-            },
+            "wrong": mapped(lambda s: short(s, 6), wrong),
         }
 
-    def invalid(self, case: Case) -> dict[str, Any]:
-        """A vector that is to be refused."""
-        return {
-            "input": case.inputs,
-            "result": "invalid",
-            "flags": [*(["not_float32"] if not_float32(case.inputs) else []), case.invalid],
-        }
+    def named(self, outputs: Any) -> Any:
+        """Outputs by name."""
+        if outputs is None or isinstance(outputs, dict):
+            return outputs
+        return {next(iter(self.outputs)): outputs}
 
-    def _mistaken(
-        self, x: dict[str, Any], truth: dict[str, Any]
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
+    def right(self, x: Inputs) -> Any:
+        """The right outputs; None at a time that the function does not have."""
+        first, last = self.times
+        if "t" in x and not first <= x["t"] <= last + x.get("T", len(x.get("beta", []))):
+            return None
+        return self.named(self.truth(x))
+
+    def _mistaken(self, x: Inputs, truth: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         for name, mistake in self.mistakes.items():
             try:
                 with mp.workdps(PRECISIONS[1]):
-                    outputs = mistake.formula(x)
+                    given = (x, self.right) if mistake.of_truth else (x,)
+                    outputs = self.named(mistake.formula(*given))
             except ZeroDivisionError:
                 continue
-            if (
-                outputs is not None
-                and not any(mp.isnan(leaf) for leaf in leaves(outputs))
-                and not _is_rounding(outputs, truth)
-            ):
+            if outputs is None or any(mp.isnan(leaf) for leaf in leaves(outputs)):
+                continue
+            if not any(_is_rounding(*leaf) for leaf in _beside(outputs, truth)):
                 yield name, outputs
 
-    def _circumstances(self, x: dict[str, Any], truth: dict[str, Any]) -> Iterator[str]:
-        if not_float32(x):
-            yield "not_float32"
-        if tiny(x):
-            yield "tiny"
-        if self.terms is not None:
-            terms = self.terms(x, truth)
-            if any(
-                mp.isfinite(right) and right and total > 20 * abs(right)
-                for name in terms
-                for total, right in zip(leaves(terms[name]), leaves(truth[name]), strict=True)
-            ):
-                yield "cancellation"
-        if at_limit(x, [leaf for leaf in leaves(truth) if not isinstance(leaf, bool)]):
-            yield "limit"
-        if len(x.get("beta", [])) >= 1000 or x.get("T", 0) >= 1000:
-            yield "long"
+    def _circumstances(self, x: Inputs, truth: dict[str, Any], smoke: bool) -> list[str]:
+        numbers = [float(leaf) for leaf in leaves(truth) if not isinstance(leaf, bool)]
+        terms = list(_beside(self.named(self.terms(x, truth)), truth))
+        flags = circumstances(x, numbers) | {
+            "smoke": smoke,
+            "not_float32": not_float32(x),
+            "cancellation": any(right and total > 20 * abs(right) for total, right in terms),
+        }
+        return [flag for flag in FLAGS if flags.get(flag)]
 
 
-def not_float32(x: Any) -> bool:
-    """Whether some input is no float32."""
-    return any(
-        isinstance(leaf, float) and struct.unpack("f", struct.pack("f", leaf))[0] != leaf
-        for leaf in leaves(x)
-    )
+in_nats = partial(Function, units="nats")
 
 
-def tiny(x: dict[str, Any]) -> bool:
-    """Whether a rate, a variance or a probability other than 0 lies below 1e-6."""
-    return any(
-        0 < leaf < 1e-6
-        for name in x
-        if name in RATES | VARIANCES | PROBABILITIES
-        for leaf in leaves(x[name])
-    )
+def _beside(outputs: dict[str, Any], *others: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """The numbers of some outputs, each with those that stand in its place in full ones."""
+    for name in outputs:
+        yield from zip(*(leaves(tree[name]) for tree in (outputs, *others)), strict=True)
 
 
-def at_limit(x: dict[str, Any], outputs: list[Any]) -> bool:
-    """Whether an input or an output is at an end of its range."""
-    probabilities = [leaf for name in x if name in PROBABILITIES for leaf in leaves(x[name])]
-    single = len(x.get("beta", [0, 0])) == 1 or x.get("T") == 1
-    return (
-        any(leaf in (0, 1) for leaf in probabilities)
-        or 1.0 in x.get("beta", [])
-        or single
-        or any(leaf == 0 or math.isinf(leaf) for leaf in map(float, outputs))
-    )
+def _is_exact(right: Any) -> bool:
+    return isinstance(right, bool) or bool(mp.isinf(right))
 
 
-def _caught(mistaken: dict[str, Any], truth: dict[str, Any], tolerance: dict[str, Any]) -> bool:
-    return any(
-        _differs(wrong, right, allowed)
-        for name in mistaken
-        for wrong, right, allowed in zip(
-            leaves(mistaken[name]), leaves(truth[name]), leaves(tolerance[name]), strict=True
-        )
-    )
-
-
-def _is_rounding(mistaken: dict[str, Any], truth: dict[str, Any]) -> bool:
-    """Whether some wrong output is 0 but for rounding, whose digits would mean nothing."""
-    return any(
-        not isinstance(wrong, bool)
-        and 0
-        < abs(wrong)
-        < mp.mpf(10) ** -100 * (abs(right) if right and mp.isfinite(right) else 1)
-        for name in mistaken
-        for wrong, right in zip(leaves(mistaken[name]), leaves(truth[name]), strict=True)
-    )
+def _is_rounding(wrong: Any, right: Any) -> bool:
+    """Whether a wrong number is 0 but for rounding, so that its digits would mean nothing."""
+    if isinstance(wrong, bool):
+        return False
+    size = abs(right) if right and mp.isfinite(right) else 1
+    return bool(0 < abs(wrong) < mp.mpf(10) ** -100 * size)
 
 
 def _differs(wrong: Any, right: Any, allowed: Any) -> bool:
-    if isinstance(right, bool) or mp.isinf(right) or mp.isinf(wrong):
-        return wrong != right
+    if _is_exact(right) or mp.isinf(wrong):
+        return bool(wrong != right)
     gap = abs(wrong - right)
-    return gap > mp.mpf(DIFFERS) * 1.01 * abs(right) and gap > 1000 * allowed
-
-
-# Mistakes that can be made in many formulas, as changes to a right one
-
-
-def changed(
-    truth: Callable[..., Any], **changes: Callable[[dict[str, Any]], Any]
-) -> Callable[[dict[str, Any]], Any]:
-    """The right formula at other inputs; None where a change gives None."""
-
-    def formula(x: dict[str, Any]) -> Any:
-        new = {name: change(x) for name, change in changes.items()}
-        return None if any(value is None for value in new.values()) else truth({**x, **new})
-
-    return formula
-
-
-def multiplied(
-    truth: Callable[..., Any], factor: Callable[[dict[str, Any]], Any], *names: str
-) -> Callable[[dict[str, Any]], Any]:
-    """Outputs of the right formula times a factor; all of them, or those named."""
-
-    def formula(x: dict[str, Any]) -> Any:
-        right = truth(x)
-        return {
-            name: mapped(lambda value: factor(x) * value, right[name]) for name in names or right
-        }
-
-    return formula
-
-
-def in_bits(truth: Callable[..., Any], *names: str) -> Mistake:
-    return Mistake("bits for nats: log2 for ln", multiplied(truth, lambda x: 1 / mp.log(2), *names))
-
-
-def negative(truth: Callable[..., Any], *names: str) -> Mistake:
-    return Mistake("the sign of the result", multiplied(truth, lambda x: mp.mpf(-1), *names))
-
-
-def reversed_schedule(truth: Callable[..., Any]) -> Mistake:
-    return Mistake(
-        "the schedule reversed: beta_T..1 for beta_1..T",
-        changed(truth, beta=lambda x: x["beta"][::-1]),
-    )
-
-
-def one_early(truth: Callable[..., Any], first: int = 1) -> Mistake:
-    return Mistake(
-        "the tables at t-1 for t: t counted from 0 where it counts from 1",
-        changed(truth, t=lambda x: x["t"] - 1 if x["t"] > first else None),
-    )
-
-
-def one_late(truth: Callable[..., Any]) -> Mistake:
-    return Mistake(
-        "the tables at t+1 for t: beta[t] of an array that begins with beta_1",
-        changed(truth, t=lambda x: x["t"] + 1 if x["t"] < len(x["beta"]) else None),
-    )
-
-
-def of_output(x: dict[str, Any], truth: dict[str, Any]) -> dict[str, Any]:
-    """Rounding measured by the output itself."""
-    return mapped(lambda value: mp.mpf(0) if isinstance(value, bool) else abs(value), truth)
-
-
-def numbers(x: dict[str, Any], *names: str) -> list[Any]:
-    """Inputs as exact numbers."""
-    return [exact(x[name]) for name in names]
+    return bool(gap > mp.mpf(DIFFERS) * 1.01 * abs(right) and gap > 1000 * allowed)

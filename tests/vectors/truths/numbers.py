@@ -8,23 +8,14 @@ nor mpmath's version has a say in it.
 
 import decimal
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from mpmath import MPContext
-
-mp = MPContext()
+from lint import leaves
+from mpmath_oracle import mp
 
 PRECISIONS = (80, 160, 320, 640, 1280)
 AGREEMENT = 52
-_FORTY = decimal.Context(
-    prec=40, rounding=decimal.ROUND_HALF_EVEN, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX
-)
-
-
-def exact(x: Any) -> Any:
-    """The number that a float or an int is; lists of them become lists."""
-    return [exact(each) for each in x] if isinstance(x, list) else mp.mpf(x)
 
 
 def settled(function: Callable[[Any], Any], inputs: Any) -> Any:
@@ -41,26 +32,13 @@ def settled(function: Callable[[Any], Any], inputs: Any) -> Any:
     raise ArithmeticError(f"no 50 digits of {function} at {inputs}")
 
 
+@mp.workdps(80)
 def _agree(a: Any, b: Any) -> bool:
-    with mp.workdps(80):
-        return all(
-            x == y
-            or (
-                mp.isfinite(x)
-                and mp.isfinite(y)
-                and abs(x - y) <= abs(y) * mp.mpf(10) ** -AGREEMENT
-            )
-            for x, y in zip(leaves(a), leaves(b), strict=True)
-        )
-
-
-def leaves(value: Any) -> Iterator[Any]:
-    """The numbers in nested lists and dicts, in order."""
-    if isinstance(value, (dict, list)):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from leaves(each)
-    else:
-        yield value
+    allowed = mp.mpf(10) ** -AGREEMENT
+    return all(
+        x == y or (mp.isfinite(x) and mp.isfinite(y) and abs(x - y) <= abs(y) * allowed)
+        for x, y in zip(leaves(a), leaves(b), strict=True)
+    )
 
 
 def mapped(function: Callable[..., Any], *trees: Any) -> Any:
@@ -84,6 +62,12 @@ def _ratio(x: Any) -> tuple[int, int]:
     return (man << exp, 1) if exp >= 0 else (man, 1 << -exp)
 
 
+def _rounded(x: Any, digits: int) -> decimal.Decimal:
+    limits = {"Emin": decimal.MIN_EMIN, "Emax": decimal.MAX_EMAX}
+    context = decimal.Context(prec=digits, rounding=decimal.ROUND_HALF_EVEN, **limits)
+    return context.divide(*map(decimal.Decimal, _ratio(x)))
+
+
 def nearest(x: Any) -> Any:
     """The float64 nearest to x; "inf" and "-inf" are spelled out, since JSON has no such numbers,
     and a bool stays one.
@@ -102,7 +86,7 @@ def forty(x: Any) -> Any:
         return str(x).lower()
     if mp.isinf(x):
         return nearest(x)
-    text = format(_rounded(x, _FORTY), ".39e") if x else "0"
+    text = format(_rounded(x, 40), ".39e") if x else "0"
     if float(text) != nearest(x):
         raise ArithmeticError(f"{text} lies too close to the middle between two floats")
     return text
@@ -110,16 +94,7 @@ def forty(x: Any) -> Any:
 
 def short(x: Any, digits: int) -> Any:
     """x to a few digits, as a float."""
-    return (
-        nearest(x)
-        if isinstance(x, bool) or mp.isinf(x)
-        else float(_rounded(x, _FORTY.copy(), digits))
-    )
-
-
-def _rounded(x: Any, context: decimal.Context, digits: int = 40) -> decimal.Decimal:
-    context.prec = digits
-    return context.divide(*map(decimal.Decimal, _ratio(x)))
+    return nearest(x) if isinstance(x, bool) or mp.isinf(x) else float(_rounded(x, digits))
 
 
 class Draw:
@@ -137,6 +112,14 @@ class Draw:
     def part(self, n: int, low: int = 1, high: int | None = None) -> float:
         """k / n with k in low..high, n a power of two: a float32."""
         return self.integer(low, n - 1 if high is None else high) / n
+
+    def parts(self, count: int, n: int, low: int = 1, high: int | None = None) -> list[float]:
+        """A list of them."""
+        return [self.part(n, low, high) for _ in range(count)]
+
+    def bits(self, count: int) -> list[int]:
+        """A list of zeros and ones."""
+        return [self.integer(0, 1) for _ in range(count)]
 
     def power(self, low: int, high: int) -> float:
         """A 7-bit number times a power of two between 2^low and 2^high."""
