@@ -1454,7 +1454,7 @@ def test_a_kernel_over_another_diffusion_is_that_of_a_model_made_for_it():
         ValueError, match="diffusion must be a GaussianDiffusion of T = 3 steps, got 2"
     ):
         one.over(GaussianDiffusion([0.1, 0.2]))
-    with pytest.raises(ValueError, match=r"diffusion must be a GaussianDiffusion .*, got float"):
+    with pytest.raises(ValueError, match="diffusion must be a GaussianDiffusion, got float"):
         one.over(0.5)
 
 
