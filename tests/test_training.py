@@ -917,13 +917,52 @@ def test_a_number_is_a_constant_learning_rate():
     assert states[0] == states[1]
 
 
-def test_the_default_learning_rate_is_a_cosine_to_the_last_of_these_steps():
+class Enough(Exception):
+    """Ends a training that was asked for more."""
+
+
+def enough(state, K):
+    raise Enough
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(10, 1), (40, 4), (5000, 200)])
+def test_the_default_learning_rate_is_a_cosine_to_the_last_of_these_steps(steps, warmup):
     model, states = tiny("gaussian")[0], []
-    for rate_now in (None, cosine_decay(0.01, 40, warmup=4)):
+    for rate_now in (None, cosine_decay(0.01, steps, warmup=warmup)):
         state = start(model, rng=default_rng(25))
-        keywords = {"rng": default_rng(25), "steps": 40, "learning_rate": rate_now}
-        states.append(train(model, dataset("gaussian"), state, **keywords).params.tobytes())
+        keywords = {"rng": default_rng(25), "steps": steps, "learning_rate": rate_now}
+        with pytest.raises(Enough):
+            train(model, dataset("gaussian"), state, callback=enough, every=10, **keywords)
+        states.append(state.params.tobytes())
     assert states[0] == states[1]
+
+
+def test_a_minibatch_has_32_states_to_a_time_and_the_callback_is_called_every_100_steps():
+    model, heard = Recorder(tiny("gaussian")[0]), []
+    train(
+        model,
+        dataset("gaussian"),
+        start(model, rng=default_rng(25)),
+        rng=default_rng(25),
+        steps=200,
+        callback=lambda state, K: heard.append(state.step),
+    )
+    assert {x0.shape for x0, _, _ in model.drawn} == {(3, 32, 2)}
+    assert heard == [100, 200]
+
+
+def test_a_learning_rate_of_zero_moves_nothing():
+    model, state = tiny("gaussian")[0], start(tiny("gaussian")[0], rng=default_rng(25))
+    before = state.params.copy()
+    train(model, dataset("gaussian"), state, rng=default_rng(25), steps=3, learning_rate=0.0)
+    np.testing.assert_array_equal(state.params, before)
+
+
+def test_times_of_a_minibatch_do_not_repeat():
+    model = Recorder(tiny("gaussian")[0])
+    state = start(model, rng=default_rng(25))
+    train(model, dataset("gaussian"), state, rng=default_rng(25), steps=60, n_times=2)
+    assert all(t[0] < t[1] for _, t, _ in model.drawn)
 
 
 @pytest.mark.parametrize(("T", "wanted"), [(20, 19), (41, 40), (100, 40)])
@@ -990,6 +1029,12 @@ def test_data_are_refused_by_the_scale_of_one_component():
 @pytest.mark.parametrize("scale", [0.2, 1.0, 1.5])
 def test_data_of_about_the_prior_s_scale_are_not_refused(scale):
     assert fit(x0=scale * default_rng(43).standard_normal((100, 2))).step == 1
+
+
+def test_a_mean_square_of_four_is_the_most():
+    assert fit(x0=np.array([[2.0, 0.0], [-2.0, 0.0]])).step == 1
+    with pytest.raises(ValueError, match=r"at most 4 .*, got 4\.41; train on"):
+        fit(x0=np.array([[2.1, 0.0], [-2.1, 0.0]]))
 
 
 # The gradient by the rates
