@@ -70,6 +70,7 @@ LAWS = (
     "test_gaussian.py",
     "test_binomial.py",
     "test_protocols.py",
+    "test_validation.py",
     "test_accuracy.py",
     "test_properties_of_laws.py",
     "test_mistakes_in_restatements.py",
