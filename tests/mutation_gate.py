@@ -282,9 +282,10 @@ class Runner:
 
     def pytest_collection_finish(self, session: Any) -> None:
         """Keep what can be called: tests from files of Python without fixtures of their own."""
+        fixtures = set(session._fixturemanager._arg2fixturedefs) - {*MADE, *UNUSED}
         for item in session.items:
             given = item.callspec.params if hasattr(item, "callspec") else {}
-            if hasattr(item, "function") and set(item.fixturenames) <= {*given, *MADE, *UNUSED}:
+            if hasattr(item, "function") and fixtures.isdisjoint(item.fixturenames):
                 self.tests[item.nodeid] = functools.partial(item.function, **given)
 
     def stats(self, runner: Any, *, tests: Any) -> int:
@@ -449,11 +450,12 @@ def gate(room: Room, only: str, everything: bool, children: int) -> Counter[str]
         return EXCUSED_SECONDS if chosen(name) and everything else 0.0
 
     runner = Runner(patience)
-    if not run_mutmut(room, runner, found, children):
-        print("mutmut failed")
-        return Counter(failed=1)
+    ended = run_mutmut(room, runner, found, children)
     if runner.left_out:
         print(f"tests that fail where they are called a second time: {sorted(runner.left_out)}")
+    if not ended:
+        print("mutmut failed")
+        return Counter(failed=1)
     codes = {name: code for name, code in results().items() if chosen(name)}
     killed = {name for name, code in codes.items() if code in KILLED}
     left = {name: found[name] for name in codes if name not in killed}
