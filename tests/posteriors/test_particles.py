@@ -469,6 +469,7 @@ def test_draws_from_the_particles_follow_their_weights():
         np.zeros((1, 1)),
         0.0,
     )
+    assert result.draw(1, rng=rng(0)).shape == (1, result.x0.shape[-1])
     drawn = result.draw(40_000, rng=rng(0))
     assert drawn.shape == (40_000, 1)
     assert abs(drawn.mean() - 0.75) < SIGMAS * np.sqrt(0.1875 / 40_000)
