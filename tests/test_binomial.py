@@ -484,3 +484,19 @@ def test_the_entropy_condition_does_not_see_the_memory_layout():
     first = diffusion.entropy_never_falls(x0)
     assert first == diffusion.entropy_never_falls(np.asfortranarray(x0))
     assert first == diffusion.entropy_never_falls(np.stack([x0, x0], -1)[..., 0])
+
+
+def test_the_entropy_condition_of_even_bits_is_an_equality():
+    statement = BinomialDiffusion(BETA, 0.5).entropy_never_falls([[0, 0], [0, 0]]).statement
+    assert statement == "sum_i logit(pi_i) (m_i - pi_i) = 0 >= 0"
+
+
+def test_kernel_entropy_of_a_complete_erasure_is_that_of_the_prior_however_rare_its_ones():
+    got = BinomialDiffusion([0.5, 1.0], 1e-20).kernel_entropy([1], 2)
+    assert got == pytest.approx(1e-20 * (1 + np.log(1e20)), rel=1e-15)
+
+
+def test_data_are_named_in_every_refusal():
+    for bad, rule in (([[2]], "be 0 or 1"), (np.zeros((0, 1)), "hold at least one data vector")):
+        with pytest.raises(ValueError, match=f"^x0 must {rule}"):
+            BinomialDiffusion(BETA).check_data("x0", bad)

@@ -7,6 +7,7 @@ comparison is one of rounding.
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import mpmath_oracle
 import numpy as np
@@ -697,6 +698,12 @@ def test_null_log_likelihood_is_log_pi_for_the_gaussian():
     np.testing.assert_allclose(got, truth, rtol=8 * EPS)
 
 
+@pytest.mark.parametrize("shape", [(2,), (3, 4, 2)])
+def test_null_log_likelihood_is_that_of_each_vector(shape):
+    got = bounds.null_log_likelihood(GaussianDiffusion(BETA), np.zeros(shape))
+    np.testing.assert_allclose(got, np.full(shape[:-1], -np.log(2 * np.pi)), rtol=8 * EPS)
+
+
 def test_null_log_likelihood_is_log_pi_for_the_binomial():
     got = bounds.null_log_likelihood(BinomialDiffusion(BETA, PRIOR), BITS2)
     np.testing.assert_allclose(
@@ -737,6 +744,7 @@ def test_preconditions_say_whether_the_upper_entropy_bound_applies(diffusion, x0
     got = bounds.preconditions(diffusion, x0)
     assert got.upper_holds is holds
     assert f"bound of (24) is {'' if holds else 'not '}guaranteed: {got.statement}" in str(got)
+    assert f"the mean of K by {got.eq14_excess:.6g} nats on these data" in str(got)
 
 
 # Equation (24)
@@ -919,6 +927,37 @@ def test_a_sum_of_ten_thousand_terms_loses_no_digits():
     terms = np.array([1.0, *[1e-17] * 10_000, 3e15, 0.3, -3e15, -1.0])[:, None]
     total, rest = bounds._compensated_sum(terms, np.zeros(1))
     np.testing.assert_allclose(total + rest, [math.fsum(terms[:, 0])], rtol=1e-13)
+
+
+def test_terms_that_cancel_a_large_edge_leave_the_others_their_digits():
+    """log p(x^0|x^1) = KL_2, of order 1e16: what is left of K are the other terms."""
+
+    def reverse(xt, t):
+        return Gaussian(np.full_like(xt, 1e8 if t == 2 else 0.1 * t), 1.0)
+
+    def bound(log_edge):
+        law = SimpleNamespace(mean=np.zeros((1, 1)), var=1.0, log_prob=lambda x0: log_edge)
+        return bounds.lower_bound(diffusion, reverse, [0.3], rng=seed(44), edge=lambda x1: law)
+
+    diffusion = GaussianDiffusion(np.linspace(0.1, 0.5, 8))
+    kl = bound(np.zeros(1)).kl
+    got = bound(kl[:1])
+    assert got.kl[0] > 1e15
+    others = math.fsum(kl[1:]) + diffusion.marginal([0.3], 8).kl(diffusion.prior(1))
+    assert got.value == pytest.approx(-others, rel=64 * EPS)
+
+
+@pytest.mark.parametrize(
+    ("diffusion", "x0"),
+    [
+        (GaussianDiffusion(BETA), [[0.5, -1.0], [2.0, 0.0]]),
+        (BinomialDiffusion(BETA, 0.2), [[0, 1]]),
+    ],
+)
+def test_fixed_terms_are_the_bound_and_its_divergences_together(diffusion, x0):
+    K = bounds.lower_bound(diffusion, diffusion.kernel, x0, rng=seed(45))
+    got = bounds.fixed_terms(diffusion, x0)
+    np.testing.assert_allclose(got, K.value + K.kl.sum(0), rtol=64 * EPS)
 
 
 def test_an_infinite_sum_stays_infinite():

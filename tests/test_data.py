@@ -161,6 +161,26 @@ def test_the_heartbeats_entropy_is_log_five() -> None:
     assert data.heartbeat_entropy() == np.log(5)
 
 
+def test_the_default_heartbeats_are_figure_2s_and_float64() -> None:
+    atoms = data.heartbeat_atoms()
+    assert atoms.shape == (5, 20)
+    assert atoms.dtype == np.float64
+    assert atoms.sum(1).tolist() == [4.0] * 5
+
+
+def test_the_smallest_data_sets_are_single_points() -> None:
+    rng = np.random.default_rng(6)
+    assert data.swiss_roll(1, noise=0.1, rng=rng).shape == (1, 2)
+    assert data.heartbeat(1, rng=rng, length=1, period=1).tolist() == [[1.0]]
+    assert data.heartbeat_atoms(3, 3).tolist() == np.eye(3).tolist()
+    assert data.heartbeat_entropy(1, 1) == 0.0
+
+
+def test_the_noise_allowed_stands_in_the_message() -> None:
+    with pytest.raises(ValueError, match=r"noise must be one number in \[0\.001, 10\], got 11"):
+        data.swiss_roll_entropy(11.0)
+
+
 BAD = [
     (lambda rng: data.swiss_roll(0, noise=0.1, rng=rng), "n must"),
     (lambda rng: data.swiss_roll(2.0, noise=0.1, rng=rng), "n must"),

@@ -398,3 +398,10 @@ def test_the_entropy_condition_does_not_see_the_memory_layout():
     first = diffusion.entropy_never_falls(x0)
     assert first == diffusion.entropy_never_falls(np.asfortranarray(x0))
     assert first == diffusion.entropy_never_falls(np.stack([x0, x0], -1)[..., 0])
+
+
+def test_data_are_named_in_every_refusal():
+    diffusion = GaussianDiffusion([0.1])
+    for bad, rule in (([np.inf], "be finite"), (np.zeros((0, 1)), "hold at least one data vector")):
+        with pytest.raises(ValueError, match=f"^x0 must {rule}"):
+            diffusion.check_data("x0", bad)

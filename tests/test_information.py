@@ -136,6 +136,7 @@ def test_probability_pair_accepts_what_four_roundings_can_do():
 
 def test_probability_pair_measures_rounding_in_the_coarser_dtype():
     information.probability_pair(np.float32(0.1), 0.9)
+    information.probability_pair(0.1, np.float32(0.9))
     with pytest.raises(ValueError, match="must be 1 within rounding"):
         information.probability_pair(0.1 + 1e-9, 0.9)
 
@@ -449,7 +450,7 @@ def test_log_mean_exp_is_not_the_mean():
         (lambda: information.log_mean_exp([1.0], axis=-2), "axis must .* got -2"),
         (lambda: information.log_mean_exp([1.0], axis=None), "axis must .* got None"),
         (lambda: information.log_mean_exp([1.0], axis=10**30), "axis must .* got 1000"),
-    (lambda: information.log_mean_exp([1.0], axis=0.0), "axis must .* got 0.0"),
+        (lambda: information.log_mean_exp([1.0], axis=0.0), "axis must .* got 0.0"),
         (lambda: information.log_mean_exp([1.0], axis=(0,)), "axis must .* got "),
         (lambda: information.log_mean_exp(np.zeros((0, 3)), axis=0), "axis must be of length >= 1"),
         (lambda: information.log_mean_exp(np.zeros((2, 0))), "axis must"),

@@ -3,6 +3,7 @@ complex steps of that one.
 """
 
 import re
+import tracemalloc
 
 import mpmath_oracle
 import naive_training
@@ -11,7 +12,7 @@ import pytest
 import statistics_budget
 from scipy import stats
 
-from dpm_ref.mlp import MLP, Tape, time_bumps, time_polynomials
+from dpm_ref.mlp import MLP, Tape, stack, time_bumps, time_polynomials
 
 EPS = 2.0**-52
 ROUNDING = 64 * EPS  # a few dozen products of order one
@@ -491,3 +492,66 @@ def test_one_layer_may_be_a_number(hidden):
 
 def test_a_network_s_repr_is_one_line():
     assert repr(MLP(1, 2, 4, hidden=3)) == "MLP(1, 2, 4, hidden=[3], size=30)"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_check_names_the_parameter_that_is_not_finite(value):
+    network = MLP(1, 1, 4, hidden=(3,))
+    params = np.zeros(network.size)
+    params[5] = value
+    with pytest.raises(ValueError, match=rf"^start must be finite, got {value} at index \(5,\)"):
+        network.check(params, "start")
+
+
+# States and times as stacks, and what it costs to evaluate many
+
+
+@pytest.mark.parametrize(
+    ("t", "shape", "times"),
+    [
+        (2, (1, 12, 2), [2]),
+        ([3], (1, 12, 2), [3]),
+        ([[4], [2], [3]], (3, 4, 2), [4, 2, 3]),
+        ([[4]], (1, 12, 2), [4]),
+        ([2, 3, 4, 2], (12, 1, 2), [2, 3, 4, 2] * 3),
+    ],
+)
+def test_trailing_axes_along_which_t_does_not_vary_become_one(t, shape, times):
+    x = np.arange(24.0).reshape(3, 4, 2)
+    states, got = stack(x, np.array(t))
+    np.testing.assert_array_equal(states, x.reshape(shape))
+    assert got.tolist() == times
+
+
+@pytest.mark.parametrize(
+    ("shape", "t"),
+    [((2,), [3]), ((4, 2), [[3], [4]]), ((1, 2), [2, 3])],
+    ids=["no axis", "too many axes", "too long"],
+)
+def test_times_must_fit_the_states(shape, t):
+    message = f"t must not have more axes than the states, got t {np.shape(t)} for states {shape}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        stack(np.zeros(shape), np.array(t))
+
+
+@pytest.mark.parametrize("shape", [(1, 60_000), (600, 100)])
+def test_memory_for_many_states_is_that_for_a_block(shape):
+    network = MLP(1, 1, 1000, hidden=(64,), basis=np.ones((999, 1)))
+    params, x = network.init(rng=np.random.default_rng(0)), np.zeros((*shape, 1))
+    t = np.arange(2, 2 + shape[0])[:, None]
+    tracemalloc.start()
+    try:
+        network.apply(params, x, t)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8e6  # the activations of 60,000 states are 31 MB, of 1,024 half a megabyte
+
+
+def test_a_tape_works_in_the_dtype_of_the_parameters():
+    network = MLP(2, 1, 4, hidden=(3, 3), skip=True)
+    tape = Tape(network, network.init(rng=np.random.default_rng(0), dtype=np.float32), 1, 5)
+    out = tape.forward(np.zeros((1, 5, 2), np.float32), np.array([2]))
+    results = [out, tape.backward(out), tape.backward_x(out)]
+    assert {array.dtype for array in results} == {np.dtype(np.float32)}
+    assert {array.dtype for array in tape.scratch.values()} == {np.dtype(np.float32)}

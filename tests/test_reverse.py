@@ -5,6 +5,7 @@ trajectory against known laws.
 import pickle
 import re
 from functools import partial
+from types import SimpleNamespace
 
 import mpmath_oracle
 import naive_training
@@ -15,6 +16,7 @@ from scipy import stats
 
 from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, schedules
 from dpm_ref.exact import BinaryData
+from dpm_ref.mlp import time_bumps, time_polynomials
 from dpm_ref.reverse import (
     BinomialReverse,
     Draw,
@@ -1041,5 +1043,35 @@ def test_bad_input_is_refused_by_name(case):
 
 @pytest.mark.parametrize("wrong", [None, 0.5, Gaussian([0.0], 1.0)])
 def test_what_is_no_diffusion_is_refused_by_name(wrong):
-    with pytest.raises(TypeError, match="diffusion must be a GaussianDiffusion or"):
+    message = r"diffusion must be a GaussianDiffusion or [^,]*, got "
+    with pytest.raises(TypeError, match=message + re.escape(repr(wrong))):
         sample_trajectory(wrong, linear, 3, 2, rng=np.random.default_rng(0))
+
+
+def test_what_has_a_prior_and_kernels_of_its_own_need_not_be_a_diffusion():
+    diffusion = GaussianDiffusion(BETA)
+    own = SimpleNamespace(T=diffusion.T, law=Gaussian, prior=diffusion.prior)
+    got = trajectory(diffusion=own, reverse=diffusion.kernel, edge=diffusion.edge)
+    np.testing.assert_array_equal(got.x0, trajectory().x0)
+
+
+# The networks that no argument changes
+
+
+def test_the_default_network_of_the_gaussian_column():
+    network = GaussianReverse(GaussianDiffusion(np.full(60, 0.1)), 2).network
+    assert (network.widths, network.input_gain, network.skip) == ([64] * 4, 2.5, False)
+    np.testing.assert_array_equal(network.time_features, time_polynomials(60, 2))
+    np.testing.assert_array_equal(network.basis, time_bumps(60, 40))
+    assert gaussian_model().network.basis.shape == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "gain", "skip", "readouts"),
+    [(BinomialReverse, 0.3, True, 1), (SigmoidReverse, 1.0, False, 3)],
+)
+def test_the_default_networks_of_the_binomial_column(kind, gain, skip, readouts):
+    network = kind(BinomialDiffusion(BETA), 2).network
+    assert (network.widths, network.input_gain, network.skip) == ([64] * 4, gain, skip)
+    assert network.time_features.shape == (3, 0)
+    assert network.basis.shape == (3, readouts)

@@ -460,6 +460,11 @@ def test_adam_refuses_a_rate_that_is_not_finite_and_changes_nothing(wrong):
     assert (state.step, *state.params, *state.mean, *state.square) == (0,) * 7
 
 
+def test_cosine_decay_rises_over_two_hundred_steps_by_default():
+    rate = cosine_decay(1.0, 10**9)
+    assert [rate(step) for step in (0, 99, 199, 250)] == pytest.approx([0.005, 0.5, 1.0, 1.0])
+
+
 @pytest.mark.parametrize(
     ("step", "truth"),
     [
@@ -912,13 +917,52 @@ def test_a_number_is_a_constant_learning_rate():
     assert states[0] == states[1]
 
 
-def test_the_default_learning_rate_is_a_cosine_to_the_last_of_these_steps():
+class Enough(Exception):
+    """Ends a training that was asked for more."""
+
+
+def enough(state, K):
+    raise Enough
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(10, 1), (40, 4), (5000, 200)])
+def test_the_default_learning_rate_is_a_cosine_to_the_last_of_these_steps(steps, warmup):
     model, states = tiny("gaussian")[0], []
-    for rate_now in (None, cosine_decay(0.01, 40, warmup=4)):
+    for rate_now in (None, cosine_decay(0.01, steps, warmup=warmup)):
         state = start(model, rng=default_rng(25))
-        keywords = {"rng": default_rng(25), "steps": 40, "learning_rate": rate_now}
-        states.append(train(model, dataset("gaussian"), state, **keywords).params.tobytes())
+        keywords = {"rng": default_rng(25), "steps": steps, "learning_rate": rate_now}
+        with pytest.raises(Enough):
+            train(model, dataset("gaussian"), state, callback=enough, every=10, **keywords)
+        states.append(state.params.tobytes())
     assert states[0] == states[1]
+
+
+def test_a_minibatch_has_32_states_to_a_time_and_the_callback_is_called_every_100_steps():
+    model, heard = Recorder(tiny("gaussian")[0]), []
+    train(
+        model,
+        dataset("gaussian"),
+        start(model, rng=default_rng(25)),
+        rng=default_rng(25),
+        steps=200,
+        callback=lambda state, K: heard.append(state.step),
+    )
+    assert {x0.shape for x0, _, _ in model.drawn} == {(3, 32, 2)}
+    assert heard == [100, 200]
+
+
+def test_a_learning_rate_of_zero_moves_nothing():
+    model, state = tiny("gaussian")[0], start(tiny("gaussian")[0], rng=default_rng(25))
+    before = state.params.copy()
+    train(model, dataset("gaussian"), state, rng=default_rng(25), steps=3, learning_rate=0.0)
+    np.testing.assert_array_equal(state.params, before)
+
+
+def test_times_of_a_minibatch_do_not_repeat():
+    model = Recorder(tiny("gaussian")[0])
+    state = start(model, rng=default_rng(25))
+    train(model, dataset("gaussian"), state, rng=default_rng(25), steps=60, n_times=2)
+    assert all(t[0] < t[1] for _, t, _ in model.drawn)
 
 
 @pytest.mark.parametrize(("T", "wanted"), [(20, 19), (41, 40), (100, 40)])
@@ -985,6 +1029,12 @@ def test_data_are_refused_by_the_scale_of_one_component():
 @pytest.mark.parametrize("scale", [0.2, 1.0, 1.5])
 def test_data_of_about_the_prior_s_scale_are_not_refused(scale):
     assert fit(x0=scale * default_rng(43).standard_normal((100, 2))).step == 1
+
+
+def test_a_mean_square_of_four_is_the_most():
+    assert fit(x0=np.array([[2.0, 0.0], [-2.0, 0.0]])).step == 1
+    with pytest.raises(ValueError, match=r"at most 4 .*, got 4\.41; train on"):
+        fit(x0=np.array([[2.1, 0.0], [-2.1, 0.0]]))
 
 
 # The gradient by the rates
@@ -1326,6 +1376,78 @@ def test_the_callback_hears_k_at_the_steps_asked_for():
     assert all(np.isfinite(K) and K < 0 for _, K in heard)
 
 
+def test_learning_is_sixteen_steps_of_the_network_to_one_of_the_rates_written_out():
+    """At a rate of 0 for the rates, so that their derivative does not enter: the same numbers are
+    drawn, the network is trained to the same bits, and the callback hears the mean of K.
+    """
+    beta, x0, heard, bounds_met = [0.1, 0.2, 0.3], default_rng(1).standard_normal((50, 1)), [], []
+    model, rngs = small_model(beta), [default_rng(4), default_rng(4)]
+    states = [training.start(model, rng=default_rng(5)) for _ in range(2)]
+    training.learn_rates(
+        model,
+        x0,
+        states[0],
+        training.start_rates(beta),
+        rng=rngs[0],
+        steps=40,
+        learning_rate=0.01,
+        rate_learning_rate=0.0,
+        batch=3,
+        callback=lambda state, K: heard.append((state.step, K)),
+        every=20,
+    )
+    again = training.from_log_steps(training.log_steps(beta), beta[0])
+    model = model.over(GaussianDiffusion(again))
+    for steps in (16, 16, 8):
+        train(
+            model, x0, states[1], rng=rngs[1], steps=steps, learning_rate=0.01, batch=3, n_times=2
+        )
+        half = x0[rngs[1].integers(50, size=(2, 3))]
+        noise = rngs[1].standard_normal((2, 3, 1))
+        chosen, noise = np.concatenate([half, half], 1), np.concatenate([noise, -noise], 1)
+        met = objective(model, states[1].params, chosen, [[2], [3]], noise)
+        bounds_met.append(float(met.value))
+    assert (states[0].step, states[1].step) == (40, 40)
+    np.testing.assert_array_equal(states[0].params, states[1].params)
+    assert rngs[0].bit_generator.state == rngs[1].bit_generator.state
+    assert [step for step, _ in heard] == [32, 40]
+    assert [K for _, K in heard] == pytest.approx(
+        [(bounds_met[0] + bounds_met[1]) / 2, bounds_met[2]], rel=EXACT
+    )
+
+
+def test_learning_draws_batches_of_32_and_calls_back_at_every_hundredth_step_by_default():
+    beta, x0, ends, heard = [0.1, 0.2, 0.3], np.ones((2, 1)), [], []
+    for more in ({}, {"batch": 32, "every": 100}):
+        model, calls = small_model(beta), []
+        state = training.start(model, rng=default_rng(6))
+        training.learn_rates(
+            model,
+            x0,
+            state,
+            training.start_rates(beta),
+            rng=default_rng(7),
+            steps=400,
+            learning_rate=0.001,
+            rate_learning_rate=0.001,
+            callback=lambda state, K, calls=calls: calls.append(state.step),
+            **more,
+        )
+        ends.append(state.params)
+        heard.append(calls)
+    np.testing.assert_array_equal(*ends)
+    assert heard == [[112, 208, 304, 400]] * 2
+
+
+def test_a_bound_that_is_not_finite_ends_the_climb(monkeypatch):
+    def spoilt(*arguments):
+        return objective(*arguments)._replace(value=np.float64("nan"))
+
+    monkeypatch.setattr(training, "objective", spoilt)
+    with pytest.raises(FloatingPointError, match="K is nan after 16 steps; try a smaller"):
+        climb(np.array([0.01, 0.3, 0.3]), 40)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -1377,6 +1499,8 @@ def test_a_kernel_over_another_diffusion_is_that_of_a_model_made_for_it():
         ValueError, match="diffusion must be a GaussianDiffusion of T = 3 steps, got 2"
     ):
         one.over(GaussianDiffusion([0.1, 0.2]))
+    with pytest.raises(ValueError, match="diffusion must be a GaussianDiffusion, got float"):
+        one.over(0.5)
 
 
 def test_the_roll_climbs_at_its_default_settings():
@@ -1459,6 +1583,14 @@ def test_what_is_loaded_is_what_was_saved(column, dtype, tmp_path):
     assert (state.params.dtype, state.step, rng) == (np.dtype(dtype), 6, None)
 
 
+def test_a_large_state_is_loaded(tmp_path):
+    model = GaussianReverse(GaussianDiffusion(schedules.constant_erasure(1000)), 2)
+    state = start(model, rng=default_rng(0))
+    save(tmp_path / "state", model, state)
+    np.testing.assert_array_equal(load(tmp_path / "state", model)[0].params, state.params)
+    assert (tmp_path / "state").stat().st_size > 600_000  # the vectors and the tables alike
+
+
 def test_no_suffix_is_added(tmp_path):
     model = tiny("gaussian")[0]
     save(tmp_path / "state", model, start(model, rng=default_rng(27)))
@@ -1514,6 +1646,19 @@ def test_a_save_that_stops_half_way_leaves_the_old_file(monkeypatch, tmp_path):
         save(path, model, run(model, "gaussian"))
     assert os.listdir(tmp_path) == ["state"]
     assert path.read_bytes() == before
+
+
+def test_a_save_that_fails_raises_what_failed_though_nothing_is_left_to_remove(
+    monkeypatch, tmp_path
+):
+    def vanish(file, **arrays):
+        os.remove(file.name)
+        raise OSError("no space left on device")
+
+    model = tiny("gaussian")[0]
+    monkeypatch.setattr(np, "savez", vanish)
+    with pytest.raises(OSError, match="no space left"):
+        save(tmp_path / "state", model, start(model, rng=default_rng(28)))
 
 
 def test_what_a_killed_save_left_is_replaced_by_the_next(tmp_path):

@@ -84,6 +84,11 @@ REFUSED = [
     (lambda: GAUSS.marginal([10**400], 1), "x0", "object"),
     (lambda: GAUSS.marginal(np.longdouble("1e4000") * np.ones(1), 1), "x0", "finite, got inf"),
     (lambda: validation.function("reverse", None), "reverse", "got None"),
+    (lambda: validation.below_infinity("log r", [0.0, INF]), "log r", "be real or -inf, got inf"),
+    (lambda: validation.below_infinity("log r", [NAN]), "log r", "be real or -inf, got nan"),
+    (lambda: validation.below_infinity("log r", 1j), "log r", "real numbers"),
+    (lambda: validation.positive_number("peak", 0.0), "peak", "one number > 0, got 0.0"),
+    (lambda: validation.positive_number("peak", [1.0]), "peak", "one number"),
     # t
     (lambda: GAUSS.abar(0), "t", "1..3, got 0"),
     (lambda: GAUSS.abar(4), "t", "1..3, got 4"),
@@ -100,6 +105,7 @@ REFUSED = [
     (lambda: BITS.marginal([0], 4), "t", "4"),
     (lambda: GAUSS.marginal(np.zeros((4, 2)), [1, 2, 3]), "t", "broadcast"),
     (lambda: GAUSS.kernel(np.zeros((4, 2)), [1, 2, 3]), "t", "leading axes of x, got t (3,)"),
+    (lambda: GAUSS.kernel(np.zeros((4, 5, 2)), [1, 2, 3]), "t", "got t (3,), x (4, 5)"),
     (lambda: BITS.kernel(np.zeros((4, 2)), [1, 2, 3]), "t", "broadcast"),
     (lambda: BITS.marginal(np.zeros((4, 2)), [1, 2, 3]), "t", "broadcast"),
     (lambda: BITS.posterior(np.zeros((4, 2)), np.zeros((4, 2)), [2, 3]), "t", "broadcast"),
@@ -122,6 +128,7 @@ REFUSED = [
     (lambda: BITS.posterior(np.zeros((5, 3)), np.zeros((5, 1)), 2), "xt", "3"),
     (lambda: BITS.marginal([0, 2], 1), "x0", "0 or 1, got 2"),
     (lambda: BITS.marginal([0.5], 1), "x0", "0.5"),
+    (lambda: BITS.marginal(["a"], 1), "x0", "real numbers"),
     (lambda: BITS.kernel([-1], 1), "x_prev", "-1"),
     (lambda: BITS.posterior([0], [NAN], 2), "xt", "nan"),
     (lambda: BITS2.marginal([0, 1, 1], 1), "x0", "2 components"),
@@ -155,6 +162,7 @@ REFUSED = [
     (lambda: Gaussian([0.0, 1.0], [1.0, 2.0, 3.0]), "var", "(3,)"),
     (lambda: Gaussian([1j], 1.0), "mean", "complex"),
     (lambda: LAW.log_prob([0.0]), "x", "2 components"),
+    (lambda: LAW.log_prob(0.0), "x", "a last axis of length d >= 1"),
     (lambda: LAW.log_prob([0.0, NAN]), "x", "nan"),
     (lambda: LAW.log_prob([0.0, 1.0, 2.0]), "x", "2 components"),
     (lambda: Gaussian(np.zeros((3, 2)), 1.0).log_prob(np.zeros((4, 2))), "x", "broadcast"),
@@ -191,6 +199,7 @@ REFUSED = [
     (lambda: bounds.to_bits({}), "nats", "object"),
     (lambda: bounds.gaussian_kl(0, 1, 0, 0), "var_p", "0"),
     (lambda: bounds.gaussian_kl(0, -2.0, 0, 1), "var_q", "-2.0"),
+    (lambda: bounds.gaussian_kl(0, "one", 0, 1), "var_q", "real numbers"),
     (lambda: bounds.gaussian_kl(NAN, 1, 0, 1), "mean_q", "nan"),
     (lambda: bounds.gaussian_kl(0, 1, INF, 1), "mean_p", "inf"),
     (lambda: bounds.gaussian_kl([0, 1], 1, [0, 1, 2], 1), "mean_p", "(3,)"),
@@ -232,6 +241,11 @@ def test_bad_input_is_refused_with_the_argument_and_the_value_named(call, argume
         call()
     assert re.search(rf"\b{argument}\b", str(error.value)), str(error.value)
     assert said in str(error.value)
+
+
+def test_a_single_number_has_no_index():
+    with pytest.raises(ValueError, match=r"got 0\.0$"):
+        bounds.gaussian_entropy(0.0)
 
 
 def test_the_table_of_refusals_is_long_enough():
@@ -371,6 +385,52 @@ def test_a_float32_beta_is_taken_for_the_numbers_that_it_holds():
 
 def test_a_count_may_be_a_numpy_integer():
     assert GAUSS.prior(np.int32(2)).shape == (2,)
+
+
+def test_the_largest_count_is_the_largest_int32():
+    assert validation.count("n", 2**31 - 1, 1) == 2**31 - 1
+
+
+@pytest.mark.parametrize("number", [1e-300, 0.5, 1, np.float32(2.0), np.array(3)])
+def test_a_positive_number_is_a_float(number):
+    got = validation.positive_number("peak", number)
+    assert (type(got), got) == (float, number)
+
+
+def test_a_weight_of_zero_has_a_logarithm():
+    assert validation.below_infinity("log r", [0.0, -INF]).tolist() == [0.0, -INF]
+
+
+@pytest.mark.parametrize(
+    ("value", "eps"),
+    [(np.float32(0.1), 2**-23), ([0.1], 2**-52), (1, 2**-52), (np.zeros(2, np.float16), 2**-10)],
+)
+def test_rounding_is_that_of_the_argument_s_type(value, eps):
+    assert validation.rounding(value) == eps
+
+
+def test_an_own_array_is_a_read_only_copy():
+    array = np.zeros(2)
+    copy = validation.own(array)
+    array[0] = 1.0
+    assert copy.tolist() == [0.0, 0.0]
+    assert not copy.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (np.array(0.5), "0.5"),
+        (np.array([1.23456789, 2.0]), "[1.234568, 2.      ]"),
+        (np.arange(6.0), "[0., 1., 2., 3., 4., 5.]"),
+        (np.arange(7.0), "[0., 1., ..., 5., 6.]"),
+        (np.arange(6.0).reshape(2, 3), "[[0., 1., 2.], [3., 4., 5.]]"),
+        (np.arange(7.0).reshape(1, 7), "<shape (1, 7)>"),
+        (np.arange(8.0).reshape(2, 2, 2), "<shape (2, 2, 2)>"),
+    ],
+)
+def test_an_array_is_shown_on_one_line(array, text):
+    assert validation.brief(array) == text
 
 
 def test_everything_is_float64_whatever_comes_in():

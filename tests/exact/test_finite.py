@@ -270,8 +270,9 @@ def test_binary_true_step_is_that_of_the_enumeration():
 
 def test_a_state_that_is_no_atom_has_no_responsibilities():
     assert bits().log_prob([0, 0, 0, 0], 0) == -np.inf
-    with pytest.raises(ValueError, match="xt must have positive probability at t = 0"):
-        bits().responsibilities([0, 0, 0, 0], 0)
+    message = r"xt must have positive probability at t = 0, got \[0\. 0\. 0\. 0\.\]"
+    with pytest.raises(ValueError, match=message):
+        bits().responsibilities([bits().atoms[0], [0, 0, 0, 0]], 0)
 
 
 def test_binary_atoms_survive_a_complete_erasure():
@@ -408,6 +409,14 @@ def test_the_heartbeat_s_ideal_bound_lies_below_that_of_the_true_reversal_and_th
 
 
 @pytest.mark.slow
+def test_the_ideal_bound_of_a_single_step_is_log_pi():
+    single = FiniteData(BinomialDiffusion([0.3], 0.2), [[0, 1], [1, 1], [0, 0]])
+    got = ideal_bound(single)
+    assert got.kl.shape == (0,)
+    mean = (3 * np.log(0.2) + 3 * np.log(0.8)) / 3
+    assert (got.value, got.stderr) == (pytest.approx(mean, rel=1e-14), 0.0)
+
+
 def test_one_step_of_the_heartbeat_is_a_plain_sum_over_its_states():
     """Fifteen bits, five phases, t = 500 of 1000: E KL_t by 2^15 states, atoms and components,
     without lumping or entropies.

@@ -477,6 +477,14 @@ EYE, ZERO = np.eye(2), np.zeros(2)
             "x0 must have 2 components",
         ),
         (
+            lambda q: LinearModel(q, [(EYE, ZERO, EYE), (EYE, ZERO, EYE)]).kl([np.nan, 1.0]),
+            "x0 must be finite",
+        ),
+        (
+            lambda q: LinearModel(q, [(EYE, ZERO, EYE), (EYE, ZERO, EYE)]).kl(np.zeros((0, 2))),
+            "x0 must hold at least one data vector",
+        ),
+        (
             lambda q: LinearModel(q, [(EYE, ZERO, EYE), (EYE, ZERO, EYE)]).marginal(4),
             "t must lie in 0..3",
         ),

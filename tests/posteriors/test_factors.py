@@ -199,7 +199,8 @@ REFUSED = [
     (lambda: GaussianFactor([0.0], 0.0), "Clamp"),
     (lambda: GaussianFactor([0.0], -1.0), "var must be positive"),
     (lambda: GaussianFactor([0.0], np.nan), "var must be positive"),
-    (lambda: GaussianFactor([[0.0]], 1.0), "shape"),
+    (lambda: GaussianFactor([[0.0]], 1.0), "mean and var must have shape (d,)"),
+    (lambda: GaussianFactor(0.0, 1.0), "mean and var must have a last axis"),
     (lambda: GaussianFactor([0.0], 1.0, np.inf), "log_scale"),
     (lambda: OBSERVED.multiply(Bernoulli([0.5])), "Gaussian law"),
     (lambda: OBSERVED.multiply(Gaussian([0.0, 0.0], 1.0)), "law must have 1 components"),
@@ -212,7 +213,10 @@ REFUSED = [
     (lambda: BernoulliFactor([[1.0]], [[1.0]]), "shape"),
     (lambda: BernoulliFactor([1.0], [1.0]).log_r([0.5]), "0 or 1"),
     (lambda: BernoulliFactor([1.0], [1.0]).multiply(Gaussian([0.0], 1.0)), "prob1"),
-    (lambda: noisy_bits([1], 1.0), "flip_rate"),
+    (
+        lambda: noisy_bits([1], 1.0),
+        "flip_rate must be below 1, since bits that are always flipped are known, got 1.0",
+    ),
     (lambda: noisy_bits([2], 0.1), "bits must be 0 or 1"),
     (lambda: noisy_bits([1], 0.1, seen=[1]), "seen"),
     (lambda: Clamp([1.0], [1]), "seen"),
@@ -259,6 +263,13 @@ def test_observations_beyond_the_floats_have_factor_zero_and_no_warning(size):
     assert factor.multiply(Gaussian([0.0, -size], 1.0)).log_z == -np.inf
     with pytest.raises(ValueError, match="positive somewhere"):
         particle_filter(DIFFUSION, DIFFUSION.kernel, constant(factor), 4, 2, rng=seed(0))
+
+
+def test_what_is_not_observed_does_not_count_however_far_it_is():
+    factor = GaussianFactor([1.7e308, 1.0], [np.inf, 1.0])
+    far, near = [-1.7e308, 1.0], [0.0, 1.0]
+    assert factor.log_r(far) == factor.log_r(near) == 0.0
+    assert factor.multiply(Gaussian(far, 1.0)).log_z == factor.multiply(Gaussian(near, 1.0)).log_z
 
 
 def test_a_missing_bit_says_nothing_at_either_value():

@@ -41,6 +41,7 @@ def test_tempered_r_leaves_the_prior_and_ends_in_r():
         )
         generic = tempered(LogFactor(factor.log_r), 4)(t)
         assert np.abs(generic.log_r(x) - share * factor.log_r(x)).max() < ROUNDING
+    assert tempered(factor, 1)(0).log_r(x[0]) == factor.log_r(x[0])
     assert tempered(Clamp([1.0], [True]), 4)(4).positive
     assert not tempered(Clamp([1.0], [True]), 4)(3).positive
 

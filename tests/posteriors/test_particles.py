@@ -383,6 +383,14 @@ def test_the_prediction_of_independent_bits_is_the_exact_twist():
             assert np.abs(r(t).slope(beats.atoms) - twist.slope(beats.atoms, t)).max() < 1e-10
 
 
+def test_the_prediction_of_the_last_step_is_the_edge():
+    factor = GaussianFactor([1.0], 0.5)
+    r = predicted(factor, DIFFUSION, DIFFUSION.kernel, lambda x1: Gaussian(x1 + 3.0, 1.0))
+    x1 = np.array([[0.5], [-2.0]])
+    truth = factor.multiply(Gaussian(x1 + 3.0, 1.0)).log_z
+    assert np.abs(r(1).log_r(x1) - truth).max() < ROUNDING
+
+
 def test_a_prediction_is_never_narrower_than_it_may_be():
     diffusion = GaussianDiffusion([0.1, 0.3, 0.4])
 
@@ -393,8 +401,13 @@ def test_a_prediction_is_never_narrower_than_it_may_be():
     assert abs(narrow.var[0, 0] - 1e-3 * diffusion.one_minus_abar(3)) < ROUNDING
     sure = data_law(BITS, lambda x, t: Bernoulli(np.ones(x.shape)), 0.0)
     assert sure.prob1[0, 0] == 1.0 - 1e-4
+    never = data_law(BITS, lambda x, t: Bernoulli(np.zeros(x.shape)), 0.0)
+    assert never.prob1[0, 0] == 1e-4
     erased = data_law(GaussianDiffusion([0.1, 1.0, 0.5]), lambda x, t: Gaussian(x, 1.0), 1.0)
     assert erased.mean[0, 0] == 0.0
+    assert erased.var == 1.0
+    drawn = data_law(BinomialDiffusion([0.1, 1.0, 0.5], 0.3), BITS.kernel, 1.0)
+    assert drawn.prob1[0, 0] == 0.3
     with pytest.raises(ValueError, match="closed form"):
         predicted(LogFactor(lambda x: x[..., 0]), DIFFUSION, DIFFUSION.kernel)(2).log_r(
             np.zeros((1, 1))
@@ -456,6 +469,7 @@ def test_draws_from_the_particles_follow_their_weights():
         np.zeros((1, 1)),
         0.0,
     )
+    assert result.draw(1, rng=rng(0)).shape == (1, result.x0.shape[-1])
     drawn = result.draw(40_000, rng=rng(0))
     assert drawn.shape == (40_000, 1)
     assert abs(drawn.mean() - 0.75) < SIGMAS * np.sqrt(0.1875 / 40_000)

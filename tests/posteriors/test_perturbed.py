@@ -199,6 +199,23 @@ def test_a_learned_edge_is_perturbed_in_place_of_the_fixed_one():
     assert abs(kernels(np.zeros((1, 1)), 1).mean[0, 0] - 2.0) < ROUNDING
 
 
+def test_draws_end_in_the_edge_that_is_given():
+    nothing = constant(GaussianFactor([0.0], np.inf))
+    path = drawn(nothing, edge=lambda x1: Gaussian(x1 + 3.0, 1e-20), keep=[1])
+    assert np.abs(path.x0 - path.states[1] - 3.0).max() < 1e-8
+
+
+def test_r_over_time_is_asked_for_the_times_0_to_T_only():
+    assert drawn(tempered(OBSERVED, 3)).x0.shape == (8, 1)
+
+
+def test_it_is_r_of_x0_that_must_not_vanish():
+    nowhere, flat = log(lambda x: 0.0 * x[..., 0]), log(lambda x: 1.0 + 0.0 * x[..., 0])
+    assert drawn(lambda t: nowhere if t == 1 else flat).x0.shape == (8, 1)
+    with pytest.raises(ValueError, match="positive somewhere"):
+        drawn(lambda t: flat if t else nowhere)
+
+
 # What is refused
 
 
@@ -222,6 +239,10 @@ REFUSED = [
     (lambda: drawn(constant(log(lambda x: -1.0 + 0.0 * x[..., 0]))), "negative"),
     (lambda: drawn(constant(log(lambda x: np.nan * x[..., 0]))), "nan"),
     (lambda: drawn(constant(LogFactor(lambda x: x[..., 0]))), "slope"),
+    (
+        lambda: drawn(lambda t: LogFactor(lambda x: x[..., 0]) if t == 3 else OBSERVED),
+        "got a LogFactor without one at t = 3",
+    ),
     (lambda: drawn(OBSERVED), "callable t -> factor"),
     (lambda: drawn(lambda t: None), "callable t -> factor"),
     (lambda: drawn(tempered(OBSERVED, 2)), "0..2"),

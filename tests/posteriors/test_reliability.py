@@ -112,7 +112,8 @@ def test_what_is_lost_is_a_share_of_the_forward_trajectory():
     diffusion, reverse, model = bits_model()
     factor = BernoulliFactor([2.0, 0.3], [0.5, 1.0])
     kernels = Perturbed(diffusion, reverse, constant(factor))
-    rare = np.array([np.nan, -0.6, -0.7, -1.0])  # log r is log 2 or log .5 plus log .3 or 0
+    # log r is log 2 or log .5 plus log .3 or 0; where it is as large as rare, nothing is lost
+    rare = np.array([np.nan, -0.6, factor.log_r([0, 0]), -1.0])
     for x0 in model.states:
         lost = rules._lost(kernels, np.tile(x0, (20_000, 1)), rare, seed(2))
         for found, t in zip(lost, (1, 2, 3), strict=True):
