@@ -264,12 +264,8 @@ def error_of(node: Expr, context: Context) -> Any:
         own = np.abs(y)
         if node.op == "table" and context.lossy:
             own = np.maximum(context.tables.growth[node.name][context.times(node)], own)
-        if node.op == "log_bin":  # rounding of both ends of a bin of width 2 / 255
-            x, mean, std = values
-            off = np.abs(x - mean) / std
-            own = own + (1 + 1 / std + (1 + off) * (np.abs(x) + np.abs(mean)) / std) * (
-                1 + 255 * std
-            )
+        if node.op == "log_bin":  # of both distribution functions, and of both ends of the bin
+            own = own + (np.exp(-y) + 255.0 * (np.abs(values[0]) + np.abs(values[1]))) / 16.0
         known = node, np.maximum(made, own)
         if context.keep:
             context.errors[id(node)] = known

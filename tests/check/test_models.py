@@ -2,6 +2,7 @@
 may do to each other.
 """
 
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +12,7 @@ from scipy.special import ndtr
 
 from dpm_ref import check, schedules
 
+PRIOR = {"prior": 0.5, "less": 0.9, "more": 1.1}  # what is made of the prior KL
 DECLARED = {"first_t": 0, "unit": "bits", "components": "mean", "reverse_var": "posterior"}
 
 
@@ -19,9 +21,9 @@ class Diffusion:
 
     def __init__(self, beta, mistake=""):
         self.beta, self.abar, self.mistake = beta, np.cumprod(1 - beta), mistake
-        self.prev, self.T = np.r_[1.0, self.abar[:-1]], len(beta)
+        self.prev, self.T = np.append(np.ones_like(beta[:1]), self.abar[:-1]), len(beta)
         var = beta * (1 - self.prev) / (1 - self.abar)
-        self.log_var = np.log(np.r_[var[1], var[1:]])
+        self.log_var = np.log(np.append(var[1], var[1:]))
         self.rng = np.random.default_rng()
 
     def mean(self, x0, xt, t):
@@ -41,31 +43,33 @@ class Diffusion:
         if t > 0:
             return self.kl(self.mean(x0, xt, t), self.log_var[t], mean, self.log_var[t]).mean(
                 -1
-            ) / np.log(2)
+            ) / math.log(2)
         std = np.exp(self.log_var[0] / 2)
         low = np.where(x0 < -0.999, -np.inf, (x0 - 1 / 255 - mean) / std)
         high = np.where(x0 > 0.999, np.inf, (x0 + 1 / 255 - mean) / std)
         flip = np.where(low + high > 0, -1, 1)
-        return -np.log(np.abs(ndtr(flip * high) - ndtr(flip * low))).mean(-1) / np.log(2)
+        return -np.log(np.abs(ndtr(flip * high) - ndtr(flip * low))).mean(-1) / math.log(2)
 
     def loop(self, model, x0):
         total = 0
         for t in range(self.T)[::-1]:
             if t > 0 or self.mistake != "decoder":
-                noise = self.rng.standard_normal(x0.shape)
+                noise = self.rng.standard_normal(x0.shape).astype(x0.dtype)
                 total = total + self.term(
                     model, x0, np.sqrt(self.abar[t]) * x0 + np.sqrt(1 - self.abar[t]) * noise, t
                 )
         prior = self.kl(np.sqrt(self.abar[-1]) * x0, np.log(1 - self.abar[-1]), 0, 0).mean(
             -1
-        ) / np.log(2)
-        total = total + prior / (2 if self.mistake == "prior" else 1)
+        ) / math.log(2)
+        total = total + prior * PRIOR.get(self.mistake, 1)
         return {"total_bpd": -total if self.mistake == "sign" else total, "mse": 0.0}
 
 
-def loop(mistake):
+def loop(mistake, dtype="float64"):
     return check.run(
-        lambda beta: {"calc_bpd_loop": Diffusion(beta, mistake).loop}, **DECLARED
+        lambda beta: {"calc_bpd_loop": Diffusion(beta.astype(dtype), mistake).loop},
+        **DECLARED,
+        dtype=dtype,
     ).rows[0]
 
 
@@ -91,6 +95,12 @@ def test_the_part_of_a_loop_that_is_off_is_named(mistake, said):
     row = loop(mistake)
     assert row.status == "WRONG"
     assert said in row.diagnoses
+
+
+@pytest.mark.parametrize("mistake", PRIOR)
+def test_a_prior_kl_that_is_off_is_wrong_in_float32_too(mistake):
+    assert loop("", "float32").status in ("PASS", "PRECISION")
+    assert loop(mistake, "float32").status == "WRONG"
 
 
 BETA = np.array([0.1, 0.25, 0.2, 0.4])
