@@ -264,7 +264,7 @@ def error_of(node: Expr, context: Context) -> Any:
         own = np.abs(y)
         if node.op == "table" and context.lossy:
             own = np.maximum(context.tables.growth[node.name][context.times(node)], own)
-        if node.op == "log_bin":  # of both distribution functions, and of both ends of the bin
+        if node.op.startswith("log_"):  # of both distribution functions, and of both ends of the bin
             own = own + (np.exp(-y) + 255.0 * (np.abs(values[0]) + np.abs(values[1]))) / 16.0
         known = node, np.maximum(made, own)
         if context.keep:
@@ -292,17 +292,17 @@ def _components(node: Expr, c: Context, x: Any) -> Any:
 
 def _log_bin(node: Expr, c: Context, x: Any, mean: Any, std: Any) -> Any:
     """log of a normal distribution's mass between x - 1/255 and x + 1/255, open at -1 and 1."""
-    off, edge = (x - mean) / std, 1.0 / 255.0 / std
+    off, edge = (x - mean) / std, node.value / 255.0 / std
     if node.name == "tanh":  # as in DDPM's code
         below, above = _tanh_cdf(off - edge), _tanh_cdf(off + edge)
-        inside, low, high = (
-            np.log(np.maximum(mass, 1e-12)) for mass in (above - below, above, 1 - below)
-        )
+        inside, low, high = np.log(above - below), np.log(above), np.log(1 - below)
     else:
         sign = np.where(off > 0, -1.0, 1.0)  # the tail in which nothing cancels
         inside = np.log(ndtr(sign * off + edge) - ndtr(sign * off - edge))
         low, high = log_ndtr(off + edge), log_ndtr(edge - off)
-    return np.where(x < -0.999, low, np.where(x > 0.999, high, inside))
+    if node.op == "log_bin":
+        inside = np.where(x < -0.999, low, np.where(x > 0.999, high, inside))
+    return np.maximum(inside, math.log(1e-12)) if node.name else inside
 
 
 def _tanh_cdf(x: Any) -> Any:
@@ -324,6 +324,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "later": lambda node, c: (c.inputs["t"] > 1) * 1.0,
     "known": lambda node, c: np.where(c.inputs["t"] > 1, 1.0, np.nan),
     "first": lambda node, c, a, b: np.where(c.inputs["t"] == 1, a, b),
+    "second": lambda node, c, a, b: np.where(c.inputs["t"] == 2, a, b),
     "if": lambda node, c, x, a, b: np.where(x > 0.5, a, b),
     "+": lambda node, c, *terms: sum(terms),
     "*": lambda node, c, *factors: functools.reduce(np.multiply, factors),
@@ -343,6 +344,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "min": lambda node, c, x: x.min(0),
     "tail": lambda node, c, x: x[1:],
     "head": lambda node, c, x: x[:-1],
+    "foremost": lambda node, c, x: x[0],
     "unit": lambda node, c, x: x * UNITS[node.name],
     "weighed": lambda node, c, x: x * UNITS[node.name],
     "read": lambda node, c, x: READ[node.name](x),
@@ -351,5 +353,6 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "batch": _batch,
     "components": _components,
     "log_bin": _log_bin,
+    "log_closed_bin": _log_bin,
 }
 # fmt: on
