@@ -264,8 +264,9 @@ def error_of(node: Expr, context: Context) -> Any:
         own = np.abs(y)
         if node.op == "table" and context.lossy:
             own = np.maximum(context.tables.growth[node.name][context.times(node)], own)
-        if node.op.startswith("log_"):  # of both distribution functions, and of both ends of the bin
-            own = own + (np.exp(-y) + 255.0 * (np.abs(values[0]) + np.abs(values[1]))) / 16.0
+        if node.op.startswith("log_"):  # of two distribution functions, at two ends
+            ends = 255.0 * (np.abs(values[0]) + np.abs(values[1]))
+            own = own + (np.exp(-y) + ends) / 16.0
         known = node, np.maximum(made, own)
         if context.keep:
             context.errors[id(node)] = known

@@ -6,6 +6,7 @@ WRONG      anything else, with every known mistake, or pair, that reproduces eve
 UNDEFINED  a precondition fails, or there is no such t
 """
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,6 +17,7 @@ import numpy as np
 from .calls import Answer, Problem, Returned
 from .comparisons import DEGENERATE, RELATIVE, Comparison
 from .conventions import EPS
+from .expressions import Change
 from .guard import Fault
 from .inputs import unmet
 from .mistakes import DESIGN, Mistake, compose, mistakes
@@ -88,7 +90,7 @@ def _verdict(known: list[Comparison]) -> tuple[str, Names, str]:
     found = _singles(known, loose=True)
     if found:
         return "WRONG", found, "and digits are lost"
-    found = _pairs(known)
+    found = _conventions(known) or _pairs(known)
     place = f"no known mistake, nor two; deviates {_where(known)}{_relation(known)}"
     return "WRONG", found, "" if found else place
 
@@ -131,13 +133,33 @@ def _pairs(known: list[Comparison]) -> Names:
         stop = stop or time.monotonic() + PAIRS
         if time.monotonic() > stop or len(found) == 3:
             break
-        both = compose(a, b)
         try:
-            if a.form == b.form and all(c.fits(both(c.problem.trees[a.form])) for c in ordered):
-                found[f"{a.name}, and {b.name}"] = True
+            if a.form != b.form or not _fit(ordered, compose(a, b), a.form):
+                continue
         except (IndexError, ValueError):  # one has taken away what the other changes
             continue
+        alone = [m.name for m in (a, b) if _fit(ordered, m.of, m.form)]
+        if alone:  # the other changes nothing
+            return tuple(alone)
+        found[f"{a.name}, and {b.name}"] = True
     return tuple(found)
+
+
+def _fit(known: list[Comparison], change: Change, form: int, loose: bool = False) -> bool:
+    """Whether the changed formula reproduces every value."""
+    return all(c.fits(change(c.problem.trees[form]), loose) for c in known)
+
+
+def _conventions(known: list[Comparison]) -> Names:
+    """Another unit and another sum over components at once, though digits are lost."""
+    every = mistakes(known[0].problem.quantity, known[0].problem.conventions)
+    units, sums = ([m for m in every if m.expects == kind] for kind in ("unit", "components"))
+    ordered = _cheapest(known)
+    return tuple(
+        f"{a.name}, and {b.name}"
+        for a, b in itertools.product(units, sums)
+        if a.form == b.form and _fit(ordered, compose(a, b), a.form, loose=True)
+    )[:1]
 
 
 def _candidates(probe: Comparison) -> Iterator[tuple[Mistake, Mistake]]:

@@ -202,7 +202,7 @@ IN_BITS = "log weights handed over in bits, taken for nats, or the reverse"
 BOTH_WAYS = "converted to bits the wrong way: times ln 2 where it is divided"
 LN_2, LN_10, COUNT = math.log(2.0), math.log(10.0), op("count")
 PARTS = ("L_0", "the KL term", "sum KL", "prior KL")
-IN_PART = [  # conventions in one part only
+IN_PART: list[tuple[str, Any]] = [  # conventions in one part only
     ("mean over components in {} only", 1 / op("d")), ("sum over components in {} only", op("d")),
     ("nats in {} only", LN_2), ("bits in {} only", 1 / LN_2),
 ]

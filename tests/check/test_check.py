@@ -231,6 +231,26 @@ def test_a_mistake_smaller_than_lost_digits_is_not_excused_on_short_schedules():
     assert one("q_sample", wrong).status == "WRONG"
 
 
+@pytest.mark.parametrize("cast", [np.float32, np.float64])
+def test_bits_and_a_mean_in_float32_are_named_where_float64_nats_and_the_sum_are_declared(cast):
+    def functions(beta):
+        kept = np.prod(1 - beta.astype(np.float32), dtype=np.float32)
+        log_rest = np.log(1 - kept)
+
+        def prior_kl(x0):
+            x0 = x0.astype(cast)
+            return (0.5 * (np.exp(log_rest) - 1 - log_rest + kept * x0**2)).mean(-1) / cast(
+                np.log(2)
+            )
+
+        return {"prior_kl": prior_kl}
+
+    row = check.run(functions).rows[0]
+    assert row.status == "WRONG"
+    assert "log2 for ln: bits where nats are declared" in row.diagnoses[0]
+    assert "mean over components where the sum is declared" in row.diagnoses[0]
+
+
 # Preconditions
 
 
