@@ -127,7 +127,8 @@ def _wrapped(node: Expr) -> str:
 def table_text(name: str, at: str = "t") -> str:
     time = "t" if ".." in at else at
     base = name.removeprefix("one_minus_").removesuffix("_prev")
-    index = f"{{{time}-1}}" if "prev" in name else time
+    before = str(int(time) - 1) if time.isdigit() else f"{{{time}-1}}"
+    index = before if "prev" in name else time
     return "1 - " * name.startswith("one_minus") + f"{base}_{index}"
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from .calls import Answer, Problem, Returned
 from .comparisons import DEGENERATE, RELATIVE, Comparison
-from .conventions import EPS
+from .conventions import CHOICES, EPS
 from .expressions import Change
 from .guard import Fault
 from .inputs import unmet
@@ -27,6 +27,7 @@ from .report import Row
 
 __all__ = ["row_of"]
 
+UNKNOWN = "no known source of precision loss"
 SINGLES, PAIRS = 20.0, 3.0  # seconds of search
 Names = tuple[str, ...]
 
@@ -80,13 +81,16 @@ def _verdict(known: list[Comparison]) -> tuple[str, Names, str]:
     found = () if blurred else _singles(known)
     if found or broken:
         return "WRONG", found or _pairs(known), broken
-    tables, whole = habits(known) if blurred else ((), False)
-    clips = () if whole else constants(known)
+    rounded = all((c.error <= EPS[c.answer.dtype] * np.abs(c.problem.wanted)).all() for c in known)
+    tables, whole = habits(known) if blurred and not rounded else ((), False)
+    clips = () if whole or rounded else constants(known)
     if clips:
         return "PRECISION", clips, ""
     if blurred:
-        names = (*(f"the result comes in {c.answer.dtype}" for c in coarse[:1]), *tables)
-        return "PRECISION", names, "" if names else "no known source of precision loss"
+        came = [c.answer.dtype for c in coarse[:1]]
+        names = (*(f"the result comes in {dtype}" for dtype in came), *tables)
+        hint = [f"declare dtype={dtype!r}?" for dtype in came if dtype in CHOICES["dtype"]]
+        return "PRECISION", names, hint[0] if hint else "" if names else UNKNOWN
     found = _singles(known, loose=True)
     if found:
         return "WRONG", found, "and digits are lost"

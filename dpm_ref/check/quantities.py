@@ -23,7 +23,7 @@ CATALOGUE = """
 beta betas | t | table | beta_t | beta
 alpha alphas | t | table | alpha_t = 1 - beta_t | alpha
 abar alphas_cumprod alpha_bar alphas_bar | t | table | prod_{s<=t} (1 - beta_s) | abar
-abar_prev alphas_cumprod_prev | t | table | abar_{t-1}, 1 at t = 1 | abar_prev
+abar_prev alphas_cumprod_prev | t | table | abar_{t-1}, 1 at the first t | abar_prev
 one_minus_abar one_minus_alphas_cumprod | t | table | 1 - abar_t | rest
 sqrt_abar sqrt_alphas_cumprod | t | table | sqrt(abar_t) | sqrt(abar)
 sqrt_one_minus_abar sqrt_one_minus_alphas_cumprod | t | table | sqrt(1 - abar_t) | sqrt(rest)
@@ -166,7 +166,8 @@ kl_sum | model x0 | nats | sum of the KL terms t = 2..T under a model | kl_sum
 nll vlb bpd calc_bpd_loop | model x0 | nats | prior KL, KL terms and L_0 of a model |
     kl_sum + l_0 + prior_kl
 @ DDPM (5) | step
-vlb_term vb_terms_bpd model_kl_term | model x0 xt t | nats | KL term of a model, L_0 at t = 1 |
+vlb_term vb_terms_bpd model_kl_term | model x0 xt t | nats |
+    KL term of a model, or L_0 at the first t |
     first(l_0, kl_here)
 kernel = kernel_mean kernel_var
 marginal = marginal_mean marginal_var
