@@ -224,7 +224,7 @@ class Model:
 # The call
 
 
-def call(function: Any, problems: list[Problem]) -> list[Returned]:
+def call(function: Any, problems: list[Problem], name: str = "f") -> list[Returned]:
     """One call; an answer for each quantity, None for those that the function leaves out."""
     c = problems[0].conventions
     try:
@@ -232,9 +232,7 @@ def call(function: Any, problems: list[Problem]) -> list[Returned]:
             result, asked = _result(function, problems[0])
             parts = _parts(result, problems)
     except Fault as fault:
-        if "'int' object" in str(fault) or "not int" in str(fault):
-            fault = Fault(f"{fault}; t comes as an int unless t_shape='batch' is declared")
-        return [fault] * len(problems)
+        return [Fault(f"{fault}{_hint(str(fault), name, problems[0])}")] * len(problems)
     if len(parts) == 3 and c.spread == "logvar":  # mean, variance, log variance
         c = replace(c, spread="var")
         problems = [problems[0], replace(problems[1], conventions=c, made={}), problems[2]]
@@ -242,6 +240,16 @@ def call(function: Any, problems: list[Problem]) -> list[Returned]:
         problems = [replace(p, inputs=p.inputs | asked, made={}) for p in problems]
     answers = [_answer(*each) for each in zip(parts, problems, strict=False)]
     return [*answers, *[None] * (len(problems) - len(parts))]
+
+
+def _hint(said: str, name: str, p: Problem) -> str:
+    """What a user may have overlooked."""
+    if "'int' object" in said or "not int" in said:
+        return "; t comes as an int unless t_shape='batch' is declared"
+    if "Tracer" in said and "model" in p.quantity.every:
+        return "; the model is NumPy: call it outside jit"
+    called = f"; called as {name}({', '.join(p.quantity.arguments(p.conventions))})"
+    return called if said.startswith("raises TypeError") else ""
 
 
 def _result(function: Any, p: Problem) -> tuple[Any, dict[str, Any]]:

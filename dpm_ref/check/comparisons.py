@@ -98,7 +98,8 @@ class Comparison:
 
     @property
     def relative(self) -> float:
-        return RELATIVE[self.problem.conventions.dtype]
+        """Of the coarser of the types that were declared and returned."""
+        return max(RELATIVE[self.problem.conventions.dtype], RELATIVE[self.answer.dtype])
 
     def tells(self, tree: Expr) -> bool:
         """Whether the change moves a value by more than lost digits do."""

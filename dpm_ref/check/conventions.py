@@ -123,7 +123,9 @@ CHOICES = {name: rule["choices"] for name, rule in RULES.items() if "choices" in
 
 def near(name: Any, known: Iterable[str]) -> str:
     """A hint at names that may be meant."""
-    found = difflib.get_close_matches(str(name), list(known), 3, 0.5)
+    words, names = set(str(name).split("_")), list(known)
+    found = difflib.get_close_matches(str(name), names, 3, 0.5)
+    found = found or [each for each in names if words & set(each.split("_"))][:3]
     return f"; near it: {', '.join(found)}" if found else ""
 
 

@@ -127,7 +127,8 @@ def _wrapped(node: Expr) -> str:
 def table_text(name: str, at: str = "t") -> str:
     time = "t" if ".." in at else at
     base = name.removeprefix("one_minus_").removesuffix("_prev")
-    index = f"{{{time}-1}}" if "prev" in name else time
+    before = str(int(time) - 1) if time.isdigit() else f"{{{time}-1}}"
+    index = before if "prev" in name else time
     return "1 - " * name.startswith("one_minus") + f"{base}_{index}"
 
 
@@ -264,12 +265,9 @@ def error_of(node: Expr, context: Context) -> Any:
         own = np.abs(y)
         if node.op == "table" and context.lossy:
             own = np.maximum(context.tables.growth[node.name][context.times(node)], own)
-        if node.op == "log_bin":  # rounding of both ends of a bin of width 2 / 255
-            x, mean, std = values
-            off = np.abs(x - mean) / std
-            own = own + (1 + 1 / std + (1 + off) * (np.abs(x) + np.abs(mean)) / std) * (
-                1 + 255 * std
-            )
+        if node.op.startswith("log_"):  # of two distribution functions, at two ends
+            ends = 255.0 * (np.abs(values[0]) + np.abs(values[1]))
+            own = own + (np.exp(-y) + ends) / 16.0
         known = node, np.maximum(made, own)
         if context.keep:
             context.errors[id(node)] = known
@@ -296,17 +294,17 @@ def _components(node: Expr, c: Context, x: Any) -> Any:
 
 def _log_bin(node: Expr, c: Context, x: Any, mean: Any, std: Any) -> Any:
     """log of a normal distribution's mass between x - 1/255 and x + 1/255, open at -1 and 1."""
-    off, edge = (x - mean) / std, 1.0 / 255.0 / std
+    off, edge = (x - mean) / std, node.value / 255.0 / std
     if node.name == "tanh":  # as in DDPM's code
         below, above = _tanh_cdf(off - edge), _tanh_cdf(off + edge)
-        inside, low, high = (
-            np.log(np.maximum(mass, 1e-12)) for mass in (above - below, above, 1 - below)
-        )
+        inside, low, high = np.log(above - below), np.log(above), np.log(1 - below)
     else:
         sign = np.where(off > 0, -1.0, 1.0)  # the tail in which nothing cancels
         inside = np.log(ndtr(sign * off + edge) - ndtr(sign * off - edge))
         low, high = log_ndtr(off + edge), log_ndtr(edge - off)
-    return np.where(x < -0.999, low, np.where(x > 0.999, high, inside))
+    if node.op == "log_bin":
+        inside = np.where(x < -0.999, low, np.where(x > 0.999, high, inside))
+    return np.maximum(inside, math.log(1e-12)) if node.name else inside
 
 
 def _tanh_cdf(x: Any) -> Any:
@@ -328,6 +326,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "later": lambda node, c: (c.inputs["t"] > 1) * 1.0,
     "known": lambda node, c: np.where(c.inputs["t"] > 1, 1.0, np.nan),
     "first": lambda node, c, a, b: np.where(c.inputs["t"] == 1, a, b),
+    "second": lambda node, c, a, b: np.where(c.inputs["t"] == 2, a, b),
     "if": lambda node, c, x, a, b: np.where(x > 0.5, a, b),
     "+": lambda node, c, *terms: sum(terms),
     "*": lambda node, c, *factors: functools.reduce(np.multiply, factors),
@@ -347,6 +346,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "min": lambda node, c, x: x.min(0),
     "tail": lambda node, c, x: x[1:],
     "head": lambda node, c, x: x[:-1],
+    "foremost": lambda node, c, x: x[0],
     "unit": lambda node, c, x: x * UNITS[node.name],
     "weighed": lambda node, c, x: x * UNITS[node.name],
     "read": lambda node, c, x: READ[node.name](x),
@@ -355,5 +355,6 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "batch": _batch,
     "components": _components,
     "log_bin": _log_bin,
+    "log_closed_bin": _log_bin,
 }
 # fmt: on

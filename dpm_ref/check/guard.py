@@ -7,6 +7,7 @@ folder, are put back.
 import contextlib
 import os
 import signal
+import textwrap
 import threading
 import warnings
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ def faults(said: str = "raises ") -> Iterator[None]:
         raise
     except BaseException as error:
         try:
-            text = " ".join(str(error).split())[:200]
+            text = textwrap.shorten(str(error), 200, placeholder=" ...")
         except BaseException:
             text = "its message cannot be shown"
         raise Fault(f"{said}{type(error).__name__}: {text}".removesuffix(": ")) from error

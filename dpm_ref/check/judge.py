@@ -6,6 +6,7 @@ WRONG      anything else, with every known mistake, or pair, that reproduces eve
 UNDEFINED  a precondition fails, or there is no such t
 """
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,7 +16,8 @@ import numpy as np
 
 from .calls import Answer, Problem, Returned
 from .comparisons import DEGENERATE, RELATIVE, Comparison
-from .conventions import EPS
+from .conventions import CHOICES, EPS
+from .expressions import Change
 from .guard import Fault
 from .inputs import unmet
 from .mistakes import DESIGN, Mistake, compose, mistakes
@@ -25,6 +27,7 @@ from .report import Row
 
 __all__ = ["row_of"]
 
+UNKNOWN = "no known source of precision loss"
 SINGLES, PAIRS = 20.0, 3.0  # seconds of search
 Names = tuple[str, ...]
 
@@ -78,17 +81,20 @@ def _verdict(known: list[Comparison]) -> tuple[str, Names, str]:
     found = () if blurred else _singles(known)
     if found or broken:
         return "WRONG", found or _pairs(known), broken
-    tables, whole = habits(known) if blurred else ((), False)
-    clips = () if whole else constants(known)
+    rounded = all((c.error <= EPS[c.answer.dtype] * np.abs(c.problem.wanted)).all() for c in known)
+    tables, whole = habits(known) if blurred and not rounded else ((), False)
+    clips = () if whole or rounded else constants(known)
     if clips:
         return "PRECISION", clips, ""
     if blurred:
-        names = (*(f"the result comes in {c.answer.dtype}" for c in coarse[:1]), *tables)
-        return "PRECISION", names, "" if names else "no known source of precision loss"
+        came = [c.answer.dtype for c in coarse[:1]]
+        names = (*(f"the result comes in {dtype}" for dtype in came), *tables)
+        hint = [f"declare dtype={dtype!r}?" for dtype in came if dtype in CHOICES["dtype"]]
+        return "PRECISION", names, hint[0] if hint else "" if names else UNKNOWN
     found = _singles(known, loose=True)
     if found:
         return "WRONG", found, "and digits are lost"
-    found = _pairs(known)
+    found = _conventions(known) or _pairs(known)
     place = f"no known mistake, nor two; deviates {_where(known)}{_relation(known)}"
     return "WRONG", found, "" if found else place
 
@@ -131,13 +137,33 @@ def _pairs(known: list[Comparison]) -> Names:
         stop = stop or time.monotonic() + PAIRS
         if time.monotonic() > stop or len(found) == 3:
             break
-        both = compose(a, b)
         try:
-            if a.form == b.form and all(c.fits(both(c.problem.trees[a.form])) for c in ordered):
-                found[f"{a.name}, and {b.name}"] = True
+            if a.form != b.form or not _fit(ordered, compose(a, b), a.form):
+                continue
         except (IndexError, ValueError):  # one has taken away what the other changes
             continue
+        alone = [m.name for m in (a, b) if _fit(ordered, m.of, m.form)]
+        if alone:  # the other changes nothing
+            return tuple(alone)
+        found[f"{a.name}, and {b.name}"] = True
     return tuple(found)
+
+
+def _fit(known: list[Comparison], change: Change, form: int, loose: bool = False) -> bool:
+    """Whether the changed formula reproduces every value."""
+    return all(c.fits(change(c.problem.trees[form]), loose) for c in known)
+
+
+def _conventions(known: list[Comparison]) -> Names:
+    """Another unit and another sum over components at once, though digits are lost."""
+    every = mistakes(known[0].problem.quantity, known[0].problem.conventions)
+    units, sums = ([m for m in every if m.expects == kind] for kind in ("unit", "components"))
+    ordered = _cheapest(known)
+    return tuple(
+        f"{a.name}, and {b.name}"
+        for a, b in itertools.product(units, sums)
+        if a.form == b.form and _fit(ordered, compose(a, b), a.form, loose=True)
+    )[:1]
 
 
 def _candidates(probe: Comparison) -> Iterator[tuple[Mistake, Mistake]]:

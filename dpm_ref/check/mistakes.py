@@ -201,6 +201,29 @@ WORDS = {"var": "variance", "std": "standard deviation", "logvar": "log variance
 IN_BITS = "log weights handed over in bits, taken for nats, or the reverse"
 BOTH_WAYS = "converted to bits the wrong way: times ln 2 where it is divided"
 LN_2, LN_10, COUNT = math.log(2.0), math.log(10.0), op("count")
+PARTS = ("L_0", "the KL term", "sum KL", "prior KL")
+IN_PART: list[tuple[str, Any]] = [  # conventions in one part only
+    ("mean over components in {} only", 1 / op("d")), ("sum over components in {} only", op("d")),
+    ("nats in {} only", LN_2), ("bits in {} only", 1 / LN_2),
+]
+IN_X0_HAT: list[tuple[str, Change]] = [
+    ("x^0 clipped to [-1, 1]", _clipped),
+    *((f"x0_hat's tables read one step too {'early' if 'small' in name else 'late'}",
+       everywhere(_set(move=move), "table")) for name, move in MOVES[:5]),
+]
+
+
+def _spread(change: Change) -> Change:
+    """Another standard deviation; a mass that vanishes is clipped at 1e-12, as code does."""
+    return lambda node: replace(node.put(2, change), name="clipped")
+
+
+SPREADS = [
+    ("the variance", _spread(_taken("square"))),
+    ("the root", _spread(_taken("sqrt"))),
+    ("exp of the standard deviation", _spread(_taken("exp"))),
+    ("exp of the variance", _spread(lambda std: op("exp", std * std))),
+]
 Rule = tuple[str, str, Change, int]  # where, the name, the change, how plausible it is
 # wherever a table, an argument or an operation stands
 EVERYWHERE: list[Rule] = [
@@ -266,7 +289,14 @@ LOCALLY: list[Rule] = [
     ("unit nats", "log2 for ln: bits where nats are declared", _set(name="bits"), PLAIN),
     ("unit bits", "ln for log2: nats where bits are declared", _set(name="nats"), PLAIN),
     ("unit", BOTH_WAYS, _set(name="the wrong way"), PLAIN),
-    ("x0_hat", "x^0 clipped to [-1, 1]", _clipped, PLAIN),
+    *(("x0_hat", name, change, PLAIN) for name, change in IN_X0_HAT),
+    *(("part", name.replace("{}", "{2}"), _times(factor), PLAIN) for name, factor in IN_PART),
+    ("log_bin", "bins twice as wide: 1/127.5 for 1/255", _set(value=2.0), PLAIN),
+    ("log_bin", "bins half as wide: 1/510 for 1/255", _set(value=0.5), PLAIN),
+    ("log_bin", "the first and the last bin closed, where they reach to infinity",
+     _set(op="log_closed_bin"), PLAIN),
+    *(("log_bin", f"{done} where the standard deviation of L_0 is meant", change, LOCAL)
+      for done, change in SPREADS),
 ]
 # of a result of these kinds
 POSITIVE, INFORMATION = "table prob var", "nats nats_row slope slope_var"
@@ -339,7 +369,8 @@ def _everywhere(tree: Expr) -> Iterator[Mistake]:
     labels = collections.Counter(node.label for node in nodes)
     for label in [each for each, times in labels.items() if each and times > 1]:
         if label == "x0_hat":
-            yield Mistake("x^0 clipped to [-1, 1]", _where(_clipped, LABEL, label))
+            for name, change in IN_X0_HAT:
+                yield Mistake(name, _where(change, LABEL, label))
             continue
         for name, factor in TERMS:
             change = _constant(1) if label in FACTORS and not factor else _times(factor)
@@ -390,7 +421,9 @@ def _locally(tree: Expr) -> Iterator[Mistake]:
         parent = nodes[path[:-1]].op if path else ""
         kinds = {node.op, f"{node.op} {node.name}", node.label or "-"}
         number_first = "number" in (node.op, *(each.op for each in node.args[:1]))
-        if parent == "+":
+        if node.label in PARTS:
+            kinds.add("part")
+        if parent in ("+", "first"):
             kinds |= {"term", "number term" if number_first else "term"}
         if node.op == "inv":
             kinds.add("divisor d" if node.args[0].op == "d" else "divisor")
@@ -467,7 +500,7 @@ def mistakes(q: Quantity, c: Conventions) -> list[Mistake]:
     for form, tree in enumerate(trees):
         made = (_inputs(q, tree), _tables(tree), _everywhere(tree), _locally(tree))
         found += [replace(m, form=form) for m in itertools.chain(*made)]
-    for name, tree in others(q, c).items():
+    for name, tree in others(q, c):
         found.append(Mistake(name, _constant(presented(q, c, tree)), expects=trees[0].op))
     if q.name.startswith("posterior") and "var" in q.name:
         design = everywhere(lambda node: Expr("table", name="beta"), "*")

@@ -1,5 +1,6 @@
 """Sources of precision loss: right mathematics, and what was done to its digits."""
 
+import collections
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,8 +13,9 @@ from .conventions import EPS
 from .expressions import Change, Tables, op
 from .mistakes import everywhere
 from .quantities import Quantity
+from .report import Row
 
-__all__ = ["CONSTANTS", "HABITS", "constants", "habits"]
+__all__ = ["CONSTANTS", "HABITS", "agreed", "constants", "habits"]
 
 SMALL = (1e-20, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 EVERY = "a small constant added to every 1 - abar_t"
@@ -113,7 +115,8 @@ def habits(known: list[Comparison]) -> tuple[tuple[str, ...], bool]:
     }
     best = min(scores.values(), default=(np.inf, np.inf))
     most = min(0.5 * _left(known, lambda s: s, 0)[0], 4 * best[0] + 1e-9)
-    found = tuple(name for name, (left, _) in scores.items() if left <= most)
+    by_score = sorted(scores, key=scores.__getitem__)
+    found = tuple(name for name in by_score if scores[name][0] <= most)
     if found:
         return found, best[1] <= 1.0
     worst = max(float((c.error / c.problem.size).max()) for c in known)
@@ -133,3 +136,13 @@ def _left(
             off = np.where(c.defined, c.got - other.value(c.problem.trees[form]), 0.0) / c.allowed
         total, most = total + float(np.nansum(off**2)), max(most, float(np.nanmax(np.abs(off))))
     return total, most
+
+
+def agreed(rows: list[Row]) -> Iterator[Row]:
+    """Of several ways to build tables that explain a row, the one that explains most rows."""
+    said = (name for row in rows if row.status == "PRECISION" for name in row.diagnoses)
+    rows_of = collections.Counter(said)
+    for row in rows:
+        ways = [name for name in row.diagnoses if name in HABITS]
+        dropped = {*ways} - {max(ways, key=rows_of.__getitem__, default="")}
+        yield replace(row, diagnoses=tuple(each for each in row.diagnoses if each not in dropped))

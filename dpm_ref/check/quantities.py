@@ -23,7 +23,7 @@ CATALOGUE = """
 beta betas | t | table | beta_t | beta
 alpha alphas | t | table | alpha_t = 1 - beta_t | alpha
 abar alphas_cumprod alpha_bar alphas_bar | t | table | prod_{s<=t} (1 - beta_s) | abar
-abar_prev alphas_cumprod_prev | t | table | abar_{t-1}, 1 at t = 1 | abar_prev
+abar_prev alphas_cumprod_prev | t | table | abar_{t-1}, 1 at the first t | abar_prev
 one_minus_abar one_minus_alphas_cumprod | t | table | 1 - abar_t | rest
 sqrt_abar sqrt_alphas_cumprod | t | table | sqrt(abar_t) | sqrt(abar)
 sqrt_one_minus_abar sqrt_one_minus_alphas_cumprod | t | table | sqrt(1 - abar_t) | sqrt(rest)
@@ -164,9 +164,10 @@ decoder_log_prob discretized_gaussian_log_likelihood | x0 mean var | nats |
 @ DDPM (5) | loop
 kl_sum | model x0 | nats | sum of the KL terms t = 2..T under a model | kl_sum
 nll vlb bpd calc_bpd_loop | model x0 | nats | prior KL, KL terms and L_0 of a model |
-    kl_sum + l_0 + term("prior KL", kl(marginal(at_T, x0), prior))
+    kl_sum + l_0 + prior_kl
 @ DDPM (5) | step
-vlb_term vb_terms_bpd model_kl_term | model x0 xt t | nats | KL term of a model, L_0 at t = 1 |
+vlb_term vb_terms_bpd model_kl_term | model x0 xt t | nats |
+    KL term of a model, or L_0 at the first t |
     first(l_0, kl_here)
 kernel = kernel_mean kernel_var
 marginal = marginal_mean marginal_var
@@ -216,17 +217,25 @@ h_step = term("H_q(X^t|X^{t-1})", step_entropy(s, x0))
 h_before = term("H_q(X^{t-1}|X^0)", entropy(marginal_before(s, x0)))
 h_now = term("H_q(X^t|X^0)", entropy(marginal(s, x0)))
 h_lower = h_step + h_before - h_now
-log_bin(x, mean, std) = op("log_bin", x, mean, std, name=cdf)
-decoder(mean) = log_prob(x0, (mean, first_var)) if c.decoder == "gaussian" else
-    log_bin(x0, mean, sqrt(first_var))
+log_bin(x, mean, std) = op("log_bin", x, mean, std, name=cdf, value=1.0)
+decoder(mean) = decoder_of(mean, first_var)
 first_var = {"given": first_given, "posterior": at_2.post, "beta": at_1.beta}[c.reverse_var]
 first_given = var_t if single else var_1
-l_0 = term("L_0", -decoder(mean_hat(c.model, s, xt, output) if single else
-    mean_hat(c.model, at_1, x_1, out_1)))
-kl_here = term("the KL term", kl(posterior(s, x0, xt),
-    (mean_hat(c.model, s, xt, output), ruled(s, var_t))))
-kl_sum = term("sum KL", sum(kl(posterior(later, x0, xs),
-    (mean_hat(c.model, later, xs, outs), ruled(later, vars_t)))))
+mean_here = mean_hat(c.model, s, xt, output)
+mean_1 = mean_hat(c.model, at_1, x_1, out_1)
+means_later = mean_hat(c.model, later, xs, outs)
+l_0 = term("L_0", -decoder(mean_here if single else mean_1))
+kl_here = term("the KL term", kl(posterior(s, x0, xt), (mean_here, ruled(s, var_t))))
+kls_later = kl(posterior(later, x0, xs), (means_later, ruled(later, vars_t)))
+kl_sum = term("sum KL", sum(kls_later))
+prior_kl = term("prior KL", kl(marginal(at_T, x0), prior))
+decoder_of(mean, var) = log_prob(x0, (mean, var)) if c.decoder == "gaussian" else
+    log_bin(x0, mean, sqrt(var))
+first_kl(s, xt, mean) = kl((posterior(s, x0, xt)[0], at_2.post), (mean, first_var))
+second_l_0 = second(-decoder_of(mean_here, ruled(s, var_t)),
+    first(first_kl(s, xt, mean_here), kl_here))
+second_l_0s = foremost(-decoder_of(means_later, ruled(later, vars_t))) + sum(tail(kls_later))
+    + first_kl(at_1, x_1, mean_1)
 """
 # a distribution is (mean, var)
 GAUSSIAN = """
@@ -324,9 +333,18 @@ gaussian_log_prob | only the square | -(0.5 * (x - mean)**2 / var)
 bernoulli_kl | cross-entropy for the divergence | -xlogy(q1, p1) - xlogy(1 - q1, 1 - p1)
 bernoulli_kl_grad | the derivative by p's logit | p1 - q1
 bernoulli_log_prob | the logarithm forgotten: a probability | bit * p1 + (1 - bit) * (1 - p1)
+reverse_step | noise is added at the last step too |
+    mean_hat(c.model, s, xt, output) + first(sqrt(at_2.post), sqrt(ruled(s, reverse_var))) * noise
+reverse_step | noise is added at the last step too |
+    mean_hat(c.model, s, xt, output) + first(sqrt(at_1.beta), sqrt(ruled(s, reverse_var))) * noise
+vlb_term | L_0 at the second t, the KL term at the first | second_l_0
+nll | L_0 at the second t, the KL term at the first | second_l_0s + prior_kl
+nll | prior KL reversed: KL( pi || q(x^T|x^0) ) | kl_sum + l_0 + kl(prior, marginal(at_T, x0))
 log_likelihood | mean of logarithms for logarithm of mean | sum(log_w) / count
 log_likelihood | the largest weight for their mean | max(log_w)
 """
+DEVIATION = "the posterior's standard deviation for its variance"
+SQUARED = "the posterior's variance used as a standard deviation: squared"
 # fmt: off
 LATER_ONLY = (
     "mean_from_", "posterior_mean", "posterior_var", "posterior_log_var", "learned_range",
@@ -423,17 +441,21 @@ def accepted(q: Quantity, c: Conventions) -> dict[str, Expr]:
     }
 
 
-def others(q: Quantity, c: Conventions) -> dict[str, Expr]:
+def others(q: Quantity, c: Conventions) -> list[tuple[str, Expr]]:
     """Mistakes of a quantity that are no change of its formula in one place."""
-    made, letters = {}, Letters(q, c)
+    made, letters = [], Letters(q, c)
     if "kl(" in q.formula or "kl_" in q.formula or q.drawn == "bound":
-        made["KL reversed: KL(p || q)"] = forms(q, c, kl=lambda a, b: letters["kl"](b, a))[0]
+        reversed_kl = forms(q, c, kl=lambda a, b: letters["kl"](b, a))[0]
+        made.append(("KL reversed: KL(p || q)", reversed_kl))
+    if q.drawn in ("loop", "step"):
+        for taken, name in (("sqrt", DEVIATION), ("square", SQUARED)):
+            made.append((name, Letters(q, c, **_with_post(taken)).read(q.formula)))
     for line in _entries(OTHERS):
         where, _, rest = line.partition(" | ")
         here = where in (q.drawn, q.name, q.name.removeprefix("binomial_"))
         if here and (c.eta or where != "ddim_step"):
             name, text = rest.rsplit(" | ", 1)
-            made[name] = number(letters.read(text))
+            made.append((name, number(letters.read(text))))
     return made
 
 
@@ -458,6 +480,15 @@ def _times(at: str) -> SimpleNamespace:
     return s
 
 
+def _with_post(taken: str) -> dict[str, SimpleNamespace]:
+    """The tables with this function of the posterior's variance in its place."""
+    return {
+        name: SimpleNamespace(**vars(s) | {"post": op(taken, s.post)})
+        for name, s in FIXED.items()
+        if isinstance(s, SimpleNamespace)
+    }
+
+
 def _argument(name: str, c: Conventions) -> Expr:
     """An argument, read from how it is handed over."""
     node = Expr("input", name=name)
@@ -467,7 +498,10 @@ def _argument(name: str, c: Conventions) -> Expr:
     return op("weighed", node, name=unit) if name == "log_w" else node
 
 
-FUNCTIONS = ("sqrt", "log", "exp", "sigmoid", "xlogy", "max", "sum", "tail", "head", "first")
+FUNCTIONS = (
+    *("sqrt", "log", "exp", "sigmoid", "xlogy", "max", "sum", "tail", "head", "foremost"),
+    *("first", "second"),
+)
 S = _times("t")
 FIXED = {
     **vars(S),

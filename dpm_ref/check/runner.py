@@ -16,6 +16,7 @@ from .conventions import Conventions, near, schedule_of
 from .guard import Fault, faults, guarded
 from .inputs import DRAWS, Setting
 from .judge import row_of
+from .precision import agreed
 from .quantities import ALIASES, QUANTITIES, Quantity
 from .report import Report, Row
 
@@ -39,7 +40,7 @@ class Asked:
         try:
             with guarded(self.time_limit):
                 for function, problems in self.calls:
-                    found.append(call(function, problems))
+                    found.append(call(function, problems, self.name))
         except Fault as late:
             found += [[late] * len(problems) for _, problems in self.calls[len(found) :]]
         return found
@@ -88,13 +89,15 @@ def run(
     try:
         built = _built(functions, given, declared)
     except Fault as fault:
-        return Report((Row("functions", "", "WRONG", message=f"building the functions {fault}"),))
+        arrives = "; beta arrives through to_native" * str(fault).startswith("raises")
+        said = f"building the functions {fault}{arrives}"
+        return Report((Row("functions", "", "WRONG", message=said),))
     if not built[0][1]:
         raise ValueError("functions must hold at least one function, got none")
     seed = 0 if rng is None else int(rng.integers(2**63))
     asked = []
-    for name in built[0][1]:
-        parts = _named(name)
+    named = {name: _named(name) for name in built[0][1]}
+    for name, parts in named.items():
         if given is None and isinstance(functions, Mapping) and any(q.scheduled for q in parts):
             raise ValueError(
                 f"beta must be given, the schedule that {name} computes with; "
@@ -102,7 +105,7 @@ def run(
             )
         asked.append(_asked(name, parts, built, declared, seed, prior, data))
     schedule = "schedules drawn" if given is None else f"T = {len(given)}"
-    return Report(tuple(_rows(asked)), f"prior pi_1 = {prior:g}; {schedule}")
+    return Report(tuple(agreed(list(_rows(asked)))), f"prior pi_1 = {prior:g}; {schedule}")
 
 
 def _built(functions: Any, given: Any, c: Conventions) -> list[tuple[Any, Mapping[Any, Any]]]:

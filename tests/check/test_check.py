@@ -231,6 +231,48 @@ def test_a_mistake_smaller_than_lost_digits_is_not_excused_on_short_schedules():
     assert one("q_sample", wrong).status == "WRONG"
 
 
+@pytest.mark.parametrize("beta", [None, DDPM])
+def test_beta_in_float32_is_no_more_than_a_result_in_float32(beta):
+    functions = lambda beta: {"betas": beta.astype(np.float32)}  # noqa: E731
+    row = check.run(functions, beta=beta).rows[0]
+    assert row.status == "PRECISION"
+    assert row.diagnoses == ("the result comes in float32",)
+    assert row.message == "declare dtype='float32'?"
+
+
+def test_one_way_to_build_tables_is_named_for_all_rows_that_it_explains():
+    abar = np.cumprod(1 - DDPM.astype(np.float32), dtype=np.float64).astype(np.float32)
+    rest, prev = 1 - abar, np.append(np.float32(1), abar[:-1])
+    functions = {
+        "alphas_cumprod": abar,
+        "one_minus_abar": rest,
+        "posterior_variance": DDPM.astype(np.float32) * (1 - prev) / rest,
+    }
+    rows = check.run(functions, beta=DDPM, dtype="float32").rows
+    causes = {row.diagnoses for row in rows if row.status == "PRECISION"}
+    assert causes == {("tables rounded to float32 after a product in float64",)}
+
+
+@pytest.mark.parametrize("cast", [np.float32, np.float64])
+def test_bits_and_a_mean_in_float32_are_named_where_float64_nats_and_the_sum_are_declared(cast):
+    def functions(beta):
+        kept = np.prod(1 - beta.astype(np.float32), dtype=np.float32)
+        log_rest = np.log(1 - kept)
+
+        def prior_kl(x0):
+            x0 = x0.astype(cast)
+            return (0.5 * (np.exp(log_rest) - 1 - log_rest + kept * x0**2)).mean(-1) / cast(
+                np.log(2)
+            )
+
+        return {"prior_kl": prior_kl}
+
+    row = check.run(functions).rows[0]
+    assert row.status == "WRONG"
+    assert "log2 for ln: bits where nats are declared" in row.diagnoses[0]
+    assert "mean over components where the sum is declared" in row.diagnoses[0]
+
+
 # Preconditions
 
 
@@ -300,6 +342,10 @@ def _mutate(x0, t, noise):
     return RIGHT.q_sample(2 * x0, t, noise)
 
 
+def _tell(*_):
+    raise ValueError("words " * 99)
+
+
 def _forever(*arguments):
     return _forever(*arguments)
 
@@ -309,7 +355,8 @@ MALFORMED = {
     "exits": (_exit, "raises SystemExit: 3"),
     "recursion": (_forever, "raises RecursionError"),
     "no function": (3.0, "is no function, but float"),
-    "other arguments": (lambda x0: x0, "raises TypeError"),
+    "other arguments": (lambda x0: x0, "; called as q_sample(x0, t, noise)"),
+    "long message": (_tell, "raises ValueError: " + "words " * 32 + "..."),
     "None": (lambda *_: None, "no array of numbers"),
     "text": (lambda *_: "0.5", "no array of numbers"),
     "object": (lambda *_: object(), "no array of numbers"),
@@ -407,7 +454,8 @@ def test_a_converter_that_fails_is_told():
 
 
 def test_factories_that_fail_are_told():
-    for factory, said in ((_raise, "raises RuntimeError"), (lambda beta: 3, "gives int")):
+    through = "raises RuntimeError: no GPU; beta arrives through to_native"
+    for factory, said in ((_raise, through), (lambda beta: 3, "gives int")):
         report = check.run(factory)
         assert not report.ok
         assert said in report.rows[0].message

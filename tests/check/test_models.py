@@ -2,6 +2,7 @@
 may do to each other.
 """
 
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +12,8 @@ from scipy.special import ndtr
 
 from dpm_ref import check, schedules
 
+PRIOR = {"prior": 0.5, "less": 0.9, "more": 1.1}  # what is made of the prior KL
+WIDTH = {"wide": 2, "narrow": 0.5}  # of the decoder's bins
 DECLARED = {"first_t": 0, "unit": "bits", "components": "mean", "reverse_var": "posterior"}
 
 
@@ -19,9 +22,9 @@ class Diffusion:
 
     def __init__(self, beta, mistake=""):
         self.beta, self.abar, self.mistake = beta, np.cumprod(1 - beta), mistake
-        self.prev, self.T = np.r_[1.0, self.abar[:-1]], len(beta)
+        self.prev, self.T = np.append(np.ones_like(beta[:1]), self.abar[:-1]), len(beta)
         var = beta * (1 - self.prev) / (1 - self.abar)
-        self.log_var = np.log(np.r_[var[1], var[1:]])
+        self.log_var = np.log(np.append(var[1], var[1:]))
         self.rng = np.random.default_rng()
 
     def mean(self, x0, xt, t):
@@ -36,36 +39,45 @@ class Diffusion:
         return (w - v + np.exp(v - w) + (a - b) ** 2 * np.exp(-w) - half) / 2
 
     def term(self, model, x0, xt, t):
-        known = (xt - np.sqrt(1 - self.abar[t]) * model(xt, t)) / np.sqrt(self.abar[t])
-        mean = self.mean(known.clip(-1, 1) if self.mistake == "clip" else known, xt, t)
-        if t > 0:
-            return self.kl(self.mean(x0, xt, t), self.log_var[t], mean, self.log_var[t]).mean(
-                -1
-            ) / np.log(2)
-        std = np.exp(self.log_var[0] / 2)
-        low = np.where(x0 < -0.999, -np.inf, (x0 - 1 / 255 - mean) / std)
-        high = np.where(x0 > 0.999, np.inf, (x0 + 1 / 255 - mean) / std)
+        mistake = self.mistake
+        at = min(t + 1, self.T - 1) if mistake == "late" else t
+        known = (xt - np.sqrt(1 - self.abar[at]) * model(xt, t)) / np.sqrt(self.abar[at])
+        mean = self.mean(known.clip(-1, 1) if mistake == "clip" else known, xt, t)
+        log_var = self.log_var[t] / (2 if mistake == "deviation" else 1)
+        if t != (1 if mistake == "second" else 0):
+            kl = self.kl(self.mean(x0, xt, t), log_var, mean, log_var)
+            kl = kl.sum(-1) if mistake == "KL summed" else kl.mean(-1)
+            return kl if mistake == "KL in nats" else kl / math.log(2)
+        half, std = WIDTH.get(mistake, 1) / 255, np.exp(log_var / 2)
+        std = std**2 if mistake == "variance" else std
+        ends = np.where(mistake == "closed", 9, x0)
+        low = np.where(ends < -0.999, -np.inf, (x0 - half - mean) / std)
+        high = np.where((ends > 0.999) & (ends < 9), np.inf, (x0 + half - mean) / std)
         flip = np.where(low + high > 0, -1, 1)
-        return -np.log(np.abs(ndtr(flip * high) - ndtr(flip * low))).mean(-1) / np.log(2)
+        sign = 1 if mistake == "L_0's sign" else -1
+        log_mass = np.log(np.abs(ndtr(flip * high) - ndtr(flip * low)))
+        return sign * log_mass.mean(-1) / math.log(2)
 
     def loop(self, model, x0):
         total = 0
         for t in range(self.T)[::-1]:
             if t > 0 or self.mistake != "decoder":
-                noise = self.rng.standard_normal(x0.shape)
+                noise = self.rng.standard_normal(x0.shape).astype(x0.dtype)
                 total = total + self.term(
                     model, x0, np.sqrt(self.abar[t]) * x0 + np.sqrt(1 - self.abar[t]) * noise, t
                 )
         prior = self.kl(np.sqrt(self.abar[-1]) * x0, np.log(1 - self.abar[-1]), 0, 0).mean(
             -1
-        ) / np.log(2)
-        total = total + prior / (2 if self.mistake == "prior" else 1)
+        ) / math.log(2)
+        total = total + prior * PRIOR.get(self.mistake, 1)
         return {"total_bpd": -total if self.mistake == "sign" else total, "mse": 0.0}
 
 
-def loop(mistake):
+def loop(mistake, dtype="float64"):
     return check.run(
-        lambda beta: {"calc_bpd_loop": Diffusion(beta, mistake).loop}, **DECLARED
+        lambda beta: {"calc_bpd_loop": Diffusion(beta.astype(dtype), mistake).loop},
+        **DECLARED,
+        dtype=dtype,
     ).rows[0]
 
 
@@ -91,6 +103,61 @@ def test_the_part_of_a_loop_that_is_off_is_named(mistake, said):
     row = loop(mistake)
     assert row.status == "WRONG"
     assert said in row.diagnoses
+
+
+IN_ONE_PART = {
+    "late": "x0_hat's tables read one step too late",
+    "second": "L_0 at the second t, the KL term at the first",
+    "KL summed": "sum over components in",
+    "KL in nats": "nats in",
+    "deviation": "the posterior's standard deviation for its variance",
+    "wide": "bins twice as wide: 1/127.5 for 1/255",
+    "narrow": "bins half as wide: 1/510 for 1/255",
+    "closed": "the first and the last bin closed, where they reach to infinity",
+    "variance": "the variance where the standard deviation of L_0 is meant",
+    "L_0's sign": "sign of L_0 flipped",
+}
+
+
+@pytest.mark.parametrize("mistake", IN_ONE_PART)
+def test_what_is_off_in_one_part_is_named_alone(mistake):
+    def functions(beta):
+        wrong = Diffusion(beta, mistake)
+        return {"vb_terms_bpd": wrong.term, "nll": wrong.loop}
+
+    for row in check.run(functions, **DECLARED).rows:
+        assert row.status == "WRONG"
+        assert any(said.startswith(IN_ONE_PART[mistake]) for said in row.diagnoses), str(row)
+
+
+@pytest.mark.parametrize("mistake", ["second", "KL in nats", "closed"])
+def test_what_is_off_in_one_part_is_named_in_float32_too(mistake):
+    row = loop(mistake, "float32")
+    assert row.status == "WRONG"
+    assert any(said.startswith(IN_ONE_PART[mistake]) for said in row.diagnoses), str(row)
+
+
+@pytest.mark.parametrize("last", ["posterior", "beta"])
+def test_noise_of_a_clipped_variance_at_the_last_step_is_named(last):
+    def functions(beta):
+        right = Diffusion(beta)
+        log_var = right.log_var.copy()
+        log_var[0] = np.log(beta[0]) if last == "beta" else log_var[0]
+
+        def p_sample(xt, t, eps, noise):
+            known = (xt - np.sqrt(1 - right.abar[t]) * eps) / np.sqrt(right.abar[t])
+            return right.mean(known, xt, t) + np.exp(log_var[t] / 2) * noise
+
+        return {"p_sample": p_sample}
+
+    row = check.run(functions, first_t=0, reverse_var="posterior").rows[0]
+    assert row.diagnoses == ("noise is added at the last step too",)
+
+
+@pytest.mark.parametrize("mistake", PRIOR)
+def test_a_prior_kl_that_is_off_is_wrong_in_float32_too(mistake):
+    assert loop("", "float32").status in ("PASS", "PRECISION")
+    assert loop(mistake, "float32").status == "WRONG"
 
 
 BETA = np.array([0.1, 0.25, 0.2, 0.4])

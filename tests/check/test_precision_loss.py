@@ -135,3 +135,18 @@ def test_beta_for_a_variance_is_named_where_beta_is_read_back():
     ).rows[0]
     assert row.status == "WRONG"
     assert "beta_t for the posterior variance" in row.diagnoses
+
+
+def test_a_first_step_through_x0_that_cancels_in_float32_loses_digits():
+    class Steps(Single):
+        def p_sample(self, xt, t, eps, noise):
+            std = np.sqrt(self.posterior_var(xt, xt, t))
+            return self.mean_from_eps(xt, t, eps) + std * noise
+
+    beta = schedules.linear(1000, first=1e-4, last=0.02)
+    declared = {"first_t": 0, "reverse_var": "posterior", "dtype": "float32"}
+    for shape in ((5, 3), (4, 3, 8, 8)):
+        mine = Steps(beta.astype(np.float32))
+        mine.beta = beta.astype(np.float32)
+        row = check.run({"p_sample": mine.p_sample}, beta=beta, shape=shape, **declared).rows[0]
+        assert (row.status, row.worst_input["t"]) == ("PRECISION", 0)
