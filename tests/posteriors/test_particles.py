@@ -458,6 +458,15 @@ def test_a_particle_without_weight_has_no_children():
         assert systematic(np.append(row, 0.0), np.nextafter(1.0, 0.0)).max() == 39
 
 
+def test_poor_runs_are_resampled_and_others_are_not():
+    nothing = -np.inf
+    log_w = np.array([[nothing, 2.0, nothing], [0.0, 1.0, 2.0], [nothing] * 3])
+    ancestors, after = particles._resample(log_w, np.array([True, False, True]), rng(0))
+    assert ancestors.tolist() == [1, 1, 1, 3, 4, 5, 6, 7, 8]
+    truth = [[2.0 - np.log(3)] * 3, [0.0, 1.0, 2.0], [nothing] * 3]
+    np.testing.assert_allclose(after, truth, rtol=ROUNDING)
+
+
 def test_draws_from_the_particles_follow_their_weights():
     result = Particles(
         np.array([[[0.0], [1.0]]]),
@@ -563,7 +572,8 @@ def test_impossible_evidence_has_normaliser_zero_and_weights_zero():
     def never(x1):
         return Bernoulli(np.zeros(x1.shape))
 
-    with pytest.warns(ContradictionWarning, match="log Z = -inf"):
+    said = "log Z = -inf nats, .*; least effective sample size 0 of 50"
+    with pytest.warns(ContradictionWarning, match=said):
         result = particle_filter(
             diffusion, beats.reverse, diffused(clamp, diffusion), 50, 5, rng=rng(5), edge=never
         )
@@ -639,6 +649,11 @@ def test_one_run_has_no_standard_error_and_one_step_is_enough():
     assert np.isnan(result.log_z_stderr)
     assert result.ess.shape == (2, 1)
     assert np.isfinite(result.log_z)
+    assert result.log_z_null == pytest.approx(FACTOR.multiply(diffusion.prior(1)).log_z)
+
+
+def test_one_particle_has_all_the_weight():
+    assert filtered(n=1, runs=1).weights.tolist() == [[1.0]]
 
 
 def test_a_part_of_the_particles_may_lose_all_weight():
