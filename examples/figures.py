@@ -21,7 +21,8 @@ __all__ = ["heartbeat", "likelihoods", "own_bits", "own_points", "posteriors", "
 
 DATA, MODEL, IDEAL, TRUTH, PRIOR = "#0072b2", "#d55e00", "#009e73", "#000000", "#888888"
 OTHER, PALE = "#cc79a7", "#bfbfbf"
-LINES = {"limit": (TRUTH, ":"), "K*": (IDEAL, "--"), "prior": (PRIOR, "-."), "paper": (OTHER, "-.")}
+LINES = {"limit": (TRUTH, ":"), "K*": (IDEAL, "--"), "held out": (DATA, "-"),
+         "prior": (PRIOR, "-."), "paper": (OTHER, "-.")}
 REACH = 2.6  # half the width of the panels: the roll, and nearly all of N(0, I)
 
 
@@ -108,12 +109,14 @@ def training_curve(
     The view starts at the lowest line, since the first steps can be far below everything.
     """
     names = {"limit": "limit, minus the data's entropy", "K*": "$K^*$, the ideal reverse kernel",
-             "prior": r"$L_{\mathrm{null}}$, the prior", "paper": "$K$ in the paper"}
+             "held out": "$K$ on held-out data", "prior": r"$L_{\mathrm{null}}$, the prior",
+             "paper": "$K$ in the paper"}
     for key, value in sorted(limits.items(), key=lambda item: -item[1]):
         color, dashes = LINES[key]
         axes.axhline(value, color=color, linestyle=dashes, linewidth=1.3,
                      label=f"{names[key]}: {value:.3f}")
-    axes.plot(steps, K_bits, color=MODEL, linewidth=1.4, label=f"$K$, last {K_bits[-1]:.3f}")
+    axes.plot(steps, K_bits, color=MODEL, linewidth=1.4,
+              label=f"$K$ of minibatches, last {K_bits[-1]:.3f}")
     heights = [*limits.values(), *K_bits[len(K_bits) // 10:]]
     margin = 0.06 * (max(heights) - min(heights) + 1e-9)
     axes.set(ylim=(min(heights) - margin, max(heights) + margin), xlabel="training step",

@@ -44,7 +44,8 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = common.parser(__doc__)
     add = parser.add_argument
-    add("data", nargs="?", default="two_moons", help="a .csv or .npy file, or a name from above")
+    add("data", nargs="?", default="two_moons",
+        help="a .csv or .npy file, or a name from above (default two_moons)")
     add("--steps", type=int, help="training steps (default 4000)")
     add("--T", type=int, help="diffusion steps (default 40, for bits 500)")
     chosen = parser.parse_args(argv)
@@ -70,7 +71,11 @@ def read(chosen: argparse.Namespace) -> Array:
     if name.endswith(".npy"):
         x0 = np.load(name, allow_pickle=False)
     elif name.endswith(".csv"):
-        x0 = np.loadtxt(name, delimiter=",", ndmin=2)
+        try:
+            x0 = np.loadtxt(name, delimiter=",", ndmin=2)
+        except ValueError as error:
+            rule = "hold numbers alone, with commas between them and no header"
+            raise ValueError(f"{name} must {rule}: {error}") from error
     else:
         raise ValueError(f"data must be a .csv or .npy file or one of {MADE}, got {name}")
     if x0.dtype.kind not in "biuf" or x0.ndim not in (2, 3):
@@ -78,10 +83,13 @@ def read(chosen: argparse.Namespace) -> Array:
     if len(x0) < 100:
         raise ValueError(f"{name} must hold at least 100 data vectors, got {len(x0)}")
     if not np.isfinite(x0).all():
-        raise ValueError(f"{name} must hold finite numbers, got {np.sum(~np.isfinite(x0))} others")
+        row = int(np.argwhere(~np.isfinite(x0))[0][0])
+        raise ValueError(f"{name} must hold finite numbers, got others first in row {row}")
     if x0.ndim == 3 and not is_binary(x0):
         raise ValueError(f"{name}: images must be of 0s and 1s, as x > threshold makes them, got "
                          f"values from {x0.min()} to {x0.max()}")
+    if (x0 == x0[0]).reshape(len(x0), -1).all(0).any() and not is_binary(x0):
+        raise ValueError(f"{name} must vary in every column: a constant one makes K of any size")
     return np.asarray(x0, dtype=np.float64)
 
 
@@ -155,12 +163,13 @@ def plan(chosen: argparse.Namespace) -> dict[str, float]:
             **best, "samples": 0.5 * size * chosen.T / 40, "figure": 2.0}
 
 
-def fit(run: common.Run, model: Any, x0: Array, rng: np.random.Generator) -> common.History:
+def fit(run: common.Run, model: Any, x0: Array, rng: np.random.Generator,
+        jacobian: float) -> common.History:
     """Train with the defaults, in float32; the model is saved when that ends."""
     steps, state = run.chosen.steps, training.start(model, rng=rng, dtype=np.float32)
     with run.fitting(model, state, rng) as history:
         training.train(model, x0, state, rng=rng, steps=steps - state.step,
-                       callback=lambda state, K: history(state.step, to_bits(K)),
+                       callback=lambda state, K: history(state.step, to_bits(K) + jacobian),
                        every=max(1, steps // 100))
     return history
 
@@ -201,11 +210,11 @@ def draw(
     chosen: argparse.Namespace, samples: Array, history: common.History, numbers: dict[str, Any]
 ) -> Any:
     """Data and samples, and K during training."""
-    limits = {"prior": numbers["K_bits"] - numbers["K_minus_null_bits"]}
+    limits = {"held out": numbers["K_bits"],
+              "prior": numbers["K_bits"] - numbers["K_minus_null_bits"]}
     if "limit_bits" in numbers:
         limits |= {"limit": numbers["limit_bits"], "K*": numbers["ideal_K_bits"]}
-    shift = numbers["log_jacobian_bits"]
-    curve = (history.steps, [K + shift for K in history.K_bits])
+    curve = history.steps, history.K_bits
     if not is_binary(chosen.x0):
         return figures.own_points(chosen.x0[:3_000], samples, curve, limits)
     shape = chosen.x0.shape[1:] if chosen.x0.ndim == 3 else (1, chosen.x0.shape[1])
@@ -234,12 +243,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         scaling = None if is_binary(x) else standardised(x, chosen.data in MADE)
         z, z_held_out = (x, held_out) if scaling is None else map(scaling.to_model, (x, held_out))
         model = build(z, chosen.T, rng)
-        history = fit(run, model, z, rng)
+        jacobian = 0.0 if scaling is None else float(to_bits(scaling.log_jacobian))
+        history = fit(run, model, z, rng, jacobian)
         run.stage("K")
         kernel = reread(run, model)
         numbers: dict[str, Any]
         numbers = common.evaluate(run, model.diffusion, kernel, z_held_out, rng)[0]
-        jacobian = 0.0 if scaling is None else float(to_bits(scaling.log_jacobian))
         numbers["K_bits"] += jacobian
         numbers["eq14_bits"] += jacobian
         numbers |= ideal(run, model, scaling, rng) if chosen.data in MADE else {}
@@ -247,6 +256,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         samples = sample_trajectory(model.diffusion, kernel, 3_000, z.shape[1], rng=rng).x0
         samples = samples if scaling is None else scaling.to_data(samples)
         run.stage("figure")
+        if scaling is not None:
+            numbers |= {"mean": scaling.mean.tolist(), "std": scaling.std.tolist()}
         numbers |= {"log_jacobian_bits": jacobian, "beta1": float(model.diffusion.beta[0]),
                     "T": chosen.T, "steps": chosen.steps, "seed": chosen.seed,
                     "data": chosen.data, "seconds": run.seconds}

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from dpm_ref import GaussianDiffusion, exact, schedules, training
+from dpm_ref import GaussianDiffusion, bounds, exact, schedules, training
 from dpm_ref.reverse import BinomialReverse, GaussianReverse, sample_trajectory
 
 SHORT = ["--quick", "--steps", "60", "--T", "10"]
@@ -67,6 +67,19 @@ def test_what_is_no_data_is_refused_with_the_reason(example, tmp_path, capsys, a
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("text", "said"), [("x,y\n" + "1,2\n" * 200, "no header"),
+                                            ("1;2\n" * 200, "commas"),
+                                            ("1,2\n" * 150 + "1,nan\n" * 50, "row 150"),
+                                            ("".join(f"{k},2\n" for k in range(200)), "vary")])
+def test_a_csv_that_is_no_data_is_refused_with_its_name(example, tmp_path, capsys, text, said):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(SystemExit) as exit_:
+        example.main([str(tmp_path / "x.csv"), "--out", str(tmp_path)])
+    assert exit_.value.code == 2
+    assert "x.csv must" in (error := capsys.readouterr().err)
+    assert said in error
+
+
 @pytest.mark.parametrize("name", ["missing.npy", "missing.csv", "data.txt"])
 def test_a_file_that_cannot_be_read_is_refused(example, tmp_path, capsys, name):
     with pytest.raises(SystemExit) as exit_:
@@ -109,8 +122,12 @@ def test_images_of_bits_train_and_are_drawn(example, tmp_path):
 
 def test_the_saved_model_is_the_one_whose_k_is_reported(example, tmp_path):
     numbers = example.main([*SHORT, "--out", str(tmp_path)])
-    beta = schedules.log_snr_linear(10, beta1=numbers["beta1"], abar_T=0.05)
-    model = GaussianReverse(GaussianDiffusion(beta), 2)
+    beta = np.load(tmp_path / "your_data.state.npz")["beta"]
+    np.testing.assert_array_equal(
+        beta, schedules.log_snr_linear(10, beta1=numbers["beta1"], abar_T=0.05))
+    model = GaussianReverse(GaussianDiffusion(beta), len(numbers["mean"]))
+    scaling = training.Scaling(np.array(numbers["mean"]), np.array(numbers["std"]))
+    assert bounds.to_bits(scaling.log_jacobian) == pytest.approx(numbers["log_jacobian_bits"])
     state, _ = training.load(tmp_path / "your_data.state.npz", model)
     assert state.step == json.loads((tmp_path / "your_data.state.json").read_text())["step"] == 60
     samples = sample_trajectory(model.diffusion, model.kernel(state.params), 10, 2,
