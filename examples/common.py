@@ -299,22 +299,25 @@ class History:
 
 
 def evaluate(run: Run, diffusion: Any, kernel: Any, x0: Array, rng: np.random.Generator,
-             chunks: int = 10) -> tuple[dict[str, float], Array]:
-    """K of the data x0 in bits, with standard errors, and E KL_t in bits."""
+             chunks: int = 10, jacobian_bits: float = 0.0) -> tuple[dict[str, float], Array]:
+    """K of the data x0 in bits, with standard errors, and E KL_t in bits.
+
+    K is in the units of other data where the log Jacobian to x0 is given.
+    """
     found: list[bounds.LowerBound] = []
     for k, rows in enumerate(np.array_split(x0, chunks)):
         found.append(bounds.lower_bound(diffusion, kernel, rows, rng=rng))
         K = to_bits(np.concatenate([bound.value for bound in found]))
-        run.step((k + 1) / chunks, float(K.mean()))
+        run.step((k + 1) / chunks, float(K.mean()) + jacobian_bits)
     above = K - to_bits(bounds.null_log_likelihood(diffusion, x0))
     shares = np.array([len(bound.value) for bound in found]) / len(x0)
     root = np.sqrt(len(x0))
     return {
-        "K_bits": float(K.mean()),
+        "K_bits": float(K.mean()) + jacobian_bits,
         "K_stderr_bits": float(K.std(ddof=1) / root),
         "K_minus_null_bits": float(above.mean()),
         "K_minus_null_stderr_bits": float(above.std(ddof=1) / root),
-        "eq14_bits": float(to_bits(shares @ [bound.eq14 for bound in found])),
+        "eq14_bits": float(to_bits(shares @ [bound.eq14 for bound in found])) + jacobian_bits,
         "held_out": len(x0),
     }, to_bits(np.concatenate([bound.kl for bound in found], axis=1).mean(1))
 

@@ -248,9 +248,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         run.stage("K")
         kernel = reread(run, model)
         numbers: dict[str, Any]
-        numbers = common.evaluate(run, model.diffusion, kernel, z_held_out, rng)[0]
-        numbers["K_bits"] += jacobian
-        numbers["eq14_bits"] += jacobian
+        numbers = common.evaluate(run, model.diffusion, kernel, z_held_out, rng,
+                                  jacobian_bits=jacobian)[0]
         numbers |= ideal(run, model, scaling, rng) if chosen.data in MADE else {}
         run.stage("samples")
         samples = sample_trajectory(model.diffusion, kernel, 3_000, z.shape[1], rng=rng).x0
