@@ -2,6 +2,7 @@
 
     python -m dpm_ref.check mymodule:functions --first-t 0 --spread logvar --beta mymodule:beta
     python -m dpm_ref.check --list
+    python -m dpm_ref.check --list mistakes
 
 `functions` is what `check.run` takes. It runs in a process of its own, whose output goes to stderr:
 nothing it prints or does can be taken for the report. The status is 0 if every row passes, 1 if one
@@ -20,6 +21,7 @@ from .conventions import CHOICES, NAMED, RULES
 from .mistakes import names
 from .precision import CONSTANTS, HABITS
 from .quantities import ALIASES, QUANTITIES
+from .report import STATUSES
 from .runner import run
 
 __all__ = ["main"]
@@ -32,8 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     parser = _parser()
     options = vars(parser.parse_args(arguments))
-    if options.pop("list"):
-        return _print(listing())
+    if wanted := options.pop("list"):
+        return _print(_sections(_mistakes() if wanted == "mistakes" else _catalogue()))
     if options["functions"] is None:
         parser.error("give module:functions, or --list")
     if options.pop("child"):
@@ -82,31 +84,43 @@ def _found(place: str) -> Any:
     return pkgutil.resolve_name(place)
 
 
-def listing() -> str:
-    """What can be checked and with which conventions, and the mistakes that are known."""
+def _sections(lines_of: dict[str, list[str]]) -> str:
+    return "\n\n".join("\n    ".join([title, *lines]) for title, lines in lines_of.items())
+
+
+def _mistakes() -> dict[str, list[str]]:
+    return {"Mistakes:": names(), "Sources of precision loss:": [*HABITS, *CONSTANTS]}
+
+
+def _catalogue() -> dict[str, list[str]]:
+    """What can be checked, and with which conventions."""
     quantities = []
     for name, q in QUANTITIES.items():
         also = ", ".join(alias for alias, parts in ALIASES.items() if parts == (name,))
         other = f"  (or {also})" if also else ""
         quantities.append(f"{name}({', '.join(q.every)})  {q.equation}  {q.summary}{other}")
     several = [f"{alias}: {', '.join(parts)}" for alias, parts in ALIASES.items() if len(parts) > 1]
-    conventions = [f"{name}: {rule['rule']}" for name, rule in RULES.items()]
-    sections = {
+    conventions = [f"{name}: {rule['about']}; {rule['rule']}" for name, rule in RULES.items()]
+    return {
         "Quantities, their arguments and equations, and other names:": quantities,
         "Several at once, as a tuple or a mapping:": several,
         "Conventions, of the run or of one function, the first by default:": conventions,
         "Schedules by name:": [", ".join(NAMED)],
-        "Mistakes:": names(),
-        "Sources of precision loss:": [*HABITS, *CONSTANTS],
+        "Statuses:": [*STATUSES, "report.assert_ok(allow=['PRECISION']) fails at WRONG alone"],
+        "Mistakes and sources of precision loss:": ["--list mistakes"],
     }
-    return "\n\n".join("\n    ".join([title, *lines]) for title, lines in sections.items())
 
 
 def _parser() -> argparse.ArgumentParser:
     about = "Compare functions with the reference."
     parser = argparse.ArgumentParser(prog="python -m dpm_ref.check", description=about)
     known: dict[str, dict[str, Any]] = {
-        "list": {"action": "store_true", "help": "what can be checked, and the mistakes known"},
+        "list": {
+            "nargs": "?",
+            "const": "catalogue",
+            "choices": ("catalogue", "mistakes"),
+            "help": "what can be checked, by default, or the mistakes known",
+        },
         "json": {"action": "store_true", "help": "the report as data"},
         "conventions": {"metavar": "module:dict", "help": "of check.run; options go before it"},
         "child": {"action": "store_true", "help": argparse.SUPPRESS},

@@ -21,22 +21,23 @@ EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16"
 _WRITE: dict[str, Callable[[Any], Any]] = {"var": lambda v: v, "std": np.sqrt, "logvar": np.log}
 
 
-def _one_of(*choices: Any) -> Any:
+def _one_of(about: str, *choices: Any) -> Any:
     """One of these values, the first by default."""
     boolean, words = isinstance(choices[0], bool), ", ".join(map(repr, choices))
 
     def holds(value: Any) -> bool:
         return value in choices and isinstance(value, bool) == boolean
 
-    rule = {"rule": f"one of {words}", "holds": holds, "choices": choices}
+    rule = {"rule": f"one of {words}", "holds": holds, "choices": choices, "about": about}
     return field(default=choices[0], metadata=rule)
 
 
-def _at_least(least: float, default: float) -> Any:
+def _at_least(about: str, least: float, default: float) -> Any:
     def holds(value: Any) -> bool:
         return isinstance(value, int | float) and value >= least
 
-    return field(default=default, metadata={"rule": f"a number >= {least:g}", "holds": holds})
+    rule = {"rule": f"a number >= {least:g}", "holds": holds, "about": about}
+    return field(default=default, metadata=rule)
 
 
 def _is_shape(value: Any) -> bool:
@@ -44,31 +45,45 @@ def _is_shape(value: Any) -> bool:
     return batch and all(type(k) is int and k > 0 for k in value)
 
 
-SHAPE = {"rule": "a tuple (n, ...) of integers >= 1", "holds": _is_shape}
+SHAPE = {
+    "rule": "a tuple (n, ...) of integers >= 1",
+    "holds": _is_shape,
+    "about": "of a batch of x^0",
+}
 CALLABLE = {"rule": "a callable", "holds": callable}
+LIMIT = "seconds for all calls of a function in one pass, in the main thread alone"
 
 
 @dataclass(frozen=True)
 class Conventions:
     """What is declared of the run, or of one function."""
 
-    first_t: int = _one_of(1, 0)
-    t_shape: str = _one_of("scalar", "batch")
-    spread: str = _one_of("var", "std", "logvar")
-    unit: str = _one_of("nats", "bits")
-    components: str = _one_of("sum", "mean", "none")
-    dtype: str = _one_of("float64", "float32", "bfloat16")
-    reverse_var: str = _one_of("given", "posterior", "beta")  # the rule for p's variance
-    model: str = _one_of("eps", "x0", "mean", "v", "score")  # what a network predicts
-    decoder: str = _one_of("discretised", "gaussian")  # p(x^0 | x^1) of `nll`
-    silent: bool = _one_of(True, False)  # whether the last reverse step adds no noise
-    own_noise: bool = _one_of(False, True)  # whether code draws its noise: its draws are supplied
-    eta: float = _at_least(0.0, 0.0)  # DDIM's
-    # seconds for all calls of a function in one pass; it holds in the main thread alone
-    time_limit: float = _at_least(1e-3, 60.0)
+    first_t: int = _one_of("how the first step is counted", 1, 0)
+    t_shape: str = _one_of("t as an int, or as an array with one for each row", "scalar", "batch")
+    spread: str = _one_of("how variances are handed over and returned", "var", "std", "logvar")
+    unit: str = _one_of("of divergences, entropies and likelihoods", "nats", "bits")
+    components: str = _one_of(
+        "what is made of their components; 'none': each is returned", "sum", "mean", "none"
+    )
+    dtype: str = _one_of("what is computed in", "float64", "float32", "bfloat16")
+    reverse_var: str = _one_of(
+        "p's variance; 'given': as an argument, or by the model", "given", "posterior", "beta"
+    )
+    model: str = _one_of("what a network predicts", "eps", "x0", "mean", "v", "score")
+    decoder: str = _one_of("p(x^0 | x^1) of nll and vlb_term", "discretised", "gaussian")
+    silent: bool = _one_of("whether the last reverse step adds no noise", True, False)
+    own_noise: bool = _one_of(
+        "whether code draws its noise, and is not handed it: its draws are supplied", False, True
+    )
+    eta: float = _at_least("DDIM's: 0 without noise, 1 as DDPM", 0.0, 0.0)
+    time_limit: float = _at_least(LIMIT, 1e-3, 60.0)
     shape: tuple[int, ...] | None = field(default=None, metadata=SHAPE)
-    to_native: Callable[[Any], Any] | None = field(default=None, metadata=CALLABLE)
-    from_native: Callable[[Any], Any] | None = field(default=None, metadata=CALLABLE)
+    to_native: Callable[[Any], Any] | None = field(
+        default=None, metadata=CALLABLE | {"about": "makes of NumPy's arrays what the code takes"}
+    )
+    from_native: Callable[[Any], Any] | None = field(
+        default=None, metadata=CALLABLE | {"about": "makes NumPy's arrays of what it returns"}
+    )
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -68,7 +68,7 @@ class Report:
 
     def assert_ok(self, *, allow: Sequence[str] = ()) -> None:
         """AssertionError with the failing rows, unless every row is PASS, UNDEFINED or of a status
-        in `allow`.
+        in `allow`: WRONG always fails, and PRECISION unless it is allowed.
         """
         for status in allow:
             if status not in STATUSES or status == "WRONG":

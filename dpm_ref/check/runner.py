@@ -3,7 +3,7 @@
 import math
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from .report import Report, Row
 
 __all__ = ["run"]
 
+PER_DIMENSION = {"unit": "bits", "components": "mean"}  # what "bpd" in a name implies
 SHAPES = ((5, 3), (3, 7), (4, 2), (3, 2))  # of the batches, one for each schedule
 
 
@@ -33,6 +34,7 @@ class Asked:
     parts: tuple[Quantity, ...]
     calls: list[tuple[Any, list[Problem]]]
     time_limit: float
+    note: str = ""
 
     def answers(self) -> list[list[Returned]]:
         """One pass over all calls; after a time-out, none of the others is made."""
@@ -103,7 +105,9 @@ def run(
                 f"beta must be given, the schedule that {name} computes with; "
                 "or functions as a callable beta -> mapping"
             )
-        asked.append(_asked(name, parts, built, declared, seed, prior, data))
+        implied = {k: v for k, v in PER_DIMENSION.items() if "bpd" in name and k not in conventions}
+        c = declared.but(implied)
+        asked.append(_asked(name, parts, built, c, seed, prior, data, [*implied]))
     schedule = "schedules drawn" if given is None else f"T = {len(given)}"
     return Report(tuple(agreed(list(_rows(asked)))), f"prior pi_1 = {prior:g}; {schedule}")
 
@@ -137,12 +141,20 @@ def _named(name: Any) -> tuple[Quantity, ...]:
 
 
 def _asked(
-    name: str, parts: Any, built: Any, c: Conventions, seed: int, prior: float, data: Any
+    name: str,
+    parts: Any,
+    built: Any,
+    c: Conventions,
+    seed: int,
+    prior: float,
+    data: Any,
+    implied: list[str],
 ) -> Asked:
     functions = [mapping[name] for _, mapping in built]
     own = functions[0][1:] if isinstance(functions[0], tuple) else ()
     if len(own) == 1 and isinstance(own[0], Mapping):
         c, functions = c.but(own[0]), [function for function, _ in functions]
+        implied = [each for each in implied if each not in own[0]]
     calls = []
     for k, ((beta, _), function) in enumerate(zip(built, functions, strict=True)):
         setting = _setting(beta, c, c.shape or SHAPES[k], prior, data)
@@ -151,7 +163,8 @@ def _asked(
             calls.append((function, [Problem.of(q, setting, c, inputs) for q in parts]))
         if not parts[0].scheduled:
             break
-    return Asked(name, parts, calls, c.time_limit)
+    note = ", ".join(f"{each}={PER_DIMENSION[each]!r}" for each in implied)
+    return Asked(name, parts, calls, c.time_limit, f"{note}, as its name says" if note else "")
 
 
 def _setting(beta: Any, c: Conventions, shape: tuple[int, ...], prior: float, data: Any) -> Setting:
@@ -176,7 +189,8 @@ def _rows(asked: list[Asked]) -> Iterator[Row]:
             made = [(p[k], a[k], b[k]) for (_, p), a, b in zip(each.calls, one, two, strict=True)]
             if any(a is not None for _, a, _ in made) or not made:
                 name = each.name if len(each.parts) == 1 else q.name
-                yield row_of(q, name, [(p, _steady(a, b)) for p, a, b in made])
+                row = row_of(q, name, [(p, _steady(a, b)) for p, a, b in made])
+                yield replace(row, message="; ".join(filter(None, (row.message, each.note))))
 
 
 def _steady(a: Returned, b: Returned) -> Returned:

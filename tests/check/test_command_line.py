@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dpm_ref.check.__main__ import main
+from dpm_ref.check.conventions import RULES
 from dpm_ref.check.mistakes import names
 from dpm_ref.check.precision import CONSTANTS, HABITS
 from dpm_ref.check.quantities import ALIASES, QUANTITIES
@@ -112,11 +113,15 @@ def test_options_that_do_not_exist_are_refused(folder, capsys, arguments):
 
 
 def test_list_names_everything(capsys):
-    assert main(["--list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    stripped = {line.strip() for line in lines}
+    assert main(["--list", "mistakes"]) == 0
+    stripped = {line.strip() for line in capsys.readouterr().out.splitlines()}
     assert set(names()) <= stripped
     assert {*HABITS, *CONSTANTS} <= stripped
+    assert main(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 160
+    for name, rule in RULES.items():
+        assert f"    {name}: {rule['about']}; {rule['rule']}" in lines
     for name, q in QUANTITIES.items():
         assert any(
             line.strip().startswith(name) and q.equation in line and q.summary in line

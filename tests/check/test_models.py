@@ -160,6 +160,20 @@ def test_a_prior_kl_that_is_off_is_wrong_in_float32_too(mistake):
     assert loop(mistake, "float32").status == "WRONG"
 
 
+def test_bits_per_dimension_are_those_that_the_name_says_unless_others_are_declared():
+    def prior(x0):
+        kept = np.prod(1 - BETA)
+        return (0.5 * (kept * x0**2 - kept - np.log(1 - kept))).mean(-1) / np.log(2)
+
+    row = check.run({"prior_bpd": prior}, beta=BETA).rows[0]
+    assert (row.status, row.message) == ("PASS", "unit='bits', components='mean', as its name says")
+    row = check.run({"prior_bpd": prior}, beta=BETA, unit="nats").rows[0]
+    assert row.diagnoses[0] == "log2 for ln: bits where nats are declared"
+    assert row.message == "components='mean', as its name says"
+    nats = {"prior_bpd": (lambda x0: prior(x0) * np.log(2), {"unit": "nats"})}
+    assert check.run(nats, beta=BETA).rows[0].status == "PASS"
+
+
 BETA = np.array([0.1, 0.25, 0.2, 0.4])
 ABAR = np.cumprod(1 - BETA)
 
