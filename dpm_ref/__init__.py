@@ -8,6 +8,7 @@ your model in a lambda) and ``bounds.lower_bound``, the paper's K. Modules load 
     reverse, mlp f_mu, f_Sigma, f_b: 2.2          training            the gradient of K, Adam: 2.4
     posteriors   p(x^0) r(x^0) / Z: 2.5           exact               models whose answers are known
     check        your functions against these     data                the paper's toy data
+    protocols    what a law and a diffusion are   validation          bad input
 
 Everywhere: quantities are in nats; the last axis is the vector, of length d, the others a batch;
 t counts from 1, beta[t - 1] is beta_t; results are float64; rng is a numpy.random.Generator. Bad

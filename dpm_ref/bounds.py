@@ -106,9 +106,9 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
     Notes
     -----
     Equations (13) and (14). eq14 exceeds the mean of the value as `preconditions` says. For the x^t
-    drawn, the sum over t is accurate to 4 eps times the sum of its terms' absolute values; among
-    them counts, for a Gaussian divergence, what the rounding of the posterior's mean
-    m_q = c0 x0 + c1 xt does to it, |m_q - m_p| / v_p (|c0 x0| + |c1 xt|).
+    drawn, the sum over t is accurate to 4 eps times the sum of its terms' absolute values, plus, in
+    the Gaussian column, the effect of rounding the posterior's mean m_q = c0 x0 + c1 xt: eps times
+    |m_q - m_p| / v_p (|c0 x0| + |c1 xt|).
 
     >>> from dpm_ref import GaussianDiffusion
     >>> diffusion = GaussianDiffusion([0.2, 0.3, 0.4])
