@@ -653,6 +653,7 @@ def test_a_report_of_nothing_is_not_ok():
     [
         (({"posterior_maen": None},), "near it: posterior_mean"),
         (({"x": None},), "--list shows all"),
+        (({"training_loss": None},), "near it: loss_weight"),
         (({},), "at least one function"),
         ((3,), "functions must be a mapping"),
         (({"q_sample": None},), "beta must be given"),
