@@ -617,6 +617,7 @@ REFUSED = [
     (lambda: filtered(constant(Clamp([1.0], [True]))), "positive everywhere at t >= 1"),
     (lambda: filtered(constant(Clamp([1.0], [True])), BITS), "with zeros at t = 3"),
     (lambda: filtered(tempered(Clamp([1.0], [True]), 3), BITS), "with zeros at t = 2"),
+    (lambda: filtered(lambda t: Clamp([1.0], [t == 1])), "with zeros at t = 1"),
     (
         lambda: filtered(constant(BernoulliFactor([1.0], [0.0])), BITS),
         "as diffused(r, diffusion) is",
@@ -650,6 +651,33 @@ def test_one_run_has_no_standard_error_and_one_step_is_enough():
     assert result.ess.shape == (2, 1)
     assert np.isfinite(result.log_z)
     assert result.log_z_null == pytest.approx(FACTOR.multiply(diffusion.prior(1)).log_z)
+
+
+def test_runs_are_resampled_below_half_their_particles_and_never_at_the_end(monkeypatch):
+    asked, resample = [], particles._resample
+
+    def watched(log_w, poor, rng):
+        asked.append(poor.tolist())
+        return resample(log_w, poor, rng)
+
+    monkeypatch.setattr(particles, "_resample", watched)
+    result = filtered(constant(GaussianFactor([1.2], 0.5)), n=50, runs=20)
+    poor = result.ess < 25
+    poor[0] = False
+    assert asked == poor[::-1].tolist()
+    assert 0 < poor[1:].sum() < poor[1:].size
+    assert (result.ess[0] < 25).any()
+
+
+def test_the_20th_least_r_of_the_particles_is_what_may_be_lost(monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        particles, "_is_reliable", lambda kernels, result, rare, rng: told.append(rare)
+    )
+    for n in (30, 15):
+        result = filtered(n=n, runs=1)
+        r = np.sort(FACTOR.log_r(result.x0).ravel())
+        assert told[-1][0] == r[:20][-1]
 
 
 def test_one_particle_has_all_the_weight():
