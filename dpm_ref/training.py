@@ -83,17 +83,23 @@ class Scaling(NamedTuple):
     @classmethod
     def of(cls, x0: npt.ArrayLike) -> "Scaling":
         """The scaling that standardises data (N, d); a constant component keeps its scale."""
-        data = _rows(x0)
-        std = data.std(0)
-        return cls(data.mean(0), np.where(std > 0, std, 1.0))
+        data = np.ascontiguousarray(_rows(x0))
+        power = np.frexp(np.abs(data).max(0))[1]
+        unit = np.ldexp(data, -power)  # exactly; below 1, so that no square overflows
+        std = np.ldexp(unit.std(0), power)
+        varies = (np.ptp(unit, 0) > 0) & (std > 0)
+        return cls(np.ldexp(unit.mean(0), power), np.where(varies, std, 1.0))
 
     def to_model(self, x: npt.ArrayLike) -> Array:
         """Data (..., d) in the model's scale."""
-        return np.asarray((validation.finite("x", x) - self.mean) / self.std)
+        return np.asarray((self._vectors(x) - self.mean) / self.std)
 
     def to_data(self, x: npt.ArrayLike) -> Array:
         """What a model has drawn, (..., d), in the data's scale."""
-        return np.asarray(validation.finite("x", x) * self.std + self.mean)
+        return np.asarray(self._vectors(x) * self.std + self.mean)
+
+    def _vectors(self, x: npt.ArrayLike) -> Array:
+        return validation.components("x", validation.finite("x", x), self.mean.size)
 
     @property
     def log_jacobian(self) -> float:

@@ -1013,6 +1013,42 @@ def test_a_component_that_is_constant_keeps_its_scale():
     assert scaling.to_model([1.0, 5.0]).tolist() == [-1.0, 0.0]
 
 
+@pytest.mark.parametrize("value", [0.1, 1e-300, -1e300, 0.0])
+@pytest.mark.parametrize("n", [1, 3, 10])
+def test_a_constant_whose_mean_is_rounded_keeps_its_scale(value, n):
+    assert Scaling.of(np.full((n, 1), value)).std.tolist() == [1.0]
+
+
+def test_a_scale_below_all_float64_numbers_is_left_at_one():
+    assert Scaling.of([[5e-324], [0.0]]).std.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("size", [1e-310, 1e-200, 1.0, 1e155, 1.5e308])
+def test_scale_of_the_smallest_and_largest_numbers_is_that_of_exact_arithmetic(size):
+    column = [size * x for x in (1.0, -1.0, 0.25, 0.5)]
+    scaling = Scaling.of(np.transpose([column, [1.0, 2.0, 3.0, 5.0]]))
+    mp = mpmath_oracle.mp
+    mean = mp.fsum(map(mp.mpf, column)) / 4
+    std = mp.sqrt(mp.fsum((mp.mpf(x) - mean) ** 2 for x in column) / 4)
+    assert scaling.mean[0] == pytest.approx(float(mean), rel=4 * EPS, abs=5e-324)
+    assert scaling.std[0] == pytest.approx(float(std), rel=4 * EPS, abs=5e-324)
+
+
+def test_scaling_has_the_same_bits_whatever_the_memory_layout():
+    x = default_rng(42).standard_normal((1000, 3)) * [1.0, 10.0, 0.1] + 3.0
+    one, other = Scaling.of(x), Scaling.of(np.asfortranarray(x))
+    assert one.mean.tolist() == other.mean.tolist()
+    assert one.std.tolist() == other.std.tolist()
+
+
+@pytest.mark.parametrize("call", ["to_model", "to_data"])
+@pytest.mark.parametrize("x", [[[3.0]], [1.0, 2.0, 3.0], 3.0])
+def test_scaling_refuses_vectors_of_other_components(call, x):
+    scaling = Scaling.of([[1.0, 5.0], [2.0, 6.0]])
+    with pytest.raises(ValueError, match="x must have (2 components|a last axis)"):
+        getattr(scaling, call)(x)
+
+
 @pytest.mark.parametrize(("scale", "shift"), [(10.0, 0.0), (1.0, 3.0), (10.0, 3.0), (1e200, 0.0)])
 def test_data_far_from_the_prior_s_scale_are_refused_with_the_cure(scale, shift):
     x0 = scale * default_rng(43).standard_normal((100, 2)) + shift
