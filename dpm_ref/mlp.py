@@ -105,11 +105,14 @@ class MLP:
         return {name: part.reshape(shape) for (name, shape), part in parts}
 
     def check(self, params: npt.ArrayLike, name: str = "params") -> Values:
-        """The flat vector of shape (size,), finite; ValueError if it is not."""
+        """The flat vector of shape (size,), finite, in native byte order; ValueError if not."""
         vector = np.asarray(params)
         if vector.shape != (self.size,) or vector.dtype.kind not in "fc":
             rule = f"be a floating-point vector of shape ({self.size},)"
             raise ValueError(f"{name} must {rule}, got {vector.dtype} {vector.shape}")
+        vector = vector.astype(vector.dtype.newbyteorder("="), order="C", copy=False)
+        if vector.dtype.char not in "fdFD":  # those that BLAS computes in
+            raise ValueError(f"{name} must be in float32 or float64, got {vector.dtype}")
         return validation.ruled(name, vector, "be finite", np.isfinite)
 
     def init(self, *, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64) -> Values:

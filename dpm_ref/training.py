@@ -24,6 +24,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -246,12 +247,15 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     n_times = min(T - 1, 40) if n_times is None else n_times
     n_times = validation.one_time("n_times", n_times, 1, T - 1)
     rate = _rate(learning_rate, state.step + steps)
-    t, rows = np.arange(2, T + 1), data.astype(state.params.dtype)
-    tape = Tape(model.network, state.params, n_times, batch)
+    t, params = np.arange(2, T + 1), None
     fixed = fixed_terms(model.diffusion, np.eye(model.d + 1, model.d, k=-1))
     offset, slope = fixed[0], fixed[1:] - fixed[0]  # they are affine in x0^2
     estimates: list[float] = []
     for _ in range(steps):
+        if state.params is not params:  # at first, and where a callback has put another vector
+            _check_state(model, state)
+            params, rows = state.params, data.astype(state.params.dtype)
+            tape = Tape(model.network, params, n_times, batch)
         x0_now, noise = _minibatch(model, rows, n_times, batch, rng)
         now = t if n_times == T - 1 else np.sort(rng.choice(t, n_times, replace=False))
         terms, grad, *_ = _divergences(model, tape, x0_now, now, noise)
@@ -364,11 +368,17 @@ def _check_state(model: ReverseModel, state: TrainingState) -> None:
     _check_model(model)
     if not isinstance(state, TrainingState):
         raise ValueError(f"state must be a TrainingState, got {type(state).__name__}")
-    for name in _VECTORS:
-        vector = model.network.check(getattr(state, name), f"state.{name}")
+    vectors = {f"state.{name}": getattr(state, name) for name in _VECTORS}
+    for name, vector in vectors.items():
+        if not isinstance(vector, np.ndarray) or not vector.flags.writeable:
+            raise ValueError(f"{name} must be an array that can be written to, got {vector!r:.80}")
         if vector.dtype != state.params.dtype or vector.dtype not in (np.float32, np.float64):
             rule = "must have the dtype of all three vectors, float32 or float64"
-            raise ValueError(f"state.{name} {rule}, got {vector.dtype}")
+            raise ValueError(f"{name} {rule}, got {vector.dtype}")
+        model.network.check(vector, name)
+    for (one, first), (other, second) in combinations(vectors.items(), 2):
+        if np.shares_memory(first, second):
+            raise ValueError(f"{other} must have memory of its own, got that of {one}")
     validation.ruled("state.square", state.square, "not be negative", lambda square: square >= 0)
     validation.count("state.step", state.step, 0)
 

@@ -659,6 +659,38 @@ def test_training_updates_the_state_in_place_and_returns_it():
     assert run(model, "gaussian", state=state) is state
 
 
+def test_a_callback_may_put_other_vectors_into_the_state():
+    """As one that swaps in an average of the parameters does: the gradient is then theirs."""
+    model = tiny("gaussian")[0]
+
+    def rebind(state, K):
+        state.params, state.mean = state.params.copy(), state.mean.copy()
+
+    truth = run(model, "gaussian", callback=lambda state, K: None, every=1)
+    got = run(model, "gaussian", callback=rebind, every=1)
+    assert got.params.tolist() == truth.params.tolist()
+
+
+def test_a_callback_may_change_the_dtype():
+    """The minibatches drawn from then on are in float32 too."""
+    model = Recorder(tiny("gaussian")[0])
+
+    def narrow(state, K):
+        for name in ("params", "mean", "square"):
+            setattr(state, name, getattr(state, name).astype(np.float32))
+
+    assert run(model, "gaussian", callback=narrow, every=2).params.dtype == np.float32
+    assert {x0.dtype for x0, *_ in model.drawn[2:]} == {np.dtype(np.float32)}
+
+
+def test_what_a_callback_puts_into_the_state_is_checked():
+    def spoil(state, K):
+        state.params = np.zeros(3)
+
+    with pytest.raises(ValueError, match=r"state\.params must be a floating-point vector"):
+        fit(callback=spoil, every=1, steps=2)
+
+
 def test_no_steps_change_nothing():
     model = tiny("gaussian")[0]
     before = start(model, rng=default_rng(11)).params.tobytes()
@@ -1045,7 +1077,7 @@ def test_scaling_has_the_same_bits_whatever_the_memory_layout():
 @pytest.mark.parametrize("x", [[[3.0]], [1.0, 2.0, 3.0], 3.0])
 def test_scaling_refuses_vectors_of_other_components(call, x):
     scaling = Scaling.of([[1.0, 5.0], [2.0, 6.0]])
-    with pytest.raises(ValueError, match="x must have (2 components|a last axis)"):
+    with pytest.raises(ValueError, match=r"x must have (2 components|a last axis)"):
         getattr(scaling, call)(x)
 
 
@@ -1975,6 +2007,11 @@ def state_with(**vectors):
     )
 
 
+def shared():
+    both = np.ones(SIZE + 1)
+    return state_with(params=both[:-1], mean=both[1:])
+
+
 def binomial():
     return BinomialReverse(BinomialDiffusion(BETA, PRIOR), 2, hidden=(3,))
 
@@ -2070,6 +2107,26 @@ REFUSED = {
     "state of two dtypes": (
         lambda: fit(state=state_with(square=np.zeros(SIZE, np.float32))),
         "state.square must have the dtype of all",
+    ),
+    "state of the other byte order": (
+        lambda: fit(state=state_with(params=np.zeros(SIZE, np.dtype(float).newbyteorder("S")))),
+        "state.params must have the dtype of all three vectors, float32 or float64, got ",
+    ),
+    "state a list": (
+        lambda: fit(state=state_with(params=[0.0] * SIZE)),
+        "state.params must be an array that can be written to, got [0.0, 0.0,",
+    ),
+    "state read-only": (
+        lambda: fit(state=state_with(square=np.broadcast_to(0.0, SIZE))),
+        "state.square must be an array that can be written to, got array([0., 0.,",
+    ),
+    "state of one zero vector": (
+        lambda: fit(state=TrainingState(np.ones(SIZE), *[np.zeros(SIZE)] * 2)),
+        "state.square must have memory of its own, got that of state.mean",
+    ),
+    "state whose memory is the parameters": (
+        lambda: fit(state=shared()),
+        "state.mean must have memory of its own, got that of state.params",
     ),
     "state nan": (
         lambda: fit(state=state_with(params=np.full(SIZE, np.nan))),
