@@ -76,9 +76,7 @@ class MLP:
         if not self.widths:
             raise ValueError("hidden must name at least one layer, got none")
         self.input_gain = validation.positive_number("input_gain", input_gain)
-        if not isinstance(skip, bool):
-            raise ValueError(f"skip must be True or False, got {skip!r}")
-        self.skip = skip
+        self.skip = validation.flag("skip", skip)
         no_features, one_each = np.zeros((self.T - 1, 0)), np.eye(self.T - 1)
         self.time_features = self._table("time_features", time_features, no_features)
         self.basis = self._table("basis", basis, one_each)

@@ -471,7 +471,9 @@ def load(path: str | os.PathLike[str],
 def _description(model: ReverseModel) -> dict[str, Any]:
     """What the parameters mean nothing without."""
     network, diffusion = model.network, model.diffusion
-    return {"format": "dpm_ref training state 2", "shapes": json.dumps(network.shapes),
+    return {"format": "dpm_ref training state 3", "kernel": type(model).__name__,
+            "from_forward": getattr(model, "from_forward", False),
+            "shapes": json.dumps(network.shapes),
             "beta": diffusion.beta, "prior": np.asarray(getattr(diffusion, "pi1", ())),
             "basis": network.basis, "time_features": network.time_features}
 
@@ -497,7 +499,7 @@ def _generator(state: Any) -> np.random.Generator | None:
 def log_steps(beta: npt.ArrayLike) -> Array:
     """The coordinates s_2..s_T of a schedule beta_1..T in (0, 1), T >= 2.
 
-    ValueError also where a step is too short for float64 to tell l_t from l_{t-1}.
+    l_{t-1} - l_t = log(1 + beta_t / ((1 - beta_t) (1 - abar_{t-1}))), without the cancellation.
 
     >>> print(log_steps([0.5, 0.5, 0.5]).round(6))
     [ 0.094048 -0.165703]
@@ -506,11 +508,12 @@ def log_steps(beta: npt.ArrayLike) -> Array:
     if schedule.T < 2 or (schedule.beta == 1).any():
         rule = "have shape (T,), T >= 2, and lie in (0, 1)"
         raise ValueError(f"beta must {rule}, got {schedule.beta}")
-    t = np.arange(1, schedule.T + 1)
-    steps = -np.diff(schedule.log_abar(t) - schedule.log_one_minus_abar(t))
-    same = np.append(False, steps <= 0)
-    validation.ruled("beta", schedule.beta, "change the log signal-to-noise ratio", lambda _: ~same)
-    return np.asarray(np.log(steps))
+    odds = schedule.beta[1:] / (1.0 - schedule.beta[1:])
+    lost = schedule.one_minus_abar(np.arange(1, schedule.T))
+    with np.errstate(over="ignore"):
+        ratio = odds / lost
+    far = np.isinf(ratio)  # its logarithm is finite
+    return np.asarray(np.log(np.where(far, np.log(odds) - np.log(lost), np.log1p(ratio))))
 
 
 def from_log_steps(s: npt.ArrayLike, beta1: float) -> Array:

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 __all__ = ["Array", "IntArray", "real", "finite", "below_infinity", "positive", "probability",
            "binary", "ruled", "shaped", "vectors", "data", "components", "times", "times_over",
-           "one_time", "count", "number", "positive_number", "fraction", "generator", "function",
-           "rounding", "broadcast", "own", "brief"]
+           "one_time", "count", "number", "positive_number", "fraction", "flag", "generator",
+           "function", "rounding", "broadcast", "own", "brief"]
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -139,6 +139,13 @@ def positive_number(name: str, value: Any) -> float:
 def fraction(name: str, value: Any) -> float:
     """One real number strictly between 0 and 1."""
     return number(name, value, "strictly between 0 and 1", lambda x: 0 < x < 1)
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False, and nothing that only counts as one."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r:.80}")
+    return value
 
 
 def generator(rng: Any) -> np.random.Generator:

@@ -1300,9 +1300,29 @@ def test_coordinates_lead_back_to_the_schedule(name):
     np.testing.assert_allclose(
         training.from_log_steps(training.log_steps(beta), beta[0]),
         beta,
-        rtol=1e-6 if "tiny" in name else 1e-12,
+        rtol=1e-12,
         atol=0,
     )
+
+
+@pytest.mark.parametrize(
+    "beta",
+    [
+        [0.5, 1e-12, 0.3],
+        [0.1, 1e-18, 1e-300],
+        [1e-200, 1e-200, 0.9],
+        [1e-300, 1.0 - 2.0**-53, 0.5],
+        [0.5, 5e-324],
+    ],
+    ids=str,
+)
+def test_coordinates_keep_their_digits_however_short_or_long_a_step_is(beta):
+    mp, times = mpmath_oracle.mp, range(1, len(beta) + 1)
+    with mp.workdps(800):
+        tables = mpmath_oracle.Tables(beta)
+        log_snr = [mp.log(tables.abar(t) / tables.one_minus_abar(t)) for t in times]
+        truth = [float(mp.log(a - b)) for a, b in itertools.pairwise(log_snr)]
+    np.testing.assert_allclose(training.log_steps(beta), truth, rtol=4 * EPS, atol=4 * EPS)
 
 
 def test_equal_steps_are_the_schedule_linear_in_the_log_ratio():
@@ -1341,10 +1361,6 @@ def test_every_step_is_a_schedule(s):
     [
         (lambda: training.log_steps([0.1]), "beta must have shape"),
         (lambda: training.log_steps([0.1, 1.0]), "beta must have shape"),
-        (
-            lambda: training.log_steps([0.1, 1e-18]),
-            "beta must change the log signal-to-noise ratio, got 1e-18 at index .1,",
-        ),
         (lambda: training.from_log_steps([np.nan], 0.1), "s must be finite"),
         (lambda: training.from_log_steps([], 0.1), "s must have shape"),
         (
@@ -1836,7 +1852,7 @@ CHANGED = {
     "no generator": ({"rng": None}, "npz file of this model's state"),
     "no schedule": ({"beta": None}, "npz file of this model's state"),
     "another format": (
-        {"format": np.array("dpm_ref training state 1")},
+        {"format": np.array("dpm_ref training state 2")},
         "must have this model's format, got another",
     ),
     "no format": ({"format": None}, "npz file of this model's state"),
@@ -1851,7 +1867,10 @@ CHANGED = {
         dict.fromkeys(("params", "mean", "square"), np.zeros(SIZE, np.float16)),
         "state.params must have the dtype of all three vectors, float32 or float64, got float16",
     ),
-    "a vector of integers": ({"mean": np.zeros(SIZE, int)}, "state.mean must be"),
+    "a vector of integers": (
+        {"mean": np.zeros(SIZE, int)},
+        "state.mean must have the dtype of all three vectors, float32 or float64, got int64",
+    ),
     "complex numbers": ({"mean": np.zeros(SIZE, np.complex64)}, "state.mean must have the dtype"),
     "nan parameters": ({"params": np.full(SIZE, np.nan)}, "state.params must be finite"),
     "infinite memory": ({"mean": np.full(SIZE, np.inf)}, "state.mean must be finite"),
@@ -1935,8 +1954,16 @@ def test_a_generator_at_either_end_of_its_key_is_read(position, tmp_path):
             GaussianReverse(GaussianDiffusion(BETA), 1, hidden=(3,)),
             BinomialReverse(BinomialDiffusion(BETA), 1, hidden=(3,)),
         ),
+        (
+            SigmoidReverse(BinomialDiffusion(BETA), 2, hidden=(3,)),
+            SigmoidReverse(BinomialDiffusion(BETA), 2, hidden=(3,), from_forward=True),
+        ),
+        (
+            BinomialReverse(BinomialDiffusion(BETA), 2, hidden=(3,), basis=np.eye(3), skip=False),
+            SigmoidReverse(BinomialDiffusion(BETA), 2, hidden=(3,)),
+        ),
     ],
-    ids=["prior", "beta", "width", "depth", "column"],
+    ids=["prior", "beta", "width", "depth", "column", "from_forward", "kernel"],
 )
 def test_a_state_of_another_model_is_refused(saved, asked, tmp_path):
     save(tmp_path / "state", saved, start(saved, rng=default_rng(34)))
