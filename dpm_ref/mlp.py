@@ -104,14 +104,7 @@ class MLP:
 
     def check(self, params: npt.ArrayLike, name: str = "params") -> Values:
         """The flat vector of shape (size,), finite, in native byte order; ValueError if not."""
-        vector = np.asarray(params)
-        if vector.shape != (self.size,) or vector.dtype.kind not in "fc":
-            rule = f"be a floating-point vector of shape ({self.size},)"
-            raise ValueError(f"{name} must {rule}, got {vector.dtype} {vector.shape}")
-        vector = vector.astype(vector.dtype.newbyteorder("="), order="C", copy=False)
-        if vector.dtype.char not in "fdFD":  # those that BLAS computes in
-            raise ValueError(f"{name} must be in float32 or float64, got {vector.dtype}")
-        return validation.ruled(name, vector, "be finite", np.isfinite)
+        return flat_vector(name, params, self.size)
 
     def init(self, *, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64) -> Values:
         """Parameters to start from, shape (size,): a random trunk, and outputs of 0 at every t.
@@ -143,6 +136,18 @@ class MLP:
             states = stacked[block]
             out[block] = tape(*states.shape[:2]).forward(states, times[block[0]])
         return out.reshape(*x.shape[:-1], self.d_out)
+
+
+def flat_vector(name: str, value: npt.ArrayLike, size: int) -> Values:
+    """A finite vector of shape (size,) that BLAS computes in, in native byte order."""
+    vector = np.asarray(validation.unmasked(name, value))
+    if vector.shape != (size,) or vector.dtype.kind not in "fc":
+        rule = f"be a floating-point vector of shape ({size},)"
+        raise ValueError(f"{name} must {rule}, got {vector.dtype} {vector.shape}")
+    vector = vector.astype(vector.dtype.newbyteorder("="), order="C", copy=False)
+    if vector.dtype.char not in "fdFD":  # those that BLAS computes in
+        raise ValueError(f"{name} must be in float32 or float64, got {vector.dtype}")
+    return validation.ruled(name, vector, "be finite", np.isfinite)
 
 
 class Tape:

@@ -35,7 +35,7 @@ from scipy.special import expit
 from dpm_ref import validation
 from dpm_ref.bounds import fixed_terms
 from dpm_ref.gaussian import GaussianDiffusion
-from dpm_ref.mlp import Tape, Values, stack
+from dpm_ref.mlp import Tape, Values, flat_vector, stack
 from dpm_ref.reverse import Draw, GaussianReverse, ReverseModel
 from dpm_ref.validation import Array, IntArray
 
@@ -136,13 +136,14 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     """
     _check_model(model)
     vector = model.network.check(params)
-    frozen = validation.data("noise", model.check_noise("noise", noise))
-    data = validation.components("x0", model.diffusion.check_data("x0", x0), model.d)
+    frozen = validation.data("noise", np.asarray(model.check_noise("noise", noise), order="C"))
+    data = np.asarray(model.diffusion.check_data("x0", x0), order="C")  # sums depend on the layout
+    data = validation.components("x0", data, model.d)
     states = validation.broadcast(x0=data, noise=validation.components("noise", frozen, model.d))[0]
     rule = f"hold a vector for every state of x0 {data.shape}"
     validation.shaped("noise", frozen, rule, states.shape == frozen.shape)
     noises, times = stack(frozen, validation.times_over(t, 2, model.diffusion.T, frozen))
-    states, noises = (array.astype(vector.real.dtype)
+    states, noises = (array.astype(vector.real.dtype, order="C")
                       for array in (states.reshape(noises.shape), noises))
     tape = Tape(model.network, vector, *noises.shape[:2])
     with np.errstate(over="ignore", invalid="ignore"):
@@ -368,19 +369,24 @@ def _check_state(model: ReverseModel, state: TrainingState) -> None:
     _check_model(model)
     if not isinstance(state, TrainingState):
         raise ValueError(f"state must be a TrainingState, got {type(state).__name__}")
-    vectors = {f"state.{name}": getattr(state, name) for name in _VECTORS}
+    _check_vectors("state", state, model.network.size)
+
+
+def _check_vectors(owner: str, state: TrainingState, size: int) -> None:
+    """Refuse vectors of another size, or that share memory, or that no optimiser can have left."""
+    vectors = {f"{owner}.{name}": getattr(state, name) for name in _VECTORS}
     for name, vector in vectors.items():
         if not isinstance(vector, np.ndarray) or not vector.flags.writeable:
             raise ValueError(f"{name} must be an array that can be written to, got {vector!r:.80}")
         if vector.dtype != state.params.dtype or vector.dtype not in (np.float32, np.float64):
             rule = "must have the dtype of all three vectors, float32 or float64"
             raise ValueError(f"{name} {rule}, got {vector.dtype}")
-        model.network.check(vector, name)
+        flat_vector(name, vector, size)
     for (one, first), (other, second) in combinations(vectors.items(), 2):
         if np.shares_memory(first, second):
             raise ValueError(f"{other} must have memory of its own, got that of {one}")
-    validation.ruled("state.square", state.square, "not be negative", lambda square: square >= 0)
-    validation.count("state.step", state.step, 0)
+    validation.ruled(f"{owner}.square", state.square, "not be negative", lambda square: square >= 0)
+    validation.count(f"{owner}.step", state.step, 0)
 
 
 def _sum_to(array: Values, shape: tuple[int, ...]) -> Values:
@@ -549,7 +555,8 @@ def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
     noise, which is frozen for the derivative by beta (section 2.4.1). `state` and `rates`, of the
     schedule (`start_rates`), are updated in place; `rate_learning_rate` is asked with the number of
     the network's steps; `callback` is called when that passes a multiple of `every`, with the mean
-    of the rates' minibatches' K since the last call.
+    of the rates' minibatches' K since the last call. What is stopped after a multiple of sixteen
+    steps resumes to the bit.
 
     Returns the kernel over the diffusion that was learned, whose beta_1 is the model's and whose
     parameters are in `state`. FloatingPointError if K is not finite, or the rates run to 0 or 1.
@@ -562,6 +569,9 @@ def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
     T, beta1 = model.diffusion.T, float(model.diffusion.beta[0])
     if not isinstance(rates, TrainingState) or np.shape(rates.params) != (T - 1,):
         raise ValueError(f"rates must be a state of {T - 1} rates, got {rates!r:.80}")
+    _check_vectors("rates", rates, T - 1)
+    if learning_rate is None or rate_learning_rate is None:  # `train` would begin a decay each time
+        raise ValueError("learning_rate and rate_learning_rate must be given, got None")
     rate, t = _rate(rate_learning_rate, state.step + steps), np.arange(2, T + 1)[:, None]
     model, last = model.over(_learned(rates, beta1)), state.step + steps
     estimates: list[float] = []

@@ -446,6 +446,8 @@ def test_a_network_refuses_bad_shapes(arguments, keywords, message):
             "params must be a floating-point vector of shape (18,), got int64 (18,)",
         ),
         ("nothing", "params must be a floating-point vector of shape (18,)"),
+        (np.ma.array(np.zeros(18), mask=True), "params must not be a masked array"),
+        ([np.ma.masked] * 18, "params must not be a masked array"),
     ],
 )
 def test_check_refuses_what_are_no_parameters(params, message):

@@ -400,6 +400,30 @@ def test_objective_writes_to_none_of_its_inputs(column):
 
 
 @columns
+def test_objective_has_the_same_bits_whatever_the_memory_layout(column):
+    model, _, _, params = tiny(column)
+    rng = default_rng(6)
+    x0, noise = (rng.random((3, 333, 2)) < 0.5).astype(float), rng.random((3, 333, 2))
+    one = objective(model, params, x0, [[2], [3], [3]], noise)
+    F = np.asfortranarray
+    other = objective(model, params, F(x0), [[2], [3], [3]], F(noise))
+    for got, truth in zip(other, one, strict=True):
+        assert np.array_equal(got, truth)
+
+
+@pytest.mark.parametrize("shape", [(30, 2), (40, 1, 2), (2,)])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_gradient_has_the_same_bits_for_an_x0_that_is_repeated(shape, seed):
+    model, _, _, params = tiny("gaussian")
+    rng = default_rng(seed)
+    x0, noise, t = rng.random(shape), rng.random((40, 30, 2)), rng.integers(2, T + 1, (40, 1))
+    one = objective(model, params, x0, t, noise)
+    other = objective(model, params, np.broadcast_to(x0, noise.shape).copy(), t, noise)
+    for name in ("params", "noise", "beta"):
+        assert np.array_equal(getattr(one, name), getattr(other, name))
+
+
+@columns
 def test_objective_is_deterministic(column):
     model, _, _, params = tiny(column)
     first, second = (objective(model, params, *inputs(column)).params for _ in range(2))
@@ -1453,6 +1477,18 @@ def test_the_same_seed_climbs_the_same_way_to_the_bit():
     np.testing.assert_array_equal(one[1].params, two[1].params)
 
 
+def test_a_climb_resumes_to_the_bit_after_a_multiple_of_sixteen_steps():
+    beta, rates = [0.1, 0.2, 0.3], {"learning_rate": 0.01, "rate_learning_rate": 0.05}
+    ends = []
+    for parts in ([64], [16, 48]):
+        model, rng = small_model(beta), default_rng(3)
+        state, learned = start(model, rng=rng), training.start_rates(beta)
+        for steps in parts:
+            training.learn_rates(model, [[0.5]], state, learned, rng=rng, steps=steps, **rates)
+        ends.append((state.params.tolist(), learned.params.tolist()))
+    assert ends[0] == ends[1]
+
+
 def test_the_callback_hears_k_at_the_steps_asked_for():
     heard = []
     climb(np.array([0.01, 0.3, 0.3]), 90, callback=lambda state, K: heard.append((state.step, K)))
@@ -1536,6 +1572,20 @@ def test_a_bound_that_is_not_finite_ends_the_climb(monkeypatch):
     ("change", "message"),
     [
         ({"rates": training.start_rates([0.1, 0.2])}, "rates must be a state of 2 rates"),
+        (
+            {"rates": TrainingState(np.zeros(2), np.zeros(2), np.zeros(2), step=-1)},
+            r"rates\.step must be an integer >= 0, got -1",
+        ),
+        (
+            {"rates": TrainingState(np.zeros(2), np.zeros(1), np.zeros(2))},
+            r"rates\.mean must be a floating-point vector of shape \(2,\)",
+        ),
+        (
+            {"rates": TrainingState(np.zeros(2), np.zeros(2), np.array([0.0, -1.0]))},
+            r"rates\.square must not be negative, got -1\.0 at index \(1,\)",
+        ),
+        ({"learning_rate": None}, "learning_rate and rate_learning_rate must be given, got None"),
+        ({"rate_learning_rate": None}, "rate_learning_rate must be given, got None"),
         ({"rates": [0.1, 0.2]}, r"rates must be a state of 2 rates, got \[0.1, 0.2\]"),
         ({"state": None}, "state must be a TrainingState, got NoneType"),
         (
