@@ -402,7 +402,7 @@ def test_objective_writes_to_none_of_its_inputs(column):
 @columns
 def test_objective_has_the_same_bits_whatever_the_memory_layout(column):
     model, _, _, params = tiny(column)
-    rng = default_rng(6)
+    rng = default_rng(2)  # of twelve seeds one whose sums did depend on the layout
     x0, noise = (rng.random((3, 333, 2)) < 0.5).astype(float), rng.random((3, 333, 2))
     one = objective(model, params, x0, [[2], [3], [3]], noise)
     F = np.asfortranarray
@@ -412,11 +412,12 @@ def test_objective_has_the_same_bits_whatever_the_memory_layout(column):
 
 
 @pytest.mark.parametrize("shape", [(30, 2), (40, 1, 2), (2,)])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [2, 5, 8, 11])
 def test_the_gradient_has_the_same_bits_for_an_x0_that_is_repeated(shape, seed):
     model, _, _, params = tiny("gaussian")
     rng = default_rng(seed)
-    x0, noise, t = rng.random(shape), rng.random((40, 30, 2)), rng.integers(2, T + 1, (40, 1))
+    x0, noise = rng.standard_normal(shape), rng.standard_normal((40, 30, 2))
+    t = rng.integers(2, T + 1, (40, 30))
     one = objective(model, params, x0, t, noise)
     other = objective(model, params, np.broadcast_to(x0, noise.shape).copy(), t, noise)
     for name in ("params", "noise", "beta"):
