@@ -76,9 +76,7 @@ class MLP:
         if not self.widths:
             raise ValueError("hidden must name at least one layer, got none")
         self.input_gain = validation.positive_number("input_gain", input_gain)
-        if not isinstance(skip, bool):
-            raise ValueError(f"skip must be True or False, got {skip!r}")
-        self.skip = skip
+        self.skip = validation.flag("skip", skip)
         no_features, one_each = np.zeros((self.T - 1, 0)), np.eye(self.T - 1)
         self.time_features = self._table("time_features", time_features, no_features)
         self.basis = self._table("basis", basis, one_each)
@@ -105,12 +103,8 @@ class MLP:
         return {name: part.reshape(shape) for (name, shape), part in parts}
 
     def check(self, params: npt.ArrayLike, name: str = "params") -> Values:
-        """The flat vector of shape (size,), finite; ValueError if it is not."""
-        vector = np.asarray(params)
-        if vector.shape != (self.size,) or vector.dtype.kind not in "fc":
-            rule = f"be a floating-point vector of shape ({self.size},)"
-            raise ValueError(f"{name} must {rule}, got {vector.dtype} {vector.shape}")
-        return validation.ruled(name, vector, "be finite", np.isfinite)
+        """The flat vector of shape (size,), finite, in native byte order; ValueError if not."""
+        return flat_vector(name, params, self.size)
 
     def init(self, *, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64) -> Values:
         """Parameters to start from, shape (size,): a random trunk, and outputs of 0 at every t.
@@ -142,6 +136,18 @@ class MLP:
             states = stacked[block]
             out[block] = tape(*states.shape[:2]).forward(states, times[block[0]])
         return out.reshape(*x.shape[:-1], self.d_out)
+
+
+def flat_vector(name: str, value: npt.ArrayLike, size: int) -> Values:
+    """A finite vector of shape (size,) that BLAS computes in, in native byte order."""
+    vector = np.asarray(validation.unmasked(name, value))
+    if vector.shape != (size,) or vector.dtype.kind not in "fc":
+        rule = f"be a floating-point vector of shape ({size},)"
+        raise ValueError(f"{name} must {rule}, got {vector.dtype} {vector.shape}")
+    vector = vector.astype(vector.dtype.newbyteorder("="), order="C", copy=False)
+    if vector.dtype.char not in "fdFD":  # those that BLAS computes in
+        raise ValueError(f"{name} must be in float32 or float64, got {vector.dtype}")
+    return validation.ruled(name, vector, "be finite", np.isfinite)
 
 
 class Tape:

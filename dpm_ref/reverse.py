@@ -353,6 +353,7 @@ class SigmoidReverse(_Bits):
     def __init__(self, diffusion: BinomialDiffusion, d: int, *, from_forward: bool = False,
                  **network: Any) -> None:
         super().__init__(diffusion, d, **network)
+        self.from_forward = validation.flag("from_forward", from_forward)
         law = diffusion.kernel(self._bits, self._t[:, None])
         self._start = from_forward * logit(law.prob1, law.prob0)
         self._logit = logit(*self._q)

@@ -24,6 +24,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ from scipy.special import expit
 from dpm_ref import validation
 from dpm_ref.bounds import fixed_terms
 from dpm_ref.gaussian import GaussianDiffusion
-from dpm_ref.mlp import Tape, Values, stack
+from dpm_ref.mlp import Tape, Values, flat_vector, stack
 from dpm_ref.reverse import Draw, GaussianReverse, ReverseModel
 from dpm_ref.validation import Array, IntArray
 
@@ -83,17 +84,23 @@ class Scaling(NamedTuple):
     @classmethod
     def of(cls, x0: npt.ArrayLike) -> "Scaling":
         """The scaling that standardises data (N, d); a constant component keeps its scale."""
-        data = _rows(x0)
-        std = data.std(0)
-        return cls(data.mean(0), np.where(std > 0, std, 1.0))
+        data = np.ascontiguousarray(_rows(x0))
+        power = np.frexp(np.abs(data).max(0))[1]
+        unit = np.ldexp(data, -power)  # exactly; below 1, so that no square overflows
+        std = np.ldexp(unit.std(0), power)
+        varies = (np.ptp(unit, 0) > 0) & (std > 0)
+        return cls(np.ldexp(unit.mean(0), power), np.where(varies, std, 1.0))
 
     def to_model(self, x: npt.ArrayLike) -> Array:
         """Data (..., d) in the model's scale."""
-        return np.asarray((validation.finite("x", x) - self.mean) / self.std)
+        return np.asarray((self._vectors(x) - self.mean) / self.std)
 
     def to_data(self, x: npt.ArrayLike) -> Array:
         """What a model has drawn, (..., d), in the data's scale."""
-        return np.asarray(validation.finite("x", x) * self.std + self.mean)
+        return np.asarray(self._vectors(x) * self.std + self.mean)
+
+    def _vectors(self, x: npt.ArrayLike) -> Array:
+        return validation.components("x", validation.finite("x", x), self.mean.size)
 
     @property
     def log_jacobian(self) -> float:
@@ -129,13 +136,14 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     """
     _check_model(model)
     vector = model.network.check(params)
-    frozen = validation.data("noise", model.check_noise("noise", noise))
-    data = validation.components("x0", model.diffusion.check_data("x0", x0), model.d)
+    frozen = validation.data("noise", np.asarray(model.check_noise("noise", noise), order="C"))
+    data = np.asarray(model.diffusion.check_data("x0", x0), order="C")  # sums depend on the layout
+    data = validation.components("x0", data, model.d)
     states = validation.broadcast(x0=data, noise=validation.components("noise", frozen, model.d))[0]
     rule = f"hold a vector for every state of x0 {data.shape}"
     validation.shaped("noise", frozen, rule, states.shape == frozen.shape)
     noises, times = stack(frozen, validation.times_over(t, 2, model.diffusion.T, frozen))
-    states, noises = (array.astype(vector.real.dtype)
+    states, noises = (array.astype(vector.real.dtype, order="C")
                       for array in (states.reshape(noises.shape), noises))
     tape = Tape(model.network, vector, *noises.shape[:2])
     with np.errstate(over="ignore", invalid="ignore"):
@@ -240,12 +248,15 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     n_times = min(T - 1, 40) if n_times is None else n_times
     n_times = validation.one_time("n_times", n_times, 1, T - 1)
     rate = _rate(learning_rate, state.step + steps)
-    t, rows = np.arange(2, T + 1), data.astype(state.params.dtype)
-    tape = Tape(model.network, state.params, n_times, batch)
+    t, params = np.arange(2, T + 1), None
     fixed = fixed_terms(model.diffusion, np.eye(model.d + 1, model.d, k=-1))
     offset, slope = fixed[0], fixed[1:] - fixed[0]  # they are affine in x0^2
     estimates: list[float] = []
     for _ in range(steps):
+        if state.params is not params:  # at first, and where a callback has put another vector
+            _check_state(model, state)
+            params, rows = state.params, data.astype(state.params.dtype)
+            tape = Tape(model.network, params, n_times, batch)
         x0_now, noise = _minibatch(model, rows, n_times, batch, rng)
         now = t if n_times == T - 1 else np.sort(rng.choice(t, n_times, replace=False))
         terms, grad, *_ = _divergences(model, tape, x0_now, now, noise)
@@ -358,13 +369,24 @@ def _check_state(model: ReverseModel, state: TrainingState) -> None:
     _check_model(model)
     if not isinstance(state, TrainingState):
         raise ValueError(f"state must be a TrainingState, got {type(state).__name__}")
-    for name in _VECTORS:
-        vector = model.network.check(getattr(state, name), f"state.{name}")
+    _check_vectors("state", state, model.network.size)
+
+
+def _check_vectors(owner: str, state: TrainingState, size: int) -> None:
+    """Refuse vectors of another size, or that share memory, or that no optimiser can have left."""
+    vectors = {f"{owner}.{name}": getattr(state, name) for name in _VECTORS}
+    for name, vector in vectors.items():
+        if not isinstance(vector, np.ndarray) or not vector.flags.writeable:
+            raise ValueError(f"{name} must be an array that can be written to, got {vector!r:.80}")
         if vector.dtype != state.params.dtype or vector.dtype not in (np.float32, np.float64):
             rule = "must have the dtype of all three vectors, float32 or float64"
-            raise ValueError(f"state.{name} {rule}, got {vector.dtype}")
-    validation.ruled("state.square", state.square, "not be negative", lambda square: square >= 0)
-    validation.count("state.step", state.step, 0)
+            raise ValueError(f"{name} {rule}, got {vector.dtype}")
+        flat_vector(name, vector, size)
+    for (one, first), (other, second) in combinations(vectors.items(), 2):
+        if np.shares_memory(first, second):
+            raise ValueError(f"{other} must have memory of its own, got that of {one}")
+    validation.ruled(f"{owner}.square", state.square, "not be negative", lambda square: square >= 0)
+    validation.count(f"{owner}.step", state.step, 0)
 
 
 def _sum_to(array: Values, shape: tuple[int, ...]) -> Values:
@@ -455,7 +477,9 @@ def load(path: str | os.PathLike[str],
 def _description(model: ReverseModel) -> dict[str, Any]:
     """What the parameters mean nothing without."""
     network, diffusion = model.network, model.diffusion
-    return {"format": "dpm_ref training state 2", "shapes": json.dumps(network.shapes),
+    return {"format": "dpm_ref training state 3", "kernel": type(model).__name__,
+            "from_forward": getattr(model, "from_forward", False),
+            "shapes": json.dumps(network.shapes),
             "beta": diffusion.beta, "prior": np.asarray(getattr(diffusion, "pi1", ())),
             "basis": network.basis, "time_features": network.time_features}
 
@@ -481,7 +505,7 @@ def _generator(state: Any) -> np.random.Generator | None:
 def log_steps(beta: npt.ArrayLike) -> Array:
     """The coordinates s_2..s_T of a schedule beta_1..T in (0, 1), T >= 2.
 
-    ValueError also where a step is too short for float64 to tell l_t from l_{t-1}.
+    l_{t-1} - l_t = log(1 + beta_t / ((1 - beta_t) (1 - abar_{t-1}))), without the cancellation.
 
     >>> print(log_steps([0.5, 0.5, 0.5]).round(6))
     [ 0.094048 -0.165703]
@@ -490,11 +514,12 @@ def log_steps(beta: npt.ArrayLike) -> Array:
     if schedule.T < 2 or (schedule.beta == 1).any():
         rule = "have shape (T,), T >= 2, and lie in (0, 1)"
         raise ValueError(f"beta must {rule}, got {schedule.beta}")
-    t = np.arange(1, schedule.T + 1)
-    steps = -np.diff(schedule.log_abar(t) - schedule.log_one_minus_abar(t))
-    same = np.append(False, steps <= 0)
-    validation.ruled("beta", schedule.beta, "change the log signal-to-noise ratio", lambda _: ~same)
-    return np.asarray(np.log(steps))
+    odds = schedule.beta[1:] / (1.0 - schedule.beta[1:])
+    lost = schedule.one_minus_abar(np.arange(1, schedule.T))
+    with np.errstate(over="ignore"):
+        ratio = odds / lost
+    far = np.isinf(ratio)  # its logarithm is finite
+    return np.asarray(np.log(np.where(far, np.log(odds) - np.log(lost), np.log1p(ratio))))
 
 
 def from_log_steps(s: npt.ArrayLike, beta1: float) -> Array:
@@ -530,7 +555,8 @@ def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
     noise, which is frozen for the derivative by beta (section 2.4.1). `state` and `rates`, of the
     schedule (`start_rates`), are updated in place; `rate_learning_rate` is asked with the number of
     the network's steps; `callback` is called when that passes a multiple of `every`, with the mean
-    of the rates' minibatches' K since the last call.
+    of the rates' minibatches' K since the last call. What is stopped after a multiple of sixteen
+    steps resumes to the bit.
 
     Returns the kernel over the diffusion that was learned, whose beta_1 is the model's and whose
     parameters are in `state`. FloatingPointError if K is not finite, or the rates run to 0 or 1.
@@ -543,6 +569,9 @@ def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
     T, beta1 = model.diffusion.T, float(model.diffusion.beta[0])
     if not isinstance(rates, TrainingState) or np.shape(rates.params) != (T - 1,):
         raise ValueError(f"rates must be a state of {T - 1} rates, got {rates!r:.80}")
+    _check_vectors("rates", rates, T - 1)
+    if learning_rate is None or rate_learning_rate is None:  # `train` would begin a decay each time
+        raise ValueError("learning_rate and rate_learning_rate must be given, got None")
     rate, t = _rate(rate_learning_rate, state.step + steps), np.arange(2, T + 1)[:, None]
     model, last = model.over(_learned(rates, beta1)), state.step + steps
     estimates: list[float] = []

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = ["Array", "IntArray", "real", "finite", "below_infinity", "positive", "probability",
-           "binary", "ruled", "shaped", "vectors", "data", "components", "times", "times_over",
-           "one_time", "count", "number", "positive_number", "fraction", "generator", "function",
-           "rounding", "broadcast", "own", "brief"]
+           "binary", "unmasked", "ruled", "shaped", "vectors", "data", "components", "times",
+           "times_over", "one_time", "count", "number", "positive_number", "fraction", "flag",
+           "generator", "function", "rounding", "broadcast", "own", "brief"]
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -26,11 +26,19 @@ Kept = TypeVar("Kept", bound=npt.NDArray[Any])
 _LARGEST_COUNT = 2**31 - 1
 
 
-def _array(name: str, value: Any, kinds: str, rule: str) -> npt.NDArray[Any]:
-    """The argument as an array of these kinds of dtype; masked arrays are refused."""
-    parts = value if isinstance(value, (list, tuple)) else [value]
-    if any(isinstance(part, np.ma.MaskedArray) for part in parts):
+def unmasked(name: str, value: Any) -> Any:
+    """The argument, if neither it nor any part of a nested list is a masked array."""
+    if isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{name} must not be a masked array: its mask would be lost")
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            unmasked(name, part)
+    return value
+
+
+def _array(name: str, value: Any, kinds: str, rule: str) -> npt.NDArray[Any]:
+    """The argument as an array of these kinds of dtype."""
+    unmasked(name, value)
     try:
         array = np.asarray(value)
     except Exception as error:  # ragged lists, tensors that cannot be converted
@@ -139,6 +147,13 @@ def positive_number(name: str, value: Any) -> float:
 def fraction(name: str, value: Any) -> float:
     """One real number strictly between 0 and 1."""
     return number(name, value, "strictly between 0 and 1", lambda x: 0 < x < 1)
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False, and nothing that only counts as one."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r:.80}")
+    return value
 
 
 def generator(rng: Any) -> np.random.Generator:

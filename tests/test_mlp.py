@@ -446,11 +446,35 @@ def test_a_network_refuses_bad_shapes(arguments, keywords, message):
             "params must be a floating-point vector of shape (18,), got int64 (18,)",
         ),
         ("nothing", "params must be a floating-point vector of shape (18,)"),
+        (np.ma.array(np.zeros(18), mask=True), "params must not be a masked array"),
+        ([np.ma.masked] * 18, "params must not be a masked array"),
     ],
 )
 def test_check_refuses_what_are_no_parameters(params, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         MLP(1, 1, 4, hidden=(3,)).check(params)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble, np.clongdouble])
+def test_check_refuses_a_dtype_that_blas_does_not_compute_in(dtype):
+    with pytest.raises(ValueError, match="params must be in float32 or float64, got "):
+        MLP(1, 1, 4, hidden=(3,)).check(np.zeros(18, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "c16"])
+def test_check_gives_numbers_of_the_other_byte_order_in_the_machine_s(dtype):
+    values = np.random.default_rng(21).standard_normal(18).astype(dtype)
+    foreign = values.astype(values.dtype.newbyteorder("S"))
+    got = MLP(1, 1, 4, hidden=(3,)).check(foreign)
+    assert got.dtype == values.dtype
+    assert got.dtype.isnative
+    assert got.tolist() == values.tolist()
+
+
+def test_check_gives_a_vector_without_gaps_and_copies_no_other():
+    network, values = MLP(1, 1, 4, hidden=(3,)), np.arange(36.0)
+    assert network.check(values[::2]).flags.c_contiguous
+    assert np.shares_memory(network.check(values[:18]), values)
 
 
 @pytest.mark.parametrize("rng", [0, 1.5, None])

@@ -962,6 +962,14 @@ REFUSED = {
         lambda: BinomialReverse(BinomialDiffusion(BETA, [0.2, 0.7]), 3),
         "2 components",
     ),
+    "from_forward None": (
+        lambda: SigmoidReverse(BinomialDiffusion(BETA), 2, from_forward=None),
+        "from_forward must be True or False, got None",
+    ),
+    "from_forward a number": (
+        lambda: SigmoidReverse(BinomialDiffusion(BETA), 2, from_forward=2),
+        "from_forward must be True or False, got 2",
+    ),
     "no layer": (
         lambda: GaussianReverse(GaussianDiffusion(BETA), 2, hidden=()),
         "hidden must name at least one layer",

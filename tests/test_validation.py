@@ -76,6 +76,8 @@ REFUSED = [
     (lambda: GAUSS.marginal(np.ma.masked_array([0.0, 1.0], [True, False]), 1), "x0", "masked"),
     (lambda: GAUSS.marginal([np.ma.masked_array([0.0, 1.0], [True, False])], 1), "x0", "masked"),
     (lambda: GAUSS.marginal((0.0, np.ma.masked), 1), "x0", "masked"),
+    (lambda: GAUSS.marginal([[np.ma.array([0.0], mask=True)]], 1), "x0", "masked"),
+    (lambda: GAUSS.marginal([[0.0], (np.ma.masked,)], 1), "x0", "masked"),
     (lambda: GAUSS.abar(np.ma.masked_array([1, 2], [True, False])), "t", "masked"),
     (lambda: BinomialDiffusion(BETA, np.ma.masked_array([0.5])), "prior", "masked"),
     (lambda: GaussianDiffusion(np.ma.masked_array(BETA)), "beta", "masked"),
