@@ -7,6 +7,7 @@ import math
 from functools import cache
 from unittest import mock
 
+import mpmath
 import numpy as np
 import pytest
 from enumerated_bits import EnumeratedBits, MatrixModel
@@ -30,6 +31,7 @@ from dpm_ref.exact import (
 )
 
 LN2 = np.log(2.0)
+EPS = np.finfo(float).eps
 BETA = [0.1, 0.35, 0.6]
 ATOMS, WEIGHTS, VAR = (
     np.array([-1.3, 0.2, 0.9]),
@@ -187,6 +189,45 @@ def test_variance_between_near_atoms_does_not_cancel():
     assert data.reverse([1.0], 2).var[0] == pytest.approx(
         float(diffusion.posterior_var(2)) + float(of_x0) ** 2 * 1e-14, rel=1e-6
     )
+
+
+@pytest.mark.parametrize("var", [1.0, [1.0, 2.0]])
+@pytest.mark.parametrize("beta", [1e-20, 1e-40, 1e-150])
+def test_a_tiny_beta_keeps_the_variance_between_atoms(beta, var):
+    data = FiniteData(GaussianDiffusion([0.5, beta]), [[1.0], [-2.0]], var=var)
+    states = rng().standard_normal(20)
+    law = data.reverse(states[:, None], 2)
+    for row, x in enumerate(states):
+        with mpmath.workdps(400):
+            mean, variance = moments_of_two(mpmath.mpf(x), mpmath.mpf(beta), np.full(2, var))
+        np.testing.assert_allclose(law.mean[row, 0], float(mean), rtol=8 * EPS)
+        np.testing.assert_allclose(law.var[row, 0], float(variance), rtol=8 * EPS)
+
+
+def moments_of_two(x, beta, var):
+    """Mean and variance of q(x^1 | x^2) for equal atoms 1 and -2, beta_1 = 1/2, by Bayes' rule."""
+    parts = []
+    for atom, s in zip([1, -2], var, strict=True):
+        u, m = (mpmath.mpf(s) + 1) / 2, atom / mpmath.sqrt(2)
+        v = (1 - beta) * u + beta
+        gain = mpmath.sqrt(1 - beta) * u / v
+        density = mpmath.npdf(x, mpmath.sqrt(1 - beta) * m, mpmath.sqrt(v))
+        parts.append((density, m + gain * (x - mpmath.sqrt(1 - beta) * m), beta * u / v))
+    whole = sum(density for density, _, _ in parts)
+    mean = sum(density * m for density, m, _ in parts) / whole
+    return mean, sum(density * (s + (m - mean) ** 2) for density, m, s in parts) / whole
+
+
+def test_the_ideal_bound_at_a_tiny_beta_is_that_of_a_step_less():
+    """At beta_2 = 1e-40 the second step neither costs nor brings anything."""
+    atoms, lattices = [[1.0], [-2.0]], {"n_samples": 1600}
+    two, one = (
+        ideal_bound(
+            FiniteData(GaussianDiffusion(beta), atoms, var=1.0), rng=rng(), **lattices
+        ).value
+        for beta in ([0.5, 1e-40], [0.5])
+    )
+    assert two == pytest.approx(one, abs=1e-12)
 
 
 def test_far_states_keep_their_density():
