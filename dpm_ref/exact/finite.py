@@ -43,7 +43,7 @@ class Averages(NamedTuple):
     eq14: float
 
 
-class FiniteData:
+class FiniteData(validation.ReadOnly):
     """A data distribution on finitely many atoms, its forward trajectory, and the ideal kernel.
 
     Parameters

@@ -2,8 +2,10 @@
 bound.
 """
 
+import copy
 import itertools
 import math
+import pickle
 from functools import cache
 from unittest import mock
 
@@ -1054,3 +1056,15 @@ def test_bad_input_is_refused_with_the_rule(make, message):
 def test_arguments_of_a_wrong_type_are_named(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "copy_of", [copy.copy, copy.deepcopy, lambda data: pickle.loads(pickle.dumps(data))]
+)
+def test_a_copy_of_finite_data_is_as_read_only_as_the_data(copy_of):
+    twin = copy_of(line())
+    for name in ("atoms", "weights", "var"):
+        np.testing.assert_array_equal(getattr(twin, name), getattr(line(), name))
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(twin, name)[...] = 0.9
+    assert twin.log_prob([0.5], 2) == line().log_prob([0.5], 2)
