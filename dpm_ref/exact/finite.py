@@ -142,7 +142,8 @@ class FiniteData(validation.ReadOnly):
         uniform = validation.components("uniform", uniform, 1 + self.atoms.shape[1])
         time, total = validation.one_time("t", t, 0, self.diffusion.T), np.cumsum(self.weights)
         index = np.searchsorted(total, uniform[:, 0] * total[-1], side="right")
-        return self._column.draw(index.clip(max=len(total) - 1), self.noise(uniform[:, 1:]), time)
+        index = index.clip(max=np.flatnonzero(self.weights)[-1])  # at uniform numbers of 1
+        return self._column.draw(index, self.noise(uniform[:, 1:]), time)
 
     def noise(self, uniform: Array) -> Array:
         """The noise, as a law's `at` takes it, that uniform numbers in [0, 1] stand for."""

@@ -768,6 +768,11 @@ def test_atoms_of_bits_are_drawn_as_they_are_at_time_zero_and_noisy_after_it():
     assert data.draw(uniform, 1).tolist() == [[1.0, 0.0]]
 
 
+def test_an_atom_of_weight_zero_is_never_drawn():
+    data = FiniteData(GaussianDiffusion([0.2]), [[5.0], [0.0], [1.0], [7.0]], [0, 0.5, 0.5, 0])
+    assert data.draw([[0.0, 0.5], [1 - 2**-53, 0.5], [1.0, 0.5]], 0).tolist() == [[0], [1], [1]]
+
+
 def test_uniform_numbers_above_a_half_are_positive_noise():
     data = FiniteData(GaussianDiffusion([0.36, 0.5]), [[2.0]])
     got = data.draw(np.array([[0.5, 0.8413447460685429]]), 1)
