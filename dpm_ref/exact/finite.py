@@ -210,8 +210,8 @@ def instance(name: str, value: Any, *kinds: type) -> None:
 
 
 def distribution(name: str, value: npt.ArrayLike, n: int) -> Array:
-    """n probabilities that sum to 1, read-only."""
+    """n probabilities that sum to 1 within the rounding of their dtype, normalised, read-only."""
     array = validation.probability(name, value)
-    if array.shape != (n,) or abs(array.sum() - 1.0) > 8 * n * validation.rounding(value):
+    if array.shape != (n,) or abs(array.sum() - 1.0) > (8 + n) * validation.rounding(value):
         raise ValueError(f"{name} must be {n} probabilities that sum to 1, got {array}")
-    return own(array)
+    return own(array / array.sum())

@@ -6,7 +6,7 @@ import copy
 import itertools
 import math
 import pickle
-from functools import cache
+from functools import cache, partial
 from unittest import mock
 
 import mpmath
@@ -936,11 +936,26 @@ def test_log_probabilities_of_bits_do_not_underflow():
     assert one.log_prob([1.0, 1.0], 1) == pytest.approx(-800 * np.log(10.0), rel=1e-15)
 
 
-def test_weights_in_float32_need_sum_to_one_in_float32_only():
+def test_weights_in_float32_need_sum_to_one_in_float32_only_and_do_so_in_float64():
     weights = np.array([0.1, 0.2, 0.7], np.float32)
     assert abs(weights.astype(float).sum() - 1) > 1e-9
     got = FiniteData(GaussianDiffusion([0.2]), np.eye(3), weights).weights
-    np.testing.assert_array_equal(got, weights)
+    truth = weights.astype(float) / math.fsum(weights.tolist())
+    np.testing.assert_allclose(got, truth, rtol=4 * EPS)
+    assert math.fsum(got) == pytest.approx(1.0, abs=2 * EPS)
+
+
+def test_float32_weights_are_refused_beyond_what_a_sum_of_them_can_lose():
+    weights = np.full(4096, 1 / 4096, np.float32)
+    for off, fits in ((1.0004, True), (1.0035, False)):
+        make = partial(FiniteData, GaussianDiffusion([0.2]), np.ones((4096, 1)))
+        if fits:
+            assert make(weights * np.float32(off)).log_prob([1.0], 1) == pytest.approx(
+                norm.logpdf(1.0, np.sqrt(0.8), np.sqrt(0.2)), abs=1e-12
+            )
+        else:
+            with pytest.raises(ValueError, match="weights must be 4096 probabilities that sum"):
+                make(weights * np.float32(off))
 
 
 def test_responsibilities_of_a_far_state_do_not_depend_on_its_neighbours():
