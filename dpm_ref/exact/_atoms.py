@@ -33,11 +33,11 @@ class GaussianAtoms:
     def log_joint(self, x: Array, log_weights: Array, t: int) -> Array:
         """log w_k + log q(x^t | atom k), (n, m)."""
         scale, var = scale_and_var(self.diffusion, self.var, t)
-        square = np.zeros((len(x), len(self.atoms)))
+        square, std = np.zeros((len(x), len(self.atoms))), np.sqrt(var)
         with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
             for i in range(x.shape[1]):  # one component at a time keeps memory at (n, m)
-                square += np.subtract.outer(x[:, i], scale * self.atoms[:, i]) ** 2
-            square *= -0.5 / var
+                square += (np.subtract.outer(x[:, i], scale * self.atoms[:, i]) / std) ** 2
+        square *= -0.5
         square += log_weights - 0.5 * x.shape[1] * (LOG_2PI + np.log(var))
         return square
 

@@ -996,6 +996,18 @@ def test_the_ideal_kernel_says_that_it_takes_arrays_of_times():
     assert line().reverse.takes_times
 
 
+@pytest.mark.parametrize("var", [1e-320, 1e-310, 1e-290, 1e300])
+def test_extreme_variances_keep_their_density(var):
+    data = FiniteData(GaussianDiffusion([0.5]), [[0.0], [1.0]], var=var)
+    for x in (0.0, 1.0, np.sqrt(var), 3e150 * np.sqrt(var)):
+        with mpmath.workdps(40):
+            square = min((mpmath.mpf(x) - atom) ** 2 for atom in (0, 1)) / mpmath.mpf(var)
+            twice = 2 if var > 1 else 1  # atoms in reach of each other
+            truth = mpmath.log(mpmath.mpf(twice) / 2) - (mpmath.log(2 * mpmath.pi * var) + square) / 2
+        assert data.log_prob([x], 0) == pytest.approx(float(truth), rel=1e-14)
+    assert np.isfinite(data.reverse([0.5], 1).var).all()
+
+
 def test_states_too_far_for_a_density_have_none_and_no_warning():
     assert line().log_prob([1e200], 2) == -np.inf
     for ask in (line().reverse, line().divergence, line().responsibilities):
