@@ -44,6 +44,7 @@ from scipy.special import gammaln
 from dpm_ref import validation
 from dpm_ref.binomial import BinomialDiffusion
 from dpm_ref.exact.finite import FiniteData, instance
+from dpm_ref.gaussian import GaussianDiffusion
 from dpm_ref.validation import Array, IntArray
 
 __all__ = ["Estimate", "IdealBound", "ideal_bound", "entropy", "Gap", "gap", "lattice"]
@@ -166,6 +167,9 @@ def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *,
     0.4 -2.4863
     """
     instance("data", data, FiniteData)
+    if isinstance(data.diffusion, GaussianDiffusion) and not data.var.all():
+        rule = "data must have a var > 0 at every Gaussian atom, or their entropy is -inf"
+        raise ValueError(f"{rule}, got {validation.brief(data.var)}")
     learned, steps = None if kl is None else validation.finite("kl", kl), data.diffusion.T - 1
     if learned is not None and learned.shape != (steps,):
         raise ValueError(f"kl must have shape ({steps},), t = 2..T, got {learned.shape}")

@@ -1003,7 +1003,8 @@ def test_extreme_variances_keep_their_density(var):
         with mpmath.workdps(40):
             square = min((mpmath.mpf(x) - atom) ** 2 for atom in (0, 1)) / mpmath.mpf(var)
             twice = 2 if var > 1 else 1  # atoms in reach of each other
-            truth = mpmath.log(mpmath.mpf(twice) / 2) - (mpmath.log(2 * mpmath.pi * var) + square) / 2
+            peak = mpmath.log(mpmath.mpf(twice) / 2) - mpmath.log(2 * mpmath.pi * var) / 2
+            truth = peak - square / 2
         assert data.log_prob([x], 0) == pytest.approx(float(truth), rel=1e-14)
     assert np.isfinite(data.reverse([0.5], 1).var).all()
 
@@ -1066,6 +1067,11 @@ Q, B = GaussianDiffusion(BETA), BinomialDiffusion(BETA, 0.3)
         (lambda: entropy(line(), 4, rng=np.random.default_rng(0)), "t must lie in 0..3"),
         (lambda: ideal_bound(line()), "rng must be given for Gaussian data"),
         (lambda: entropy(line(), 1), "rng must be given for Gaussian data"),
+        (lambda: gap(line()), "rng must be given for Gaussian data"),
+        (
+            lambda: gap(line(var=[0.1, 0.0, 0.2]), rng=np.random.default_rng(0)),
+            "data must have a var > 0 at every Gaussian atom, .* got \\[0.1, 0. , 0.2\\]",
+        ),
     ],
 )
 def test_bad_input_is_refused_with_the_rule(make, message):
