@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import validation
-from dpm_ref.binomial import Bernoulli
+from dpm_ref.binomial import Bernoulli, _product, _shares
 from dpm_ref.gaussian import Gaussian
 from dpm_ref.protocols import Law, total
 from dpm_ref.validation import Array
@@ -156,8 +156,11 @@ class BernoulliFactor:
         """B(c) r / Z~ and log Z~, exactly; where Z~ = 0, the law itself and -inf."""
         p = Bernoulli.like(law)
         validation.components("law", p.prob1, self.r1.size)
-        with np.errstate(divide="ignore"):
-            return _tilted(p, np.log(self.r1), np.log(self.r0))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pair, z, exponent = _shares(_product(p.prob1, self.r1), _product(p.prob0, self.r0))
+            log_z = np.log(z) + np.log(2.0) * exponent
+        members = np.where(z > 0, pair, [p.prob1, p.prob0])
+        return Product(Bernoulli.unchecked(*members), total(log_z))
 
     def power(self, exponent: float) -> "BernoulliFactor":
         """r to a power in [0, 1], 0^0 being 1."""
@@ -291,7 +294,7 @@ class LogFactor:
         if hasattr(law, "prob1"):
             bits = Bernoulli.like(law)
             g = self.slope(bits.prob1 > bits.prob0)
-            return Product(_tilted(bits, np.minimum(g, 0.0), -np.maximum(g, 0.0)).law, None)
+            return Product(_tilted(bits, np.minimum(g, 0.0), -np.maximum(g, 0.0)), None)
         p = Gaussian.like(law)
         return Product(Gaussian(p.mean + p.var * self.slope(p.mean), p.var), None)
 
@@ -314,14 +317,12 @@ def _ask(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
     return values.reshape(states.shape[:axes])
 
 
-def _tilted(p: Bernoulli, log_r1: Array, log_r0: Array) -> Product:
-    """p r / Z~ and log Z~ of bits; p itself where Z~ = 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+def _tilted(p: Bernoulli, log_r1: Array, log_r0: Array) -> Bernoulli:
+    """p r / Z~ of bits, from a finite log r."""
+    with np.errstate(divide="ignore"):
         log_bits = np.log(p.prob1) + log_r1, np.log(p.prob0) + log_r0
-        log_z = np.logaddexp(*log_bits)
-        odds = np.exp(log_bits - log_z)
-        pair = np.where(log_z > -np.inf, odds / odds.sum(0), [p.prob1, p.prob0])
-    return Product(Bernoulli.unchecked(*pair), total(log_z))
+    odds = np.exp(log_bits - np.logaddexp(*log_bits))
+    return Bernoulli.unchecked(*(odds / odds.sum(0)))
 
 
 def _vectors(**arrays: Array) -> list[Array]:

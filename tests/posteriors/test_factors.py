@@ -2,8 +2,10 @@
 
 import re
 
+import mpmath_oracle
 import numpy as np
 import pytest
+from mpmath_oracle import mp
 from scipy import stats
 from statistics_budget import seed
 
@@ -344,3 +346,27 @@ def test_all_bits_are_observed_unless_it_is_said():
 def test_a_clamp_s_factor_is_a_vector_s_whatever_the_batch():
     found = Clamp([1.0, 0.0], [True, True]).log_r(np.ones((2, 3, 2)))
     assert np.array_equal(found, np.full((2, 3), -np.inf))
+
+
+def test_a_bit_s_product_keeps_its_digits_at_both_ends():
+    """Eight ulp against mpmath, with probabilities and factors from 1e-300 to 1."""
+    draw, tiny = rng(5), 10.0 ** -np.arange(0.5, 300, 7)
+    smaller = np.concatenate([tiny, draw.random(40) / 2])
+    r1, r0 = 10.0 ** draw.uniform(-150, 150, (2, smaller.size))
+    r1[::3] = r0[::3]  # a factor that says nothing
+    near_one = Bernoulli(1.0 - smaller, smaller)
+    for p in (Bernoulli(smaller), near_one):
+        product = BernoulliFactor(r1, r0).multiply(p)
+        with mp.workdps(400):
+            exact1 = [mp.mpf(x) if p is not near_one else 1 - mp.mpf(x) for x in smaller]
+            parts = [
+                (c * mp.mpf(a), (1 - c) * mp.mpf(b))
+                for c, a, b in zip(exact1, r1, r0, strict=True)
+            ]
+            truth1 = [one / (one + zero) for one, zero in parts]
+            truth0 = [zero / (one + zero) for one, zero in parts]
+            log_z = sum(mp.log(one + zero) for one, zero in parts)
+        assert mpmath_oracle.worst_ulp(product.law.prob1, truth1) <= 8
+        assert mpmath_oracle.worst_ulp(product.law.prob0, truth0) <= 8
+        assert product.log_z == pytest.approx(float(log_z), abs=1e-11)
+
