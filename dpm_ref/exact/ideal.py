@@ -185,6 +185,7 @@ def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *,
 def _average(data: FiniteData, rng: np.random.Generator | None, n_samples: int) -> Average:
     """E function(x^t, t) at any t, as independent estimates: one to a lattice, or an exact one."""
     instance("data", data, FiniteData)
+    n_samples = validation.count("n_samples", n_samples, 1)
     if rng is not None:
         return lambda function, t: _means(
             function(data.draw(_uniform(rng, n_samples, 1 + data.atoms.shape[1]), t), t))
@@ -200,7 +201,7 @@ def _average(data: FiniteData, rng: np.random.Generator | None, n_samples: int) 
 
 def _uniform(rng: np.random.Generator, n_samples: int, dimensions: int) -> Array:
     """The points of 16 randomly shifted lattices of n_samples / 16, one lattice after another."""
-    points = lattice(-(-validation.count("n_samples", n_samples, 1) // _SHIFTS), dimensions)
+    points = lattice(-(-n_samples // _SHIFTS), dimensions)
     shifts = validation.generator(rng).random((_SHIFTS, 1, dimensions))
     return ((points + shifts) % 1.0).reshape(-1, dimensions)
 

@@ -32,7 +32,7 @@ import numpy.typing as npt
 from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli, _product, _shares
 from dpm_ref.gaussian import Gaussian
-from dpm_ref.protocols import Law, total
+from dpm_ref.protocols import Law, checked_diffusion, total
 from dpm_ref.validation import Array
 
 __all__ = ["Factor", "Product", "GaussianFactor", "BernoulliFactor", "noisy_bits", "Clamp",
@@ -86,7 +86,8 @@ class GaussianFactor:
         rule = "be positive, inf where nothing is known (for 0 there is a Clamp)"
         var = validation.ruled("var", validation.real("var", var), rule, lambda v: v > 0)
         self.mean, self.var = _vectors(mean=validation.finite("mean", mean), var=var)
-        self.log_scale = float(validation.finite("log_scale", log_scale))
+        scale, rule = validation.finite("log_scale", log_scale), "be one number"
+        self.log_scale = float(validation.shaped("log_scale", scale, rule, scale.ndim == 0))
 
     def log_r(self, x: npt.ArrayLike) -> Array:
         """log r at x (..., d)."""
@@ -97,6 +98,7 @@ class GaussianFactor:
 
     def power(self, exponent: float) -> "GaussianFactor":
         """r to a power in [0, 1]: the variances divided by it."""
+        exponent = _exponent(exponent)
         var = self.var / exponent if exponent else np.full(self.var.shape, np.inf)
         return GaussianFactor(self.mean, var, exponent * self.log_scale)
 
@@ -116,6 +118,7 @@ class GaussianFactor:
 
     def diffused(self, diffusion: Any, t: int) -> "GaussianFactor":
         """E r(x^0) for x^0 ~ N(sqrt(abar_t) x, (1 - abar_t) I), t in 1..T."""
+        check_column(self, diffusion)
         root, noise = float(diffusion.sqrt_abar(t)), diffusion.one_minus_abar(t)
         mean, var = np.zeros(self.mean.shape), np.full(self.mean.shape, np.inf)
         if root > 1e-150:  # else x^t says nothing about x^0
@@ -164,10 +167,12 @@ class BernoulliFactor:
 
     def power(self, exponent: float) -> "BernoulliFactor":
         """r to a power in [0, 1], 0^0 being 1."""
+        exponent = _exponent(exponent)
         return BernoulliFactor(self.r1**exponent, self.r0**exponent)
 
     def diffused(self, diffusion: Any, t: int) -> "BernoulliFactor":
         """E r(x^0) for x^0 ~ B(x abar_t + pi_1 (1 - abar_t)), t in 1..T."""
+        check_column(self, diffusion)
         given = diffusion.marginal(np.stack([np.ones(self.r1.size), np.zeros(self.r1.size)]), t)
         return BernoulliFactor(*(given.prob1 * self.r1 + given.prob0 * self.r0))
 
@@ -236,7 +241,7 @@ class Clamp(GaussianFactor):
 
     def power(self, exponent: float) -> "Clamp":
         """Itself, or 1 at exponent 0."""
-        return Clamp(self.values, self.seen & (exponent > 0))
+        return Clamp(self.values, self.seen & (_exponent(exponent) > 0))
 
     def diffused(self, diffusion: Any, t: int) -> Any:
         """E r(x^0) over t >= 1 forward steps from x: a Gaussian or Bernoulli factor."""
@@ -278,16 +283,17 @@ class LogFactor:
 
     def __init__(self, log_r: Callable[[Array], Any],
                  slope: Callable[[Array], Any] | None = None) -> None:
-        self._log_r, self._slope, self.has_slope = log_r, slope or np.zeros_like, slope is not None
+        self._log_r, self.has_slope = validation.function("log_r", log_r), slope is not None
+        self._slope = validation.function("slope", np.zeros_like if slope is None else slope)
 
     def log_r(self, x: npt.ArrayLike) -> Array:
         """log r at x (..., d)."""
         rule = "log r, of an r that is bounded and nowhere negative or nan,"
-        return _ask(self._log_r, rule, x, validation.below_infinity, -1)
+        return ask_states(self._log_r, rule, x, validation.below_infinity, -1)
 
     def slope(self, x: npt.ArrayLike) -> Array:
         """The slope at x (..., d); 0 if there is none."""
-        return _ask(self._slope, "slope", x, validation.finite, None)
+        return ask_states(self._slope, "slope", x, validation.finite, None)
 
     def multiply(self, law: Any) -> Product:
         """The law tilted by the slope, without a normaliser."""
@@ -300,14 +306,22 @@ class LogFactor:
 
     def power(self, exponent: float) -> "LogFactor":
         """r to a power in [0, 1], 0^0 being 1."""
+        exponent = _exponent(exponent)
         if exponent == 0:
             return LogFactor(lambda x: np.zeros(x.shape[:-1]), np.zeros_like)
         return LogFactor(lambda x: exponent * self.log_r(x),
                          (lambda x: exponent * self.slope(x)) if self.has_slope else None)
 
 
-def _ask(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
-         check: Callable[[str, Any], Array], axes: int | None) -> Array:
+def check_column(r: Any, diffusion: Any) -> None:
+    """ValueError unless r is a closed form of the diffusion's column."""
+    if checked_diffusion(diffusion).law not in getattr(r, "columns", ()):
+        got = f"a {type(r).__name__} for a {type(diffusion).__name__}"
+        raise ValueError(f"r must be a closed form of the diffusion's column, got {got}")
+
+
+def ask_states(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
+               check: Callable[[str, Any], Array], axes: int | None) -> Array:
     """A user's function at states x (..., d): called with a copy (m, d), its result checked."""
     states = validation.vectors("x", validation.finite("x", x))
     rows = states.reshape(-1, states.shape[-1])
@@ -315,6 +329,10 @@ def _ask(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
     rule = f"have shape {shape} for states {rows.shape}"
     validation.shaped(name, values, rule, values.shape == shape)
     return values.reshape(states.shape[:axes])
+
+
+def _exponent(value: float) -> float:
+    return validation.number("exponent", value, "in [0, 1]", lambda e: 0 <= e <= 1)
 
 
 def _tilted(p: Bernoulli, log_r1: Array, log_r0: Array) -> Bernoulli:

@@ -1064,6 +1064,7 @@ Q, B = GaussianDiffusion(BETA), BinomialDiffusion(BETA, 0.3)
             lambda: ideal_bound(line(), rng=np.random.default_rng(0), n_samples=0),
             "n_samples must be an integer >= 1",
         ),
+        (lambda: ideal_bound(bits(), n_samples=-3), "n_samples must be an integer >= 1, got -3"),
         (lambda: entropy(line(), 4, rng=np.random.default_rng(0)), "t must lie in 0..3"),
         (lambda: ideal_bound(line()), "rng must be given for Gaussian data"),
         (lambda: entropy(line(), 1), "rng must be given for Gaussian data"),

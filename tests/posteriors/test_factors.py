@@ -9,7 +9,7 @@ from mpmath_oracle import mp
 from scipy import stats
 from statistics_budget import seed
 
-from dpm_ref import Bernoulli, Gaussian, GaussianDiffusion
+from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion
 from dpm_ref.exact import binary_states, state_probabilities
 from dpm_ref.posteriors import (
     BernoulliFactor,
@@ -17,8 +17,10 @@ from dpm_ref.posteriors import (
     GaussianFactor,
     LogFactor,
     constant,
+    diffused,
     noisy_bits,
     particle_filter,
+    tempered,
 )
 
 ROUNDING = 1e-12
@@ -204,6 +206,19 @@ REFUSED = [
     (lambda: GaussianFactor([[0.0]], 1.0), "mean and var must have shape (d,)"),
     (lambda: GaussianFactor(0.0, 1.0), "mean and var must have a last axis"),
     (lambda: GaussianFactor([0.0], 1.0, np.inf), "log_scale"),
+    (lambda: GaussianFactor([0.0], 1.0, [0.0, 1.0]), "log_scale must be one number"),
+    (lambda: GaussianFactor([0.0], 1.0).power(2.0), "exponent must be one number in [0, 1]"),
+    (lambda: BernoulliFactor([1.0], [2.0]).power(-1.0), "exponent must be one number in [0, 1]"),
+    (lambda: Clamp([1.0], True).power(1.5), "exponent must be one number in [0, 1]"),
+    (lambda: log(lambda x: x[..., 0]).power(np.nan), "exponent must be finite"),
+    (
+        lambda: GaussianFactor([0.0], 1.0).diffused(BinomialDiffusion([0.1]), 1),
+        "r must be a closed form of the diffusion's column, got a GaussianFactor for a Binomial",
+    ),
+    (
+        lambda: BernoulliFactor([1.0], [2.0]).diffused(DIFFUSION, 1),
+        "r must be a closed form of the diffusion's column, got a BernoulliFactor for a Gaussian",
+    ),
     (lambda: OBSERVED.multiply(Bernoulli([0.5])), "Gaussian law"),
     (lambda: OBSERVED.multiply(Gaussian([0.0, 0.0], 1.0)), "law must have 1 components"),
     (lambda: OBSERVED.log_r([[0.0, 1.0]]), "x must have 1 components"),
@@ -237,6 +252,20 @@ REFUSED = [
         "slope must have shape",
     ),
 ]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: LogFactor(None), "log_r must be a callable, got None"),
+        (lambda: LogFactor(np.sum, 3), "slope must be a callable, got 3"),
+        (lambda: diffused(GaussianFactor([0.0], 1.0), None), "diffusion must be a GaussianDiff"),
+        (lambda: tempered(None, 3), "r's power must be a callable, got None"),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_named(call, words):
+    with pytest.raises(TypeError, match=words):
+        call()
 
 
 @pytest.mark.parametrize("index", range(len(REFUSED)))
