@@ -27,6 +27,8 @@ from dpm_ref.validation import Array
 
 __all__ = ["Bernoulli", "BinomialDiffusion"]
 
+_FAR = 2**20  # an exponent of 2 beyond any product's
+
 
 class Bernoulli(Law):
     """B(prob1): independent bits.
@@ -189,13 +191,20 @@ class BinomialDiffusion(Diffusion):
             before = (kept + drawn * erased, 1.0) if bit == x0 else (drawn, erased)
             step = (1.0 - rate + pi * rate, 1.0) if bit == xt else (pi, rate)
             joints.append(_product(*before, *step))
-        (joint1, exponent1), (joint0, exponent0) = joints
-        top = np.maximum(exponent1, exponent0)
-        joint1, joint0 = np.ldexp(joint1, exponent1 - top), np.ldexp(joint0, exponent0 - top)
-        return _pair(joint1 / (joint1 + joint0), joint0 / (joint1 + joint0))
+        return _shares(*joints)[0]
 
 
 def _product(*factors: Any) -> tuple[Array, Array]:
-    """A product of positive numbers as mantissa and exponent of 2."""
+    """A product of numbers >= 0 as mantissa and exponent of 2, that of 0 below all others."""
     mantissas, exponents = zip(*map(np.frexp, factors), strict=True)
-    return math.prod(mantissas), np.asarray(sum(exponents))
+    mantissa = math.prod(mantissas)
+    return mantissa, np.where(mantissa > 0, sum(exponents), -_FAR)
+
+
+def _shares(joint1: tuple[Array, Array], joint0: tuple[Array, Array]
+            ) -> tuple[tuple[Array, Array], Array, Array]:
+    """The pair in proportion to two products, and their sum as mantissa and exponent of 2."""
+    (one, exponent1), (zero, exponent0) = joint1, joint0
+    top = np.maximum(exponent1, exponent0)
+    one, zero = np.ldexp(one, exponent1 - top), np.ldexp(zero, exponent0 - top)
+    return _pair(one / (one + zero), zero / (one + zero)), one + zero, top

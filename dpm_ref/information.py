@@ -97,7 +97,7 @@ def probability_pair(prob1: ArrayLike, prob0: ArrayLike | None = None,
     """
     p1 = validation.probability(f"{name}1", prob1)
     if prob0 is None:
-        return p1, np.asarray(1.0 - p1)
+        return p1.copy(), np.asarray(1.0 - p1)
     p0 = validation.probability(f"{name}0", prob0)
     p1, p0 = validation.broadcast(**{f"{name}1": p1, f"{name}0": p0})
     off = np.abs(p1 + p0 - 1.0)

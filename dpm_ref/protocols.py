@@ -252,7 +252,8 @@ class _OwnDensity(NamedTuple):
 
     def log_p(self, x: Array) -> Array:
         name = f"{self.name}'s log_prob"
-        values = validation.below_infinity(name, self.law.log_prob(x.copy()))
+        log_prob = validation.function(name, self.law.log_prob)
+        values = validation.below_infinity(name, log_prob(x.copy()))
         return self._copy(name, values, x.shape[:-1])
 
     def sample(self, *, rng: np.random.Generator) -> Array:

@@ -37,7 +37,7 @@ _HINTS = {"betas": "beta", "alphas_cumprod": "abar(t)", "num_timesteps": "T"}
 _LOG_10 = math.log(10.0)
 
 
-class Schedule:
+class Schedule(validation.ReadOnly):
     """beta_1..T and the tables that follow from it, each entry correctly rounded (0.5 ulp).
 
     Parameters

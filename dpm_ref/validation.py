@@ -17,7 +17,7 @@ import numpy.typing as npt
 __all__ = ["Array", "IntArray", "real", "finite", "below_infinity", "positive", "probability",
            "binary", "unmasked", "ruled", "shaped", "vectors", "data", "components", "times",
            "times_over", "one_time", "count", "number", "positive_number", "fraction", "flag",
-           "generator", "function", "rounding", "broadcast", "own", "brief"]
+           "generator", "function", "rounding", "broadcast", "own", "ReadOnly", "brief"]
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -195,6 +195,16 @@ def own(array: Array) -> Array:
     copy = np.array(array)
     copy.setflags(write=False)
     return copy
+
+
+class ReadOnly:
+    """An object whose arrays stay read-only in a pickle and in a deep copy."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for value in state.values():
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+        self.__dict__.update(state)
 
 
 def brief(array: Array) -> str:

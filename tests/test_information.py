@@ -498,3 +498,9 @@ def test_the_cores_are_the_functions():
     )
     laws = gaussians()
     np.testing.assert_array_equal(information._gaussian_kl(*laws), information.gaussian_kl(*laws))
+
+
+def test_a_pair_shares_no_memory_with_its_arguments():
+    prob = np.array([0.25, 0.75])
+    for pair in (information.probability_pair(prob), information.probability_pair(prob, 1 - prob)):
+        assert not any(np.shares_memory(member, prob) for member in pair)

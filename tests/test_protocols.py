@@ -398,6 +398,12 @@ def test_its_samples_are_copied_and_checked():
         ask_density(Gaussian, lambda x: Own(sample=[0.0]), "reverse", X).sample(rng=rng())
 
 
+def test_a_density_that_is_no_function_is_named():
+    law = ask_density(Gaussian, lambda x: SimpleNamespace(log_prob=3), "edge", X)
+    with pytest.raises(TypeError, match="edge's log_prob must be a callable, got 3"):
+        law.log_p(X)
+
+
 def test_a_law_without_samples_says_so_when_they_are_needed():
     own = SimpleNamespace(log_prob=lambda x: x.sum(-1))
     law = ask_density(Gaussian, lambda x: own, "reverse", X)

@@ -2,6 +2,8 @@
 schedules' own definitions.
 """
 
+import copy
+import pickle
 from decimal import Decimal
 from fractions import Fraction
 
@@ -9,7 +11,7 @@ import mpmath_oracle
 import numpy as np
 import pytest
 
-from dpm_ref import GaussianDiffusion, schedules
+from dpm_ref import BinomialDiffusion, GaussianDiffusion, schedules
 
 EPS = 2.0**-52
 BETA = [0.25, 0.5, 0.125, 0.75]  # exact in binary, so that fractions are the truth
@@ -244,3 +246,17 @@ def test_logarithms_hold_for_any_exponent():
     got = schedules._log(Decimal("3e-2100000"), Decimal(1))
     mp = mpmath_oracle.mp
     assert mpmath_oracle.ulp_error(got, mp.log(3) - 2_100_000 * mp.log(10)) <= 4
+
+
+@pytest.mark.parametrize(
+    "copy_of", [copy.copy, copy.deepcopy, lambda q: pickle.loads(pickle.dumps(q))]
+)
+@pytest.mark.parametrize("q", [GaussianDiffusion([0.1, 0.2]), BinomialDiffusion([0.1, 0.2], [0.3])])
+def test_a_copy_of_a_diffusion_is_as_read_only_as_the_diffusion(q, copy_of):
+    q.abar(1)
+    twin = copy_of(q)
+    assert twin == q
+    for name in ("beta", "pi1", "pi0"):
+        if hasattr(q, name):
+            with pytest.raises(ValueError, match="read-only"):
+                getattr(twin, name)[...] = 0.9

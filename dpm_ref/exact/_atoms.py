@@ -33,11 +33,11 @@ class GaussianAtoms:
     def log_joint(self, x: Array, log_weights: Array, t: int) -> Array:
         """log w_k + log q(x^t | atom k), (n, m)."""
         scale, var = scale_and_var(self.diffusion, self.var, t)
-        square = np.zeros((len(x), len(self.atoms)))
+        square, std = np.zeros((len(x), len(self.atoms))), np.sqrt(var)
         with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
             for i in range(x.shape[1]):  # one component at a time keeps memory at (n, m)
-                square += np.subtract.outer(x[:, i], scale * self.atoms[:, i]) ** 2
-            square *= -0.5 / var
+                square += (np.subtract.outer(x[:, i], scale * self.atoms[:, i]) / std) ** 2
+        square *= -0.5
         square += log_weights - 0.5 * x.shape[1] * (LOG_2PI + np.log(var))
         return square
 
@@ -49,14 +49,17 @@ class GaussianAtoms:
         """
         (scale, u), (_, v) = (scale_and_var(self.diffusion, self.var, s) for s in (t - 1, t))
         beta = self.diffusion.beta[t - 1]
-        of_atom, of_xt = beta * scale / v, np.sqrt(1.0 - beta) * u / v
+        of_atom, kept = beta * scale / v, np.sqrt(1.0 - beta)
+        # u / v - u_0 / v_0 is beta (u - u_0) / (v v_0): what the atoms differ in is of order beta
+        of_xt = kept * (beta / np.minimum(v, v[0])) * ((u - u[0]) / np.maximum(v, v[0]))
         within = np.einsum("nm,m->n", weights, beta * u / v)
         out = np.empty((len(xt), 2, xt.shape[1]))
         for i in range(xt.shape[1]):
             means = np.multiply.outer(xt[:, i], of_xt)
             means += of_atom * self.atoms[:, i]
-            out[:, 0, i] = np.einsum("nm,nm->n", weights, means)
-            means -= out[:, 0, i, None]  # centred first: second moments would cancel
+            mean = np.einsum("nm,nm->n", weights, means)
+            means -= mean[:, None]  # centred first: second moments would cancel
+            out[:, 0, i] = kept * u[0] / v[0] * xt[:, i] + mean
             out[:, 1, i] = within + np.einsum("nm,nm->n", weights, means**2)
         return out
 

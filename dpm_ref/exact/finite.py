@@ -43,7 +43,7 @@ class Averages(NamedTuple):
     eq14: float
 
 
-class FiniteData:
+class FiniteData(validation.ReadOnly):
     """A data distribution on finitely many atoms, its forward trajectory, and the ideal kernel.
 
     Parameters
@@ -142,7 +142,8 @@ class FiniteData:
         uniform = validation.components("uniform", uniform, 1 + self.atoms.shape[1])
         time, total = validation.one_time("t", t, 0, self.diffusion.T), np.cumsum(self.weights)
         index = np.searchsorted(total, uniform[:, 0] * total[-1], side="right")
-        return self._column.draw(index.clip(max=len(total) - 1), self.noise(uniform[:, 1:]), time)
+        index = index.clip(max=np.flatnonzero(self.weights)[-1])  # at uniform numbers of 1
+        return self._column.draw(index, self.noise(uniform[:, 1:]), time)
 
     def noise(self, uniform: Array) -> Array:
         """The noise, as a law's `at` takes it, that uniform numbers in [0, 1] stand for."""
@@ -209,8 +210,8 @@ def instance(name: str, value: Any, *kinds: type) -> None:
 
 
 def distribution(name: str, value: npt.ArrayLike, n: int) -> Array:
-    """n probabilities that sum to 1, read-only."""
+    """n probabilities that sum to 1 within the rounding of their dtype, normalised, read-only."""
     array = validation.probability(name, value)
-    if array.shape != (n,) or abs(array.sum() - 1.0) > 8 * n * validation.rounding(value):
+    if array.shape != (n,) or abs(array.sum() - 1.0) > (8 + n) * validation.rounding(value):
         raise ValueError(f"{name} must be {n} probabilities that sum to 1, got {array}")
-    return own(array)
+    return own(array / array.sum())

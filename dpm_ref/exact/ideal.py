@@ -44,6 +44,7 @@ from scipy.special import gammaln
 from dpm_ref import validation
 from dpm_ref.binomial import BinomialDiffusion
 from dpm_ref.exact.finite import FiniteData, instance
+from dpm_ref.gaussian import GaussianDiffusion
 from dpm_ref.validation import Array, IntArray
 
 __all__ = ["Estimate", "IdealBound", "ideal_bound", "entropy", "Gap", "gap", "lattice"]
@@ -166,6 +167,9 @@ def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *,
     0.4 -2.4863
     """
     instance("data", data, FiniteData)
+    if isinstance(data.diffusion, GaussianDiffusion) and not data.var.all():
+        rule = "data must have a var > 0 at every Gaussian atom, or their entropy is -inf"
+        raise ValueError(f"{rule}, got {validation.brief(data.var)}")
     learned, steps = None if kl is None else validation.finite("kl", kl), data.diffusion.T - 1
     if learned is not None and learned.shape != (steps,):
         raise ValueError(f"kl must have shape ({steps},), t = 2..T, got {learned.shape}")
@@ -181,6 +185,7 @@ def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *,
 def _average(data: FiniteData, rng: np.random.Generator | None, n_samples: int) -> Average:
     """E function(x^t, t) at any t, as independent estimates: one to a lattice, or an exact one."""
     instance("data", data, FiniteData)
+    n_samples = validation.count("n_samples", n_samples, 1)
     if rng is not None:
         return lambda function, t: _means(
             function(data.draw(_uniform(rng, n_samples, 1 + data.atoms.shape[1]), t), t))
@@ -196,7 +201,7 @@ def _average(data: FiniteData, rng: np.random.Generator | None, n_samples: int) 
 
 def _uniform(rng: np.random.Generator, n_samples: int, dimensions: int) -> Array:
     """The points of 16 randomly shifted lattices of n_samples / 16, one lattice after another."""
-    points = lattice(-(-validation.count("n_samples", n_samples, 1) // _SHIFTS), dimensions)
+    points = lattice(-(-n_samples // _SHIFTS), dimensions)
     shifts = validation.generator(rng).random((_SHIFTS, 1, dimensions))
     return ((points + shifts) % 1.0).reshape(-1, dimensions)
 

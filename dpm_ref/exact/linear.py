@@ -31,7 +31,7 @@ from dpm_ref.exact.finite import Averages, instance
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 from dpm_ref.information import gaussian_entropy
 from dpm_ref.protocols import total
-from dpm_ref.validation import Array
+from dpm_ref.validation import Array, own
 
 __all__ = ["LinearKernel", "LinearModel", "GaussianData"]
 
@@ -167,7 +167,7 @@ class GaussianData:
                  cov: npt.ArrayLike) -> None:
         instance("diffusion", diffusion, GaussianDiffusion)
         mean, rule = validation.finite("mean", mean), "have shape (d,), d >= 1"
-        self._mean = validation.shaped("mean", mean, rule, mean.ndim == 1 and mean.size > 0)
+        self._mean = own(validation.shaped("mean", mean, rule, mean.ndim == 1 and mean.size > 0))
         self.diffusion = diffusion
         self._values, self._vectors = np.linalg.eigh(_covariance("cov", cov, self._mean.size))
 
@@ -235,7 +235,7 @@ def _kernel(kernel: Kernel, d: int) -> LinearKernel:
     A, b = validation.finite("A", kernel[0]), validation.finite("b", kernel[1])
     if A.shape != (d, d) or b.shape != (d,):
         raise ValueError(f"A and b must have shapes {(d, d)} and {(d,)}, got {A.shape}, {b.shape}")
-    return LinearKernel(A, b, _covariance("S", kernel[2], d))
+    return LinearKernel(own(A), own(b), own(_covariance("S", kernel[2], d)))
 
 
 def _covariance(name: str, value: npt.ArrayLike, d: int) -> Array:

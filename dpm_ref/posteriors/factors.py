@@ -30,9 +30,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import validation
-from dpm_ref.binomial import Bernoulli
+from dpm_ref.binomial import Bernoulli, _product, _shares
 from dpm_ref.gaussian import Gaussian
-from dpm_ref.protocols import Law, total
+from dpm_ref.protocols import Law, checked_diffusion, total
 from dpm_ref.validation import Array
 
 __all__ = ["Factor", "Product", "GaussianFactor", "BernoulliFactor", "noisy_bits", "Clamp",
@@ -86,7 +86,8 @@ class GaussianFactor:
         rule = "be positive, inf where nothing is known (for 0 there is a Clamp)"
         var = validation.ruled("var", validation.real("var", var), rule, lambda v: v > 0)
         self.mean, self.var = _vectors(mean=validation.finite("mean", mean), var=var)
-        self.log_scale = float(validation.finite("log_scale", log_scale))
+        scale, rule = validation.finite("log_scale", log_scale), "be one number"
+        self.log_scale = float(validation.shaped("log_scale", scale, rule, scale.ndim == 0))
 
     def log_r(self, x: npt.ArrayLike) -> Array:
         """log r at x (..., d)."""
@@ -97,6 +98,7 @@ class GaussianFactor:
 
     def power(self, exponent: float) -> "GaussianFactor":
         """r to a power in [0, 1]: the variances divided by it."""
+        exponent = _exponent(exponent)
         var = self.var / exponent if exponent else np.full(self.var.shape, np.inf)
         return GaussianFactor(self.mean, var, exponent * self.log_scale)
 
@@ -116,6 +118,7 @@ class GaussianFactor:
 
     def diffused(self, diffusion: Any, t: int) -> "GaussianFactor":
         """E r(x^0) for x^0 ~ N(sqrt(abar_t) x, (1 - abar_t) I), t in 1..T."""
+        check_column(self, diffusion)
         root, noise = float(diffusion.sqrt_abar(t)), diffusion.one_minus_abar(t)
         mean, var = np.zeros(self.mean.shape), np.full(self.mean.shape, np.inf)
         if root > 1e-150:  # else x^t says nothing about x^0
@@ -156,15 +159,20 @@ class BernoulliFactor:
         """B(c) r / Z~ and log Z~, exactly; where Z~ = 0, the law itself and -inf."""
         p = Bernoulli.like(law)
         validation.components("law", p.prob1, self.r1.size)
-        with np.errstate(divide="ignore"):
-            return _tilted(p, np.log(self.r1), np.log(self.r0))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pair, z, exponent = _shares(_product(p.prob1, self.r1), _product(p.prob0, self.r0))
+            log_z = np.log(z) + np.log(2.0) * exponent
+        members = np.where(z > 0, pair, [p.prob1, p.prob0])
+        return Product(Bernoulli.unchecked(*members), total(log_z))
 
     def power(self, exponent: float) -> "BernoulliFactor":
         """r to a power in [0, 1], 0^0 being 1."""
+        exponent = _exponent(exponent)
         return BernoulliFactor(self.r1**exponent, self.r0**exponent)
 
     def diffused(self, diffusion: Any, t: int) -> "BernoulliFactor":
         """E r(x^0) for x^0 ~ B(x abar_t + pi_1 (1 - abar_t)), t in 1..T."""
+        check_column(self, diffusion)
         given = diffusion.marginal(np.stack([np.ones(self.r1.size), np.zeros(self.r1.size)]), t)
         return BernoulliFactor(*(given.prob1 * self.r1 + given.prob0 * self.r0))
 
@@ -233,7 +241,7 @@ class Clamp(GaussianFactor):
 
     def power(self, exponent: float) -> "Clamp":
         """Itself, or 1 at exponent 0."""
-        return Clamp(self.values, self.seen & (exponent > 0))
+        return Clamp(self.values, self.seen & (_exponent(exponent) > 0))
 
     def diffused(self, diffusion: Any, t: int) -> Any:
         """E r(x^0) over t >= 1 forward steps from x: a Gaussian or Bernoulli factor."""
@@ -275,36 +283,45 @@ class LogFactor:
 
     def __init__(self, log_r: Callable[[Array], Any],
                  slope: Callable[[Array], Any] | None = None) -> None:
-        self._log_r, self._slope, self.has_slope = log_r, slope or np.zeros_like, slope is not None
+        self._log_r, self.has_slope = validation.function("log_r", log_r), slope is not None
+        self._slope = validation.function("slope", np.zeros_like if slope is None else slope)
 
     def log_r(self, x: npt.ArrayLike) -> Array:
         """log r at x (..., d)."""
         rule = "log r, of an r that is bounded and nowhere negative or nan,"
-        return _ask(self._log_r, rule, x, validation.below_infinity, -1)
+        return ask_states(self._log_r, rule, x, validation.below_infinity, -1)
 
     def slope(self, x: npt.ArrayLike) -> Array:
         """The slope at x (..., d); 0 if there is none."""
-        return _ask(self._slope, "slope", x, validation.finite, None)
+        return ask_states(self._slope, "slope", x, validation.finite, None)
 
     def multiply(self, law: Any) -> Product:
         """The law tilted by the slope, without a normaliser."""
         if hasattr(law, "prob1"):
             bits = Bernoulli.like(law)
             g = self.slope(bits.prob1 > bits.prob0)
-            return Product(_tilted(bits, np.minimum(g, 0.0), -np.maximum(g, 0.0)).law, None)
+            return Product(_tilted(bits, np.minimum(g, 0.0), -np.maximum(g, 0.0)), None)
         p = Gaussian.like(law)
         return Product(Gaussian(p.mean + p.var * self.slope(p.mean), p.var), None)
 
     def power(self, exponent: float) -> "LogFactor":
         """r to a power in [0, 1], 0^0 being 1."""
+        exponent = _exponent(exponent)
         if exponent == 0:
             return LogFactor(lambda x: np.zeros(x.shape[:-1]), np.zeros_like)
         return LogFactor(lambda x: exponent * self.log_r(x),
                          (lambda x: exponent * self.slope(x)) if self.has_slope else None)
 
 
-def _ask(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
-         check: Callable[[str, Any], Array], axes: int | None) -> Array:
+def check_column(r: Any, diffusion: Any) -> None:
+    """ValueError unless r is a closed form of the diffusion's column."""
+    if checked_diffusion(diffusion).law not in getattr(r, "columns", ()):
+        got = f"a {type(r).__name__} for a {type(diffusion).__name__}"
+        raise ValueError(f"r must be a closed form of the diffusion's column, got {got}")
+
+
+def ask_states(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
+               check: Callable[[str, Any], Array], axes: int | None) -> Array:
     """A user's function at states x (..., d): called with a copy (m, d), its result checked."""
     states = validation.vectors("x", validation.finite("x", x))
     rows = states.reshape(-1, states.shape[-1])
@@ -314,14 +331,16 @@ def _ask(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
     return values.reshape(states.shape[:axes])
 
 
-def _tilted(p: Bernoulli, log_r1: Array, log_r0: Array) -> Product:
-    """p r / Z~ and log Z~ of bits; p itself where Z~ = 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+def _exponent(value: float) -> float:
+    return validation.number("exponent", value, "in [0, 1]", lambda e: 0 <= e <= 1)
+
+
+def _tilted(p: Bernoulli, log_r1: Array, log_r0: Array) -> Bernoulli:
+    """p r / Z~ of bits, from a finite log r."""
+    with np.errstate(divide="ignore"):
         log_bits = np.log(p.prob1) + log_r1, np.log(p.prob0) + log_r0
-        log_z = np.logaddexp(*log_bits)
-        odds = np.exp(log_bits - log_z)
-        pair = np.where(log_z > -np.inf, odds / odds.sum(0), [p.prob1, p.prob0])
-    return Product(Bernoulli.unchecked(*pair), total(log_z))
+    odds = np.exp(log_bits - np.logaddexp(*log_bits))
+    return Bernoulli.unchecked(*(odds / odds.sum(0)))
 
 
 def _vectors(**arrays: Array) -> list[Array]:

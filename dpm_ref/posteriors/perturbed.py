@@ -44,7 +44,7 @@ import numpy as np
 from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
 from dpm_ref.gaussian import Gaussian
-from dpm_ref.posteriors.factors import Factor, LogFactor, Product
+from dpm_ref.posteriors.factors import Factor, LogFactor, Product, ask_states, check_column
 from dpm_ref.protocols import Diffusion, Edge, Law, ReverseKernel, ask_law, checked_diffusion
 from dpm_ref.reverse import Trajectory, sample_trajectory
 from dpm_ref.validation import Array
@@ -69,8 +69,9 @@ def tempered(r: Any, T: int) -> OverTime:
     >>> print(tempered(GaussianFactor([1.0], 0.5), 4)(3).var)
     [2.]
     """
+    power = validation.function("r's power", getattr(r, "power", None))
     steps = validation.count("T", T, 1)
-    return lambda t: r.power((steps - validation.one_time("t", t, 0, steps)) / steps)
+    return lambda t: power((steps - validation.one_time("t", t, 0, steps)) / steps)
 
 
 def diffused(r: Any, diffusion: Diffusion) -> OverTime:
@@ -81,9 +82,7 @@ def diffused(r: Any, diffusion: Diffusion) -> OverTime:
     >>> print(diffused(GaussianFactor([1.0], 0.5), GaussianDiffusion([0.5, 0.5]))(2).var)
     [5.]
     """
-    if diffusion.law not in getattr(r, "columns", ()):
-        got = f"a {type(r).__name__} for a {type(diffusion).__name__}"
-        raise ValueError(f"r must be a closed form of the diffusion's column, got {got}")
+    check_column(r, diffusion)
     return lambda t: r.diffused(diffusion, t) if validation.one_time("t", t, 0, diffusion.T) else r
 
 
@@ -117,9 +116,9 @@ class Perturbed:
     def factor(self, t: int) -> Any:
         """r(x^t), t in 0..T."""
         factor: Any = self.r(t) if callable(self.r) else None
-        if not hasattr(factor, "multiply"):
-            rule = "r must be a callable t -> factor, such as constant(factor)"
-            raise ValueError(f"{rule}, got {self.r!r}")
+        if not all(hasattr(factor, name) for name in ("positive", "log_r", "multiply")):
+            rule = "r must be a callable t -> factor (which has positive, log_r and multiply)"
+            raise ValueError(f"{rule}, such as constant(factor), got {self.r!r}")
         return factor
 
     def model(self, x: Array, t: int) -> Law:
@@ -140,7 +139,7 @@ class Perturbed:
 
     def log_r(self, x: Array, t: int) -> Array:
         """log r(x^t) at states x (m, d)."""
-        return validation.below_infinity("log r", self.factor(t).log_r(x.copy()))
+        return ask_states(self.factor(t).log_r, "log r", x, validation.below_infinity, -1)
 
     def prior(self, d: int) -> Any:
         """p~(x^T), over (d,)."""
@@ -148,6 +147,7 @@ class Perturbed:
 
     def __call__(self, xt: Array, t: int, /) -> Any:
         """p~(x^{t-1} | x^t), t in 1..T."""
+        xt, t = self.diffusion.check_data("xt", xt), validation.one_time("t", t, 1, self.T)
         return self.multiply(self.model(xt, t - 1), t - 1).law
 
 

@@ -612,3 +612,12 @@ def test_bad_input_is_refused_with_the_rule(make, message):
 def test_what_is_no_diffusion_and_no_function_is_named(make, message):
     with pytest.raises(TypeError, match=message):
         make(BinomialDiffusion(BETA, 0.4))
+
+
+def test_a_pmf_in_float32_is_one_in_float32():
+    pmf = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
+    data = BinaryData(BinomialDiffusion([0.1]), pmf)
+    np.testing.assert_allclose(data.marginal(0), [0.1, 0.2, 0.3, 0.4], rtol=1e-7)
+    assert data.marginal(0).sum() == pytest.approx(1.0, abs=4e-16)
+    with pytest.raises(ValueError, match="pmf must be 4 probabilities that sum to 1"):
+        BinaryData(BinomialDiffusion([0.1]), pmf * np.float32(1.00001))

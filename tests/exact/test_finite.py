@@ -2,11 +2,14 @@
 bound.
 """
 
+import copy
 import itertools
 import math
-from functools import cache
+import pickle
+from functools import cache, partial
 from unittest import mock
 
+import mpmath
 import numpy as np
 import pytest
 from enumerated_bits import EnumeratedBits, MatrixModel
@@ -30,6 +33,7 @@ from dpm_ref.exact import (
 )
 
 LN2 = np.log(2.0)
+EPS = np.finfo(float).eps
 BETA = [0.1, 0.35, 0.6]
 ATOMS, WEIGHTS, VAR = (
     np.array([-1.3, 0.2, 0.9]),
@@ -187,6 +191,45 @@ def test_variance_between_near_atoms_does_not_cancel():
     assert data.reverse([1.0], 2).var[0] == pytest.approx(
         float(diffusion.posterior_var(2)) + float(of_x0) ** 2 * 1e-14, rel=1e-6
     )
+
+
+@pytest.mark.parametrize("var", [1.0, [1.0, 2.0]])
+@pytest.mark.parametrize("beta", [1e-20, 1e-40, 1e-150])
+def test_a_tiny_beta_keeps_the_variance_between_atoms(beta, var):
+    data = FiniteData(GaussianDiffusion([0.5, beta]), [[1.0], [-2.0]], var=var)
+    states = rng().standard_normal(20)
+    law = data.reverse(states[:, None], 2)
+    for row, x in enumerate(states):
+        with mpmath.workdps(400):
+            mean, variance = moments_of_two(mpmath.mpf(x), mpmath.mpf(beta), np.full(2, var))
+        np.testing.assert_allclose(law.mean[row, 0], float(mean), rtol=8 * EPS)
+        np.testing.assert_allclose(law.var[row, 0], float(variance), rtol=8 * EPS)
+
+
+def moments_of_two(x, beta, var):
+    """Mean and variance of q(x^1 | x^2) for equal atoms 1 and -2, beta_1 = 1/2, by Bayes' rule."""
+    parts = []
+    for atom, s in zip([1, -2], var, strict=True):
+        u, m = (mpmath.mpf(s) + 1) / 2, atom / mpmath.sqrt(2)
+        v = (1 - beta) * u + beta
+        gain = mpmath.sqrt(1 - beta) * u / v
+        density = mpmath.npdf(x, mpmath.sqrt(1 - beta) * m, mpmath.sqrt(v))
+        parts.append((density, m + gain * (x - mpmath.sqrt(1 - beta) * m), beta * u / v))
+    whole = sum(density for density, _, _ in parts)
+    mean = sum(density * m for density, m, _ in parts) / whole
+    return mean, sum(density * (s + (m - mean) ** 2) for density, m, s in parts) / whole
+
+
+def test_the_ideal_bound_at_a_tiny_beta_is_that_of_a_step_less():
+    """At beta_2 = 1e-40 the second step neither costs nor brings anything."""
+    atoms, lattices = [[1.0], [-2.0]], {"n_samples": 1600}
+    two, one = (
+        ideal_bound(
+            FiniteData(GaussianDiffusion(beta), atoms, var=1.0), rng=rng(), **lattices
+        ).value
+        for beta in ([0.5, 1e-40], [0.5])
+    )
+    assert two == pytest.approx(one, abs=1e-12)
 
 
 def test_far_states_keep_their_density():
@@ -725,6 +768,11 @@ def test_atoms_of_bits_are_drawn_as_they_are_at_time_zero_and_noisy_after_it():
     assert data.draw(uniform, 1).tolist() == [[1.0, 0.0]]
 
 
+def test_an_atom_of_weight_zero_is_never_drawn():
+    data = FiniteData(GaussianDiffusion([0.2]), [[5.0], [0.0], [1.0], [7.0]], [0, 0.5, 0.5, 0])
+    assert data.draw([[0.0, 0.5], [1 - 2**-53, 0.5], [1.0, 0.5]], 0).tolist() == [[0], [1], [1]]
+
+
 def test_uniform_numbers_above_a_half_are_positive_noise():
     data = FiniteData(GaussianDiffusion([0.36, 0.5]), [[2.0]])
     got = data.draw(np.array([[0.5, 0.8413447460685429]]), 1)
@@ -888,11 +936,26 @@ def test_log_probabilities_of_bits_do_not_underflow():
     assert one.log_prob([1.0, 1.0], 1) == pytest.approx(-800 * np.log(10.0), rel=1e-15)
 
 
-def test_weights_in_float32_need_sum_to_one_in_float32_only():
+def test_weights_in_float32_need_sum_to_one_in_float32_only_and_do_so_in_float64():
     weights = np.array([0.1, 0.2, 0.7], np.float32)
     assert abs(weights.astype(float).sum() - 1) > 1e-9
     got = FiniteData(GaussianDiffusion([0.2]), np.eye(3), weights).weights
-    np.testing.assert_array_equal(got, weights)
+    truth = weights.astype(float) / math.fsum(weights.tolist())
+    np.testing.assert_allclose(got, truth, rtol=4 * EPS)
+    assert math.fsum(got) == pytest.approx(1.0, abs=2 * EPS)
+
+
+def test_float32_weights_are_refused_beyond_what_a_sum_of_them_can_lose():
+    weights = np.full(4096, 1 / 4096, np.float32)
+    for off, fits in ((1.0004, True), (1.0035, False)):
+        make = partial(FiniteData, GaussianDiffusion([0.2]), np.ones((4096, 1)))
+        if fits:
+            assert make(weights * np.float32(off)).log_prob([1.0], 1) == pytest.approx(
+                norm.logpdf(1.0, np.sqrt(0.8), np.sqrt(0.2)), abs=1e-12
+            )
+        else:
+            with pytest.raises(ValueError, match="weights must be 4096 probabilities that sum"):
+                make(weights * np.float32(off))
 
 
 def test_responsibilities_of_a_far_state_do_not_depend_on_its_neighbours():
@@ -931,6 +994,19 @@ def test_times_that_do_not_fit_the_states_are_refused_as_such():
 
 def test_the_ideal_kernel_says_that_it_takes_arrays_of_times():
     assert line().reverse.takes_times
+
+
+@pytest.mark.parametrize("var", [1e-320, 1e-310, 1e-290, 1e300])
+def test_extreme_variances_keep_their_density(var):
+    data = FiniteData(GaussianDiffusion([0.5]), [[0.0], [1.0]], var=var)
+    for x in (0.0, 1.0, np.sqrt(var), 3e150 * np.sqrt(var)):
+        with mpmath.workdps(40):
+            square = min((mpmath.mpf(x) - atom) ** 2 for atom in (0, 1)) / mpmath.mpf(var)
+            twice = 2 if var > 1 else 1  # atoms in reach of each other
+            peak = mpmath.log(mpmath.mpf(twice) / 2) - mpmath.log(2 * mpmath.pi * var) / 2
+            truth = peak - square / 2
+        assert data.log_prob([x], 0) == pytest.approx(float(truth), rel=1e-14)
+    assert np.isfinite(data.reverse([0.5], 1).var).all()
 
 
 def test_states_too_far_for_a_density_have_none_and_no_warning():
@@ -988,9 +1064,15 @@ Q, B = GaussianDiffusion(BETA), BinomialDiffusion(BETA, 0.3)
             lambda: ideal_bound(line(), rng=np.random.default_rng(0), n_samples=0),
             "n_samples must be an integer >= 1",
         ),
+        (lambda: ideal_bound(bits(), n_samples=-3), "n_samples must be an integer >= 1, got -3"),
         (lambda: entropy(line(), 4, rng=np.random.default_rng(0)), "t must lie in 0..3"),
         (lambda: ideal_bound(line()), "rng must be given for Gaussian data"),
         (lambda: entropy(line(), 1), "rng must be given for Gaussian data"),
+        (lambda: gap(line()), "rng must be given for Gaussian data"),
+        (
+            lambda: gap(line(var=[0.1, 0.0, 0.2]), rng=np.random.default_rng(0)),
+            "data must have a var > 0 at every Gaussian atom, .* got \\[0.1, 0. , 0.2\\]",
+        ),
     ],
 )
 def test_bad_input_is_refused_with_the_rule(make, message):
@@ -1013,3 +1095,15 @@ def test_bad_input_is_refused_with_the_rule(make, message):
 def test_arguments_of_a_wrong_type_are_named(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "copy_of", [copy.copy, copy.deepcopy, lambda data: pickle.loads(pickle.dumps(data))]
+)
+def test_a_copy_of_finite_data_is_as_read_only_as_the_data(copy_of):
+    twin = copy_of(line())
+    for name in ("atoms", "weights", "var"):
+        np.testing.assert_array_equal(getattr(twin, name), getattr(line(), name))
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(twin, name)[...] = 0.9
+    assert twin.log_prob([0.5], 2) == line().log_prob([0.5], 2)

@@ -509,3 +509,21 @@ def test_bad_input_is_refused_with_the_rule(make, message):
 def test_what_is_no_diffusion_is_named(make):
     with pytest.raises(TypeError, match="diffusion must be a GaussianDiffusion, got None"):
         make(None, [], [])
+
+
+def test_what_the_caller_changes_later_does_not_change_a_model_or_data():
+    A, b, S, mean, x = np.eye(1), np.ones(1), np.eye(1), np.zeros(1), np.array([[0.3]])
+    model = LinearModel(TWO_STEPS, [(A, b, S)])
+    edged = LinearModel(GaussianDiffusion([0.2]), [], (A, b, S))
+    data = GaussianData(TWO_STEPS, mean, [[1.0]])
+
+    def results():
+        return [model.log_likelihood(x), edged.log_likelihood(x), *data.marginal(0), data.points()]
+
+    before = results()
+    for array in (A, b, S, mean):
+        array[...] = 5.0
+    for got, truth in zip(results(), before, strict=True):
+        np.testing.assert_array_equal(got, truth)
+    with pytest.raises(ValueError, match="read-only"):
+        model.kernels[1].A[0, 0] = 5.0

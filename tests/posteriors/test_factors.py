@@ -2,12 +2,14 @@
 
 import re
 
+import mpmath_oracle
 import numpy as np
 import pytest
+from mpmath_oracle import mp
 from scipy import stats
 from statistics_budget import seed
 
-from dpm_ref import Bernoulli, Gaussian, GaussianDiffusion
+from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion
 from dpm_ref.exact import binary_states, state_probabilities
 from dpm_ref.posteriors import (
     BernoulliFactor,
@@ -15,8 +17,10 @@ from dpm_ref.posteriors import (
     GaussianFactor,
     LogFactor,
     constant,
+    diffused,
     noisy_bits,
     particle_filter,
+    tempered,
 )
 
 ROUNDING = 1e-12
@@ -202,6 +206,19 @@ REFUSED = [
     (lambda: GaussianFactor([[0.0]], 1.0), "mean and var must have shape (d,)"),
     (lambda: GaussianFactor(0.0, 1.0), "mean and var must have a last axis"),
     (lambda: GaussianFactor([0.0], 1.0, np.inf), "log_scale"),
+    (lambda: GaussianFactor([0.0], 1.0, [0.0, 1.0]), "log_scale must be one number"),
+    (lambda: GaussianFactor([0.0], 1.0).power(2.0), "exponent must be one number in [0, 1]"),
+    (lambda: BernoulliFactor([1.0], [2.0]).power(-1.0), "exponent must be one number in [0, 1]"),
+    (lambda: Clamp([1.0], True).power(1.5), "exponent must be one number in [0, 1]"),
+    (lambda: log(lambda x: x[..., 0]).power(np.nan), "exponent must be finite"),
+    (
+        lambda: GaussianFactor([0.0], 1.0).diffused(BinomialDiffusion([0.1]), 1),
+        "r must be a closed form of the diffusion's column, got a GaussianFactor for a Binomial",
+    ),
+    (
+        lambda: BernoulliFactor([1.0], [2.0]).diffused(DIFFUSION, 1),
+        "r must be a closed form of the diffusion's column, got a BernoulliFactor for a Gaussian",
+    ),
     (lambda: OBSERVED.multiply(Bernoulli([0.5])), "Gaussian law"),
     (lambda: OBSERVED.multiply(Gaussian([0.0, 0.0], 1.0)), "law must have 1 components"),
     (lambda: OBSERVED.log_r([[0.0, 1.0]]), "x must have 1 components"),
@@ -235,6 +252,20 @@ REFUSED = [
         "slope must have shape",
     ),
 ]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: LogFactor(None), "log_r must be a callable, got None"),
+        (lambda: LogFactor(np.sum, 3), "slope must be a callable, got 3"),
+        (lambda: diffused(GaussianFactor([0.0], 1.0), None), "diffusion must be a GaussianDiff"),
+        (lambda: tempered(None, 3), "r's power must be a callable, got None"),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_named(call, words):
+    with pytest.raises(TypeError, match=words):
+        call()
 
 
 @pytest.mark.parametrize("index", range(len(REFUSED)))
@@ -344,3 +375,27 @@ def test_all_bits_are_observed_unless_it_is_said():
 def test_a_clamp_s_factor_is_a_vector_s_whatever_the_batch():
     found = Clamp([1.0, 0.0], [True, True]).log_r(np.ones((2, 3, 2)))
     assert np.array_equal(found, np.full((2, 3), -np.inf))
+
+
+def test_a_bit_s_product_keeps_its_digits_at_both_ends():
+    """Eight ulp against mpmath, with probabilities and factors from 1e-300 to 1."""
+    draw, tiny = rng(5), 10.0 ** -np.arange(0.5, 300, 7)
+    smaller = np.concatenate([tiny, draw.random(40) / 2])
+    r1, r0 = 10.0 ** draw.uniform(-150, 150, (2, smaller.size))
+    r1[::3] = r0[::3]  # a factor that says nothing
+    near_one = Bernoulli(1.0 - smaller, smaller)
+    for p in (Bernoulli(smaller), near_one):
+        product = BernoulliFactor(r1, r0).multiply(p)
+        with mp.workdps(400):
+            exact1 = [mp.mpf(x) if p is not near_one else 1 - mp.mpf(x) for x in smaller]
+            parts = [
+                (c * mp.mpf(a), (1 - c) * mp.mpf(b))
+                for c, a, b in zip(exact1, r1, r0, strict=True)
+            ]
+            truth1 = [one / (one + zero) for one, zero in parts]
+            truth0 = [zero / (one + zero) for one, zero in parts]
+            log_z = sum(mp.log(one + zero) for one, zero in parts)
+        assert mpmath_oracle.worst_ulp(product.law.prob1, truth1) <= 8
+        assert mpmath_oracle.worst_ulp(product.law.prob0, truth0) <= 8
+        assert product.log_z == pytest.approx(float(log_z), abs=1e-11)
+

@@ -1,6 +1,7 @@
 """What the paper's recipes sample, by the moments of affine kernels; draws; what is refused."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -261,5 +262,38 @@ REFUSED = [
 @pytest.mark.parametrize("index", range(len(REFUSED)))
 def test_what_cannot_be_is_refused_by_name(index):
     call, words = REFUSED[index]
+    with pytest.raises(ValueError, match=re.escape(words)):
+        call()
+
+
+def perturbed(factor=OBSERVED):
+    diffusion = GaussianDiffusion([0.1, 0.5])
+    return Perturbed(diffusion, diffusion.kernel, constant(factor))
+
+
+def test_a_perturbed_kernel_takes_lists_of_states():
+    got, truth = perturbed()([[0.0], [1.0]], 2), perturbed()(np.array([[0.0], [1.0]]), 2)
+    assert got == truth
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: perturbed()([[0.0]], True), "t must be an integer"),
+        (lambda: perturbed()([[0.0]], 3), "t must lie in 1..2, got 3"),
+        (lambda: perturbed()([[np.nan]], 1), "xt must be finite"),
+        (
+            lambda: perturbed(SimpleNamespace(multiply=OBSERVED.multiply))([[0.0]], 1),
+            "r must be a callable t -> factor (which has positive, log_r and multiply)",
+        ),
+        (
+            lambda: perturbed(
+                SimpleNamespace(multiply=None, positive=True, log_r=lambda x: x)
+            ).log_r(np.zeros((3, 1)), 1),
+            "log r must have shape (3,) for states (3, 1), got shape (3, 1)",
+        ),
+    ],
+)
+def test_what_a_perturbed_kernel_cannot_take_is_named(call, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         call()
