@@ -282,10 +282,16 @@ class Runner:
 
     def pytest_collection_finish(self, session: Any) -> None:
         """Keep what can be called: tests from files of Python without fixtures of their own."""
-        fixtures = set(session._fixturemanager._arg2fixturedefs) - {*MADE, *UNUSED}
         for item in session.items:
-            given = item.callspec.params if hasattr(item, "callspec") else {}
-            if hasattr(item, "function") and fixtures.isdisjoint(item.fixturenames):
+            names = [mark.args[0] for mark in item.iter_markers("parametrize")]
+            direct = {
+                name.strip()
+                for some in names
+                for name in (some.split(",") if isinstance(some, str) else some)
+            }
+            params = item.callspec.params if hasattr(item, "callspec") else {}
+            given = {name: value for name, value in params.items() if name in direct}
+            if hasattr(item, "function") and set(item.fixturenames) <= {*given, *MADE, *UNUSED}:
                 self.tests[item.nodeid] = functools.partial(item.function, **given)
 
     def stats(self, runner: Any, *, tests: Any) -> int:
