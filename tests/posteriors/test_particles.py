@@ -680,6 +680,19 @@ def test_the_20th_least_r_of_the_particles_is_what_may_be_lost(monkeypatch):
         assert told[-1][0] == r[:20][-1]
 
 
+@pytest.mark.parametrize("size", [800.0, -800.0])
+def test_the_effective_sample_size_of_a_run_does_not_see_the_size_of_its_weights(size):
+    log_w = np.log([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]])
+    truth = [1 / 0.54, 1 / 0.375]  # of weights that sum to 1
+    got = particles._ess(log_w + [[size], [-size]])
+    np.testing.assert_allclose(got, truth, rtol=ROUNDING)
+
+
+def test_there_are_eight_runs_by_default():
+    result = particle_filter(DIFFUSION, DIFFUSION.kernel, constant(FACTOR), 3, 1, rng=rng())
+    assert result.log_z_runs.shape == (8,)
+
+
 def test_one_particle_has_all_the_weight():
     assert filtered(n=1, runs=1).weights.tolist() == [[1.0]]
 
