@@ -310,7 +310,9 @@ class BinomialReverse(_Bits):
         lift = _pick(self._lift, at, out)
         shift = np.where(one, -r0, r1) * lift
         kl = _weighted_psi(q1, p1, shift) + _weighted_psi(q0, p0, -shift)
-        return kl, (shift / p1) * (lift / p0) * (r1 * r0)
+        with np.errstate(divide="ignore", invalid="ignore"):  # where a p is 0, so is the product
+            grad = (shift / p1) * (lift / p0) * (r1 * r0)
+        return kl, np.where(p1 * p0 > 0, grad, 0.0)
 
     def _inputs(self, xt: Values, t: IntArray) -> Values:
         return _pick(self._evidence, _places(xt, t), xt)
@@ -355,8 +357,8 @@ class SigmoidReverse(_Bits):
         super().__init__(diffusion, d, **network)
         self.from_forward = validation.flag("from_forward", from_forward)
         law = diffusion.kernel(self._bits, self._t[:, None])
-        self._start = from_forward * logit(law.prob1, law.prob0)
-        self._logit = logit(*self._q)
+        self._start = from_forward * _finite_logit(law.prob1, law.prob0)
+        self._logit = _finite_logit(*self._q)
 
     def kl_and_grad(self, out: Values, draw: Draw, t: IntArray) -> tuple[Values, Values]:
         """KL(posterior || kernel), elementwise (S, n, d), and its derivative by the outputs.
@@ -450,11 +452,20 @@ def _pick(table: Array, places: IntArray, like: Values) -> Values:
     return tables.take(places, -1, mode="clip").astype(like.dtype, copy=False)
 
 
+def _finite_logit(prob1: Array, prob0: Array) -> Array:
+    """log(prob1 / prob0), of which 800 is as good as infinity: exp(-800) is 0 in float64."""
+    return np.clip(logit(prob1, prob0), -800.0, 800.0)
+
+
 def _weighted_psi(q: Values, p: Values, shift: Values) -> Values:
-    """q psi(e), psi(e) = e - log(1 + e), for e = shift / q and p = q + shift."""
-    e = shift / q
-    far = e < -0.5  # where 1 + e has lost digits that p has
-    with np.errstate(divide="ignore"):
+    """q psi(e), psi(e) = e - log(1 + e), for e = shift / q and p = q + shift.
+
+    As q -> 0 it goes to shift; below q = 1e-290 (float32: 1e-30) the rest is lost, as p may be.
+    """
+    small = np.finfo(q.dtype).tiny / np.finfo(q.dtype).eps
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        e = shift / q
+        far = e < -0.5  # where 1 + e has lost digits that p has
         log = np.log1p(e)
-    log[far] = np.log(p[far] / q[far])
-    return q * (e - log)
+        log[far] = np.log(p[far] / q[far])
+        return np.where(q > small, q * (e - log), np.maximum(shift, 0.0))

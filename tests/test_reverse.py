@@ -498,6 +498,38 @@ def test_divergence_and_gradient_of_a_sigmoid_s_bit_hold_at_extreme_outputs(x0, 
     assert grad.item() == pytest.approx(float(p1 - q1), rel=ROUNDING, abs=0)
 
 
+@pytest.mark.parametrize("kind", [BinomialReverse, partial(SigmoidReverse, from_forward=True)])
+@pytest.mark.parametrize("x0", [0, 1])
+@pytest.mark.parametrize(
+    ("beta", "prior"),
+    [
+        ([1e-300, 0.5], 1e-30),
+        ([1e-300, 0.5], 1e-9),
+        ([0.5, 1e-300], 1e-30),
+        ([1e-160, 1e-160], 1e-9),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("uniform", [0.0, 1.0 - 2.0**-53])
+def test_the_bound_of_a_bit_holds_where_its_posterior_underflows(kind, x0, beta, prior, uniform):
+    """Zero outputs are the forward kernel's, by Bayes' rule on the enumerated bits in mpmath."""
+    model, mp = kind(BinomialDiffusion(beta, prior), 1, hidden=(1,)), mpmath_oracle.mp
+    got = objective(model, np.zeros(model.network.size), [x0], 2, [[uniform]])
+    with mp.workdps(800):
+        pi = (1 - mp.mpf(prior), mp.mpf(prior))
+        flips = [[[(1 - mp.mpf(b)) * (j == k) + mp.mpf(b) * pi[k] for k in (0, 1)]
+                  for j in (0, 1)] for b in beta]
+        q1 = [flips[0][x0][k] for k in (0, 1)]
+        q2 = [sum(q1[j] * flips[1][j][k] for j in (0, 1)) for k in (0, 1)]
+        xt = int(uniform < q2[1])
+        posterior = [q1[j] * flips[1][j][xt] / q2[xt] for j in (0, 1)]
+        divergence = [sum(a * mp.log(a / b) for a, b in zip(one, other, strict=True))
+                      for one, other in ((posterior, flips[1][xt]), (q1, pi), (q2, pi))]
+        truth = float(mp.log(pi[x0]) + divergence[1] - divergence[2] - divergence[0])
+    assert got.value == pytest.approx(truth, rel=ROUNDING, abs=0)
+    assert np.isfinite(got.params).all()
+
+
 # Outputs at which exp overflows
 
 
