@@ -80,6 +80,7 @@ class MLP:
         no_features, one_each = np.zeros((self.T - 1, 0)), np.eye(self.T - 1)
         self.time_features = self._table("time_features", time_features, no_features)
         self.basis = self._table("basis", basis, one_each)
+        validation.vectors("basis", self.basis)
         self.shapes: dict[str, tuple[int, ...]] = {}
         sizes = [self.time_features.shape[1] + d_in, *self.widths]
         for k, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
@@ -113,6 +114,8 @@ class MLP:
         which keeps activations of order one; the first thresholds are uniform over the gain.
         """
         rng = validation.generator(rng)
+        if dtype not in (None, *map(np.dtype, "fd")):
+            raise ValueError(f"dtype must be float32 or float64, got {dtype!r:.80}")
         params = np.zeros(self.size)
         views = self.unpack(params)
         for k in range(1, len(self.widths) + 1):

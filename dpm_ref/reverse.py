@@ -60,7 +60,8 @@ class _Reverse:
         if not isinstance(diffusion, self.column):
             wanted, got = self.column.__name__, type(diffusion).__name__
             raise ValueError(f"diffusion must be a {wanted}, got {got}")
-        self.diffusion, self.d = diffusion, validation.count("d", d, 1)
+        diffusion.prior(d)  # which refuses another d than its own
+        self.diffusion, self.d = diffusion, int(d)
         settings = self._defaults(diffusion.T) | network
         self.network = MLP(d, self.n_outputs * d, diffusion.T, **settings)
         self._tabulate()
@@ -74,7 +75,10 @@ class _Reverse:
 
     def kernel(self, params: npt.ArrayLike) -> ReverseKernel:
         """The reverse kernel (xt, t) -> law; t is one int or an array over xt's leading axes."""
-        return takes_times(partial(self.law, self.network.check(params)))
+        own = validation.own(self.network.check(params))
+        if own.dtype.kind == "c":
+            raise ValueError(f"params must be real, got {own.dtype}")
+        return takes_times(partial(self.law, own))
 
     def law(self, params: Values, xt: npt.ArrayLike, t: npt.ArrayLike) -> Any:
         """p(x^{t-1} | x^t)."""
@@ -422,6 +426,8 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
     if not hasattr(diffusion, "prior"):  # perturbed kernels (2.5) have one, and are no diffusion
         protocols.checked_diffusion(diffusion)
     rng, T, family = validation.generator(rng), diffusion.T, diffusion.law
+    if not np.iterable(keep):
+        raise ValueError(f"keep must be an iterable of times, got {keep!r:.80}")
     wanted = {validation.one_time("keep", t, 0, T) for t in keep}
     edge = diffusion.edge if edge is None else edge
     xt = diffusion.prior(d).over((validation.count("n", n, 1), d)).sample(rng=rng)
@@ -431,7 +437,7 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
         xt = states[t - 1] = protocols.ask_density(family, *asked).sample(rng=rng)
         if t not in wanted:
             del states[t]
-    return Trajectory(xt, {t: states[t] for t in sorted(wanted)})
+    return Trajectory(xt, {t: states[t].copy() for t in sorted(wanted)})
 
 
 def _at(t: IntArray, like: Values, *tables: Array) -> list[Values]:

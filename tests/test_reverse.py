@@ -885,6 +885,21 @@ def test_a_law_that_only_draws_is_enough():
     assert (path.states[1] == 2.0).all()
 
 
+def test_a_kernel_does_not_follow_parameters_that_are_written_to():
+    model = gaussian_model()
+    params = np.full(model.network.size, 0.1)
+    kernel = model.kernel(params)
+    before = kernel([[0.5, 1.0]], 3)
+    params[:] = 1.0
+    assert kernel([[0.5, 1.0]], 3) == before
+
+
+def test_states_kept_share_no_memory_with_x0():
+    path = trajectory(keep=[0, 1])
+    path.x0[:] = 7.0
+    assert not (path.states[0] == 7.0).any()
+
+
 def test_model_kernels_take_arrays_of_times_and_say_so():
     for model in (gaussian_model(), binomial_model()):
         kernel = model.kernel(np.zeros(model.network.size))
@@ -992,7 +1007,7 @@ REFUSED = {
     ),
     "not the prior's d": (
         lambda: BinomialReverse(BinomialDiffusion(BETA, [0.2, 0.7]), 3),
-        "2 components",
+        "d must be the prior's length 2, got 3",
     ),
     "from_forward None": (
         lambda: SigmoidReverse(BinomialDiffusion(BETA), 2, from_forward=None),
@@ -1009,6 +1024,10 @@ REFUSED = {
     "parameters of the wrong size": (
         lambda: gaussian_model().kernel(np.zeros(3)),
         "params must be a floating-point vector",
+    ),
+    "complex parameters": (
+        lambda: gaussian_model().kernel(1j * np.ones(gaussian_model().network.size)),
+        "params must be real, got complex128",
     ),
     "t of 1": (lambda: ask(gaussian_model(), np.zeros((3, 2)), 1), "t must lie in 2..4, got 1"),
     "t beyond T": (lambda: ask(binomial_model(), np.zeros((3, 2)), 5), "t must lie in 2..4, got 5"),
@@ -1051,6 +1070,8 @@ REFUSED = {
     ),
     "keep beyond T": (lambda: trajectory(keep=[5]), "keep must lie in 0..4, got 5"),
     "keep before 0": (lambda: trajectory(keep=[0, -1]), "keep must lie in 0..4, got -1"),
+    "keep a number": (lambda: trajectory(keep=3), "keep must be an iterable of times, got 3"),
+    "keep None": (lambda: trajectory(keep=None), "keep must be an iterable of times, got None"),
     "keep a float": (lambda: trajectory(keep=[1.0]), "keep must be an integer"),
     "keep nested": (lambda: trajectory(keep=[[1, 2]]), "keep must be one integer"),
     "rng a seed": (lambda: trajectory(rng=0), "rng must be a numpy.random.Generator"),
