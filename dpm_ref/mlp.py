@@ -114,7 +114,7 @@ class MLP:
         which keeps activations of order one; the first thresholds are uniform over the gain.
         """
         rng = validation.generator(rng)
-        if dtype not in (None, *map(np.dtype, "fd")):
+        if dtype not in map(np.dtype, "fd"):
             raise ValueError(f"dtype must be float32 or float64, got {dtype!r:.80}")
         params = np.zeros(self.size)
         views = self.unpack(params)
@@ -148,7 +148,7 @@ def flat_vector(name: str, value: npt.ArrayLike, size: int) -> Values:
         rule = f"be a floating-point vector of shape ({size},)"
         raise ValueError(f"{name} must {rule}, got {vector.dtype} {vector.shape}")
     vector = vector.astype(vector.dtype.newbyteorder("="), order="C", copy=False)
-    if vector.dtype.char not in "fdFD":  # those that BLAS computes in
+    if vector.dtype not in map(np.dtype, "fdFD"):  # those that BLAS computes in
         raise ValueError(f"{name} must be in float32 or float64, got {vector.dtype}")
     return validation.ruled(name, vector, "be finite", np.isfinite)
 

@@ -314,7 +314,7 @@ class BinomialReverse(_Bits):
         lift = _pick(self._lift, at, out)
         shift = np.where(one, -r0, r1) * lift
         kl = _weighted_psi(q1, p1, shift) + _weighted_psi(q0, p0, -shift)
-        with np.errstate(divide="ignore", invalid="ignore"):  # where a p is 0, so is the product
+        with np.errstate(divide="ignore"):  # where a p is 0, so is the product
             grad = (shift / p1) * (lift / p0) * (r1 * r0)
         return kl, np.where(p1 * p0 > 0, grad, 0.0)
 
@@ -469,7 +469,7 @@ def _weighted_psi(q: Values, p: Values, shift: Values) -> Values:
     As q -> 0 it goes to shift; below q = 1e-290 (float32: 1e-30) the rest is lost, as p may be.
     """
     small = np.finfo(q.dtype).tiny / np.finfo(q.dtype).eps
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore"):
         e = shift / q
         far = e < -0.5  # where 1 + e has lost digits that p has
         log = np.log1p(e)

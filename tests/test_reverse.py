@@ -507,6 +507,7 @@ def test_divergence_and_gradient_of_a_sigmoid_s_bit_hold_at_extreme_outputs(x0, 
         ([1e-300, 0.5], 1e-9),
         ([0.5, 1e-300], 1e-30),
         ([1e-160, 1e-160], 1e-9),
+        ([0.5, 1e-315], 1.0 - 2.0**-53),
     ],
     ids=str,
 )
