@@ -80,6 +80,7 @@ class MLP:
         no_features, one_each = np.zeros((self.T - 1, 0)), np.eye(self.T - 1)
         self.time_features = self._table("time_features", time_features, no_features)
         self.basis = self._table("basis", basis, one_each)
+        validation.vectors("basis", self.basis)
         self.shapes: dict[str, tuple[int, ...]] = {}
         sizes = [self.time_features.shape[1] + d_in, *self.widths]
         for k, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
@@ -113,6 +114,8 @@ class MLP:
         which keeps activations of order one; the first thresholds are uniform over the gain.
         """
         rng = validation.generator(rng)
+        if dtype not in map(np.dtype, "fd"):
+            raise ValueError(f"dtype must be float32 or float64, got {dtype!r:.80}")
         params = np.zeros(self.size)
         views = self.unpack(params)
         for k in range(1, len(self.widths) + 1):
@@ -145,7 +148,7 @@ def flat_vector(name: str, value: npt.ArrayLike, size: int) -> Values:
         rule = f"be a floating-point vector of shape ({size},)"
         raise ValueError(f"{name} must {rule}, got {vector.dtype} {vector.shape}")
     vector = vector.astype(vector.dtype.newbyteorder("="), order="C", copy=False)
-    if vector.dtype.char not in "fdFD":  # those that BLAS computes in
+    if vector.dtype not in map(np.dtype, "fdFD"):  # those that BLAS computes in
         raise ValueError(f"{name} must be in float32 or float64, got {vector.dtype}")
     return validation.ruled(name, vector, "be finite", np.isfinite)
 

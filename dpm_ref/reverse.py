@@ -60,7 +60,8 @@ class _Reverse:
         if not isinstance(diffusion, self.column):
             wanted, got = self.column.__name__, type(diffusion).__name__
             raise ValueError(f"diffusion must be a {wanted}, got {got}")
-        self.diffusion, self.d = diffusion, validation.count("d", d, 1)
+        diffusion.prior(d)  # which refuses another d than its own
+        self.diffusion, self.d = diffusion, int(d)
         settings = self._defaults(diffusion.T) | network
         self.network = MLP(d, self.n_outputs * d, diffusion.T, **settings)
         self._tabulate()
@@ -74,7 +75,10 @@ class _Reverse:
 
     def kernel(self, params: npt.ArrayLike) -> ReverseKernel:
         """The reverse kernel (xt, t) -> law; t is one int or an array over xt's leading axes."""
-        return takes_times(partial(self.law, self.network.check(params)))
+        own = validation.own(self.network.check(params))
+        if own.dtype.kind == "c":
+            raise ValueError(f"params must be real, got {own.dtype}")
+        return takes_times(partial(self.law, own))
 
     def law(self, params: Values, xt: npt.ArrayLike, t: npt.ArrayLike) -> Any:
         """p(x^{t-1} | x^t)."""
@@ -310,7 +314,9 @@ class BinomialReverse(_Bits):
         lift = _pick(self._lift, at, out)
         shift = np.where(one, -r0, r1) * lift
         kl = _weighted_psi(q1, p1, shift) + _weighted_psi(q0, p0, -shift)
-        return kl, (shift / p1) * (lift / p0) * (r1 * r0)
+        with np.errstate(divide="ignore"):  # where a p is 0, so is the product
+            grad = (shift / p1) * (lift / p0) * (r1 * r0)
+        return kl, np.where(p1 * p0 > 0, grad, 0.0)
 
     def _inputs(self, xt: Values, t: IntArray) -> Values:
         return _pick(self._evidence, _places(xt, t), xt)
@@ -355,8 +361,8 @@ class SigmoidReverse(_Bits):
         super().__init__(diffusion, d, **network)
         self.from_forward = validation.flag("from_forward", from_forward)
         law = diffusion.kernel(self._bits, self._t[:, None])
-        self._start = from_forward * logit(law.prob1, law.prob0)
-        self._logit = logit(*self._q)
+        self._start = from_forward * _finite_logit(law.prob1, law.prob0)
+        self._logit = _finite_logit(*self._q)
 
     def kl_and_grad(self, out: Values, draw: Draw, t: IntArray) -> tuple[Values, Values]:
         """KL(posterior || kernel), elementwise (S, n, d), and its derivative by the outputs.
@@ -420,6 +426,8 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
     if not hasattr(diffusion, "prior"):  # perturbed kernels (2.5) have one, and are no diffusion
         protocols.checked_diffusion(diffusion)
     rng, T, family = validation.generator(rng), diffusion.T, diffusion.law
+    if not np.iterable(keep):
+        raise ValueError(f"keep must be an iterable of times, got {keep!r:.80}")
     wanted = {validation.one_time("keep", t, 0, T) for t in keep}
     edge = diffusion.edge if edge is None else edge
     xt = diffusion.prior(d).over((validation.count("n", n, 1), d)).sample(rng=rng)
@@ -429,7 +437,7 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
         xt = states[t - 1] = protocols.ask_density(family, *asked).sample(rng=rng)
         if t not in wanted:
             del states[t]
-    return Trajectory(xt, {t: states[t] for t in sorted(wanted)})
+    return Trajectory(xt, {t: states[t].copy() for t in sorted(wanted)})
 
 
 def _at(t: IntArray, like: Values, *tables: Array) -> list[Values]:
@@ -450,11 +458,20 @@ def _pick(table: Array, places: IntArray, like: Values) -> Values:
     return tables.take(places, -1, mode="clip").astype(like.dtype, copy=False)
 
 
+def _finite_logit(prob1: Array, prob0: Array) -> Array:
+    """log(prob1 / prob0), of which 800 is as good as infinity: exp(-800) is 0 in float64."""
+    return np.clip(logit(prob1, prob0), -800.0, 800.0)
+
+
 def _weighted_psi(q: Values, p: Values, shift: Values) -> Values:
-    """q psi(e), psi(e) = e - log(1 + e), for e = shift / q and p = q + shift."""
-    e = shift / q
-    far = e < -0.5  # where 1 + e has lost digits that p has
+    """q psi(e), psi(e) = e - log(1 + e), for e = shift / q and p = q + shift.
+
+    As q -> 0 it goes to shift; below q = 1e-290 (float32: 1e-30) the rest is lost, as p may be.
+    """
+    small = np.finfo(q.dtype).tiny / np.finfo(q.dtype).eps
     with np.errstate(divide="ignore"):
+        e = shift / q
+        far = e < -0.5  # where 1 + e has lost digits that p has
         log = np.log1p(e)
-    log[far] = np.log(p[far] / q[far])
-    return q * (e - log)
+        log[far] = np.log(p[far] / q[far])
+        return np.where(q > small, q * (e - log), np.maximum(shift, 0.0))

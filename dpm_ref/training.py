@@ -172,8 +172,6 @@ def start(model: ReverseModel, *, rng: np.random.Generator,
     TrainingState of vectors of shape (size,)
     """
     _check_model(model)
-    if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
     params = model.network.init(rng=rng, dtype=dtype)
     return TrainingState(params, np.zeros_like(params), np.zeros_like(params))
 
@@ -248,6 +246,7 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     n_times = min(T - 1, 40) if n_times is None else n_times
     n_times = validation.one_time("n_times", n_times, 1, T - 1)
     rate = _rate(learning_rate, state.step + steps)
+    callback = None if callback is None else validation.function("callback", callback)
     t, params = np.arange(2, T + 1), None
     fixed = fixed_terms(model.diffusion, np.eye(model.d + 1, model.d, k=-1))
     offset, slope = fixed[0], fixed[1:] - fixed[0]  # they are affine in x0^2
@@ -336,7 +335,8 @@ def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
 
     def rate(step: int) -> float:
         value = validation.real("learning_rate", learning_rate(step))
-        return float(validation.shaped("learning_rate", value, "return a number", not value.ndim))
+        validation.shaped("learning_rate", value, "return a number", not value.ndim)
+        return float(validation.ruled("learning_rate", value, "be >= 0", lambda x: ~(x < 0)))
 
     return rate
 
@@ -573,6 +573,7 @@ def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
     if learning_rate is None or rate_learning_rate is None:  # `train` would begin a decay each time
         raise ValueError("learning_rate and rate_learning_rate must be given, got None")
     rate, t = _rate(rate_learning_rate, state.step + steps), np.arange(2, T + 1)[:, None]
+    callback = None if callback is None else validation.function("callback", callback)
     model, last = model.over(_learned(rates, beta1)), state.step + steps
     estimates: list[float] = []
     while state.step < last:

@@ -424,6 +424,7 @@ def test_as_many_bumps_as_times_are_the_identity():
             {"basis": np.eye(4)},
             "basis must have shape (T-1, .), one row for every t in 2..4, got shape (4, 4)",
         ),
+        ((2, 1, 4), {"basis": np.ones((3, 0))}, "basis must have a last axis of length d >= 1"),
         ((2, 1, 4), {"basis": [["a"]] * 3}, "basis must be an array of real numbers"),
         ((2, 1, 4), {"basis": [[np.nan]] * 3}, "basis must be finite, got nan"),
     ],
@@ -475,6 +476,12 @@ def test_check_gives_a_vector_without_gaps_and_copies_no_other():
     network, values = MLP(1, 1, 4, hidden=(3,)), np.arange(36.0)
     assert network.check(values[::2]).flags.c_contiguous
     assert np.shares_memory(network.check(values[:18]), values)
+
+
+@pytest.mark.parametrize("dtype", [int, "foo", np.float16, np.longdouble, ">f8", complex])
+def test_a_start_refuses_a_dtype_other_than_float32_and_float64(dtype):
+    with pytest.raises(ValueError, match="dtype must be float32 or float64, got "):
+        MLP(1, 1, 4, hidden=(3,)).init(rng=np.random.default_rng(0), dtype=dtype)
 
 
 @pytest.mark.parametrize("rng", [0, 1.5, None])

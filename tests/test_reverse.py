@@ -498,6 +498,39 @@ def test_divergence_and_gradient_of_a_sigmoid_s_bit_hold_at_extreme_outputs(x0, 
     assert grad.item() == pytest.approx(float(p1 - q1), rel=ROUNDING, abs=0)
 
 
+@pytest.mark.parametrize("kind", [BinomialReverse, partial(SigmoidReverse, from_forward=True)])
+@pytest.mark.parametrize("x0", [0, 1])
+@pytest.mark.parametrize(
+    ("beta", "prior"),
+    [
+        ([1e-300, 0.5], 1e-30),
+        ([1e-300, 0.5], 1e-9),
+        ([0.5, 1e-300], 1e-30),
+        ([1e-160, 1e-160], 1e-9),
+        ([0.5, 1e-315], 1.0 - 2.0**-53),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("uniform", [0.0, 1.0 - 2.0**-53])
+def test_the_bound_of_a_bit_holds_where_its_posterior_underflows(kind, x0, beta, prior, uniform):
+    """Zero outputs are the forward kernel's, by Bayes' rule on the enumerated bits in mpmath."""
+    model, mp = kind(BinomialDiffusion(beta, prior), 1, hidden=(1,)), mpmath_oracle.mp
+    got = objective(model, np.zeros(model.network.size), [x0], 2, [[uniform]])
+    with mp.workdps(800):
+        pi = (1 - mp.mpf(prior), mp.mpf(prior))
+        flips = [[[(1 - mp.mpf(b)) * (j == k) + mp.mpf(b) * pi[k] for k in (0, 1)]
+                  for j in (0, 1)] for b in beta]
+        q1 = [flips[0][x0][k] for k in (0, 1)]
+        q2 = [sum(q1[j] * flips[1][j][k] for j in (0, 1)) for k in (0, 1)]
+        xt = int(uniform < q2[1])
+        posterior = [q1[j] * flips[1][j][xt] / q2[xt] for j in (0, 1)]
+        divergence = [sum(a * mp.log(a / b) for a, b in zip(one, other, strict=True))
+                      for one, other in ((posterior, flips[1][xt]), (q1, pi), (q2, pi))]
+        truth = float(mp.log(pi[x0]) + divergence[1] - divergence[2] - divergence[0])
+    assert got.value == pytest.approx(truth, rel=ROUNDING, abs=0)
+    assert np.isfinite(got.params).all()
+
+
 # Outputs at which exp overflows
 
 
@@ -853,6 +886,21 @@ def test_a_law_that_only_draws_is_enough():
     assert (path.states[1] == 2.0).all()
 
 
+def test_a_kernel_does_not_follow_parameters_that_are_written_to():
+    model = gaussian_model()
+    params = np.full(model.network.size, 0.1)
+    kernel = model.kernel(params)
+    before = kernel([[0.5, 1.0]], 3)
+    params[:] = 1.0
+    assert kernel([[0.5, 1.0]], 3) == before
+
+
+def test_states_kept_share_no_memory_with_x0():
+    path = trajectory(keep=[0, 1])
+    path.x0[:] = 7.0
+    assert not (path.states[0] == 7.0).any()
+
+
 def test_model_kernels_take_arrays_of_times_and_say_so():
     for model in (gaussian_model(), binomial_model()):
         kernel = model.kernel(np.zeros(model.network.size))
@@ -960,7 +1008,7 @@ REFUSED = {
     ),
     "not the prior's d": (
         lambda: BinomialReverse(BinomialDiffusion(BETA, [0.2, 0.7]), 3),
-        "2 components",
+        "d must be the prior's length 2, got 3",
     ),
     "from_forward None": (
         lambda: SigmoidReverse(BinomialDiffusion(BETA), 2, from_forward=None),
@@ -977,6 +1025,10 @@ REFUSED = {
     "parameters of the wrong size": (
         lambda: gaussian_model().kernel(np.zeros(3)),
         "params must be a floating-point vector",
+    ),
+    "complex parameters": (
+        lambda: gaussian_model().kernel(1j * np.ones(gaussian_model().network.size)),
+        "params must be real, got complex128",
     ),
     "t of 1": (lambda: ask(gaussian_model(), np.zeros((3, 2)), 1), "t must lie in 2..4, got 1"),
     "t beyond T": (lambda: ask(binomial_model(), np.zeros((3, 2)), 5), "t must lie in 2..4, got 5"),
@@ -1019,6 +1071,8 @@ REFUSED = {
     ),
     "keep beyond T": (lambda: trajectory(keep=[5]), "keep must lie in 0..4, got 5"),
     "keep before 0": (lambda: trajectory(keep=[0, -1]), "keep must lie in 0..4, got -1"),
+    "keep a number": (lambda: trajectory(keep=3), "keep must be an iterable of times, got 3"),
+    "keep None": (lambda: trajectory(keep=None), "keep must be an iterable of times, got None"),
     "keep a float": (lambda: trajectory(keep=[1.0]), "keep must be an integer"),
     "keep nested": (lambda: trajectory(keep=[[1, 2]]), "keep must be one integer"),
     "rng a seed": (lambda: trajectory(rng=0), "rng must be a numpy.random.Generator"),

@@ -2148,6 +2148,10 @@ REFUSED = {
         lambda: start(gaussian(), rng=default_rng(38), dtype=np.float16),
         "dtype must be float32 or float64",
     ),
+    "start in words": (
+        lambda: start(gaussian(), rng=default_rng(38), dtype="foo"),
+        "dtype must be float32 or float64, got 'foo'",
+    ),
     "start in integers": (
         lambda: start(gaussian(), rng=default_rng(38), dtype=int),
         "dtype must be float32 or float64",
@@ -2214,6 +2218,10 @@ REFUSED = {
         lambda: fit(learning_rate=lambda _: [0.1, 0.2]),
         "learning_rate must return a number, got shape (2,)",
     ),
+    "a negative rate": (
+        lambda: fit(learning_rate=lambda _: -1.0),
+        "learning_rate must be >= 0, got -1.0",
+    ),
     "a rate in words": (
         lambda: fit(learning_rate=lambda _: "fast"),
         "learning_rate must be an array of real numbers, got 'fast'",
@@ -2242,6 +2250,18 @@ def test_bad_input_is_refused_by_name(case):
     call, message = REFUSED[case]
     with pytest.raises(ValueError, match=re.escape(message)):
         call()
+
+
+@pytest.mark.parametrize("climbs", [False, True])
+def test_a_callback_that_is_none_is_refused_before_the_first_step(climbs):
+    model = small_model([0.1, 0.2, 0.3])
+    state, rates = start(model, rng=default_rng(0)), training.start_rates([0.1, 0.2, 0.3])
+    learn = partial(training.learn_rates, rates=rates, rate_learning_rate=0.1) if climbs else train
+    with pytest.raises(TypeError, match="callback must be a callable, got 3"):
+        learn(
+            model, [[1.0]], state, rng=default_rng(0), steps=200, learning_rate=0.1, callback=3
+        )
+    assert state.step == 0
 
 
 def test_the_modules_public_names_are_those_it_lists():

@@ -72,6 +72,8 @@ REFUSED = [
     (lambda: schedules.linear(1000, first=0), "first", "0"),
     (lambda: schedules.constant(10**30, 0.1), "T", "2147483647"),
     (lambda: schedules.constant(2**31, 0.1), "T", "<= 2147483647, got 2147483648"),
+    (lambda: validation.flag("skip", 1), "skip", "True or False, got 1"),
+    (lambda: validation.flag("skip", None), "skip", "True or False, got None"),
     # masked arrays, lists of them, ragged lists, objects
     (lambda: GAUSS.marginal(np.ma.masked_array([0.0, 1.0], [True, False]), 1), "x0", "masked"),
     (lambda: GAUSS.marginal([np.ma.masked_array([0.0, 1.0], [True, False])], 1), "x0", "masked"),
@@ -489,3 +491,13 @@ def test_extreme_but_valid_input_warns_of_nothing(call):
     with warnings.catch_warnings(), np.errstate(divide="warn", over="warn", invalid="warn"):
         warnings.simplefilter("error")
         call()
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_flag_is_given_back(value):
+    assert validation.flag("skip", value) is value
+
+
+@pytest.mark.parametrize("value", [[[1.0], (2.0,)], 3.0, "word"])
+def test_what_holds_no_masked_array_is_given_back(value):
+    assert validation.unmasked("x", value) is value
