@@ -1,5 +1,6 @@
 """What the core refuses, how it says so, and what odd input it takes."""
 
+import copy
 import re
 import warnings
 from types import SimpleNamespace
@@ -487,3 +488,12 @@ def test_extreme_but_valid_input_warns_of_nothing(call):
     with warnings.catch_warnings(), np.errstate(divide="warn", over="warn", invalid="warn"):
         warnings.simplefilter("error")
         call()
+
+
+def test_a_copy_of_a_read_only_object_has_read_only_arrays_and_all_else():
+    whole = validation.ReadOnly()
+    whole.array, whole.number, whole.rows = validation.own(np.ones(2)), 3, [1.0]
+    twin = copy.deepcopy(whole)
+    assert vars(twin).keys() == {"array", "number", "rows"}
+    assert (twin.array.tolist(), twin.number, twin.rows) == ([1.0, 1.0], 3, [1.0])
+    assert not twin.array.flags.writeable

@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import validation
-from dpm_ref.binomial import Bernoulli, _product, _shares
+from dpm_ref.binomial import Bernoulli, product, shares
 from dpm_ref.gaussian import Gaussian
 from dpm_ref.protocols import Law, checked_diffusion, total
 from dpm_ref.validation import Array
@@ -162,7 +162,7 @@ class BernoulliFactor:
         p = Bernoulli.like(law)
         validation.components("law", p.prob1, self.r1.size)
         with np.errstate(divide="ignore", invalid="ignore"):
-            pair, z, exponent = _shares(_product(p.prob1, self.r1), _product(p.prob0, self.r0))
+            pair, z, exponent = shares(product(p.prob1, self.r1), product(p.prob0, self.r0))
             log_z = np.log(z) + np.log(2.0) * exponent
         members = np.where(z > 0, pair, [p.prob1, p.prob0])
         return Product(Bernoulli.unchecked(*members), total(log_z))
