@@ -190,18 +190,18 @@ class BinomialDiffusion(Diffusion):
         for bit, drawn in ((1, self.pi1), (0, self.pi0)):
             before = (kept + drawn * erased, 1.0) if bit == x0 else (drawn, erased)
             step = (1.0 - rate + pi * rate, 1.0) if bit == xt else (pi, rate)
-            joints.append(_product(*before, *step))
-        return _shares(*joints)[0]
+            joints.append(product(*before, *step))
+        return shares(*joints)[0]
 
 
-def _product(*factors: Any) -> tuple[Array, Array]:
+def product(*factors: Any) -> tuple[Array, Array]:
     """A product of numbers >= 0 as mantissa and exponent of 2, that of 0 below all others."""
     mantissas, exponents = zip(*map(np.frexp, factors), strict=True)
     mantissa = math.prod(mantissas)
     return mantissa, np.where(mantissa > 0, sum(exponents), -_FAR)
 
 
-def _shares(joint1: tuple[Array, Array], joint0: tuple[Array, Array]
+def shares(joint1: tuple[Array, Array], joint0: tuple[Array, Array]
             ) -> tuple[tuple[Array, Array], Array, Array]:
     """The pair in proportion to two products, and their sum as mantissa and exponent of 2."""
     (one, exponent1), (zero, exponent0) = joint1, joint0

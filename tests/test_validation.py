@@ -1,5 +1,6 @@
 """What the core refuses, how it says so, and what odd input it takes."""
 
+import copy
 import re
 import warnings
 from types import SimpleNamespace
@@ -501,3 +502,12 @@ def test_a_flag_is_given_back(value):
 @pytest.mark.parametrize("value", [[[1.0], (2.0,)], 3.0, "word"])
 def test_what_holds_no_masked_array_is_given_back(value):
     assert validation.unmasked("x", value) is value
+
+
+def test_a_copy_of_a_read_only_object_has_read_only_arrays_and_all_else():
+    whole = validation.ReadOnly()
+    whole.array, whole.number, whole.rows = validation.own(np.ones(2)), 3, [1.0]
+    twin = copy.deepcopy(whole)
+    assert vars(twin).keys() == {"array", "number", "rows"}
+    assert (twin.array.tolist(), twin.number, twin.rows) == ([1.0, 1.0], 3, [1.0])
+    assert not twin.array.flags.writeable

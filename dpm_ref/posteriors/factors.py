@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import validation
-from dpm_ref.binomial import Bernoulli, _product, _shares
+from dpm_ref.binomial import Bernoulli, product, shares
 from dpm_ref.gaussian import Gaussian
 from dpm_ref.protocols import Law, checked_diffusion, total
 from dpm_ref.validation import Array
@@ -99,7 +99,8 @@ class GaussianFactor:
     def power(self, exponent: float) -> "GaussianFactor":
         """r to a power in [0, 1]: the variances divided by it."""
         exponent = _exponent(exponent)
-        var = self.var / exponent if exponent else np.full(self.var.shape, np.inf)
+        with np.errstate(over="ignore", divide="ignore"):  # a variance beyond 1e308 is inf
+            var = self.var / exponent
         return GaussianFactor(self.mean, var, exponent * self.log_scale)
 
     def multiply(self, law: Any) -> Product:
@@ -112,7 +113,8 @@ class GaussianFactor:
             excess = np.maximum(np.log(s) - np.log(v), 0.0)
             excess = np.where(v > 0, excess, np.log(2 * np.pi * s))  # at v = 0 r is a density
             miss = np.where(v < np.inf, p.mean - m, 0.0)
-            log_z = self.log_scale - 0.5 * total(np.log1p(ratio) + excess + miss / (s + v) * miss)
+            square = miss / np.maximum(v, s) / (1.0 + ratio) * miss  # s + v might overflow
+            log_z = self.log_scale - 0.5 * total(np.log1p(ratio) + excess + square)
             mean = p.mean / (1.0 + s / v) + m / (1.0 + v / s)
         return Product(Gaussian.unchecked(mean, np.minimum(v, s) / (1.0 + ratio)), log_z)
 
@@ -160,7 +162,7 @@ class BernoulliFactor:
         p = Bernoulli.like(law)
         validation.components("law", p.prob1, self.r1.size)
         with np.errstate(divide="ignore", invalid="ignore"):
-            pair, z, exponent = _shares(_product(p.prob1, self.r1), _product(p.prob0, self.r0))
+            pair, z, exponent = shares(product(p.prob1, self.r1), product(p.prob0, self.r0))
             log_z = np.log(z) + np.log(2.0) * exponent
         members = np.where(z > 0, pair, [p.prob1, p.prob0])
         return Product(Bernoulli.unchecked(*members), total(log_z))

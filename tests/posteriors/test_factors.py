@@ -399,3 +399,13 @@ def test_a_bit_s_product_keeps_its_digits_at_both_ends():
         assert mpmath_oracle.worst_ulp(product.law.prob0, truth0) <= 8
         assert product.log_z == pytest.approx(float(log_z), abs=1e-11)
 
+
+def test_variances_whose_sum_overflows_keep_the_evidence():
+    """(mu - m)^2 / (s + v) with s = v = -mu = 1e308 and m = 0 is 5e307."""
+    product = GaussianFactor([0.0], 1e308).multiply(Gaussian([-1e308], 1e308))
+    assert product.log_z == pytest.approx(-2.5e307, rel=1e-14)
+
+
+def test_a_power_next_to_zero_knows_nothing_and_gives_no_warning():
+    for exponent in (1e-320, 0.0):
+        assert GaussianFactor([1.0], 1.0).power(exponent).var.tolist() == [np.inf]
