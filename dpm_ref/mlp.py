@@ -114,7 +114,7 @@ class MLP:
         which keeps activations of order one; the first thresholds are uniform over the gain.
         """
         rng = validation.generator(rng)
-        if dtype not in map(np.dtype, "fd"):
+        if dtype not in [*map(np.dtype, "fd")]:
             raise ValueError(f"dtype must be float32 or float64, got {dtype!r:.80}")
         params = np.zeros(self.size)
         views = self.unpack(params)

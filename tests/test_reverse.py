@@ -531,6 +531,15 @@ def test_the_bound_of_a_bit_holds_where_its_posterior_underflows(kind, x0, beta,
     assert np.isfinite(got.params).all()
 
 
+@pytest.mark.parametrize("xt", [0, 1])
+@pytest.mark.parametrize("x0", [0, 1])
+@pytest.mark.parametrize("prior", [1e-30, 1.0 - 2.0**-53])
+def test_the_gradient_of_a_bit_vanishes_where_the_kernel_underflows(x0, xt, prior):
+    with mpmath_oracle.mp.workdps(800), np.errstate(invalid="ignore", over="ignore"):
+        got, truth, _ = certain_bit(x0, xt, 0.0, (0.5, 1e-315), prior)
+    assert got[1] == pytest.approx(float(truth[1]), rel=2 * ROUNDING, abs=1e-290)
+
+
 # Outputs at which exp overflows
 
 
