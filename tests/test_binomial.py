@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dpm_ref import Bernoulli, BinomialDiffusion
+from dpm_ref import Bernoulli, BinomialDiffusion, binomial
 
 EPS = 2.0**-52
 BETA = [0.2, 0.3, 0.4]
@@ -500,3 +500,21 @@ def test_data_are_named_in_every_refusal():
     for bad, rule in (([[2]], "be 0 or 1"), (np.zeros((0, 1)), "hold at least one data vector")):
         with pytest.raises(ValueError, match=f"^x0 must {rule}"):
             BinomialDiffusion(BETA).check_data("x0", bad)
+
+
+def test_products_keep_exponents_apart_and_zero_is_below_all_others():
+    """0.75 x 2^-2000, which no float64 holds."""
+    mantissa, exponent = binomial.product([0.75 * 2.0**-1000, 0.0], [2.0**-1000, 1e300])
+    assert (mantissa[0], exponent[0]) in ((0.75, -2000), (0.375, -1999))
+    assert mantissa[1] == 0
+    assert exponent[1] < -(2**19)
+
+
+def test_shares_are_the_pair_and_the_sum_of_two_products():
+    """3 and 1 times 2^-2000, whose sum is 2^-1998, and a product that is 0."""
+    tiny = (np.array([0.75, 0.0]), np.array([-1998, -(2**30)]))
+    (p1, p0), total, top = binomial.shares(tiny, (np.array([0.5, 0.5]), np.array([-1999, 3])))
+    np.testing.assert_array_equal(p1, [0.75, 0.0])
+    np.testing.assert_array_equal(p0, [0.25, 1.0])
+    np.testing.assert_array_equal(total, [1.0, 0.5])
+    np.testing.assert_array_equal(top, [-1998, 3])
