@@ -439,6 +439,8 @@ def test_objective_in_float32_is_that_in_float64_rounded(column):
         for dtype in (np.float32, np.float64)
     )
     assert single.params.dtype == np.float32
+    if column == "gaussian":
+        assert single.noise.dtype == np.float32
     np.testing.assert_allclose(
         single.params, double.params, rtol=0, atol=ROUNDING * 2.0**29
     )  # as ROUNDING, in float32's eps
@@ -1068,6 +1070,8 @@ def test_a_component_that_is_constant_keeps_its_scale():
     scaling = Scaling.of([[1.0, 5.0], [3.0, 5.0]])
     assert scaling.std.tolist() == [1.0, 1.0]
     assert scaling.to_model([1.0, 5.0]).tolist() == [-1.0, 0.0]
+    for n in range(2, 40):  # whose mean is rounded at some n
+        assert Scaling.of(np.stack([np.full(n, 0.1), np.arange(n)], 1)).std[0] == 1.0
 
 
 @pytest.mark.parametrize("value", [0.1, 1e-300, -1e300, 0.0])
@@ -1558,6 +1562,18 @@ def test_learning_draws_batches_of_32_and_calls_back_at_every_hundredth_step_by_
         heard.append(calls)
     np.testing.assert_array_equal(*ends)
     assert heard == [[112, 208, 304, 400]] * 2
+
+
+def test_the_network_is_trained_at_all_times_between_steps_of_the_rates(monkeypatch):
+    asked, beta = [], np.full(45, 0.1)
+
+    def told(*arguments, n_times=None, **keywords):
+        asked.append(n_times)
+        return train(*arguments, n_times=n_times, **keywords)
+
+    monkeypatch.setattr(training, "train", told)
+    climb(beta, 16)
+    assert asked == [44]
 
 
 def test_a_bound_that_is_not_finite_ends_the_climb(monkeypatch):
@@ -2266,3 +2282,17 @@ def test_a_callback_that_is_none_is_refused_before_the_first_step(climbs):
 
 def test_the_modules_public_names_are_those_it_lists():
     assert all(hasattr(training, name) for name in training.__all__)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: start(None, rng=default_rng(0)),
+        lambda: objective(None, np.zeros(3), [0.0], 2, [0.0]),
+        lambda: load("nowhere", None),
+    ],
+)
+def test_what_is_no_model_is_told_what_is_one(call):
+    kinds = "a GaussianReverse, BinomialReverse or SigmoidReverse"
+    with pytest.raises(ValueError, match=f"^model must be {kinds}, got NoneType$"):
+        call()
