@@ -147,7 +147,7 @@ def flat_vector(name: str, value: npt.ArrayLike, size: int) -> Values:
     if vector.shape != (size,) or vector.dtype.kind not in "fc":
         rule = f"be a floating-point vector of shape ({size},)"
         raise ValueError(f"{name} must {rule}, got {vector.dtype} {vector.shape}")
-    vector = vector.astype(vector.dtype.newbyteorder("="), order="C", copy=False)
+    vector = np.ascontiguousarray(vector, dtype=vector.dtype.newbyteorder("="))
     if vector.dtype not in map(np.dtype, "fdFD"):  # those that BLAS computes in
         raise ValueError(f"{name} must be in float32 or float64, got {vector.dtype}")
     return validation.ruled(name, vector, "be finite", np.isfinite)
