@@ -833,6 +833,51 @@ def test_the_pareto_shape_is_near_the_one_of_greatest_likelihood(shape):
     )
 
 
+def zhang_stephens(x):
+    """Their estimate of the shape from sorted x, in loops, drawn to one half with weight ten."""
+    m, grid, largest = len(x), math.floor(30 + math.sqrt(len(x))), x[-1]
+    quartile = x[math.floor(m / 4 + 0.5) - 1]
+    thetas, logs = [], []
+    for j in range(1, grid + 1):
+        theta = 1 / largest + (1 - math.sqrt(grid / (j - 0.5))) / (3 * quartile)
+        k = math.fsum(math.log1p(-theta * each) for each in x) / m
+        thetas.append(theta)
+        logs.append(m * (math.log(-theta / k) - k - 1))
+    weights = [1 / math.fsum(math.exp(other - one) for other in logs) for one in logs]
+    theta = math.fsum(w * each for w, each in zip(weights, thetas, strict=True))
+    shape = math.fsum(math.log1p(-theta * each) for each in x) / m
+    return (m * shape + 10 * 0.5) / (m + 10)
+
+
+@pytest.mark.parametrize("m", [5, 6, 7, 9, 30, 95])
+def test_the_pareto_shape_is_the_estimate_of_zhang_and_stephens_written_out(m):
+    x = np.sort(rng(m).pareto(4.0, m))
+    assert likelihood._pareto_shape(x) == pytest.approx(zhang_stephens(x), rel=1e-9)
+
+
+def test_a_tail_is_the_log_weights_above_the_last():
+    falling = np.array([2.0, 1.4, 1.0, 0.7, 0.2, -0.3])
+    truth = likelihood._pareto_shape(np.sort(np.exp(falling[:-1]) - np.exp(falling[-1])))
+    assert likelihood._tail_shape(falling) == pytest.approx(truth, rel=1e-12)
+    assert likelihood._tail_shape(falling[1:]) == -np.inf  # four are no tail
+    assert likelihood._tail_shape(np.array([1.0, 4e-12, 3e-12, 2e-12, 1e-12, 0.0])) > -np.inf
+
+
+def test_the_bulk_shape_is_that_of_the_first_1024_weights():
+    wide, near = np.linspace(-20.0, 0.0, 1024), np.linspace(-1e-3, 1e-3, 4000)
+    assert not from_log_weights(np.concatenate([wide, near])).reliable
+    assert from_log_weights(np.concatenate([near, wide])).reliable
+
+
+def test_a_single_weight_is_its_own_mean():
+    assert from_log_weights([0.3]).value == 0.3
+
+
+def test_no_weights_are_refused_with_the_rule():
+    with pytest.raises(ValueError, match=r"log_w must have shape \(n, \.\.\.\) and hold weights"):
+        from_log_weights(np.zeros((0, 3)))
+
+
 def test_the_pareto_shape_of_five_is_drawn_towards_one_half():
     assert 0.2 < pareto_shape(-np.log((np.arange(5) + 0.5) / 5)) < 0.5
 
@@ -1452,6 +1497,32 @@ def test_one_trajectory_has_one_weight():
     alone = log_weights(diffusion, model.reverse, path[:, 0])
     assert alone.shape == ()
     assert float(alone) == pytest.approx(float(log_weights(diffusion, model.reverse, path)[0]))
+
+
+@pytest.mark.parametrize("shape", [(), (2, 3)])
+def test_densities_of_trajectories_have_the_shape_of_the_batch_and_make_the_weight(shape):
+    diffusion, model, path, _ = linear_paths(6, 40)
+    path = path[:, 0] if shape == () else path.reshape(len(path), *shape, -1)
+    forward = likelihood.log_forward(diffusion, path)
+    for edge in (None, lambda x1: Gaussian(x1 + 0.5, 2.0)):
+        reverse = likelihood.log_reverse(diffusion, model.reverse, path, edge=edge)
+        assert forward.shape == reverse.shape == shape
+        weights = log_weights(diffusion, model.reverse, path, edge=edge)
+        np.testing.assert_allclose(reverse - forward, weights, rtol=1e-10)
+
+
+def test_the_sandwich_does_its_work_by_the_executor():
+    diffusion, executor = GaussianDiffusion([0.1, 0.2]), Shuffled(41)
+    sandwich(
+        diffusion,
+        diffusion.kernel,
+        3,
+        2,
+        n_samples=10,
+        rng=statistics_budget.seed(41),
+        executor=executor,
+    )
+    assert executor.order
 
 
 # Laws with a density of their own
