@@ -16,6 +16,8 @@ the same layout. Everything is computed in the dtype of the parameters.
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, App. D.1 and D.2.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from functools import cache, partial

@@ -19,6 +19,8 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.2, equations
 Table App.1 and App. D.1.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -140,7 +142,7 @@ class GaussianReverse(_Reverse):
         self._of_F = diffusion.posterior_coefficients(t)[0] * self._root_one_minus_abar
         self._var = diffusion.posterior_var(t)
 
-    def over(self, diffusion: GaussianDiffusion) -> "GaussianReverse":
+    def over(self, diffusion: GaussianDiffusion) -> GaussianReverse:
         """The same network as the kernel of another diffusion of as many steps.
 
         What the network predicts, F and g, is of order one whatever the rates (section 2.4.1).

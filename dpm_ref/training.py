@@ -19,6 +19,8 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.4; Kingma an
 arXiv:1412.6980 (Adam).
 """
 
+from __future__ import annotations
+
 import json
 import math
 import os
@@ -82,7 +84,7 @@ class Scaling(NamedTuple):
     std: Array
 
     @classmethod
-    def of(cls, x0: npt.ArrayLike) -> "Scaling":
+    def of(cls, x0: npt.ArrayLike) -> Scaling:
         """The scaling that standardises data (N, d); a constant component keeps its scale."""
         data = np.ascontiguousarray(_rows(x0))
         power = np.frexp(np.abs(data).max(0))[1]

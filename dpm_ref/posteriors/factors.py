@@ -23,6 +23,8 @@ d = r(1) / (r(1) + r(0)) it is c d / (c d + (1 - c)(1 - d)).
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.5.3, App. C, Table App.1.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -96,7 +98,7 @@ class GaussianFactor:
             difference = np.where(self.var < np.inf, x - self.mean, 0.0)
             return np.asarray(self.log_scale - 0.5 * total(difference / self.var * difference))
 
-    def power(self, exponent: float) -> "GaussianFactor":
+    def power(self, exponent: float) -> GaussianFactor:
         """r to a power in [0, 1]: the variances divided by it."""
         exponent = _exponent(exponent)
         with np.errstate(over="ignore", divide="ignore"):  # a variance beyond 1e308 is inf
@@ -118,7 +120,7 @@ class GaussianFactor:
             mean = p.mean / (1.0 + s / v) + m / (1.0 + v / s)
         return Product(Gaussian.unchecked(mean, np.minimum(v, s) / (1.0 + ratio)), log_z)
 
-    def diffused(self, diffusion: Any, t: int) -> "GaussianFactor":
+    def diffused(self, diffusion: Any, t: int) -> GaussianFactor:
         """E r(x^0) for x^0 ~ N(sqrt(abar_t) x, (1 - abar_t) I), t in 1..T."""
         check_column(self, diffusion)
         root, noise = float(diffusion.sqrt_abar(t)), diffusion.one_minus_abar(t)
@@ -167,12 +169,12 @@ class BernoulliFactor:
         members = np.where(z > 0, pair, [p.prob1, p.prob0])
         return Product(Bernoulli.unchecked(*members), total(log_z))
 
-    def power(self, exponent: float) -> "BernoulliFactor":
+    def power(self, exponent: float) -> BernoulliFactor:
         """r to a power in [0, 1], 0^0 being 1."""
         exponent = _exponent(exponent)
         return BernoulliFactor(self.r1**exponent, self.r0**exponent)
 
-    def diffused(self, diffusion: Any, t: int) -> "BernoulliFactor":
+    def diffused(self, diffusion: Any, t: int) -> BernoulliFactor:
         """E r(x^0) for x^0 ~ B(x abar_t + pi_1 (1 - abar_t)), t in 1..T."""
         check_column(self, diffusion)
         given = diffusion.marginal(np.stack([np.ones(self.r1.size), np.zeros(self.r1.size)]), t)
@@ -241,7 +243,7 @@ class Clamp(GaussianFactor):
         """The law with the observed components fixed, and the log density of these."""
         return self._bits().multiply(law) if hasattr(law, "prob1") else super().multiply(law)
 
-    def power(self, exponent: float) -> "Clamp":
+    def power(self, exponent: float) -> Clamp:
         """Itself, or 1 at exponent 0."""
         return Clamp(self.values, self.seen & (_exponent(exponent) > 0))
 
@@ -306,7 +308,7 @@ class LogFactor:
         p = Gaussian.like(law)
         return Product(Gaussian(p.mean + p.var * self.slope(p.mean), p.var), None)
 
-    def power(self, exponent: float) -> "LogFactor":
+    def power(self, exponent: float) -> LogFactor:
         """r to a power in [0, 1], 0^0 being 1."""
         exponent = _exponent(exponent)
         if exponent == 0:

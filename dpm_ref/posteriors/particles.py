@@ -16,6 +16,8 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.5; Gordon, S
 1993; Del Moral 2004 (the normaliser is unbiased); Kitagawa 1996 (systematic resampling).
 """
 
+from __future__ import annotations
+
 import warnings
 from dataclasses import dataclass, field, replace
 

@@ -36,6 +36,8 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.5.1 to 2.5.
 filter likewise.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from typing import Any
 
