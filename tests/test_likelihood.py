@@ -869,6 +869,13 @@ def test_the_bulk_shape_is_that_of_the_first_1024_weights():
     assert from_log_weights(np.concatenate([near, wide])).reliable
 
 
+@pytest.mark.parametrize(("excess", "reliable"), [(-1e-9, True), (1e-9, False)])
+def test_a_tail_of_20_is_believed_below_its_limit(monkeypatch, excess, reliable):
+    limit = 0.4 + 2 / math.sqrt(20)  # 100 weights have a tail of 20
+    monkeypatch.setattr(likelihood, "_tail_shape", lambda tail: limit + excess)
+    assert from_log_weights(np.log([1.0, 3.0] * 50)).reliable == reliable
+
+
 def test_a_single_weight_is_its_own_mean():
     assert from_log_weights([0.3]).value == 0.3
 
