@@ -409,3 +409,11 @@ def test_variances_whose_sum_overflows_keep_the_evidence():
 def test_a_power_next_to_zero_knows_nothing_and_gives_no_warning():
     for exponent in (1e-320, 0.0):
         assert GaussianFactor([1.0], 1.0).power(exponent).var.tolist() == [np.inf]
+
+
+def test_a_tilt_beyond_the_smallest_number_keeps_the_odds():
+    """prob1 = 1e-300 and a slope of 1000: odds of exp(1000) 1e-300."""
+    steep = LogFactor(lambda x: 1000.0 * x.sum(-1), lambda x: np.full(x.shape, 1000.0))
+    law = steep.multiply(Bernoulli([1e-300])).law
+    np.testing.assert_array_equal(law.prob1, 1.0)
+    np.testing.assert_allclose(law.prob0, np.exp(300 * np.log(10.0) - 1000.0), rtol=1e-12)
