@@ -168,8 +168,8 @@ def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
       discrete weights, whose values are known.
 
     Rates over T = 1 Gaussian edges of d = 1 and 10 whose weights have a known shape .1 to .9, as
-    `python tests/reliability.py` prints them, the worst of each cell. No rule does much
-    better at n = 100: were log w known to be k chi^2_1 / 2, k would be known to 14 % only.
+    `python tests/reliability.py` prints them, the worst of each cell. At n = 100 even
+    weights known to be exp(k chi^2_1 / 2) would leave k with a standard error of 14 %.
 
     ==========================================  ======  =======  ========
     in percent of runs                          n = 100 200, 300 1000 up

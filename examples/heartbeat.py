@@ -196,7 +196,8 @@ def draw(
     """Figure 2; kl is E KL_t of the model and of the ideal kernel, in bits."""
     x0 = data.heartbeat(60, rng=rng)
     forward = {t: diffusion.marginal(x0, t).sample(rng=rng) if t else x0 for t in states}
-    limits = {"limit": numbers["limit_bits"], "K*": numbers["ideal_K_bits"], "paper": PAPER_K}
+    limits = {"limit": numbers["limit_bits"], "K*": numbers["ideal_K_bits"],
+              "held out": numbers["K_bits"], "paper": PAPER_K}
     reverse = {t: x[:60] for t, x in states.items()}
     return figures.heartbeat(forward, reverse, *kl, (history.steps, history.K_bits), limits)
 

@@ -184,6 +184,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         numbers |= ideal(run, model, chosen, rng)
         numbers |= likelihood_of_points(run, diffusion, kernel, chosen, rng)
         limits = {"limit": numbers["limit_bits"], "K*": numbers["ideal_K_bits"],
+                  "held out": numbers["K_bits"],
                   "prior": float(to_bits(-np.log(2 * np.pi) - 1))}
         figure = draw(run, diffusion, kernel, chosen, rng, history, limits)
         settings = ("noise", "beta1", "T", "steps", "seed", "schedule", "learn_schedule")
