@@ -213,16 +213,18 @@ IN_X0_HAT: list[tuple[str, Change]] = [
 ]
 
 
-def _spread(change: Change) -> Change:
-    """Another standard deviation; a mass that vanishes is clipped at 1e-12, as code does."""
-    return lambda node: replace(node.put(2, change), name="clipped")
+def _spread(change: Change, clipped: bool) -> Change:
+    """Another standard deviation; code may clip a mass that then vanishes at 1e-12."""
+    if clipped:
+        return lambda node: replace(node.put(2, change), name="clipped")
+    return lambda node: node.put(2, change)
 
 
 SPREADS = [
-    ("the variance", _spread(_taken("square"))),
-    ("the root", _spread(_taken("sqrt"))),
-    ("exp of the standard deviation", _spread(_taken("exp"))),
-    ("exp of the variance", _spread(lambda std: op("exp", std * std))),
+    ("the variance", _taken("square")),
+    ("the root", _taken("sqrt")),
+    ("exp of the standard deviation", _taken("exp")),
+    ("exp of the variance", lambda std: op("exp", std * std)),
 ]
 Rule = tuple[str, str, Change, int]  # where, the name, the change, how plausible it is
 # wherever a table, an argument or an operation stands
@@ -295,8 +297,8 @@ LOCALLY: list[Rule] = [
     ("log_bin", "bins half as wide: 1/510 for 1/255", _set(value=0.5), PLAIN),
     ("log_bin", "the first and the last bin closed, where they reach to infinity",
      _set(op="log_closed_bin"), PLAIN),
-    *(("log_bin", f"{done} where the standard deviation of L_0 is meant", change, LOCAL)
-      for done, change in SPREADS),
+    *(("log_bin", f"{done} where the standard deviation of L_0 is meant",
+       _spread(change, clipped), LOCAL) for done, change in SPREADS for clipped in (True, False)),
 ]
 # of a result of these kinds
 POSITIVE, INFORMATION = "table prob var", "nats nats_row slope slope_var"
