@@ -154,10 +154,6 @@ class GaussianReverse(_Reverse):
         other.network = self.network
         return other
 
-    def noise(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> Values:
-        """Standard normal numbers, in float32 or float64."""
-        return rng.standard_normal(shape, dtype=dtype)
-
     def draw(self, x0: Values, t: IntArray, noise: Values) -> Draw:
         """xt = sqrt(abar) x0 + sqrt(1 - abar) noise; target sqrt(1 - abar) x0 - sqrt(abar) noise.
 
@@ -242,10 +238,6 @@ class _Bits(_Reverse):
         self._t, self._bits = np.arange(2, self.diffusion.T + 1), np.outer([0, 1], np.ones(self.d))
         law = self.diffusion.posterior(self._bits[:, None, None], self._bits, self._t[:, None])
         self._q = np.array([law.prob1, law.prob0])  # over bit, x0, time, xt and component
-
-    def noise(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> Values:
-        """Uniform numbers in [0, 1), in float32 or float64."""
-        return rng.random(shape, dtype=dtype)
 
     def draw(self, x0: Values, t: IntArray, noise: Values) -> Draw:
         """xt = 1 where noise < q(x^t = 1 | x^0), the network's inputs, and x0 itself."""

@@ -322,7 +322,7 @@ def _minibatch(model: ReverseModel, data: Values, n_times: int, batch: int,
     """Data and noise (n_times, batch, d): the second half is the first, its noise mirrored."""
     half = (batch + 1) // 2
     x0 = data.take(rng.integers(len(data), size=(n_times, half)), axis=0)
-    noise = model.noise((n_times, half, model.d), rng, data.dtype)
+    noise = model.diffusion.law.noise((n_times, half, model.d), rng=rng, dtype=data.dtype)
     noise = np.concatenate([noise, model.mirror - noise], axis=1)
     return np.concatenate([x0, x0], axis=1)[:, :batch], noise[:, :batch]
 

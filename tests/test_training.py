@@ -357,10 +357,8 @@ def test_value_is_the_lower_bound_in_expectation(column):
     """200 groups of 100 draws of each; the power line has one divergence too many in twenty."""
     model, _, _, params = tiny(column, seed=7)
     x0, rng, n = np.array([1.0, 0.0]), statistics_budget.seed(8), 100
-    values = [
-        objective(model, params, x0, [[2], [3], [4]], model.noise((3, n, 2), rng, np.float64)).value
-        for _ in range(200)
-    ]
+    noises = (model.diffusion.law.noise((3, n, 2), rng=rng) for _ in range(200))
+    values = [objective(model, params, x0, [[2], [3], [4]], noise).value for noise in noises]
     K = bounds.lower_bound(
         model.diffusion, model.kernel(params), np.broadcast_to(x0, (200 * n, 2)), rng=rng
     )
