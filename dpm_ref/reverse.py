@@ -131,16 +131,10 @@ class GaussianReverse(_Reverse):
                 "basis": time_bumps(T, min(T - 1, 40))}
 
     def _tabulate(self) -> None:
-        diffusion, t = self.diffusion, np.arange(2, self.diffusion.T + 1)
-        beta, before = diffusion.beta[t - 1], t - 1
-        self._root_abar = diffusion.sqrt_abar(t)
-        self._root_one_minus_abar = diffusion.sqrt_one_minus_abar(t)
-        self._kappa = beta * diffusion.abar(before) / diffusion.one_minus_abar(before)
+        diffusion, before = self.diffusion, np.arange(1, self.diffusion.T)
+        self._kappa = diffusion.beta[1:] * diffusion.abar(before) / diffusion.one_minus_abar(before)
         with np.errstate(divide="ignore"):  # kappa is 0 from a beta of 1 on
             self._log_kappa = np.log(self._kappa)
-        self._of_xt = np.sqrt(1.0 - beta)
-        self._of_F = diffusion.posterior_coefficients(t)[0] * self._root_one_minus_abar
-        self._var = diffusion.posterior_var(t)
 
     def over(self, diffusion: GaussianDiffusion) -> GaussianReverse:
         """The same network as the kernel of another diffusion of as many steps.
@@ -159,7 +153,8 @@ class GaussianReverse(_Reverse):
 
         The target, F's, is (x0 - sqrt(abar) xt) / sqrt(1 - abar), without the cancellation.
         """
-        of_x0, of_noise = _at(t, noise, self._root_abar, self._root_one_minus_abar)
+        table = self.diffusion.table
+        of_x0, of_noise = _along(noise, table("sqrt_abar", t), table("sqrt_one_minus_abar", t))
         xt = of_x0 * x0 + of_noise * noise
         return Draw(xt, xt, of_noise * x0 - of_x0 * noise)
 
@@ -174,7 +169,7 @@ class GaussianReverse(_Reverse):
         With a = g + log kappa, v = 1 + exp(a): evaluated from exp(-|a|), which never overflows.
         Equation (14).
         """
-        (kappa, log_kappa), d = _at(t, out, self._kappa, self._log_kappa), self.d
+        (kappa, log_kappa), d = _along(out, self._kappa[t - 2], self._log_kappa[t - 2]), self.d
         error, a = out[..., :d] - draw.target, out[..., d:] + log_kappa
         small, negative = np.exp(np.minimum(a, -a)), a < 0
         ratio = small / (1.0 + small)
@@ -203,17 +198,19 @@ class GaussianReverse(_Reverse):
             - KL( q(x^T|x^0) || pi ) / d log abar_T = - abar_T (x0^2 + abar_T / (1 - abar_T)) / 2
         """
         diffusion, T, d, N = self.diffusion, self.diffusion.T, self.d, x0[..., 0].size
-        of_x0, of_noise = _at(t, out, self._root_abar, self._root_one_minus_abar)
+        of_x0, of_noise = _along(out, diffusion.sqrt_abar(t), diffusion.sqrt_one_minus_abar(t))
         dF, abar = dout[..., :d], diffusion.abar(T)
         by_x0 = of_x0 * dinputs - of_noise * dF - (diffusion.beta[0] + abar) * x0 / N
         by_noise = of_noise * dinputs + of_x0 * dF
         if (diffusion.beta[1:] == 1).any():  # the root of abar has no derivative at 0
             return by_x0, by_noise, None
-        at_t = (t == np.arange(2, T + 1)).astype(np.float64)  # sums by time, in float64
+        times = np.arange(2, T + 1)
+        at_t = (t == times).astype(np.float64)  # sums by time, in float64
         by_theta = -(dinputs * draw.target + dF * draw.xt).sum((1, 2)) @ at_t
         by_kappa = (dout[..., d:] + 0.5 * (out[..., :d] - draw.target) * dF).sum((1, 2)) @ at_t
-        by_log_abar = -0.5 * by_theta * self._root_abar / self._root_one_minus_abar
-        by_log_abar[:-1] += (by_kappa / diffusion.one_minus_abar(np.arange(1, T)))[1:]
+        root, other_root = diffusion.sqrt_abar(times), diffusion.sqrt_one_minus_abar(times)
+        by_log_abar = -0.5 * by_theta * root / other_root
+        by_log_abar[:-1] += (by_kappa / diffusion.one_minus_abar(times - 1))[1:]
         by_log_abar[-1] -= 0.5 * abar * (x0 * x0 + abar / diffusion.one_minus_abar(T)).sum() / N
         tails = np.cumsum(by_log_abar[::-1])[::-1]
         by_beta = by_kappa / diffusion.beta[1:] - tails / (1.0 - diffusion.beta[1:])
@@ -221,11 +218,13 @@ class GaussianReverse(_Reverse):
         return by_x0, by_noise, by_beta
 
     def _law(self, out: Array, xt: Array, inputs: Array, t: IntArray) -> Gaussian:
-        tables = self._of_xt, self._of_F, self._var, self._log_kappa
-        of_xt, of_F, var, log_kappa = _at(t, out, *tables)
+        table = self.diffusion.table
+        of_F = table("coefficient_x0", t) * table("sqrt_one_minus_abar", t)
+        of_F, var, log_kappa = _along(out, of_F, table("posterior_var", t), self._log_kappa[t - 2])
+        mean = self.diffusion.q_kernel(xt, t).mean + of_F * out[..., : self.d]
         with np.errstate(over="ignore"):  # a variance beyond 1e308 is refused by name
             var = var * (1.0 + np.exp(out[..., self.d :] + log_kappa))
-        return Gaussian(of_xt * xt + of_F * out[..., : self.d], var)
+        return Gaussian(mean, var)
 
 
 class _Bits(_Reverse):
@@ -241,8 +240,7 @@ class _Bits(_Reverse):
 
     def draw(self, x0: Values, t: IntArray, noise: Values) -> Draw:
         """xt = 1 where noise < q(x^t = 1 | x^0), the network's inputs, and x0 itself."""
-        tables = self.diffusion.abar(t), self.diffusion.one_minus_abar(t)
-        kept, erased = (table[..., None].astype(noise.dtype) for table in tables)
+        kept, erased = _along(noise, self.diffusion.abar(t), self.diffusion.one_minus_abar(t))
         prob1 = kept * x0 + erased * self.diffusion.pi1.astype(noise.dtype)
         xt = (noise < prob1).astype(noise.dtype)
         return Draw(xt, self._inputs(xt, t), x0)
@@ -434,9 +432,9 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
     return Trajectory(xt, {t: states[t].copy() for t in sorted(wanted)})
 
 
-def _at(t: IntArray, like: Values, *tables: Array) -> list[Values]:
-    """The tables' entries for the times t, against the last axis, in the precision of `like`."""
-    return [table[t - 2][..., None].astype(like.real.dtype, copy=False) for table in tables]
+def _along(like: Values, *entries: Array) -> list[Values]:
+    """Entries for the times of states, against their last axis, in the precision of `like`."""
+    return [entry[..., None].astype(like.real.dtype, copy=False) for entry in entries]
 
 
 def _places(xt: Values, t: IntArray) -> IntArray:
