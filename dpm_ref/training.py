@@ -86,7 +86,7 @@ class Scaling(NamedTuple):
     @classmethod
     def of(cls, x0: npt.ArrayLike) -> Scaling:
         """The scaling that standardises data (N, d); a constant component keeps its scale."""
-        data = np.ascontiguousarray(_rows(x0))
+        data = np.ascontiguousarray(_rows(validation.finite("x0", x0)))
         power = np.frexp(np.abs(data).max(0))[1]
         unit = np.ldexp(data, -power)  # exactly; below 1, so that no square overflows
         std = np.ldexp(unit.std(0), power)
@@ -241,7 +241,8 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     state is then the one that gave it. Stopping after some steps, saving state and generator, and
     going on gives the same parameters, to the bit, as going on at once.
     """
-    _check_state(model, state)
+    _check_model(model)
+    _check_state("state", state, model.network.size)
     data, T = _training_data(model, x0), model.diffusion.T
     rng, steps = validation.generator(rng), validation.count("steps", steps, 0)
     batch, every = validation.count("batch", batch, 1), validation.count("every", every, 1)
@@ -255,7 +256,7 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     estimates: list[float] = []
     for _ in range(steps):
         if state.params is not params:  # at first, and where a callback has put another vector
-            _check_state(model, state)
+            _check_state("state", state, model.network.size)
             params, rows = state.params, data.astype(state.params.dtype)
             tape = Tape(model.network, params, n_times, batch)
         x0_now, noise = _minibatch(model, rows, n_times, batch, rng)
@@ -291,10 +292,8 @@ def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
     state.step += 1
     correction = math.sqrt(1.0 - 0.999**state.step)
     grad = 0.1 * grad
-    state.mean *= 0.9
-    state.mean += grad
-    state.square *= 0.999
-    state.square += (0.001 / 0.1**2) * (grad * grad)
+    state.mean[:] = 0.9 * state.mean + grad
+    state.square[:] = 0.999 * state.square + (0.001 / 0.1**2) * (grad * grad)
     step = state.mean / (np.sqrt(state.square) + 1e-8 * correction)
     state.params += rate * correction / (1.0 - 0.9**state.step) * step
 
@@ -343,10 +342,9 @@ def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
     return rate
 
 
-def _rows(x0: npt.ArrayLike) -> Array:
-    """Data (N, d), finite."""
-    data = validation.data("x0", validation.finite("x0", x0))
-    return validation.shaped("x0", data, "have shape (N, d)", data.ndim == 2)
+def _rows(x0: Array) -> Array:
+    """Data (N, d)."""
+    return validation.shaped("x0", validation.data("x0", x0), "have shape (N, d)", x0.ndim == 2)
 
 
 def _training_data(model: ReverseModel, x0: npt.ArrayLike) -> Array:
@@ -366,16 +364,10 @@ def _check_model(model: Any) -> None:
         raise ValueError(f"model must be {kinds}, got {type(model).__name__}")
 
 
-def _check_state(model: ReverseModel, state: TrainingState) -> None:
-    """Refuse a state that is not this model's, or none that training can have left."""
-    _check_model(model)
+def _check_state(owner: str, state: TrainingState, size: int) -> None:
+    """Refuse what is no state of vectors of this size, or none that training can have left."""
     if not isinstance(state, TrainingState):
-        raise ValueError(f"state must be a TrainingState, got {type(state).__name__}")
-    _check_vectors("state", state, model.network.size)
-
-
-def _check_vectors(owner: str, state: TrainingState, size: int) -> None:
-    """Refuse vectors of another size, or that share memory, or that no optimiser can have left."""
+        raise ValueError(f"{owner} must be a TrainingState, got {type(state).__name__}")
     vectors = {f"{owner}.{name}": getattr(state, name) for name in _VECTORS}
     for name, vector in vectors.items():
         if not isinstance(vector, np.ndarray) or not vector.flags.writeable:
@@ -420,7 +412,8 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
     OSError
         If the file cannot be written; what stood at the path before still stands there.
     """
-    _check_state(model, state)
+    _check_model(model)
+    _check_state("state", state, model.network.size)
     generator = "" if rng is None else validation.generator(rng).bit_generator.state
     arrays = _description(model) | vars(state)
     arrays["rng"] = json.dumps(generator, default=np.ndarray.tolist)
@@ -434,9 +427,8 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
         if target.exists():
             partial.chmod(target.stat().st_mode)
         partial.replace(target)
-    except BaseException:
+    finally:
         partial.unlink(missing_ok=True)
-        raise
 
 
 def load(path: str | os.PathLike[str],
@@ -468,7 +460,7 @@ def load(path: str | os.PathLike[str],
                 raise ValueError(f"it must have this model's {name}, got another")
         generator = _generator(json.loads(str(arrays.pop("rng"))))
         state = TrainingState(**arrays | {"step": arrays["step"].tolist()})
-        _check_state(model, state)
+        _check_state("state", state, model.network.size)
         return state, generator
     except OSError:
         raise
@@ -565,13 +557,11 @@ def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
     """
     if not isinstance(model, GaussianReverse):
         raise ValueError(f"model must be a GaussianReverse, got {type(model).__name__}")
-    _check_state(model, state)
+    _check_state("state", state, model.network.size)
+    _check_state("rates", rates, model.diffusion.T - 1)
     data, rng = _training_data(model, x0), validation.generator(rng)
     steps, every = validation.count("steps", steps, 0), validation.count("every", every, 1)
     T, beta1 = model.diffusion.T, float(model.diffusion.beta[0])
-    if not isinstance(rates, TrainingState) or np.shape(rates.params) != (T - 1,):
-        raise ValueError(f"rates must be a state of {T - 1} rates, got {rates!r:.80}")
-    _check_vectors("rates", rates, T - 1)
     if learning_rate is None or rate_learning_rate is None:  # `train` would begin a decay each time
         raise ValueError("learning_rate and rate_learning_rate must be given, got None")
     rate, t = _rate(rate_learning_rate, state.step + steps), np.arange(2, T + 1)[:, None]

@@ -1586,7 +1586,10 @@ def test_a_bound_that_is_not_finite_ends_the_climb(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rates": training.start_rates([0.1, 0.2])}, "rates must be a state of 2 rates"),
+        (
+            {"rates": training.start_rates([0.1, 0.2])},
+            r"rates\.params must be a floating-point vector of shape \(2,\), got float64 \(1,\)",
+        ),
         (
             {"rates": TrainingState(np.zeros(2), np.zeros(2), np.zeros(2), step=-1)},
             r"rates\.step must be an integer >= 0, got -1",
@@ -1601,7 +1604,7 @@ def test_a_bound_that_is_not_finite_ends_the_climb(monkeypatch):
         ),
         ({"learning_rate": None}, "learning_rate and rate_learning_rate must be given, got None"),
         ({"rate_learning_rate": None}, "rate_learning_rate must be given, got None"),
-        ({"rates": [0.1, 0.2]}, r"rates must be a state of 2 rates, got \[0.1, 0.2\]"),
+        ({"rates": [0.1, 0.2]}, "rates must be a TrainingState, got list"),
         ({"state": None}, "state must be a TrainingState, got NoneType"),
         (
             {"model": BinomialReverse(BinomialDiffusion([0.1, 0.2, 0.3]), 1)},
