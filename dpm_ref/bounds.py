@@ -135,10 +135,8 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
         draws.append(total + rest)
     mean, stderr = _mean_and_stderr(np.concatenate(draws))
     kl /= n_samples
-    if edge is not None:
-        return LowerBound(fixed + mean, stderr, kl, float("nan"))
-    averaged = last.entropy() - first.entropy() - _sum_over(0, kl)
-    return LowerBound(fixed + mean, stderr, kl, float(averaged.mean() - prior.entropy()))
+    eq14 = (last.entropy() - first.entropy() - _sum_over(0, kl)).mean() - prior.entropy()
+    return LowerBound(fixed + mean, stderr, kl, float(eq14) if edge is None else float("nan"))
 
 
 def fixed_terms(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
@@ -259,10 +257,8 @@ def _reverse_law(family: type[Law], reverse: ReverseKernel, xt: Array, times: In
     if not getattr(reverse, "takes_times", False):
         asked = list(zip(xt, times.tolist(), strict=True))
     laws = [protocols.ask_law(family, reverse, "reverse", *each) for each in asked]
-    parameters = np.empty((2, len(laws), *laws[0].shape))
-    for i, law in enumerate(laws):
-        parameters[0, i], parameters[1, i] = law._parameters
-    return family.unchecked(*parameters.reshape(2, *xt.shape))
+    return family.unchecked(*(np.stack([law.view(i) for law in laws]).reshape(xt.shape)
+                              for i in (0, 1)))
 
 
 def _log_edge(diffusion: Diffusion, edge: Edge, x0: Array, rng: np.random.Generator) -> Array:
