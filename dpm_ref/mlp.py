@@ -78,9 +78,8 @@ class MLP:
             raise ValueError("hidden must name at least one layer, got none")
         self.input_gain = validation.positive_number("input_gain", input_gain)
         self.skip = validation.flag("skip", skip)
-        no_features, one_each = np.zeros((self.T - 1, 0)), np.eye(self.T - 1)
-        self.time_features = self._table("time_features", time_features, no_features)
-        self.basis = self._table("basis", basis, one_each)
+        self.time_features = self._table("time_features", time_features, np.eye(self.T - 1, 0))
+        self.basis = self._table("basis", basis, np.eye(self.T - 1))
         validation.vectors("basis", self.basis)
         self.shapes: dict[str, tuple[int, ...]] = {}
         sizes = [self.time_features.shape[1] + d_in, *self.widths]
