@@ -117,8 +117,7 @@ class GaussianDiffusion(Diffusion):
 
     def prior(self, d: int) -> Gaussian:
         """pi(x^T) = N(0, I), shape (d,)."""
-        zeros = np.broadcast_to(0.0, (validation.count("d", d, 1),))
-        return Gaussian.unchecked(zeros, np.array(1.0))
+        return Gaussian.unchecked(np.broadcast_to(0.0, validation.count("d", d, 1)), np.array(1.0))
 
     def q_kernel(self, x_prev: Array, t: Any) -> Gaussian:
         """q(x^t | x^{t-1}), t in 1..T."""
