@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import reduce
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -272,7 +273,4 @@ def total(terms: Array) -> Array:
     """
     if not 1 < terms.shape[-1] <= 8:
         return np.asarray(np.ascontiguousarray(terms).sum(-1))
-    result = terms[..., 0] + terms[..., 1]
-    for i in range(2, terms.shape[-1]):
-        result += terms[..., i]
-    return np.asarray(result)
+    return np.asarray(reduce(np.add, terms.T).T)
