@@ -422,14 +422,13 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
         raise ValueError(f"keep must be an iterable of times, got {keep!r:.80}")
     wanted = {validation.one_time("keep", t, 0, T) for t in keep}
     edge = diffusion.edge if edge is None else edge
-    xt = diffusion.prior(d).over((validation.count("n", n, 1), d)).sample(rng=rng)
-    states = {T: xt}
+    states = {T: diffusion.prior(d).over((validation.count("n", n, 1), d)).sample(rng=rng)}
     for t in range(T, 0, -1):
-        asked = (reverse, "reverse", xt, t) if t > 1 else (edge, "edge", xt)
-        xt = states[t - 1] = protocols.ask_density(family, *asked).sample(rng=rng)
+        asked = (reverse, "reverse", states[t], t) if t > 1 else (edge, "edge", states[1])
+        states[t - 1] = protocols.ask_density(family, *asked).sample(rng=rng)
         if t not in wanted:
             del states[t]
-    return Trajectory(xt, {t: states[t].copy() for t in sorted(wanted)})
+    return Trajectory(states[0], {t: states[t].copy() for t in sorted(wanted)})
 
 
 def _along(like: Values, *entries: Array) -> list[Values]:
