@@ -52,7 +52,7 @@ class Draw(NamedTuple):
 class _Reverse:
     """What both columns share; in training t has shape (S, 1), states and noise (S, n, d)."""
 
-    column: ClassVar[type[Diffusion]]  # of Table App.1
+    column: ClassVar[type[Diffusion]]
     n_outputs: ClassVar[int] = 1  # for each component
     diffusion: Any
     _tabulate: Callable[..., None]  # sets the tables of the diffusion, for t = 2..T
@@ -114,8 +114,7 @@ class GaussianReverse(_Reverse):
 
     Notes
     -----
-    Table App.1 and App. D.1. f_Sigma is never below the posterior's variance, as the true
-    reversal's is not.
+    App. D.1. f_Sigma is never below the posterior's variance, as the true reversal's is not.
 
     >>> model = GaussianReverse(GaussianDiffusion([0.1, 0.2, 0.5]), 2)
     >>> kernel = model.kernel(model.network.init(rng=np.random.default_rng(0)))
@@ -268,8 +267,7 @@ class BinomialReverse(_Bits):
 
     Notes
     -----
-    Table App.1. Since q(x_i^{t-1} | x^t, x^0) depends on x_i^0 alone, the best factorised kernel is
-    of this form.
+    As q(x_i^{t-1} | x^t, x^0) depends on x_i^0 alone, the best factorised kernel is of this form.
 
     >>> model = BinomialReverse(BinomialDiffusion([0.1, 0.2, 0.5]), 2)
     >>> kernel = model.kernel(model.network.init(rng=np.random.default_rng(0)))
@@ -305,7 +303,7 @@ class BinomialReverse(_Bits):
         p1, p0 = r0 * q[:, 0] + r1 * q[:, 1]
         lift = _pick(self._lift, at, out)
         shift = np.where(one, -r0, r1) * lift
-        kl = _weighted_psi(q1, p1, shift) + _weighted_psi(q0, p0, -shift)
+        kl = _q_psi(q1, p1, shift) + _q_psi(q0, p0, -shift)
         with np.errstate(divide="ignore"):  # where a p is 0, so is the product
             grad = (shift / p1) * (lift / p0) * (r1 * r0)
         return kl, np.where(p1 * p0 > 0, grad, 0.0)
@@ -339,7 +337,7 @@ class SigmoidReverse(_Bits):
 
     Notes
     -----
-    Table App.1 and App. D.1.2. What `BinomialReverse` has built in it must learn: that a bit stays
+    App. D.1.2. What `BinomialReverse` has built in it must learn: that a bit stays
     what it is but for a probability of order 1 / T, at each t anew.
 
     >>> model = SigmoidReverse(BinomialDiffusion([0.1, 0.2, 0.5]), 2)
@@ -454,7 +452,7 @@ def _finite_logit(prob1: Array, prob0: Array) -> Array:
     return np.clip(logit(prob1, prob0), -800.0, 800.0)
 
 
-def _weighted_psi(q: Values, p: Values, shift: Values) -> Values:
+def _q_psi(q: Values, p: Values, shift: Values) -> Values:
     """q psi(e), psi(e) = e - log(1 + e), for e = shift / q and p = q + shift.
 
     As q -> 0 it goes to shift; below q = 1e-290 (float32: 1e-30) the rest is lost, as p may be.

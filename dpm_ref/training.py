@@ -86,7 +86,7 @@ class Scaling(NamedTuple):
     @classmethod
     def of(cls, x0: npt.ArrayLike) -> Scaling:
         """The scaling that standardises data (N, d); a constant component keeps its scale."""
-        data = np.ascontiguousarray(_rows(validation.finite("x0", x0)))
+        data = np.ascontiguousarray(_matrix(validation.finite("x0", x0)))
         power = np.frexp(np.abs(data).max(0))[1]
         unit = np.ldexp(data, -power)  # exactly; below 1, so that no square overflows
         std = np.ldexp(unit.std(0), power)
@@ -342,14 +342,14 @@ def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
     return rate
 
 
-def _rows(x0: Array) -> Array:
+def _matrix(x0: Array) -> Array:
     """Data (N, d)."""
     return validation.shaped("x0", validation.data("x0", x0), "have shape (N, d)", x0.ndim == 2)
 
 
 def _training_data(model: ReverseModel, x0: npt.ArrayLike) -> Array:
     """Data (N, d) of the model, of about the prior's scale."""
-    data = validation.components("x0", _rows(model.diffusion.check_data("x0", x0)), model.d)
+    data = validation.components("x0", _matrix(model.diffusion.check_data("x0", x0)), model.d)
     square = np.einsum("nd,nd->d", data, data).max() / len(data)
     if square > 4.0:
         wanted = "a mean square of at most 4 in each component, as N(0, I) has 1"
