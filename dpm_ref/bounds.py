@@ -257,8 +257,8 @@ def _laws_at(family: type[Law], reverse: ReverseKernel, xt: Array, times: IntArr
     if not getattr(reverse, "takes_times", False):
         asked = list(zip(xt, times.tolist(), strict=True))
     laws = [protocols.ask_law(family, reverse, "reverse", *each) for each in asked]
-    return family.unchecked(*(np.stack([law.view(i) for law in laws]).reshape(xt.shape)
-                              for i in (0, 1)))
+    parameters = (np.stack([law.view(i) for law in laws]) for i in (0, 1))
+    return family.unchecked(*(each.reshape(xt.shape) for each in parameters))
 
 
 def _log_edge(diffusion: Diffusion, edge: Edge, x0: Array, rng: np.random.Generator) -> Array:
