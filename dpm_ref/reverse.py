@@ -55,7 +55,6 @@ class _Reverse:
     column: ClassVar[type[Diffusion]]
     n_outputs: ClassVar[int] = 1  # for each component
     diffusion: Any
-    _tabulate: Callable[..., None]  # sets the tables of the diffusion, for t = 2..T
     _law: Callable[..., Any]
 
     def __init__(self, diffusion: Any, d: int, **network: Any) -> None:
@@ -66,7 +65,6 @@ class _Reverse:
         self.diffusion, self.d = diffusion, int(d)
         settings = self._defaults(diffusion.T) | network
         self.network = MLP(d, self.n_outputs * d, diffusion.T, **settings)
-        self._tabulate()
 
     def __repr__(self) -> str:
         name, size = type(self).__name__, self.network.size
@@ -129,11 +127,12 @@ class GaussianReverse(_Reverse):
         return {"time_features": time_polynomials(T, 2), "input_gain": 2.5,
                 "basis": time_bumps(T, min(T - 1, 40))}
 
-    def _tabulate(self) -> None:
-        diffusion, before = self.diffusion, np.arange(1, self.diffusion.T)
-        self._kappa = diffusion.beta[1:] * diffusion.abar(before) / diffusion.one_minus_abar(before)
-        with np.errstate(divide="ignore"):  # kappa is 0 from a beta of 1 on
-            self._log_kappa = np.log(self._kappa)
+    def _kappa(self, t: IntArray) -> tuple[Array, Array]:
+        """kappa_t and its logarithm."""
+        diffusion, s = self.diffusion, t - 1
+        kappa = diffusion.beta[s] * diffusion.table("abar", s) / diffusion.table("one_minus_abar", s)
+        with np.errstate(divide="ignore"):  # it is 0 from a beta of 1 on
+            return kappa, np.log(kappa)
 
     def over(self, diffusion: GaussianDiffusion) -> GaussianReverse:
         """The same network as the kernel of another diffusion of as many steps.
@@ -168,7 +167,7 @@ class GaussianReverse(_Reverse):
         With a = g + log kappa, v = 1 + exp(a): evaluated from exp(-|a|), which never overflows.
         Equation (14).
         """
-        (kappa, log_kappa), d = _along(out, self._kappa[t - 2], self._log_kappa[t - 2]), self.d
+        (kappa, log_kappa), d = _along(out, *self._kappa(t)), self.d
         error, a = out[..., :d] - draw.target, out[..., d:] + log_kappa
         small, negative = np.exp(np.minimum(a, -a)), a < 0
         ratio = small / (1.0 + small)
@@ -219,7 +218,7 @@ class GaussianReverse(_Reverse):
     def _law(self, out: Array, xt: Array, inputs: Array, t: IntArray) -> Gaussian:
         table = self.diffusion.table
         of_F = table("coefficient_x0", t) * table("sqrt_one_minus_abar", t)
-        of_F, var, log_kappa = _along(out, of_F, table("posterior_var", t), self._log_kappa[t - 2])
+        of_F, var, log_kappa = _along(out, of_F, table("posterior_var", t), self._kappa(t)[1])
         mean = self.diffusion.q_kernel(xt, t).mean + of_F * out[..., : self.d]
         with np.errstate(over="ignore"):  # a variance beyond 1e308 is refused by name
             var = var * (1.0 + np.exp(out[..., self.d :] + log_kappa))
@@ -232,7 +231,8 @@ class _Bits(_Reverse):
     column = BinomialDiffusion
     check_noise, mirror = staticmethod(validation.probability), 1.0
 
-    def _tabulate(self) -> None:
+    def __init__(self, diffusion: BinomialDiffusion, d: int, **network: Any) -> None:
+        super().__init__(diffusion, d, **network)
         self._t, self._bits = np.arange(2, self.diffusion.T + 1), np.outer([0, 1], np.ones(self.d))
         law = self.diffusion.posterior(self._bits[:, None, None], self._bits, self._t[:, None])
         self._q = np.array([law.prob1, law.prob0])  # over bit, x0, time, xt and component
@@ -278,8 +278,8 @@ class BinomialReverse(_Bits):
     def _defaults(self, T: int) -> dict[str, Any]:
         return {"basis": np.ones((T - 1, 1)), "input_gain": 0.3, "skip": True}
 
-    def _tabulate(self) -> None:
-        super()._tabulate()
+    def __init__(self, diffusion: BinomialDiffusion, d: int, **network: Any) -> None:
+        super().__init__(diffusion, d, **network)
         (given0, given1), (not0, not1) = self._q
         self._lift = np.where(given0 < 0.5, given1 - given0, not0 - not1)
         pi = self.diffusion.prior(self.d)
