@@ -30,7 +30,7 @@ import numpy.typing as npt
 from dpm_ref import validation
 from dpm_ref.validation import Array, IntArray
 
-__all__ = ["MLP", "Tape", "time_polynomials", "time_bumps"]
+__all__ = ["MLP", "Tape", "flat_vector", "time_polynomials", "time_bumps"]
 
 Values = npt.NDArray[Any]  # float32 or float64, as the parameters
 
@@ -102,10 +102,6 @@ class MLP:
         """Views of the flat vector by name, of the shapes in `shapes`."""
         parts = zip(self.shapes.items(), np.split(params, self._starts), strict=True)
         return {name: part.reshape(shape) for (name, shape), part in parts}
-
-    def check(self, params: npt.ArrayLike, name: str = "params") -> Values:
-        """The flat vector of shape (size,), finite, in native byte order; ValueError if not."""
-        return flat_vector(name, params, self.size)
 
     def init(self, *, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64) -> Values:
         """Parameters to start from, shape (size,): a random trunk, and outputs of 0 at every t.

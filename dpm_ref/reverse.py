@@ -33,7 +33,7 @@ from dpm_ref import protocols, validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 from dpm_ref.information import bernoulli_kl_from_logits, logit
-from dpm_ref.mlp import MLP, Values, stack, time_bumps, time_polynomials
+from dpm_ref.mlp import MLP, Values, flat_vector, stack, time_bumps, time_polynomials
 from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, takes_times
 from dpm_ref.validation import Array, IntArray
 
@@ -75,7 +75,7 @@ class _Reverse:
 
     def kernel(self, params: npt.ArrayLike) -> ReverseKernel:
         """The reverse kernel (xt, t) -> law; t is one int or an array over xt's leading axes."""
-        own = validation.own(self.network.check(params))
+        own = validation.own(flat_vector("params", params, self.network.size))
         if own.dtype.kind == "c":
             raise ValueError(f"params must be real, got {own.dtype}")
         return takes_times(partial(self.law, own))

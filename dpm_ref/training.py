@@ -137,7 +137,7 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     Equations (13) and (14), in the form that needs no precondition; frozen noise as in 2.4.1.
     """
     _check_model(model)
-    vector = model.network.check(params)
+    vector = flat_vector("params", params, model.network.size)
     frozen = validation.data("noise", np.asarray(model.check_noise("noise", noise), order="C"))
     data = np.asarray(model.diffusion.check_data("x0", x0), order="C")  # sums depend on the layout
     data = validation.components("x0", data, model.d)
