@@ -129,8 +129,8 @@ class GaussianReverse(_Reverse):
 
     def _kappa(self, t: IntArray) -> tuple[Array, Array]:
         """kappa_t and its logarithm."""
-        diffusion, s = self.diffusion, t - 1
-        kappa = diffusion.beta[s] * diffusion.table("abar", s) / diffusion.table("one_minus_abar", s)
+        table, s = self.diffusion.table, t - 1
+        kappa = self.diffusion.beta[s] * table("abar", s) / table("one_minus_abar", s)
         with np.errstate(divide="ignore"):  # it is 0 from a beta of 1 on
             return kappa, np.log(kappa)
 
