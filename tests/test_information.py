@@ -302,6 +302,10 @@ def test_ulp_error_of_a_lost_infinity_is_infinite():
     ]
 
 
+def test_ulp_error_of_an_infinity_in_a_number_s_place_is_infinite():
+    assert mpmath_oracle.ulp_error(np.inf, mpmath_oracle.mp.mpf(1e308)) == np.inf
+
+
 def test_ulp_error_of_a_lost_zero_is_infinite():
     assert mpmath_oracle.ulp_error(5e-324, mpmath_oracle.mp.mpf(0)) == np.inf
 
