@@ -35,7 +35,7 @@ Kronecker sequence of the generalised golden ratio.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -170,14 +170,14 @@ def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *,
     if isinstance(data.diffusion, GaussianDiffusion) and not data.var.all():
         rule = "data must have a var > 0 at every Gaussian atom, or their entropy is -inf"
         raise ValueError(f"{rule}, got {validation.brief(data.var)}")
-    learned, steps = None if kl is None else validation.finite("kl", kl), data.diffusion.T - 1
-    if learned is not None and learned.shape != (steps,):
-        raise ValueError(f"kl must have shape ({steps},), t = 2..T, got {learned.shape}")
+    if kl is not None:
+        kl, rule = validation.finite("kl", kl), f"have shape ({data.diffusion.T - 1},), t = 2..T"
+        validation.shaped("kl", kl, rule, kl.shape == (data.diffusion.T - 1,))
     bound = ideal_bound(data, rng=rng, n_samples=n_samples)
     parts = (_differences(data, _average(data, None, 1), bound) if rng is None
              else _log_ratios(data, rng, n_samples))
     mean, stderrs = np.array([_estimate(part) for part in parts]).T
-    learning = np.zeros(steps) if learned is None else learned - bound.kl
+    learning = (bound.kl if kl is None else np.asarray(kl)) - bound.kl
     return Gap(bound.value, float(mean[0]), float(mean[-1]), mean[1:-1], learning,
                _estimate(parts.sum(0)).stderr, stderrs)
 
@@ -286,10 +286,10 @@ def _distinguishable_states(data: FiniteData) -> tuple[Array, Array]:
 
 def _symmetric(groups: Array, sizes: IntArray, weights: Array) -> bool:
     """Whether the data, groups (1 + m, G) of pi and atoms' bits, survive a swap of any two."""
-    tables = []
-    for i in range(len(sizes)):
-        order = np.arange(len(sizes))
-        order[[0, i]] = i, 0
-        tables.append(sorted(np.column_stack([weights, groups[1:, order]]).tolist()))
+    def swapped(i: int) -> list[Any]:
+        bits = groups[1:].copy()
+        bits[:, [0, i]] = bits[:, [i, 0]]
+        return sorted(np.column_stack([weights, bits]).tolist())
+
     alike = (sizes == sizes[0]).all() and (groups[0] == groups[0, 0]).all()
-    return bool(alike) and all(table == tables[0] for table in tables)
+    return bool(alike) and all(swapped(i) == swapped(0) for i in range(len(sizes)))
