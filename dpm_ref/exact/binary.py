@@ -154,7 +154,7 @@ class BinaryData(FiniteData):
 
     def __init__(self, diffusion: BinomialDiffusion, pmf: npt.ArrayLike) -> None:
         instance("diffusion", diffusion, BinomialDiffusion)
-        n = np.size(pmf)
+        n = validation.probability("pmf", pmf).size
         if n < 2 or n & (n - 1):
             raise ValueError(f"pmf must have length 2^d, d >= 1, got {n}")
         states = binary_states(n.bit_length() - 1)

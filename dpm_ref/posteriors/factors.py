@@ -336,7 +336,7 @@ def _vectors(**arrays: Array) -> list[Array]:
 
 def _mask(seen: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     """A copy of the mask, over the components; one value stands for all."""
-    mask = np.array(seen)
-    if mask.dtype != bool or mask.shape not in ((), shape):
+    mask = validation.real("seen", seen)
+    if np.asarray(seen).dtype != bool or mask.shape not in ((), shape):
         raise ValueError(f"seen must be True or False for each component, got {seen!r:.80}")
-    return np.full(shape, mask)
+    return np.full(shape, mask == 1)
