@@ -42,9 +42,8 @@ class GaussianAtoms(_Atoms):
         with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
             for i in range(x.shape[1]):  # one component at a time keeps memory at (n, m)
                 square += (np.subtract.outer(x[:, i], scale * self.atoms[:, i]) / std) ** 2
-        square *= -0.5
-        square += log_weights - 0.5 * x.shape[1] * (LOG_2PI + np.log(var))
-        return square
+        constant = 0.5 * x.shape[1] * (LOG_2PI + np.log(var))
+        return np.asarray(-0.5 * square + (log_weights - constant))
 
     def match(self, weights: Array, xt: Array, t: int) -> Array:
         """Mean and variance of q(x^{t-1} | x^t), stacked (n, 2, d): of the posterior's average."""

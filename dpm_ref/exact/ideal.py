@@ -34,7 +34,7 @@ Kronecker sequence of the generalised golden ratio.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,7 +47,7 @@ from dpm_ref.exact.finite import FiniteData, instance
 from dpm_ref.gaussian import GaussianDiffusion
 from dpm_ref.validation import Array, IntArray
 
-__all__ = ["Estimate", "IdealBound", "ideal_bound", "entropy", "Gap", "gap", "lattice"]
+__all__ = ["Estimate", "IdealBound", "ideal_bound", "entropy", "Gap", "gap", "ends", "lattice"]
 
 _SHIFTS = 16  # independent shifts of the lattice behind one standard error
 _MOST_STATES = 2**20
@@ -120,7 +120,7 @@ def ideal_bound(data: FiniteData, *, rng: np.random.Generator | None = None, n_s
     """
     average = _average(data, rng, n_samples)
     steps = [average(data.divergence, t) for t in range(2, data.diffusion.T + 1)]
-    null, first, last = _ends(data)
+    null, (first, last) = ends(data, (1, data.diffusion.T))
     bound = _estimate(null + first - last - sum(steps, np.zeros(1)))
     return IdealBound(*bound, null, np.array([step.mean() for step in steps]))
 
@@ -226,7 +226,8 @@ def _log_ratios(data: FiniteData, rng: np.random.Generator, n_samples: int) -> A
 
 def _differences(data: FiniteData, average: Average, bound: IdealBound) -> Array:
     """Edge, form at t = 2..T and end, (T+1, 1), as differences of entropies."""
-    T, (null, first, last), (points, weights) = data.diffusion.T, _ends(data), data.points()
+    T, (points, weights) = data.diffusion.T, data.points()
+    null, (first, last) = ends(data, (1, T))
     H = np.array([average(lambda x, t: -data.log_prob(x, t), t)[0] for t in range(T + 1)])
     given = [weights @ data.diffusion.marginal(points, t).entropy() for t in range(1, T + 1)]
     information = H[1:] - given
@@ -234,12 +235,12 @@ def _differences(data: FiniteData, average: Average, bound: IdealBound) -> Array
     return np.array([edge, *(bound.kl + np.diff(information)), end])[:, None]
 
 
-def _ends(data: FiniteData) -> list[float]:
-    """L_null, E KL( q(x^1|x^0) || pi ) and E KL( q(x^T|x^0) || pi ), exactly."""
+def ends(data: FiniteData, times: Iterable[int]) -> tuple[float, Array]:
+    """L_null, and E KL( q(x^t|x^0) || pi ) at these times, exactly."""
     (points, weights), q = data.points(), data.diffusion
     prior = q.prior(points.shape[1])
-    kl = [q.marginal(points, t).kl(prior) for t in (1, q.T)]
-    return [float(weights @ term) for term in (prior.log_prob(points), *kl)]
+    kl = [weights @ q.marginal(points, t).kl(prior) for t in times]
+    return float(weights @ prior.log_prob(points)), np.array(kl)
 
 
 def _estimate(values: Array) -> Estimate:
