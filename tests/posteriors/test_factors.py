@@ -320,6 +320,9 @@ def test_the_least_exponents_of_r():
     assert smooth.power(0.0).log_r([5.0]) == 0.0
     assert smooth.power(0.0).slope([5.0])[0] == 0.0
     assert smooth.power(0.25).slope([5.0])[0] == 0.25
+    nowhere = LogFactor(lambda x: np.full(len(x), -np.inf), np.ones_like)
+    assert nowhere.power(0.0).log_r([5.0]) == 0.0
+    assert nowhere.power(0.5).log_r([5.0]) == -np.inf
     assert not LogFactor(lambda x: x[:, 0]).power(0.25).has_slope
     assert smooth.power(0.25).has_slope
     assert smooth.power(0.0).has_slope
