@@ -87,9 +87,9 @@ class GaussianAtoms(_Atoms):
         return out
 
     def draw(self, index: IntArray, noise: Array, t: int) -> Array:
-        """x^t given the atoms at `index` (n,), from standard normal noise (n, d)."""
+        """x^t given the atoms at `index` (...), from standard normal noise (..., d)."""
         scale, var = scale_and_var(self.diffusion, self.var, t)
-        return np.asarray(scale * self.atoms[index] + np.sqrt(var[index])[:, None] * noise)
+        return np.asarray(scale * self.atoms[index] + np.sqrt(var[index])[..., None] * noise)
 
 
 class BinaryAtoms(_Atoms):
@@ -135,6 +135,6 @@ class BinaryAtoms(_Atoms):
         return [self.diffusion.q_posterior(np.full(xt.shape, bit), xt, t) for bit in (1, 0)]
 
     def draw(self, index: IntArray, noise: Array, t: int) -> Array:
-        """x^t given the atoms at `index` (n,), from uniform noise (n, d)."""
+        """x^t given the atoms at `index` (...), from uniform noise (..., d)."""
         atoms = self.atoms[index]
         return self.diffusion.q_marginal(atoms, t).at(noise) if t else atoms

@@ -129,13 +129,13 @@ class FiniteData(validation.ReadOnly):
         return self.draw(rng.random((n, 1 + self.atoms.shape[1])), 0)
 
     def draw(self, uniform: npt.ArrayLike, t: int) -> Array:
-        """The x^t that uniform numbers (n, 1 + d) in [0, 1] stand for, (n, d): atom, then noise."""
+        """The x^t that uniform numbers (..., 1 + d) in [0, 1] stand for: atom, then noise."""
         uniform = validation.probability("uniform", uniform)
         uniform = validation.components("uniform", uniform, 1 + self.atoms.shape[1])
         time, total = validation.one_time("t", t, 0, self.diffusion.T), np.cumsum(self.weights)
-        index = np.searchsorted(total, uniform[:, 0], side="right")
+        index = np.searchsorted(total, uniform[..., 0], side="right")
         index = index.clip(max=np.flatnonzero(self.weights)[-1])  # at uniform numbers of 1
-        return self._column.draw(index, self.noise(uniform[:, 1:]), time)
+        return self._column.draw(index, self.noise(uniform[..., 1:]), time)
 
     def noise(self, uniform: Array) -> Array:
         """The noise, as a law's `at` takes it, that uniform numbers in [0, 1] stand for."""

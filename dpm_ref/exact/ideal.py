@@ -187,8 +187,9 @@ def _average(data: FiniteData, rng: np.random.Generator | None, n_samples: int) 
     instance("data", data, FiniteData)
     n_samples = validation.count("n_samples", n_samples, 1)
     if rng is not None:
-        return lambda function, t: _means(
-            function(data.draw(_uniform(rng, n_samples, 1 + data.atoms.shape[1]), t), t))
+        dimensions = 1 + data.atoms.shape[1]
+        return lambda function, t: function(
+            data.draw(_uniform(rng, n_samples, dimensions), t), t).mean(1)
     states, log_count = _distinguishable_states(data)
 
     def by_enumeration(function: Callable[[Array, int], Array], t: int) -> Array:
@@ -200,15 +201,10 @@ def _average(data: FiniteData, rng: np.random.Generator | None, n_samples: int) 
 
 
 def _uniform(rng: np.random.Generator, n_samples: int, dimensions: int) -> Array:
-    """The points of 16 randomly shifted lattices of n_samples / 16, one lattice after another."""
+    """The points of 16 randomly shifted lattices, (16, n_samples / 16, dimensions)."""
     points = lattice(-(-n_samples // _SHIFTS), dimensions)
     shifts = validation.generator(rng).random((_SHIFTS, 1, dimensions))
-    return ((points + shifts) % 1.0).reshape(-1, dimensions)
-
-
-def _means(values: Array) -> Array:
-    """The average over each lattice."""
-    return np.asarray(values.reshape(_SHIFTS, -1).mean(1))
+    return np.asarray((points + shifts) % 1.0)
 
 
 def _log_ratios(data: FiniteData, rng: np.random.Generator, n_samples: int) -> Array:
@@ -216,12 +212,12 @@ def _log_ratios(data: FiniteData, rng: np.random.Generator, n_samples: int) -> A
     diffusion, d, parts = data.diffusion, data.atoms.shape[1], []
     for t in range(1, diffusion.T + 1):
         uniform = _uniform(rng, n_samples, 1 + 2 * d)
-        before = data.draw(uniform[:, :1 + d], t - 1)
-        after = diffusion.kernel(before, t).at(data.noise(uniform[:, 1 + d:]))
+        before = data.draw(uniform[..., :1 + d], t - 1)
+        after = diffusion.kernel(before, t).at(data.noise(uniform[..., 1 + d:]))
         law = diffusion.edge(after) if t == 1 else data.reverse(after, t)
-        parts.append(_means(data.log_reverse(before, after, t) - law.log_prob(before)))
-    log_prior = diffusion.prior(d).log_prob(after)
-    return np.array([*parts, _means(data.log_prob(after, diffusion.T) - log_prior)])
+        parts.append((data.log_reverse(before, after, t) - law.log_prob(before)).mean(1))
+    end = data.log_prob(after, diffusion.T) - diffusion.prior(d).log_prob(after)
+    return np.array([*parts, end.mean(1)])
 
 
 def _differences(data: FiniteData, average: Average, bound: IdealBound) -> Array:
