@@ -11,6 +11,9 @@ The first three multiply a kernel in closed form, component by component:
                log Z~ = -[log(1 + s / v) + (mu - m)^2 / (s + v)] / 2
     binomial   logit p~ = logit c + log r(1) - log r(0),   Z~ = c r(1) + (1 - c) r(0)
 
+`power` (exponents >= 0) and `diffused` are what the functions `tempered` and `diffused` call, and
+do not validate.
+
 The slope g of log r gives the exponential tilt p~(x) proportional to p(x) exp(g . x), App. C:
 
     Gaussian   N(f_mu + f_Sigma g, f_Sigma)    g the gradient of log r at f_mu
