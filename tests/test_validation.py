@@ -531,6 +531,8 @@ def test_a_list_without_end_is_refused_by_name(call, name, value):
 def test_a_list_may_be_as_deep_as_an_array():
     nested = functools.reduce(lambda inner, _: [inner], range(64), 1.0)
     assert validation.real("x", nested).ndim == 64
+    with pytest.raises(ValueError, match="x must be lists up to 64 deep"):
+        validation.real("x", [nested])
 
 
 @pytest.mark.parametrize("value", [[[1.0], (2.0,)], 3.0, "word"])
