@@ -20,7 +20,7 @@ from dpm_ref import (
     validation,
 )
 from dpm_ref.exact import BinaryData, LinearModel
-from dpm_ref.mlp import MLP
+from dpm_ref.mlp import flat_vector
 from dpm_ref.posteriors import Clamp
 
 BETA = [0.1, 0.2, 0.3]
@@ -517,7 +517,7 @@ for _ in range(2000):
         (lambda x: GAUSS.marginal(x, 1), "x0"),
         (GAUSS.abar, "t"),
         (lambda x: Gaussian([0.0], x), "var"),
-        (lambda x: MLP(1, 1, 2).check(x), "params"),
+        (lambda x: flat_vector("params", x, 2), "params"),
         (lambda x: Clamp([1.0], x), "seen"),
         (lambda x: BinaryData(BITS, x), "pmf"),
         (lambda x: LinearModel(GAUSS, [([[1.0]], x, [[1.0]])] * (GAUSS.T - 1)), "b"),
