@@ -72,19 +72,21 @@ class Expr:
 
     def of(self, *args: "Expr") -> "Expr":
         """The same node over other arguments."""
-        return replace(self, args=args)
+        kept = self.name, self.value, self.at, self.move, self.built, self.label
+        return Expr(self.op, args, *kept)
 
     def put(self, k: int, change: Change) -> "Expr":
         """The argument k changed."""
         return self.of(*self.args[:k], change(self.args[k]), *self.args[k + 1 :])
 
-    def map(self, change: Change) -> "Expr":
-        """Every node changed, leaves first; unchanged parts stay the same objects."""
-        if not self.args:
-            return change(self)
-        args = [each.map(change) for each in self.args]
-        same = all(a is b for a, b in zip(args, self.args, strict=True))
-        return change(self if same else self.of(*args))
+    def map(self, change: Change, made: "dict[Expr, Expr] | None" = None) -> "Expr":
+        """Every node changed, leaves first; unchanged and shared parts stay the same objects."""
+        made = {} if made is None else made
+        if self not in made:
+            args = [each.map(change, made) for each in self.args]
+            same = all(a is b for a, b in zip(args, self.args, strict=True))
+            made[self] = change(self if same else self.of(*args))
+        return made[self]
 
     def walk(self, path: tuple[int, ...] = ()) -> "Iterator[tuple[tuple[int, ...], Expr]]":
         yield path, self
@@ -95,6 +97,11 @@ class Expr:
         if not path:
             return change(self)
         return self.put(path[0], lambda node: node.at_path(path[1:], change))
+
+    @cached_property
+    def parts(self) -> list[tuple[str, str, float, str]]:
+        """What it is made of, by which two expressions can be told apart."""
+        return [(node.op, node.name, node.value, node.at) for _, node in self.walk()]
 
     @cached_property
     def text(self) -> str:
@@ -295,8 +302,8 @@ def _components(node: Expr, c: Context, x: Any) -> Any:
 def _log_bin(node: Expr, c: Context, x: Any, mean: Any, std: Any) -> Any:
     """log of a normal distribution's mass between x - 1/255 and x + 1/255, open at -1 and 1."""
     off, edge = (x - mean) / std, node.value / 255.0 / std
-    if node.name == "tanh":  # as in DDPM's code
-        below, above = _tanh_cdf(off - edge), _tanh_cdf(off + edge)
+    if cdf := CDFS.get(node.name):
+        below, above = cdf(off - edge), cdf(off + edge)
         inside, low, high = np.log(above - below), np.log(above), np.log(1 - below)
     else:
         sign = np.where(off > 0, -1.0, 1.0)  # the tail in which nothing cancels
@@ -311,6 +318,7 @@ def _tanh_cdf(x: Any) -> Any:
     return 0.5 * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
 
 
+CDFS = {"tanh": _tanh_cdf, "logistic": expit}  # tanh as in DDPM's code
 READ: dict[str, Callable[[Any], Any]] = {"var": np.asarray, "std": np.square, "logvar": np.exp}
 WRITE: dict[str, Callable[[Any], Any]] = {"var": np.asarray, "std": np.sqrt, "logvar": np.log}
 UNITS = {"nats": 1.0, "bits": 1.0 / math.log(2.0), "the wrong way": math.log(2.0)}
@@ -323,7 +331,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "d": lambda node, c: np.float64(c.shape[1]),
     "n": lambda node, c: np.float64(c.shape[0]),
     "count": lambda node, c: np.float64(c.count),
-    "later": lambda node, c: (c.inputs["t"] > 1) * 1.0,
+    "later": lambda node, c: (c.inputs["t"] > 1 + node.value) * 1.0,
     "known": lambda node, c: np.where(c.inputs["t"] > 1, 1.0, np.nan),
     "first": lambda node, c, a, b: np.where(c.inputs["t"] == 1, a, b),
     "second": lambda node, c, a, b: np.where(c.inputs["t"] == 2, a, b),

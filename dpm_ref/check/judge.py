@@ -118,9 +118,9 @@ def _singles(known: list[Comparison], loose: bool = False) -> Names:
             break
         if m.name in found:
             continue
-        made = [(c, m.of(c.problem.trees[m.form])) for c in ordered]
-        fits = all(c.fits(tree, loose) for c, tree in made)
-        if fits and any(c.tells(tree) for c, tree in made):
+        if _fit(ordered, m.of, m.form, loose) and any(
+            c.tells(m.of(c.problem.trees[m.form])) for c in ordered
+        ):
             found.append(m.name)
             if m.rank == DESIGN:
                 break

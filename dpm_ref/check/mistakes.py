@@ -22,7 +22,7 @@ import numpy as np
 
 from .conventions import CHOICES, Conventions
 from .expressions import TABLES, Change, Expr, Tables, number, op, table_text
-from .quantities import QUANTITIES, Quantity, others, presented
+from .quantities import QUANTITIES, Quantity, kind_of, others, presented, undeclared
 
 __all__ = ["Change", "Mistake", "compose", "everywhere", "mistakes", "names"]
 
@@ -73,6 +73,10 @@ def _set(**fields: Any) -> Change:
 def _renamed(names: dict[str, str], kind: str) -> Change:
     """Inputs or tables exchanged; an argument is read as the one whose place it takes."""
     return everywhere(lambda node: replace(node, name=names.get(node.name, node.name)), kind)
+
+
+def _put(k: int, change: Change) -> Change:
+    return lambda node: node.put(k, change)
 
 
 def _times(factor: Expr | float) -> Change:
@@ -144,6 +148,11 @@ def _abar_1_before(s: Tables) -> Tables:
     return replace(s, abar_prev=abar, one_minus_abar_prev=rest)
 
 
+def _abar_after(s: Tables) -> Tables:
+    after = np.r_[1.0, s.abar[2:], 0.0]
+    return replace(s, abar_prev=after, one_minus_abar_prev=1.0 - after)
+
+
 def _doubled(factor: float) -> Callable[[Tables], Tables]:
     def made(s: Tables) -> Tables:
         beta = factor * s.beta[1:]
@@ -167,6 +176,7 @@ BUILDS: list[tuple[str, Callable[[Tables], Tables]]] = [
     ("product of beta_s, not of 1 - beta_s",
      _product(lambda s: np.cumprod(np.r_[1.0, s.beta[1:]]))),
     ("sum of beta_s for the product of 1 - beta_s", _product(lambda s: 1.0 - np.cumsum(s.beta))),
+    ("sum of alpha_s for their product", _product(lambda s: np.cumsum(s.alpha) - 1.0)),
     ("exp(-sum of beta_s) for the product of 1 - beta_s",
      _product(lambda s: np.exp(-np.cumsum(s.beta)))),
     ("sqrt(abar_t) for abar_t", _product(lambda s: np.sqrt(s.abar))),
@@ -176,6 +186,7 @@ BUILDS: list[tuple[str, Callable[[Tables], Tables]]] = [
     ("twice beta_t: the chance to be drawn anew for the chance to flip", _doubled(2.0)),
     ("beta_t / 2 for beta_t: the chance to flip for the chance to be drawn anew", _doubled(0.5)),
     ("the product before the first step is abar_1, not 1", _abar_1_before),
+    ("abar_{t+1} for abar_{t-1}", _abar_after),
     ("beta clipped to at most 0.5", _from(lambda beta: np.minimum(beta, 0.5))),
     (REVERSED, _from(lambda beta: beta[::-1])),
 ]
@@ -213,18 +224,20 @@ IN_X0_HAT: list[tuple[str, Change]] = [
 ]
 
 
-def _spread(change: Change, clipped: bool) -> Change:
-    """Another standard deviation; code may clip a mass that then vanishes at 1e-12."""
-    if clipped:
-        return lambda node: replace(node.put(2, change), name="clipped")
-    return lambda node: node.put(2, change)
-
-
 SPREADS = [
     ("the variance", _taken("square")),
     ("the root", _taken("sqrt")),
     ("exp of the standard deviation", _taken("exp")),
     ("exp of the variance", lambda std: op("exp", std * std)),
+    ("std / sqrt(2)", _times(0.5**0.5)),
+]
+BINS: list[tuple[str, Change]] = [
+    ("bins twice as wide: 1/127.5 for 1/255", _set(value=2.0)),
+    ("bins half as wide: 1/510 for 1/255", _set(value=0.5)),
+    ("1/256 for 1/255: bins of 256 levels, which have 255 steps", _set(value=255 / 256)),
+    ("the first and the last bin closed, where they reach to infinity", _set(op="log_closed_bin")),
+    *((f"{done} where the standard deviation of L_0 is meant", _put(2, change))
+      for done, change in SPREADS),
 ]
 Rule = tuple[str, str, Change, int]  # where, the name, the change, how plausible it is
 # wherever a table, an argument or an operation stands
@@ -238,6 +251,8 @@ EVERYWHERE: list[Rule] = [
     ("table", "{1} read one step too late, the other tables not", _set(move=_late), PLAIN),
     ("inv table", "division by {0} forgotten", _constant(1), PLAIN),
     ("inv table", "multiplied where it is divided, by {0}", _inner, PLAIN),
+    ("input", "sign of {1} flipped", lambda y: -y, LOCAL),
+    ("input w", "w read as a fraction in [0, 1], not in [-1, 1]", lambda y: 2 * y - 1, PLAIN),
     ("input pi1", "1 - pi_1 for pi_1", _complement, PLAIN),
     ("input pi1", "pi_1 left out", _constant(0), PLAIN),
     ("input pi1", "pi_1 taken as 1/2", _constant(0.5), PLAIN),
@@ -261,6 +276,7 @@ LOCALLY: list[Rule] = [
     ("divisor", "multiplied where it is divided, by {0}", _inner, LOCAL),
     ("divisor d", "sum over components where the mean is declared", _constant(1), PLAIN),
     ("sqrt", "{0} without its root", _inner, PLAIN),
+    ("sqrt", "{0} squared where its root is meant", lambda y: y.args[0] ** 2, ODD),
     ("sqrt", "exp({0}) where sqrt({0}) is meant", lambda y: op("exp", y.args[0]), ODD),
     ("sqrt", "exp({0} / 2) where sqrt({0}) is meant", lambda y: op("exp", 0.5 * y.args[0]), ODD),
     ("square", "{0} not squared", _inner, LOCAL),
@@ -284,6 +300,8 @@ LOCALLY: list[Rule] = [
     ("sum", "sum over t divided by T", lambda y: y / (COUNT + 1), PLAIN),
     ("count", "n - 1 for n", lambda y: y - 1, PLAIN),
     ("later", "noise is added at the last step too", _constant(1), PLAIN),
+    ("later", "no noise at the last step but one either", _set(value=1.0), PLAIN),
+    ("log 2 pi", "log pi for log 2 pi", _times(math.log(math.pi) / math.log(2 * math.pi)), PLAIN),
     ("if", "0 and 1 of {0} exchanged", lambda y: y.of(y.args[0], y.args[2], y.args[1]), LOCAL),
     ("first", "the KL term at t = 1 too, L_0 left out", lambda y: y.args[1], PLAIN),
     ("components sum", "mean over components where the sum is declared", _set(name="mean"), PLAIN),
@@ -293,12 +311,10 @@ LOCALLY: list[Rule] = [
     ("unit", BOTH_WAYS, _set(name="the wrong way"), PLAIN),
     *(("x0_hat", name, change, PLAIN) for name, change in IN_X0_HAT),
     *(("part", name.replace("{}", "{2}"), _times(factor), PLAIN) for name, factor in IN_PART),
-    ("log_bin", "bins twice as wide: 1/127.5 for 1/255", _set(value=2.0), PLAIN),
-    ("log_bin", "bins half as wide: 1/510 for 1/255", _set(value=0.5), PLAIN),
-    ("log_bin", "the first and the last bin closed, where they reach to infinity",
-     _set(op="log_closed_bin"), PLAIN),
-    *(("log_bin", f"{done} where the standard deviation of L_0 is meant",
-       _spread(change, clipped), LOCAL) for done, change in SPREADS for clipped in (True, False)),
+    ("log_bin", "a logistic distribution for the Gaussian", _set(name="logistic"), PLAIN),
+    *(("log_bin", name, change, LOCAL) for name, change in BINS),
+    *(("log_bin", name, lambda y, of=change: replace(of(y), name="clipped"), LOCAL)
+      for name, change in BINS),  # code may clip a mass that vanishes at 1e-12
 ]
 # of a result of these kinds
 POSITIVE, INFORMATION = "table prob var", "nats nats_row slope slope_var"
@@ -393,9 +409,9 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
     for name, tables in [*TOGETHER.items(), *single]:
         if set(tables) & set(used):
             yield Mistake(name, _renamed(tables, "table"))
-    for at, done in (("T", "T-1"), ("1", "2"), ("1", "0")):
+    for at, done in (("T", "T-1"), ("T", "1"), ("1", "2"), ("1", "0")):
         if any(node.at == at for node in read):
-            said = "T - 1 for T" if at == "T" else f"t = {done} for t = 1"
+            said = f"t = {done} for t = {at}".replace("-", " - ")
             yield Mistake(said, _where(_set(at=done), AT, at))
 
 
@@ -412,6 +428,11 @@ def _inputs(q: Quantity, tree: Expr) -> Iterator[Mistake]:
         if {a, b} & inputs:
             yield Mistake(f"{a} and {b} swapped", _renamed({a: b, b: a}, "input"))
     flips = {"bit", "p1", "q1", "prob"} | ({"x_prev", "x0", "xt", "x1"} if q.bits else set())
+    for path, node in tree.walk():
+        for other in given if node.op == "input" and node.name in given else ():
+            if other != node.name and kind_of(other) == kind_of(node.name):
+                said = f"{other} for {node.name} in one place"
+                yield Mistake(said, _set(name=other), LOCAL, path, "input")
     for name in sorted(inputs & flips):
         yield Mistake(f"0 and 1 of {name} exchanged", _where(_complement, NAME, name))
 
@@ -502,8 +523,9 @@ def mistakes(q: Quantity, c: Conventions) -> list[Mistake]:
     for form, tree in enumerate(trees):
         made = (_inputs(q, tree), _tables(tree), _everywhere(tree), _locally(tree))
         found += [replace(m, form=form) for m in itertools.chain(*made)]
-    for name, tree in others(q, c):
-        found.append(Mistake(name, _constant(presented(q, c, tree)), expects=trees[0].op))
+    for rank, known in ((PLAIN, others(q, c)), (DESIGN, undeclared(q, c))):
+        for name, tree in known:
+            found.append(Mistake(name, _constant(presented(q, c, tree)), rank, (), trees[0].op))
     if q.name.startswith("posterior") and "var" in q.name:
         design = everywhere(lambda node: Expr("table", name="beta"), "*")
         found.append(Mistake("beta_t for the posterior variance", design, DESIGN))

@@ -10,14 +10,18 @@ a column of Table App.1 and of `Letters`.
 import functools
 import math
 from collections import ChainMap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
-from .conventions import Conventions
+from .conventions import CHOICES, Conventions
 from .expressions import TABLES, Expr, number, op, term
 
-__all__ = ["ALIASES", "QUANTITIES", "Quantity", "accepted", "kind_of", "others", "presented"]
+# fmt: off
+__all__ = [
+    "ALIASES", "QUANTITIES", "Quantity", "accepted", "kind_of", "others", "presented", "undeclared",
+]
+# fmt: on
 CATALOGUE = """
 @ Table App.1 | table
 beta betas | t | table | beta_t | beta
@@ -201,7 +205,8 @@ ddim(std, under) = ddim_x0 + term("the term of eps", sqrt(op("least", rest_prev 
 ddim_x0 = term("the term of x0", sqrt(abar_prev) * x0_hat("eps", s, xt, eps))
 eta_post = c.eta * sqrt(post)
 given = (mean, ruled(s, reverse_var))
-bound_kl = term("sum KL", -sum(kl(posterior(later, x0, xs), reverse)))
+bound_kls = kl(posterior(later, x0, xs), reverse)
+bound_kl = term("sum KL", -sum(bound_kls))
 h_T = term("H_q(X^T|X^0)", entropy(marginal(at_T, x0)))
 h_1 = term("H_q(X^1|X^0)", -entropy(marginal(at_1, x0)))
 edge_T = term("E log pi(x^T)", cross(marginal(at_T, x0), prior))
@@ -280,11 +285,14 @@ step_entropy(s, x0) = marginal_before(s, x0)[0] * entropy(from_1(s))
 OTHERS = """
 bound | both edge terms: -log p(x^0|x^1) added beside H_q(X^1|X^0) |
     bound_14 + edge_0 + edge_1 + h_1
+bound | the KL term at t = 2 left out | bound + foremost(bound_kls)
+bound | the KL term at t = T left out | bound - bound_kl - sum(head(bound_kls))
 bound | (14) for K(x^0): its precondition is taken for granted | bound_14
 path | the step t = 1 left out | end + sum(tail(log_p - log_q))
 path | the step t = T left out | end + sum(head(log_p - log_q))
 path | the edge p(x^0|x^1) left out | end + sum(tail(log_p)) - sum(log_q)
 path | q(x^t|x^0) for q(x^t|x^{t-1}) | end + sum(log_p - log_prob(after, marginal(every, start)))
+path | log pi(x^0) for log pi(x^T) | log_prob(foremost(start), prior) + sum(log_p - log_q)
 path | p and q exchanged in the steps | end - sum(log_p - log_q)
 path | mean over t for the sum | end + sum(log_p - log_q) / count
 entropy_upper_bound | the lower bound for the upper | h_lower
@@ -308,6 +316,8 @@ posterior_coefficient_x0 | the other coefficient: that of x^t for that of x^0 | 
 posterior_coefficient_xt | the other coefficient: that of x^0 for that of x^t | c0
 learned_range_var | the variances are interpolated, not their logarithms |
     0.5 * (w + 1) * beta + (1 - 0.5 * (w + 1)) * post
+mean_from_score | (2 - sqrt(alpha_t)) xt + beta_t score: the reverse diffusion of score-based code |
+    (2 - sqrt(alpha)) * xt + beta * score
 mean_from_eps | x0 from eps returned for the mean | x0_hat("eps", s, xt, eps)
 mean_from_eps | the marginal's standard deviation for beta_t / sqrt(1 - abar_t) |
     (xt - sqrt(rest) * eps) / sqrt(alpha)
@@ -326,6 +336,16 @@ perturbed_bits | not normalised over both states | prob * exp(log_r1) / (exp(log
 perturbed_bits | Table App.1's misprint: x_i d_i in the denominator |
     prob * exp(log_r1) / ((1 - prob) * exp(log_r0))
 perturbed_bits | half the log ratio of r | sigmoid(log(prob / (1 - prob)) + 0.5 * (log_r1 - log_r0))
+binomial_posterior | divided by q(x^t = 1 | x^0) whatever x^t is |
+    joint_1(s, x0, xt) / marginal(s, x0)[0]
+binomial_posterior | pi_1 for 1 - pi_1 where x^t is 0 |
+    normalised(op("if", xt, from_1(s)[0], pi1 * beta) * marginal_before(s, x0)[0],
+    op("if", xt, pi1 * beta, alpha + pi1 * beta) * marginal_before(s, x0)[1])[0]
+binomial_prior_kl | pi_1 taken as 1/2 in the prior alone |
+    kl(marginal(at_T, x0), (number(0.5), number(0.5)))
+decoder_log_prob | the density where a bin's mass is meant | log_prob(x0, (mean, var))
+decoder_log_prob | the density times a bin's width for its mass |
+    log_prob(x0, (mean, var)) + log(number(2 / 255))
 gaussian_kl | only the means' part of the divergence | 0.5 * (mean_q - mean_p)**2 / var_p
 gaussian_kl_grad_var | derivative by q's variance | 0.5 * (1 / var_p - 1 / var_q)
 gaussian_entropy | 2 pi e missing: only log std | 0.5 * log(var)
@@ -337,8 +357,18 @@ reverse_step | noise is added at the last step too |
     mean_hat(c.model, s, xt, output) + first(sqrt(at_2.post), sqrt(ruled(s, reverse_var))) * noise
 reverse_step | noise is added at the last step too |
     mean_hat(c.model, s, xt, output) + first(sqrt(at_1.beta), sqrt(ruled(s, reverse_var))) * noise
+kl_term | beta_t for the variance of q(x^{t-1}|x^t,x^0) |
+    kl((posterior(s, x0, xt)[0], beta), given)
+kl_term | only the means' part of the divergence |
+    0.5 * (posterior(s, x0, xt)[0] - mean)**2 / given[1]
+vlb_term | only the means' part of the divergence |
+    first(l_0, 0.5 * (posterior(s, x0, xt)[0] - mean_here)**2 / ruled(s, var_t))
+vlb_term | the noise's squared error: the simple loss, without its weight |
+    (output - (xt - sqrt(abar) * x0) / sqrt(rest))**2
+vlb_term | the KL term at t = 1 too, L_0 left out | first(first_kl(s, xt, mean_here), kl_here)
 vlb_term | L_0 at the second t, the KL term at the first | second_l_0
 nll | L_0 at the second t, the KL term at the first | second_l_0s + prior_kl
+nll | mean over t for the sum, L_0 among its terms | (kl_sum + l_0) / op("T") + prior_kl
 nll | prior KL reversed: KL( pi || q(x^T|x^0) ) | kl_sum + l_0 + kl(prior, marginal(at_T, x0))
 log_likelihood | mean of logarithms for logarithm of mean | sum(log_w) / count
 log_likelihood | the largest weight for their mean | max(log_w)
@@ -450,12 +480,27 @@ def others(q: Quantity, c: Conventions) -> list[tuple[str, Expr]]:
     if q.drawn in ("loop", "step"):
         for taken, name in (("sqrt", DEVIATION), ("square", SQUARED)):
             made.append((name, Letters(q, c, **_with_post(taken)).read(q.formula)))
+    for kind in CHOICES["model"] if q.name.startswith("mean_from_") else ():
+        output = letters[q.every[-1]]
+        taken = number(letters["mean_hat"](kind, S, letters["xt"], output))
+        made.append((f"{q.every[-1]} taken for {kind}", taken))
     for line in _entries(OTHERS):
         where, _, rest = line.partition(" | ")
         here = where in (q.drawn, q.name, q.name.removeprefix("binomial_"))
         if here and (c.eta or where != "ddim_step"):
             name, text = rest.rsplit(" | ", 1)
             made.append((name, number(letters.read(text))))
+    return made
+
+
+def undeclared(q: Quantity, c: Conventions) -> list[tuple[str, Expr]]:
+    """The formula by another choice of model than is declared."""
+    made, right = [], forms(q, c)[0].parts
+    for name in ("reverse_var", "model", "decoder", "silent"):
+        for choice in CHOICES[name]:
+            tree = forms(q, replace(c, **{name: choice}))[0]
+            if choice not in ("given", False) and tree.parts != right:
+                made.append((f"{name}={choice!r}, not {getattr(c, name)!r} as declared", tree))
     return made
 
 
