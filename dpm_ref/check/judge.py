@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from .calls import Answer, Problem, Returned
-from .comparisons import DEGENERATE, RELATIVE, Comparison
+from .calls import Fault, Returned
 from .conventions import CHOICES, EPS
 from .expressions import Change
-from .guard import Fault
 from .inputs import unmet
 from .mistakes import DESIGN, Mistake, compose, mistakes
 from .precision import constants, habits
+from .problems import DEGENERATE, RELATIVE, Answer, Problem
 from .quantities import Quantity, accepted, kind_of, presented
 from .report import Row
 
@@ -41,7 +40,7 @@ def row_of(q: Quantity, name: str, asked: list[tuple[Problem, Returned]]) -> Row
             "UNDEFINED", message=(*broken, "there is no such t: the schedule has one step")[0]
         )
     asked = [each for each, why in zip(asked, broken, strict=True) if not why]
-    known = [Comparison(answer) for _, answer in asked if isinstance(answer, Answer)]
+    known = [answer for _, answer in asked if isinstance(answer, Answer)]
     for p, answer in asked:
         if isinstance(answer, Fault):
             where, found = _surroundings(p, known)
@@ -66,9 +65,9 @@ def _digits(error: Any, size: Any) -> float:
         return round(min(15.9, -float(np.log10(ratio))), 2)
 
 
-def _verdict(known: list[Comparison]) -> tuple[str, Names, str]:
+def _verdict(known: list[Answer]) -> tuple[str, Names, str]:
     missing = [c for c in known if c.misses.any()]
-    coarse = [c for c in known if EPS[c.answer.dtype] > 2 * EPS[c.problem.conventions.dtype]]
+    coarse = [c for c in known if EPS[c.dtype] > 2 * EPS[c.problem.conventions.dtype]]
     if not missing and not coarse:
         return "PASS", (), ""
     q, declared = known[0].problem.quantity, known[0].problem.conventions
@@ -81,13 +80,13 @@ def _verdict(known: list[Comparison]) -> tuple[str, Names, str]:
     found = () if blurred else _singles(known)
     if found or broken:
         return "WRONG", found or _pairs(known), broken
-    rounded = all((c.error <= EPS[c.answer.dtype] * np.abs(c.problem.wanted)).all() for c in known)
+    rounded = all((c.error <= EPS[c.dtype] * np.abs(c.problem.wanted)).all() for c in known)
     tables, whole = habits(known) if blurred and not rounded else ((), False)
     clips = () if whole or rounded else constants(known)
     if clips:
         return "PRECISION", clips, ""
     if blurred:
-        came = [c.answer.dtype for c in coarse[:1]]
+        came = [c.dtype for c in coarse[:1]]
         names = (*(f"the result comes in {dtype}" for dtype in came), *tables)
         hint = [f"declare dtype={dtype!r}?" for dtype in came if dtype in CHOICES["dtype"]]
         return "PRECISION", names, hint[0] if hint else "" if names else UNKNOWN
@@ -102,12 +101,12 @@ def _verdict(known: list[Comparison]) -> tuple[str, Names, str]:
 # The search for mistakes that reproduce every value
 
 
-def _cheapest(known: list[Comparison]) -> list[Comparison]:
+def _cheapest(known: list[Answer]) -> list[Answer]:
     """Those that miss first, the cheapest of them before the others."""
     return sorted(known, key=lambda c: (not c.misses.any(), c.problem.setting.T, c.got.size))
 
 
-def _singles(known: list[Comparison], loose: bool = False) -> Names:
+def _singles(known: list[Answer], loose: bool = False) -> Names:
     """The mistakes that reproduce every value, and can be told from lost digits."""
     if all(np.isnan(c.got[c.misses]).all() for c in known):
         return ()
@@ -127,7 +126,7 @@ def _singles(known: list[Comparison], loose: bool = False) -> Names:
     return tuple(found[:6])
 
 
-def _pairs(known: list[Comparison]) -> Names:
+def _pairs(known: list[Answer]) -> Names:
     """Two mistakes that together reproduce every value, as long as time allows."""
     if not all(np.isfinite(c.got[c.misses]).all() for c in known if not c.problem.end):
         return ()
@@ -149,12 +148,12 @@ def _pairs(known: list[Comparison]) -> Names:
     return tuple(found)
 
 
-def _fit(known: list[Comparison], change: Change, form: int, loose: bool = False) -> bool:
+def _fit(known: list[Answer], change: Change, form: int, loose: bool = False) -> bool:
     """Whether the changed formula reproduces every value."""
     return all(c.fits(change(c.problem.trees[form]), loose) for c in known)
 
 
-def _conventions(known: list[Comparison]) -> Names:
+def _conventions(known: list[Answer]) -> Names:
     """Another unit and another sum over components at once, though digits are lost."""
     every = mistakes(known[0].problem.quantity, known[0].problem.conventions)
     units, sums = ([m for m in every if m.expects == kind] for kind in ("unit", "components"))
@@ -166,7 +165,7 @@ def _conventions(known: list[Comparison]) -> Names:
     )[:1]
 
 
-def _candidates(probe: Comparison) -> Iterator[tuple[Mistake, Mistake]]:
+def _candidates(probe: Answer) -> Iterator[tuple[Mistake, Mistake]]:
     """Pairs whose changes add up or multiply to what was got; then all, the plausible first."""
     with np.errstate(all="ignore"):
         every, values = _distinct(probe)
@@ -183,7 +182,7 @@ def _candidates(probe: Comparison) -> Iterator[tuple[Mistake, Mistake]]:
             yield every[i], every[total - i]
 
 
-def _distinct(probe: Comparison) -> tuple[list[Mistake], Any]:
+def _distinct(probe: Answer) -> tuple[list[Mistake], Any]:
     """The mistakes that give finite values, one for each set of values, and these values."""
     p, made = probe.problem, dict[Any, tuple[Mistake, Any]]()
     for m in mistakes(p.quantity, p.conventions):
@@ -218,7 +217,7 @@ def described(p: Problem, at: tuple[int, ...] | None) -> dict[str, Any]:
     return known if at is None else known | {"at": list(at)}
 
 
-def _surroundings(p: Problem, known: list[Comparison]) -> tuple[str, Names]:
+def _surroundings(p: Problem, known: list[Answer]) -> tuple[str, Names]:
     """At which t a call failed, where others did not, and what these look like."""
     q, first = p.quantity, p.conventions.first_t
     if not known or q.kind == "table" or "t" not in q.arguments(p.conventions):
@@ -228,7 +227,7 @@ def _surroundings(p: Problem, known: list[Comparison]) -> tuple[str, Names]:
     return f" at {word} of {p.setting.T - 1 + first}", _singles(known)
 
 
-def _not_compared(known: list[Comparison]) -> str:
+def _not_compared(known: list[Answer]) -> str:
     """What a PASS says nothing about."""
     p = known[0].problem
     first = f"t = {p.conventions.first_t} not compared"
@@ -241,7 +240,7 @@ def _not_compared(known: list[Comparison]) -> str:
     return first if p.quantity.first > 1 else ""
 
 
-def _stands(c: Comparison) -> str:
+def _stands(c: Answer) -> str:
     """What the entry at t = 1 of a table of the posterior is."""
     p, got, log = c.problem, float(c.got[0, 0]), "log" in c.problem.quantity.name
     beta = float(p.setting.beta[0])
@@ -257,12 +256,12 @@ def _stands(c: Comparison) -> str:
     return f"{got:.6g} stands there" + " (clipped from below)" * bool(clipped)
 
 
-def _flat(known: list[Comparison], part: Callable[[Comparison], Any]) -> Any:
+def _flat(known: list[Answer], part: Callable[[Answer], Any]) -> Any:
     """A part of every comparison, with an entry for each value, in one row."""
     return np.concatenate([np.broadcast_to(part(c), c.got.shape).ravel() for c in known])
 
 
-def _time(c: Comparison) -> Any:
+def _time(c: Answer) -> Any:
     """The t of each value, 0 where there is none."""
     if "t" not in c.problem.quantity.every:
         return 0
@@ -270,12 +269,12 @@ def _time(c: Comparison) -> Any:
     return t if c.got.ndim == 2 else t[:, 0]
 
 
-def _bad(c: Comparison) -> Any:
+def _bad(c: Answer) -> Any:
     """Where a value is no number, or infinite where it should not be."""
     return c.defined & ~np.isfinite(c.got) & (np.isnan(c.got) | np.isfinite(c.problem.wanted))
 
 
-def _broken(known: list[Comparison]) -> str:
+def _broken(known: list[Answer]) -> str:
     broken = [c for c in known if _bad(c).any()]
     if not broken:
         return ""
@@ -291,7 +290,7 @@ def _broken(known: list[Comparison]) -> str:
     return f"returns {_flat(broken, lambda c: c.got)[bad][0]} in {count}{place}"
 
 
-def _where(known: list[Comparison]) -> str:
+def _where(known: list[Answer]) -> str:
     """Where values miss what is wanted."""
     off, defined = _flat(known, lambda c: c.misses), _flat(known, lambda c: c.defined)
     t, T = _flat(known, _time), _flat(known, lambda c: c.problem.setting.T)
@@ -312,7 +311,7 @@ def _where(known: list[Comparison]) -> str:
     return "everywhere" if number == total else f"in {number} of {total} values"
 
 
-def _relation(known: list[Comparison]) -> str:
+def _relation(known: list[Answer]) -> str:
     """A constant factor or offset between what was got and what is wanted."""
     usual = _flat(known, lambda c: c.defined & (not c.problem.end))
     got, wanted = _flat(known, lambda c: c.got), _flat(known, lambda c: c.problem.wanted)

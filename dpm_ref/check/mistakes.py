@@ -402,7 +402,7 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
 def _inputs(q: Quantity, tree: Expr) -> Iterator[Mistake]:
     """Arguments exchanged, and bits flipped."""
     inputs = {node.name for _, node in tree.walk() if node.op == "input"}
-    alike = q.every if q.drawn in ("times", "pairs", "term", "decoder") else ()
+    alike = q.every if q.drawn in ("times", "pairs", "decoder") else ()
     given = [name for name in alike if name != "t"]
     for names in ({"mean_q": "mean_p", "var_q": "var_p"}, {"q1": "p1"}):
         if set(names) <= set(q.every):

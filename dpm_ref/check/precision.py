@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .comparisons import Comparison
 from .conventions import EPS
 from .expressions import Change, Tables, op
 from .mistakes import everywhere
+from .problems import Answer
 from .quantities import Quantity
 from .report import Row
 
@@ -29,7 +29,7 @@ CONSTANTS: dict[str, Callable[[float], Change]] = {
 }
 
 
-def constants(known: list[Comparison]) -> tuple[str, ...]:
+def constants(known: list[Answer]) -> tuple[str, ...]:
     """A value clipped or shifted on purpose, by a constant that reproduces all."""
     first = known[0].problem
     if first.quantity.drawn in ("bound", "loop", "path") and first.setting.T > 100:
@@ -43,7 +43,7 @@ def constants(known: list[Comparison]) -> tuple[str, ...]:
     return ()
 
 
-def _kept(c: Comparison, change: Change) -> bool:
+def _kept(c: Answer, change: Change) -> bool:
     return any(c.reproduced(c.problem.value(change(tree)), c.allowed) for tree in c.problem.trees)
 
 
@@ -104,7 +104,7 @@ HABITS: dict[str, Callable[[Tables], Tables]] = {
 }
 
 
-def habits(known: list[Comparison]) -> tuple[tuple[str, ...], bool]:
+def habits(known: list[Answer]) -> tuple[tuple[str, ...], bool]:
     """The ways to build tables that explain most of the error, and whether they explain it all."""
     trees = known[0].problem.trees
     read = {node.name for tree in trees for _, node in tree.walk() if node.op == "table"}
@@ -124,14 +124,11 @@ def habits(known: list[Comparison]) -> tuple[tuple[str, ...], bool]:
     return ((said,) if worst > 0 else ()), False
 
 
-def _left(
-    known: list[Comparison], build: Callable[[Tables], Tables], form: int
-) -> tuple[float, float]:
+def _left(known: list[Answer], build: Callable[[Tables], Tables], form: int) -> tuple[float, float]:
     """What these tables leave unexplained, in all and at most, in units of what a PASS allows."""
     total = most = 0.0
     for c in known:
-        other = replace(c.problem, made={})
-        other.context().tables = build(other.context().tables)
+        other = replace(c.problem, tables=build(c.problem.tables))
         with np.errstate(all="ignore"):
             off = np.where(c.defined, c.got - other.value(c.problem.trees[form]), 0.0) / c.allowed
         total, most = total + float(np.nansum(off**2)), max(most, float(np.nanmax(np.abs(off))))

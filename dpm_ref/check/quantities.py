@@ -99,7 +99,7 @@ binomial_posterior | x0 xt t | prob | q(x^{t-1} = 1 | x^t, x^0) |
     posterior(s, x0, xt)[0]
 binomial_edge | x1 | prob | p(x^0 = 1 | x^1), App. B.2 | x1 * at_1.alpha + pi1 * at_1.beta
 binomial_prior_kl | x0 | nats | KL( q(x^T|x^0) || pi ) | kl(marginal(at_T, x0), prior)
-@ (5) | term
+@ (5) | times
 reverse_step p_sample | xt t output noise reverse_var | state |
     x^{t-1} from x^t, a network's output and noise |
     (ddpm_mean(output) if c.model == "eps" else mean_hat(c.model, s, xt, output)) + step_noise;
@@ -139,7 +139,7 @@ bernoulli_log_prob | bit p1 | nats | log probability of bits |
 log_likelihood | log_w | nats_row | log mean w from log w, over the first axis |
     term("the largest weight", max(log_w)) - term("log n", log(count))
     + term("the log of the sum", log(sum(exp(log_w - max(log_w)))))
-@ (14) | term
+@ (14) | times
 kl_term | x0 xt t mean reverse_var | nats | KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) |
     kl(posterior(s, x0, xt), given); split_kl(posterior(s, x0, xt), given)
 binomial_kl_term | x0 xt t prob | nats | KL( q(x^{t-1}|x^t,x^0) || p ) of bits |

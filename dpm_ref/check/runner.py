@@ -1,6 +1,5 @@
 """Ask the functions, each twice and in two orders, and judge their answers."""
 
-import math
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -10,13 +9,12 @@ import numpy as np
 
 from dpm_ref.schedules import linear
 
-from .calls import Answer, Problem, Returned, call
-from .comparisons import RELATIVE
+from .calls import Fault, Returned, call, faults, guarded
 from .conventions import Conventions, near, schedule_of
-from .guard import Fault, faults, guarded
 from .inputs import DRAWS, Setting
 from .judge import row_of
 from .precision import agreed
+from .problems import RELATIVE, Answer, Problem
 from .quantities import ALIASES, QUANTITIES, Quantity
 from .report import Report, Row
 
@@ -160,7 +158,7 @@ def _asked(
         setting = _setting(beta, c, c.shape or SHAPES[k], prior, data)
         rng = np.random.default_rng([seed, zlib.crc32(parts[0].name.encode()), k])
         for inputs in DRAWS[parts[0].drawn](parts[0], setting, rng):
-            calls.append((function, [Problem.of(q, setting, c, inputs) for q in parts]))
+            calls.append((function, [Problem.of(q, setting, inputs) for q in parts]))
         if not parts[0].scheduled:
             break
     note = ", ".join(f"{each}={PER_DIMENSION[each]!r}" for each in implied)
@@ -177,8 +175,7 @@ def _setting(beta: Any, c: Conventions, shape: tuple[int, ...], prior: float, da
             wanted = ", ".join(map(str, inner)) or "..."
             raise ValueError(f"data must have shape (m, {wanted}) and be finite, got {array.shape}")
         rows, shape = c.rounded(array.reshape(len(array), -1)), (shape[0], *inner)
-    d = math.prod(shape[1:])
-    return Setting(beta, prior, shape[0], d, c.t_shape == "batch", rows, c.rounded)
+    return Setting(beta, prior, shape[0], shape[1:], c, rows)
 
 
 def _rows(asked: list[Asked]) -> Iterator[Row]:
