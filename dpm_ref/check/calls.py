@@ -23,7 +23,7 @@ from .conventions import EPS, Conventions
 from .expressions import Tables
 from .inputs import exact_posterior
 from .problems import Answer, Problem
-from .quantities import kind_of
+from .quantities import kind_of, right
 
 __all__ = ["Fault", "Returned", "call", "faults", "guarded"]
 
@@ -210,7 +210,7 @@ def call(function: Any, problems: list[Problem], name: str = "f") -> list[Return
     if len(parts) == 3 and c.spread == "logvar":  # mean, variance, log variance
         c = replace(c, spread="var")
         mean, var, log_var = problems
-        var = replace(var, conventions=c, trees=var.quantity.trees(c))
+        var = replace(var, conventions=c, trees=right(var.quantity, c))
         problems = [mean, var, log_var]
     if asked:
         problems = [replace(p, inputs=p.inputs | asked) for p in problems]

@@ -6,15 +6,14 @@ wrongly, arguments exchanged, and conventions other than those declared are kept
 change of the expression, so that two of them compose.
 
 In the tables of this module a name is a template: {0} is the text of a node's argument, {1} its
-own.
+own, {2} the label or the argument by which it is known.
 """
 
 import collections
 import functools
 import itertools
 import math
-import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,9 +21,9 @@ import numpy as np
 
 from .conventions import CHOICES, Conventions
 from .expressions import TABLES, Change, Expr, Tables, number, op, table_text
-from .quantities import QUANTITIES, Quantity, others, presented
+from .quantities import QUANTITIES, Quantity, others, right
 
-__all__ = ["Change", "Mistake", "compose", "everywhere", "mistakes", "names"]
+__all__ = ["DESIGN", "Mistake", "compose", "everywhere", "mistakes", "names", "rebuilt"]
 
 DESIGN, PLAIN, LOCAL, ODD = range(4)  # how plausible a name is
 
@@ -47,10 +46,10 @@ class Mistake:
         return self.change(node)
 
 
-def compose(a: Mistake, b: Mistake) -> Change:
+def compose(a: Mistake, b: Mistake) -> Mistake:
     """Both; the one deeper in the tree is made first, and what wraps the result last."""
     first, second = sorted((a, b), key=lambda m: (-len(m.path), not m.expects))
-    return lambda tree: second.of(first.of(tree))
+    return Mistake(f"{a.name}, and {b.name}", lambda tree: second.of(first.of(tree)), form=a.form)
 
 
 # Changes
@@ -61,9 +60,9 @@ def everywhere(change: Change, *kinds: str) -> Change:
     return lambda tree: tree.map(lambda node: change(node) if node.op in kinds else node)
 
 
-def _where(change: Change, said: Callable[[Expr], Any], value: Any) -> Change:
+def _where(change: Change, said: Callable[[Expr], Iterable[Any]], value: Any) -> Change:
     """The change made at every node of which this is said."""
-    return lambda tree: tree.map(lambda node: change(node) if said(node) == value else node)
+    return lambda tree: tree.map(lambda node: change(node) if value in said(node) else node)
 
 
 def _set(**fields: Any) -> Change:
@@ -73,6 +72,11 @@ def _set(**fields: Any) -> Change:
 def _renamed(names: dict[str, str], kind: str) -> Change:
     """Inputs or tables exchanged; an argument is read as the one whose place it takes."""
     return everywhere(lambda node: replace(node, name=names.get(node.name, node.name)), kind)
+
+
+def rebuilt(build: Callable[[Tables], Tables]) -> Change:
+    """All tables built in this way."""
+    return everywhere(_set(built=build), "table")
 
 
 def _times(factor: Expr | float) -> Change:
@@ -193,24 +197,20 @@ TOGETHER = {
 }
 # fmt: off
 TERMS = [
-    ("{} left out", 0.0), ("sign of {} flipped", -1.0), ("{} counted twice", 2.0),
-    ("half of {} only", 0.5),
+    ("{2} left out", 0.0), ("sign of {2} flipped", -1.0), ("{2} counted twice", 2.0),
+    ("half of {2} only", 0.5),
 ]
-FACTORS = ("the likelihood of xt", "the marginal before")
 WORDS = {"var": "variance", "std": "standard deviation", "logvar": "log variance"}
 IN_BITS = "log weights handed over in bits, taken for nats, or the reverse"
 BOTH_WAYS = "converted to bits the wrong way: times ln 2 where it is divided"
 LN_2, LN_10, COUNT = math.log(2.0), math.log(10.0), op("count")
+BITS = ("bit", "p1", "q1", "prob", "x_prev", "x0", "xt", "x1")
 PARTS = ("L_0", "the KL term", "sum KL", "prior KL")
 IN_PART: list[tuple[str, Any]] = [  # conventions in one part only
-    ("mean over components in {} only", 1 / op("d")), ("sum over components in {} only", op("d")),
-    ("nats in {} only", LN_2), ("bits in {} only", 1 / LN_2),
+    ("mean over components", 1 / op("d")), ("sum over components", op("d")),
+    ("nats", LN_2), ("bits", 1 / LN_2),
 ]
-IN_X0_HAT: list[tuple[str, Change]] = [
-    ("x^0 clipped to [-1, 1]", _clipped),
-    *((f"x0_hat's tables read one step too {'early' if 'small' in name else 'late'}",
-       everywhere(_set(move=move), "table")) for name, move in MOVES[:5]),
-]
+READ = [("early" if "small" in name else "late", _set(move=move)) for name, move in MOVES[:5]]
 
 
 def _spread(change: Change, clipped: bool) -> Change:
@@ -227,21 +227,23 @@ SPREADS = [
     ("exp of the variance", lambda std: op("exp", std * std)),
 ]
 Rule = tuple[str, str, Change, int]  # where, the name, the change, how plausible it is
-# wherever a table, an argument or an operation stands
-EVERYWHERE: list[Rule] = [
+# in one place, and wherever the same table, argument or label stands
+RULES: list[Rule] = [
     ("table", "sqrt({1}) for {1}", _taken("sqrt"), PLAIN),
     ("table", "{1} counted twice", _times(2), PLAIN),
     ("table", "half of {1} only", _times(0.5), PLAIN),
-    ("table one_minus_abar", "1 - sqrt(abar_t) for 1 - abar_t", _one_minus_root, PLAIN),
     ("table", "{1} squared", _taken("square"), LOCAL),
-    ("table", "{1} read one step too early, the other tables not", _set(move=_early), PLAIN),
-    ("table", "{1} read one step too late, the other tables not", _set(move=_late), PLAIN),
-    ("inv table", "division by {0} forgotten", _constant(1), PLAIN),
-    ("inv table", "multiplied where it is divided, by {0}", _inner, PLAIN),
+    ("table one_minus_abar, table one_minus_abar_prev", "1 - sqrt(abar_t) for 1 - abar_t",
+     _one_minus_root, PLAIN),
+    *(("table", f"{{1}} read one step too {when}, the other tables not", change, PLAIN)
+      for when, change in READ),
     ("input pi1", "1 - pi_1 for pi_1", _complement, PLAIN),
     ("input pi1", "pi_1 left out", _constant(0), PLAIN),
     ("input pi1", "pi_1 taken as 1/2", _constant(0.5), PLAIN),
+    ("bit", "0 and 1 of {1} exchanged", _complement, PLAIN),
     ("read", "variance used as a standard deviation", _taken("square"), PLAIN),
+    ("read", "standard deviation for variance: sqrt({1}) for {1}", _taken("sqrt"), LOCAL),
+    ("read", "{1} squared", _taken("square"), LOCAL),
     *((f"read {kind}", f"{WORDS[kind]} handed over, taken for a {WORDS[done]}",
        _set(name=done), PLAIN) for kind, done in itertools.permutations(WORDS, 2)),
     *((f"write {kind}", f"{WORDS[done]} returned where the {WORDS[kind]} is declared",
@@ -250,33 +252,19 @@ EVERYWHERE: list[Rule] = [
     ("weighed the wrong way", IN_BITS, _set(name="nats"), PLAIN),
     ("max", "weights underflow: their largest is not taken out before exp", _constant(0), PLAIN),
     ("max", "the smallest weight is taken out for the largest", _set(op="min"), PLAIN),
-]
-# in one place
-LOCALLY: list[Rule] = [
-    *(("term", name.replace("{}", "{2}"), _times(factor), LOCAL) for name, factor in TERMS),
+    *(("term", name, _times(factor), LOCAL) for name, factor in TERMS),
     ("number term", "{2} once, not for each component", lambda y: y / op("d"), PLAIN),
     ("factor", "{1} left out", _constant(1), LOCAL),
     ("variable factor", "divided where it is multiplied, by {1}", _taken("inv"), LOCAL),
-    ("divisor", "division by {0} forgotten", _constant(1), LOCAL),
-    ("divisor", "multiplied where it is divided, by {0}", _inner, LOCAL),
+    ("divisor", "division by {0} forgotten", _constant(1), PLAIN),
+    ("divisor", "multiplied where it is divided, by {0}", _inner, PLAIN),
     ("divisor d", "sum over components where the mean is declared", _constant(1), PLAIN),
     ("sqrt", "{0} without its root", _inner, PLAIN),
-    ("sqrt", "exp({0}) where sqrt({0}) is meant", lambda y: op("exp", y.args[0]), ODD),
     ("sqrt", "exp({0} / 2) where sqrt({0}) is meant", lambda y: op("exp", 0.5 * y.args[0]), ODD),
     ("square", "{0} not squared", _inner, LOCAL),
     ("square", "{0} not squared", lambda y: op("abs", y.args[0]), LOCAL),
-    ("log", "the logarithm of {0} forgotten", _inner, LOCAL),
+    ("log, exp, sigmoid", "the {3} of {0} forgotten", _inner, LOCAL),
     ("log", "log2 for ln in log({0})", _times(1 / LN_2), LOCAL),
-    ("log", "log(1 + {0}) for log({0})", lambda y: op("log", 1 + y.args[0]), ODD),
-    ("exp", "the exponential of {0} forgotten", _inner, LOCAL),
-    ("sigmoid", "the sigmoid forgotten", _inner, ODD),
-    ("table", "sqrt({1}) for {1}", _taken("sqrt"), LOCAL),
-    ("table", "{1} squared", _taken("square"), LOCAL),
-    ("table", "1 - sqrt(abar) for {1} in one place", _one_minus_root, LOCAL),
-    *(("table", f"{{1}} read one step too {'early' if 'small' in name else 'late'} in one place",
-       _set(move=move), LOCAL) for name, move in MOVES[:5]),
-    ("read", "standard deviation for variance: sqrt({1}) for {1}", _taken("sqrt"), LOCAL),
-    ("read", "{1} squared", _taken("square"), LOCAL),
     ("batch", "sum over the batch for its mean", _times(op("n")), PLAIN),
     ("sum", "mean over t for the sum", lambda y: y / COUNT, PLAIN),
     ("sum", "mean over t times T, where there are T - 1 terms",
@@ -291,8 +279,11 @@ LOCALLY: list[Rule] = [
     ("unit nats", "log2 for ln: bits where nats are declared", _set(name="bits"), PLAIN),
     ("unit bits", "ln for log2: nats where bits are declared", _set(name="nats"), PLAIN),
     ("unit", BOTH_WAYS, _set(name="the wrong way"), PLAIN),
-    *(("x0_hat", name, change, PLAIN) for name, change in IN_X0_HAT),
-    *(("part", name.replace("{}", "{2}"), _times(factor), PLAIN) for name, factor in IN_PART),
+    ("x0_hat", "x^0 clipped to [-1, 1]", _clipped, PLAIN),
+    *(("x0_hat", f"x0_hat's tables read one step too {when}", everywhere(change, "table"), PLAIN)
+      for when, change in READ),
+    *((", ".join(PARTS), f"{name} in {{2}} only", _times(factor), PLAIN)
+      for name, factor in IN_PART),
     ("log_bin", "bins twice as wide: 1/127.5 for 1/255", _set(value=2.0), PLAIN),
     ("log_bin", "bins half as wide: 1/510 for 1/255", _set(value=0.5), PLAIN),
     ("log_bin", "the first and the last bin closed, where they reach to infinity",
@@ -301,7 +292,7 @@ LOCALLY: list[Rule] = [
        _spread(change, clipped), LOCAL) for done, change in SPREADS for clipped in (True, False)),
 ]
 # of a result of these kinds
-POSITIVE, INFORMATION = "table prob var", "nats nats_row slope slope_var"
+POSITIVE, INFORMATION = "table, prob, var", "nats, nats_row, slope, slope_var"
 RESULTS: list[Rule] = [
     ("", "twice as large: a factor 1/2 is missing, or a 2 too many", _times(2), PLAIN),
     ("", "half as large: a factor 2 is missing, or a 1/2 too many", _times(0.5), PLAIN),
@@ -309,20 +300,15 @@ RESULTS: list[Rule] = [
     ("", "inverse: 1 / value", _taken("inv"), ODD),
     (POSITIVE, "square root taken once too often", _taken("sqrt"), ODD),
     (POSITIVE, "square root forgotten: the square is returned", _taken("square"), ODD),
-    ("table prob", "the logarithm is returned", _taken("log"), ODD),
-    ("table state nats nats_row", "the exponential is returned, the logarithm forgotten",
+    ("table, prob", "the logarithm is returned", _taken("log"), ODD),
+    ("table, state, nats, nats_row", "the exponential is returned, the logarithm forgotten",
      _taken("exp"), ODD),
     (POSITIVE, "1 - p for p, or 1 - value", _complement, ODD),
     ("prob", "the logit is returned, the sigmoid forgotten",
      lambda y: op("log", y / (1 - y)), ODD),
-    (f"{INFORMATION} table state", "log10 for ln", _times(1 / LN_10), ODD),
+    (f"{INFORMATION}, table, state", "log10 for ln", _times(1 / LN_10), ODD),
     ("state", "clipped to [-1, 1]", _clipped, ODD),
 ]
-NEGATIVE = {
-    "lower_bound": "the negative bound: an NLL where K is declared",
-    "eq14": "the negative bound: an NLL where K is declared",
-    "nll": "the bound K returned where the NLL is declared",
-}
 # fmt: on
 
 
@@ -338,45 +324,81 @@ def _named(node: Expr) -> str:
     return node.label or (inputs[0] if len(inputs) == 1 else node.text.removeprefix("-"))
 
 
-def _said(name: str, node: Expr) -> str:
-    inner = node.args[0].text if node.args else node.text
-    return name.format(inner, node.text, _named(node) if "{2}" in name else "")
-
-
 def _matched(rules: list[Rule], kinds: set[str], node: Expr) -> Iterator[Rule]:
+    inner = node.args[0].text if node.args else node.text
+    function = {"log": "logarithm", "exp": "exponential"}.get(node.op, node.op)
     for where, name, change, rank in rules:
-        if where in kinds:
-            yield where, _said(name, node), change, rank
+        if kinds & {*where.split(", ")}:
+            known = _named(node) if "{2}" in name else ""
+            yield where, name.format(inner, node.text, known, function), change, rank
 
 
 # Where they are made
 
 
-LABEL, NAME, AT = map(operator.attrgetter, ("label", "name", "at"))
+PLACES = {"term", "number term", "factor", "variable factor"}
 
 
-def _key(node: Expr) -> tuple[str, str]:
+def _keys(node: Expr) -> Iterator[tuple[str, str]]:
+    """What nodes that change together have in common."""
+    if node.label:
+        yield "", node.label
     if node.op == "inv" and node.args[0].op == "table":
-        return "inv table", node.args[0].name
-    return node.op, node.name
+        yield "inv", node.args[0].name
+    if node.name or node.op == "max":
+        yield node.op, node.name
 
 
-def _everywhere(tree: Expr) -> Iterator[Mistake]:
-    """The same change wherever a table, an operation or a term stands."""
-    nodes = [node for _, node in tree.walk()]
-    for key, node in {_key(node): node for node in nodes}.items():
-        shown = node.map(_set(at="t"))
-        for _, name, change, rank in _matched(EVERYWHERE, {key[0], " ".join(key)}, shown):
-            yield Mistake(name, _where(change, _key, key), rank)
-    labels = collections.Counter(node.label for node in nodes)
-    for label in [each for each, times in labels.items() if each and times > 1]:
-        if label == "x0_hat":
-            for name, change in IN_X0_HAT:
-                yield Mistake(name, _where(change, LABEL, label))
-            continue
-        for name, factor in TERMS:
-            change = _constant(1) if label in FACTORS and not factor else _times(factor)
-            yield Mistake(name.format(label), _where(change, LABEL, label))
+def _kinds(q: Quantity, node: Expr, parent: str) -> set[str]:
+    """What rules call a node that stands in such an operation."""
+    kinds = {node.op, f"{node.op} {node.name}", node.label or "-"}
+    if parent in ("+", "first"):
+        number_first = "number" in (node.op, *(each.op for each in node.args[:1]))
+        kinds |= {"term", "number term" if number_first else "term"}
+    if node.op == "inv":
+        kinds.add("divisor d" if node.args[0].op == "d" else "divisor")
+    elif parent == "*" and node.op not in ("d", "later", "known"):
+        kinds |= {"factor", "factor" if node.op == "number" else "variable factor"}
+    if node.op == "input" and node.name in BITS[: None if q.bits else 4]:
+        kinds.add("bit")
+    return kinds
+
+
+def _ruled(q: Quantity, tree: Expr) -> Iterator[Mistake]:
+    """Changes by rule, wherever the same stands and then in one place."""
+    nodes = dict(tree.walk())
+    kinds = {p: _kinds(q, node, nodes[p[:-1]].op if p else "") for p, node in nodes.items()}
+    paths: dict[tuple[str, str], list[tuple[int, ...]]] = collections.defaultdict(list)
+    for path, node in nodes.items():
+        for key in _keys(node):
+            paths[key].append(path)
+    several = {key: found[0] for key, found in paths.items() if len(found) > 1}
+    for key, path in several.items():
+        shown = nodes[path].map(_set(at="t"))
+        known = kinds[path] if key[0] == "" else kinds[path] - PLACES
+        for where, name, change, rank in _matched(RULES, known, shown):
+            usual = PLAIN if where in ("term", "factor") else rank
+            yield Mistake(name, _where(change, _keys, key), usual)
+    for path, node in nodes.items():
+        many = any(key in several for key in _keys(node))
+        for where, name, change, rank in _matched(RULES, kinds[path], node):
+            plain = where == "term" and (node.label or node.op == "input")
+            usual = max(rank, LOCAL) if many else rank
+            yield Mistake(name, change, PLAIN if plain else usual, path, node.op)
+        yield from _local(node, path)
+
+
+def _local(node: Expr, path: tuple[int, ...]) -> Iterator[Mistake]:
+    """A table exchanged, factors and groups of terms, in one place."""
+    found: list[tuple[str, Change]] = []
+    if node.op == "table":
+        others = (each for each in TABLES if each != node.name)
+        found += [(_for(each, node.name, node.at), _set(name=each)) for each in others]
+    found += _factors(node) if node.op == "*" else ()
+    for name, change in found:
+        yield Mistake(name, change, LOCAL, path, node.op)
+    for name, change in _groups(node) if node.op == "+" else ():
+        yield Mistake(name, change, PLAIN, path, node.op)
 
 
 def _tables(tree: Expr) -> Iterator[Mistake]:
@@ -396,11 +418,11 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
     for at, done in (("T", "T-1"), ("1", "2"), ("1", "0")):
         if any(node.at == at for node in read):
             said = "T - 1 for T" if at == "T" else f"t = {done} for t = 1"
-            yield Mistake(said, _where(_set(at=done), AT, at))
+            yield Mistake(said, _where(_set(at=done), lambda node: [node.at], at))
 
 
 def _inputs(q: Quantity, tree: Expr) -> Iterator[Mistake]:
-    """Arguments exchanged, and bits flipped."""
+    """Arguments exchanged."""
     inputs = {node.name for _, node in tree.walk() if node.op == "input"}
     alike = q.every if q.drawn in ("times", "pairs", "decoder") else ()
     given = [name for name in alike if name != "t"]
@@ -411,37 +433,6 @@ def _inputs(q: Quantity, tree: Expr) -> Iterator[Mistake]:
     for a, b in itertools.combinations(given, 2):
         if {a, b} & inputs:
             yield Mistake(f"{a} and {b} swapped", _renamed({a: b, b: a}, "input"))
-    flips = {"bit", "p1", "q1", "prob"} | ({"x_prev", "x0", "xt", "x1"} if q.bits else set())
-    for name in sorted(inputs & flips):
-        yield Mistake(f"0 and 1 of {name} exchanged", _where(_complement, NAME, name))
-
-
-def _locally(tree: Expr) -> Iterator[Mistake]:
-    """A term, a factor, a table or a function in one place."""
-    nodes = dict(tree.walk())
-    for path, node in nodes.items():
-        parent = nodes[path[:-1]].op if path else ""
-        kinds = {node.op, f"{node.op} {node.name}", node.label or "-"}
-        number_first = "number" in (node.op, *(each.op for each in node.args[:1]))
-        if node.label in PARTS:
-            kinds.add("part")
-        if parent in ("+", "first"):
-            kinds |= {"term", "number term" if number_first else "term"}
-        if node.op == "inv":
-            kinds.add("divisor d" if node.args[0].op == "d" else "divisor")
-        elif parent == "*" and node.op not in ("d", "later", "known"):
-            kinds |= {"factor", "factor" if node.op == "number" else "variable factor"}
-        for where, name, change, rank in _matched(LOCALLY, kinds, node):
-            plain = where == "term" and (node.label or node.op == "input")
-            yield Mistake(name, change, PLAIN if plain else rank, path, node.op)
-        if node.op == "table":
-            for other in (each for each in TABLES if each != node.name):
-                said = _for(other, node.name, node.at)
-                yield Mistake(said, _set(name=other), LOCAL, path, node.op)
-        for name, change in _factors(node) if node.op == "*" else ():
-            yield Mistake(name, change, LOCAL, path, node.op)
-        for name, change in _groups(node) if node.op == "+" else ():
-            yield Mistake(name, change, PLAIN, path, node.op)
 
 
 def _factors(product: Expr) -> Iterator[tuple[str, Change]]:
@@ -480,10 +471,10 @@ def _groups(total: Expr) -> Iterator[tuple[str, Change]]:
     known = {label: (label,) for label in labels if label != "sum KL"} | GROUPS
     for name, group in known.items() if "sum KL" in labels else ():
         factors: list[tuple[str, Any]] = [*TERMS] * (len(group) > 1)
-        factors += [("{} added T times instead of once", op("T"))]
-        factors += [("{} added once per t instead of once", op("T") - 1)]
+        factors += [("{2} added T times instead of once", op("T"))]
+        factors += [("{2} added once per t instead of once", op("T") - 1)]
         for said, factor in factors if set(group) <= set(labels) else ():
-            yield said.format(name), _scaled(group, factor)
+            yield said.format("", "", name), _scaled(group, factor)
 
 
 def _scaled(labels: tuple[str, ...], factor: Expr | float) -> Change:
@@ -493,17 +484,14 @@ def _scaled(labels: tuple[str, ...], factor: Expr | float) -> Change:
 @functools.lru_cache(maxsize=256)
 def mistakes(q: Quantity, c: Conventions) -> list[Mistake]:
     """All that can be made in this quantity under these conventions, the plausible first."""
-    found = []
-    negative = NEGATIVE.get(q.name.removeprefix("binomial_"), "sign flipped")
-    for where, name, change, rank in RESULTS:
-        if not where or q.kind in where.split():
-            found.append(Mistake(negative if name == "sign flipped" else name, change, rank))
-    trees = q.trees(c)
+    trees = right(q, c)
+    results = _matched(RESULTS, {"", q.kind}, trees[0])
+    found = [Mistake(name, change, rank) for _, name, change, rank in results]
     for form, tree in enumerate(trees):
-        made = (_inputs(q, tree), _tables(tree), _everywhere(tree), _locally(tree))
-        found += [replace(m, form=form) for m in itertools.chain(*made)]
+        made = itertools.chain(_inputs(q, tree), _tables(tree), _ruled(q, tree))
+        found += [replace(m, form=form) for m in made]
     for name, tree in others(q, c):
-        found.append(Mistake(name, _constant(presented(q, c, tree)), expects=trees[0].op))
+        found.append(Mistake(name, _constant(tree), expects=trees[0].op))
     if q.name.startswith("posterior") and "var" in q.name:
         design = everywhere(lambda node: Expr("table", name="beta"), "*")
         found.append(Mistake("beta_t for the posterior variance", design, DESIGN))

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .conventions import EPS
-from .expressions import Change, Tables, op
-from .mistakes import everywhere
+from .expressions import Change, Expr, Tables, op
+from .mistakes import everywhere, rebuilt
 from .problems import Answer
 from .quantities import Quantity
 from .report import Row
@@ -32,19 +32,18 @@ CONSTANTS: dict[str, Callable[[float], Change]] = {
 def constants(known: list[Answer]) -> tuple[str, ...]:
     """A value clipped or shifted on purpose, by a constant that reproduces all."""
     first = known[0].problem
-    if first.quantity.drawn in ("bound", "loop", "path") and first.setting.T > 100:
+    if first.quantity.drawn in ("bound", "loop", "path") and first.tables.T > 100:
         return ()  # it would take minutes
     known = sorted(known, key=lambda c: -float(c.ratio.max()))
     for (name, made), small in itertools.product(CONSTANTS.items(), SMALL):
         places = _wider if name == EVERY else _places
-        for change in places(first.quantity, made(small), small):
-            if all(_kept(c, change) for c in known):
+        for change, tree in itertools.product(
+            places(first.quantity, made(small), small), first.trees
+        ):
+            other = change(tree)
+            if all(c.reproduced(c.problem.value(other), c.allowed) for c in known):
                 return (name,)
     return ()
-
-
-def _kept(c: Answer, change: Change) -> bool:
-    return any(c.reproduced(c.problem.value(change(tree)), c.allowed) for tree in c.problem.trees)
 
 
 def _named(changes: dict[str, Change], kind: str) -> Change:
@@ -109,14 +108,15 @@ def habits(known: list[Answer]) -> tuple[tuple[str, ...], bool]:
     trees = known[0].problem.trees
     read = {node.name for tree in trees for _, node in tree.walk() if node.op == "table"}
     scores = {
-        name: min(_left(known, build, form) for form in range(len(trees)))
+        name: min(_left(known, rebuilt(build)(tree)) for tree in trees)
         for name, build in HABITS.items()
         if read and (read & {"beta", "alpha"} or not name.startswith("beta"))
     }
     best = min(scores.values(), default=(np.inf, np.inf))
-    most = min(0.5 * _left(known, lambda s: s, 0)[0], 4 * best[0] + 1e-9)
-    by_score = sorted(scores, key=scores.__getitem__)
-    found = tuple(name for name in by_score if scores[name][0] <= most)
+    most = min(0.5 * _left(known, trees[0])[0], 4 * best[0] + 1e-9)
+    found = tuple(
+        name for name in sorted(scores, key=scores.__getitem__) if scores[name][0] <= most
+    )
     if found:
         return found, best[1] <= 1.0
     worst = max(float((c.error / c.problem.size).max()) for c in known)
@@ -124,15 +124,12 @@ def habits(known: list[Answer]) -> tuple[tuple[str, ...], bool]:
     return ((said,) if worst > 0 else ()), False
 
 
-def _left(known: list[Answer], build: Callable[[Tables], Tables], form: int) -> tuple[float, float]:
-    """What these tables leave unexplained, in all and at most, in units of what a PASS allows."""
-    total = most = 0.0
-    for c in known:
-        other = replace(c.problem, tables=build(c.problem.tables))
-        with np.errstate(all="ignore"):
-            off = np.where(c.defined, c.got - other.value(c.problem.trees[form]), 0.0) / c.allowed
-        total, most = total + float(np.nansum(off**2)), max(most, float(np.nanmax(np.abs(off))))
-    return total, most
+def _left(known: list[Answer], tree: Expr) -> tuple[float, float]:
+    """What a formula leaves unexplained, in all and at most, in units of what a PASS allows."""
+    with np.errstate(all="ignore"):
+        off = [((c.got - c.problem.value(tree)) / c.allowed)[c.defined] for c in known]
+        size = np.nan_to_num(np.abs(np.concatenate(off)), nan=0.0, posinf=np.inf)
+        return float((size**2).sum()), float(size.max())
 
 
 def agreed(rows: list[Row]) -> Iterator[Row]:

@@ -11,7 +11,7 @@ import numpy as np
 from .conventions import EPS, Conventions
 from .expressions import Context, Expr, error_of, value_of
 from .inputs import Setting
-from .quantities import Quantity, kind_of
+from .quantities import Quantity, kind_of, right
 
 __all__ = ["DEGENERATE", "LARGEST", "RELATIVE", "Answer", "Problem"]
 
@@ -41,7 +41,7 @@ class Problem(Context):
             if value is not None and kind_of(name) in ("var", "nats"):
                 written[name] = c.write(kind_of(name), value)
         batch = len(inputs.get("x0", range(s.n))), s.d
-        return cls(written, s.tables, batch, q.trees(c), q, s, c)
+        return cls(written, s.tables, batch, right(q, c), q, s, c)
 
     @property
     def end(self) -> bool:

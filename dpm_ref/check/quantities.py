@@ -17,7 +17,7 @@ from typing import Any
 from .conventions import Conventions
 from .expressions import TABLES, Expr, number, op, term
 
-__all__ = ["ALIASES", "QUANTITIES", "Quantity", "accepted", "kind_of", "others", "presented"]
+__all__ = ["ALIASES", "QUANTITIES", "Quantity", "accepted", "kind_of", "others", "right"]
 CATALOGUE = """
 @ Table App.1 | table
 beta betas | t | table | beta_t | beta
@@ -278,6 +278,9 @@ step_entropy(s, x0) = marginal_before(s, x0)[0] * entropy(from_1(s))
 """
 # mistakes that are no change in one place: of which quantity, or inputs; the name; the formula
 OTHERS = """
+lower_bound | the negative bound: an NLL where K is declared | -bound
+eq14 | the negative bound: an NLL where K is declared | -bound_14
+nll | the bound K returned where the NLL is declared | -(kl_sum + l_0 + prior_kl)
 bound | both edge terms: -log p(x^0|x^1) added beside H_q(X^1|X^0) |
     bound_14 + edge_0 + edge_1 + h_1
 bound | (14) for K(x^0): its precondition is taken for granted | bound_14
@@ -291,12 +294,10 @@ entropy_upper_bound | the lower bound for the upper | h_lower
 entropy_upper_bound | H_q(X^t|X^0) for H_q(X^t|X^{t-1}) | h_now
 entropy_lower_bound | the upper bound for the lower | h_step
 entropy_lower_bound | H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0) | h_step + h_lower - h_now
-entropy_lower_bound | H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged | h_step - h_before + h_now
 ddim_step | the noise by eta sqrt(1 - abar_t) | ddim(c.eta * sqrt(rest), eta_post)
 ddim_step | the noise by eta sqrt(1 - abar_t), under the root too |
     ddim(c.eta * sqrt(rest), c.eta * sqrt(rest))
 ddim_step | the noise by eta sqrt(beta_t) | ddim(c.eta * sqrt(beta), eta_post)
-ddim_step | the noise by eta | ddim(c.eta, eta_post)
 binomial_posterior | divided by q(x^t | x^0) read at t - 1 |
     joint_1(s, x0, xt) / op("if", xt, *marginal_before(s, x0))
 binomial_posterior | not normalised over both states | joint_1(s, x0, xt)
@@ -309,17 +310,13 @@ posterior_coefficient_xt | the other coefficient: that of x^0 for that of x^t | 
 learned_range_var | the variances are interpolated, not their logarithms |
     0.5 * (w + 1) * beta + (1 - 0.5 * (w + 1)) * post
 mean_from_eps | x0 from eps returned for the mean | x0_hat("eps", s, xt, eps)
-mean_from_eps | the marginal's standard deviation for beta_t / sqrt(1 - abar_t) |
-    (xt - sqrt(rest) * eps) / sqrt(alpha)
 factor_mean | the factor left out | mean
 factor_mean | the factor clamped: y returned | y
-factor_mean | weighted by variances for precisions | (mean * var + y * var_y) / (var + var_y)
 factor_mean | the plain average of both means | 0.5 * (mean + y)
 factor_mean | weighted by standard deviations |
     (mean * sqrt(var_y) + y * sqrt(var)) / (sqrt(var) + sqrt(var_y))
 factor_var | the factor left out | var
 factor_var | variances added | var + var_y
-factor_var | precisions added and not inverted | 1 / var + 1 / var_y
 perturbed_bits | log r added to the probability, not to its logit | prob + log_r1 - log_r0
 perturbed_bits | r alone, the kernel left out | exp(log_r1) / (exp(log_r1) + exp(log_r0))
 perturbed_bits | not normalised over both states | prob * exp(log_r1) / (exp(log_r1) + exp(log_r0))
@@ -391,16 +388,16 @@ class Quantity:
         dropped = ("reverse_var", "vars") * ruled + ("noise",) * c.own_noise
         return tuple(a for a in self.every if a not in dropped)
 
-    def trees(self, c: Conventions) -> list[Expr]:
-        return [presented(self, c, tree) for tree in forms(self, c)]
-
 
 @functools.lru_cache(maxsize=512)
-def forms(q: Quantity, c: Conventions, **changed: Any) -> list[Expr]:
-    """The formula in every form, where some letters may mean something else."""
+def right(q: Quantity, c: Conventions, **changed: Any) -> list[Expr]:
+    """The formula in every form, as the code under test should return it; where some letters mean
+    something else.
+    """
     letters = Letters(q, c, **changed)
     every = [number(letters.read(form)) for form in q.formula.split(";")]
-    return list({tree.text: tree for tree in reversed(every)}.values())[::-1]
+    distinct = {tree.text: tree for tree in reversed(every)}
+    return [presented(q, c, tree) for tree in distinct.values()][::-1]
 
 
 def presented(q: Quantity, c: Conventions, tree: Expr) -> Expr:
@@ -421,32 +418,29 @@ def presented(q: Quantity, c: Conventions, tree: Expr) -> Expr:
 
 def accepted(q: Quantity, c: Conventions) -> dict[str, Expr]:
     """What is right too, under a note that a PASS says."""
-    tanh = "the normal distribution function by tanh, as in DDPM's code"
-    if q.name == "decoder_log_prob":
-        return {tanh: forms(q, c, cdf="tanh")[0]}
-    if not q.name.startswith(("nll", "vlb_term")):
-        return {}
-    changes: dict[str, dict[str, Expr]] = {
-        "": {},
-        "; at t = 1 the posterior's variance of t = 2": {"first_var": FIXED["at_2"].post},
-        "; at t = 1 the variance is beta_1": {"first_var": FIXED["at_1"].beta},
-        "; at t = 1 the variance is clipped at 1e-20": {"first_var": number(1e-20)},
+    tanh = {"the normal distribution function by tanh, as in DDPM's code": {"cdf": "tanh"}}
+    last = {
+        f"at t = 1 the {said}": {"first_var": var}
+        for said, var in {
+            "posterior's variance of t = 2": FIXED["at_2"].post,
+            "variance is beta_1": FIXED["at_1"].beta,
+            "variance is clipped at 1e-20": number(1e-20),
+        }.items()
     }
-    cdfs = ("", "tanh") if c.decoder == "discretised" else ("",)
-    return {
-        (tanh * bool(cdf) + note).removeprefix("; "): forms(q, c, cdf=cdf, **change)[0]
-        for cdf in cdfs
-        for note, change in changes.items()
-        if cdf or note
-    }
+    made: dict[str, dict[str, Any]] = {}
+    if q.drawn in ("decoder", "loop", "step") and c.decoder == "discretised":
+        made |= tanh
+    if q.drawn in ("loop", "step"):
+        made |= last | {f"{a}; {b}": made[a] | last[b] for a in made for b in last}
+    return {note: right(q, c, **changed)[0] for note, changed in made.items()}
 
 
 def others(q: Quantity, c: Conventions) -> list[tuple[str, Expr]]:
     """Mistakes of a quantity that are no change of its formula in one place."""
     made, letters = [], Letters(q, c)
     if "kl(" in q.formula or "kl_" in q.formula or q.drawn == "bound":
-        reversed_kl = forms(q, c, kl=lambda a, b: letters["kl"](b, a))[0]
-        made.append(("KL reversed: KL(p || q)", reversed_kl))
+        swapped = Letters(q, c, kl=lambda a, b: letters["kl"](b, a))
+        made.append(("KL reversed: KL(p || q)", swapped.read(q.formula.split(";")[0])))
     if q.drawn in ("loop", "step"):
         for taken, name in (("sqrt", DEVIATION), ("square", SQUARED)):
             made.append((name, Letters(q, c, **_with_post(taken)).read(q.formula)))
@@ -456,7 +450,7 @@ def others(q: Quantity, c: Conventions) -> list[tuple[str, Expr]]:
         if here and (c.eta or where != "ddim_step"):
             name, text = rest.rsplit(" | ", 1)
             made.append((name, number(letters.read(text))))
-    return made
+    return [(name, presented(q, c, tree)) for name, tree in made]
 
 
 def kind_of(argument: str) -> str:
