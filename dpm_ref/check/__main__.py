@@ -21,8 +21,7 @@ from .conventions import CHOICES, NAMED, RULES
 from .mistakes import names
 from .precision import CONSTANTS, HABITS
 from .quantities import ALIASES, QUANTITIES
-from .report import STATUSES
-from .runner import run
+from .report import STATUSES, run
 
 __all__ = ["main"]
 

@@ -21,8 +21,7 @@ import numpy as np
 
 from .conventions import EPS, Conventions
 from .expressions import Tables
-from .inputs import exact_posterior
-from .problems import Answer, Problem
+from .problems import Answer, Problem, exact_posterior
 from .quantities import kind_of, right
 
 __all__ = ["Fault", "Returned", "call", "faults", "guarded"]

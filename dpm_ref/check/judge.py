@@ -7,8 +7,10 @@ UNDEFINED  a precondition fails, or there is no such t
 """
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -16,19 +18,60 @@ import numpy as np
 
 from .calls import Fault, Returned
 from .conventions import CHOICES, EPS
-from .inputs import unmet
 from .mistakes import DESIGN, Mistake, compose, mistakes
 from .precision import constants, habits
-from .problems import DEGENERATE, RELATIVE, Answer, Problem
+from .problems import DEGENERATE, RELATIVE, Answer, Problem, unmet
 from .quantities import Quantity, accepted, kind_of
-from .report import Row
 
-__all__ = ["row_of"]
+__all__ = ["STATUSES", "Row", "row_of"]
 
+STATUSES = ("PASS", "PRECISION", "WRONG", "UNDEFINED")
 UNKNOWN = "no known source of precision loss"
 ENDS = "at the ends of the range only: certainty, tiny or huge variances, x far out"
 SINGLES, PAIRS = 20.0, 3.0  # seconds of search
 Names = tuple[str, ...]
+
+
+@dataclass(frozen=True, repr=False)
+class Row:
+    """The verdict on one function; `digits` of a PASS are relative to the terms of the value."""
+
+    name: str
+    equation: str
+    status: str
+    diagnoses: tuple[str, ...] = ()
+    message: str = ""
+    worst_input: dict[str, Any] = field(default_factory=dict)
+    got: float | None = None
+    wanted: float | None = None
+    digits: float | None = None
+    summary: str = ""
+
+    def __str__(self) -> str:
+        said, known = [], self.worst_input
+        if self.status in ("WRONG", "PRECISION") and self.got is not None:
+            place = f" at t = {known['t']}" if "t" in known else ""
+            place += f" (T = {known['T']})" if "T" in known else ""
+            said.append(f"{self.summary}{place}: got {self.got:.9g}, wanted {self.wanted:.9g}")
+        if self.status in ("PASS", "PRECISION") and self.digits is not None:
+            agree = " agree" if self.status == "PRECISION" else ""
+            said.append(f"{max(self.digits, 0.0):.1f} digits{agree}")
+        if self.diagnoses:
+            like = "looks like: " if self.status == "WRONG" else ""
+            said.append(like + " | ".join(self.diagnoses))
+        words = "; ".join([*said, self.message] if self.message else said)
+        return f"{self.status:<9} {self.name:<28} {self.equation:<12} {words}".rstrip()
+
+    def __repr__(self) -> str:
+        return f"<Row {self.name} {self.status}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; numbers that JSON does not have are None."""
+        made = asdict(self) | {"diagnoses": list(self.diagnoses)}
+        for name in ("got", "wanted", "digits"):
+            if made[name] is not None and not math.isfinite(made[name]):
+                made[name] = None
+        return made
 
 
 def row_of(q: Quantity, name: str, asked: list[tuple[Problem, Returned]]) -> Row:

@@ -279,6 +279,10 @@ RULES: list[Rule] = [
     ("unit nats", "log2 for ln: bits where nats are declared", _set(name="bits"), PLAIN),
     ("unit bits", "ln for log2: nats where bits are declared", _set(name="nats"), PLAIN),
     ("unit", BOTH_WAYS, _set(name="the wrong way"), PLAIN),
+    ("the posterior's variance", "the posterior's standard deviation for its variance",
+     _taken("sqrt"), PLAIN),
+    ("the posterior's variance", "{1} used as a standard deviation: squared",
+     _taken("square"), PLAIN),
     ("x0_hat", "x^0 clipped to [-1, 1]", _clipped, PLAIN),
     *(("x0_hat", f"x0_hat's tables read one step too {when}", everywhere(change, "table"), PLAIN)
       for when, change in READ),

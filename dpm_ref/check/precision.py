@@ -1,6 +1,5 @@
 """Sources of precision loss: right mathematics, and what was done to its digits."""
 
-import collections
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,9 +12,8 @@ from .expressions import Change, Expr, Tables, op
 from .mistakes import everywhere, rebuilt
 from .problems import Answer
 from .quantities import Quantity
-from .report import Row
 
-__all__ = ["CONSTANTS", "HABITS", "agreed", "constants", "habits"]
+__all__ = ["CONSTANTS", "HABITS", "constants", "habits"]
 
 SMALL = (1e-20, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 EVERY = "a small constant added to every 1 - abar_t"
@@ -130,13 +128,3 @@ def _left(known: list[Answer], tree: Expr) -> tuple[float, float]:
         off = [((c.got - c.problem.value(tree)) / c.allowed)[c.defined] for c in known]
         size = np.nan_to_num(np.abs(np.concatenate(off)), nan=0.0, posinf=np.inf)
         return float((size**2).sum()), float(size.max())
-
-
-def agreed(rows: list[Row]) -> Iterator[Row]:
-    """Of several ways to build tables that explain a row, the one that explains most rows."""
-    said = (name for row in rows if row.status == "PRECISION" for name in row.diagnoses)
-    rows_of = collections.Counter(said)
-    for row in rows:
-        ways = [name for name in row.diagnoses if name in HABITS]
-        dropped = {*ways} - {max(ways, key=rows_of.__getitem__, default="")}
-        yield replace(row, diagnoses=tuple(each for each in row.diagnoses if each not in dropped))

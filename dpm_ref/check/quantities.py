@@ -340,8 +340,6 @@ nll | prior KL reversed: KL( pi || q(x^T|x^0) ) | kl_sum + l_0 + kl(prior, margi
 log_likelihood | mean of logarithms for logarithm of mean | sum(log_w) / count
 log_likelihood | the largest weight for their mean | max(log_w)
 """
-DEVIATION = "the posterior's standard deviation for its variance"
-SQUARED = "the posterior's variance used as a standard deviation: squared"
 # fmt: off
 LATER_ONLY = (
     "mean_from_", "posterior_mean", "posterior_var", "posterior_log_var", "learned_range",
@@ -441,9 +439,6 @@ def others(q: Quantity, c: Conventions) -> list[tuple[str, Expr]]:
     if "kl(" in q.formula or "kl_" in q.formula or q.drawn == "bound":
         swapped = Letters(q, c, kl=lambda a, b: letters["kl"](b, a))
         made.append(("KL reversed: KL(p || q)", swapped.read(q.formula.split(";")[0])))
-    if q.drawn in ("loop", "step"):
-        for taken, name in (("sqrt", DEVIATION), ("square", SQUARED)):
-            made.append((name, Letters(q, c, **_with_post(taken)).read(q.formula)))
     for line in _entries(OTHERS):
         where, _, rest = line.partition(" | ")
         here = where in (q.drawn, q.name, q.name.removeprefix("binomial_"))
@@ -470,17 +465,8 @@ def _times(at: str) -> SimpleNamespace:
     )
     s.c0 = op("sqrt", s.abar_prev) * s.beta / s.rest
     s.c1 = op("sqrt", s.alpha) * s.rest_prev / s.rest
-    s.post = s.beta * s.rest_prev / s.rest
+    s.post = term("the posterior's variance", s.beta * s.rest_prev / s.rest)
     return s
-
-
-def _with_post(taken: str) -> dict[str, SimpleNamespace]:
-    """The tables with this function of the posterior's variance in its place."""
-    return {
-        name: SimpleNamespace(**vars(s) | {"post": op(taken, s.post)})
-        for name, s in FIXED.items()
-        if isinstance(s, SimpleNamespace)
-    }
 
 
 def _argument(name: str, c: Conventions) -> Expr:

@@ -12,8 +12,7 @@ import pytest
 
 from dpm_ref import check
 from dpm_ref.check.conventions import Conventions
-from dpm_ref.check.inputs import DRAWS, Setting
-from dpm_ref.check.problems import Problem
+from dpm_ref.check.problems import Problem, Setting, draws
 from dpm_ref.check.quantities import ALIASES, QUANTITIES
 
 NAMES = measured.NAMES
@@ -68,8 +67,8 @@ def test_tables_in_float32_lose_digits_and_are_named():
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_all_forms_of_a_formula_agree(name):
     q, c = QUANTITIES[name], Conventions(shape=(4, 5))
-    setting = Setting(BETA, 0.2, 4, (5,), c)
-    for inputs in DRAWS[q.drawn](q, setting, np.random.default_rng(4)):
+    setting = Setting(BETA, 0.2, (4, 5), c)
+    for inputs in draws(q, setting, np.random.default_rng(4)):
         if "model" in q.every:
             continue
         problem = Problem.of(q, setting, inputs)
