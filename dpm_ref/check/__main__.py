@@ -18,8 +18,7 @@ import sys
 from typing import Any, TextIO
 
 from .conventions import CHOICES, NAMED, RULES
-from .mistakes import names
-from .precision import CONSTANTS, HABITS
+from .mistakes import CONSTANTS, HABITS, names
 from .quantities import ALIASES, QUANTITIES
 from .report import STATUSES, run
 

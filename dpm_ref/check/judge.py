@@ -18,8 +18,8 @@ import numpy as np
 
 from .calls import Fault, Returned
 from .conventions import CHOICES, EPS
-from .mistakes import DESIGN, Mistake, compose, mistakes
-from .precision import constants, habits
+from .expressions import Expr
+from .mistakes import DESIGN, Mistake, compose, constants, habits, mistakes
 from .problems import DEGENERATE, RELATIVE, Answer, Problem, unmet
 from .quantities import Quantity, accepted, kind_of
 
@@ -115,7 +115,7 @@ def _verdict(known: list[Answer]) -> tuple[str, Names, str]:
         return "PASS", (), ""
     q, declared = known[0].problem.quantity, known[0].problem.conventions
     for note, tree in accepted(q, declared).items():
-        if all(c.reproduced(c.problem.value(tree), 2 * c.allowed) for c in known):
+        if all(c.keeps(tree) for c in known):
             return "PASS", (), note
     broken, every = _broken(known), mistakes(q, declared)
     blurred = all((c.error <= c.blurred).all() for c in missing)
@@ -123,10 +123,9 @@ def _verdict(known: list[Answer]) -> tuple[str, Names, str]:
     if found or broken:
         return "WRONG", found or _pairs(known), broken
     rounded = all((c.error <= EPS[c.dtype] * np.abs(c.problem.wanted)).all() for c in known)
-    tables, whole = habits(known) if blurred and not rounded else ((), False)
-    clips = () if whole or rounded else constants(known)
-    if clips:
-        return "PRECISION", clips, ""
+    tables, whole = _habits(known) if blurred and not rounded else ((), False)
+    for m, _ in () if whole or rounded else _clipped(known):
+        return "PRECISION", (m.name,), ""
     if blurred:
         came = [c.dtype for c in coarse[:1]]
         names = (*(f"the result comes in {dtype}" for dtype in came), *tables)
@@ -145,6 +144,25 @@ def _verdict(known: list[Answer]) -> tuple[str, Names, str]:
 # The search for mistakes that reproduce every value
 
 
+def _fitting(
+    known: list[Answer],
+    candidates: Iterable[Mistake],
+    fits: Callable[[Answer, Expr], bool],
+    seconds: float = SINGLES,
+) -> Iterator[tuple[Mistake, Expr]]:
+    """Those that reproduce every value, as long as time allows."""
+    stop, trees = time.monotonic() + seconds, known[0].problem.trees
+    for m in candidates:
+        if time.monotonic() > stop:
+            return
+        try:
+            tree = m.of(trees[m.form])
+        except (IndexError, ValueError):  # of two, one has taken away what the other changes
+            continue
+        if all(fits(c, tree) for c in known):
+            yield m, tree
+
+
 def _search(
     known: list[Answer],
     candidates: Iterable[Mistake],
@@ -152,24 +170,15 @@ def _search(
     most: int = 6,
     seconds: float = SINGLES,
 ) -> Names:
-    """The mistakes that reproduce every value, and can be told from lost digits."""
+    """Those that reproduce every value and can be told from lost digits."""
+    found: dict[str, None] = {}
     if all(np.isnan(c.got[c.misses]).all() for c in known):
         return ()
-    stop, trees = time.monotonic() + seconds, known[0].problem.trees
-    ordered = sorted(known, key=lambda c: (not c.misses.any(), c.problem.tables.T, c.got.size))
-    found: list[str] = []
-    for m in candidates:
-        if time.monotonic() > stop or len(found) == most:
-            break
-        try:
-            tree = m.of(trees[m.form])
-        except (IndexError, ValueError):  # of two, one has taken away what the other changes
-            continue
-        if m.name in found or not all(c.fits(tree, loose) for c in ordered):
-            continue
-        if any(c.tells(tree) for c in ordered):
-            found.append(m.name)
-            if m.rank == DESIGN:
+    known = sorted(known, key=lambda c: (not c.misses.any(), c.problem.tables.T, c.got.size))
+    for m, tree in _fitting(known, candidates, partial(Answer.fits, loose=loose), seconds):
+        if any(c.tells(tree) for c in known):
+            found[m.name] = None
+            if m.rank == DESIGN or len(found) == most:
                 break
     return tuple(found)
 
@@ -207,6 +216,40 @@ def _likely(probe: Answer) -> Iterable[tuple[Mistake, Mistake]]:
     size = len(every)
     then = ((i, k - i) for k in range(2 * size) for i in range(max(0, k - size + 1), (k + 1) // 2))
     return ((every[i], every[j]) for i, j in itertools.chain(first, then))
+
+
+def _clipped(known: list[Answer]) -> Iterator[tuple[Mistake, Expr]]:
+    p = known[0].problem
+    if p.quantity.drawn in ("bound", "loop", "path") and p.tables.T > 100:
+        return iter(())  # it would take minutes
+    known = sorted(known, key=lambda c: -float(c.ratio.max()))
+    return _fitting(known, constants(p.quantity, p.conventions), Answer.keeps)
+
+
+def _habits(known: list[Answer]) -> tuple[Names, bool]:
+    """The ways to build tables that explain most of the error, and whether they explain it all."""
+    right = known[0].problem.trees
+    scores = {
+        name: min(_left(known, tree) for tree in trees) for name, trees in habits(right).items()
+    }
+    best = min(scores.values(), default=(np.inf, np.inf))
+    most = min(0.5 * _left(known, right[0])[0], 4 * best[0] + 1e-9)
+    found = tuple(
+        name for name in sorted(scores, key=scores.__getitem__) if scores[name][0] <= most
+    )
+    if found:
+        return found, best[1] <= 1.0
+    worst = max(float((c.error / c.problem.size).max()) for c in known)
+    said = "computed in float32" + ", where the terms cancel" * (worst > 64 * EPS["float32"])
+    return ((said,) if worst > 0 else ()), False
+
+
+def _left(known: list[Answer], tree: Expr) -> tuple[float, float]:
+    """What a formula leaves unexplained, in all and at most, in units of what a PASS allows."""
+    with np.errstate(all="ignore"):
+        off = [((c.got - c.problem.value(tree)) / c.allowed)[c.defined] for c in known]
+        size = np.nan_to_num(np.abs(np.concatenate(off)), nan=0.0, posinf=np.inf)
+        return float((size**2).sum()), float(size.max())
 
 
 # What is said
@@ -271,7 +314,9 @@ def _flat(known: list[Answer], part: Callable[[Answer], Any]) -> Any:
 
 def _time(c: Answer) -> Any:
     """The t of each value, 0 where there is none."""
-    t = c.problem.inputs.get("t", np.zeros((1, 1)))[: len(c.got)]
+    if "t" not in c.problem.quantity.every:
+        return 0
+    t = c.problem.inputs["t"][: len(c.got)]
     return t if c.got.ndim == 2 else t[:, 0]
 
 

@@ -23,7 +23,8 @@ from .conventions import CHOICES, Conventions
 from .expressions import TABLES, Change, Expr, Tables, number, op, table_text
 from .quantities import QUANTITIES, Quantity, others, right
 
-__all__ = ["DESIGN", "Mistake", "compose", "everywhere", "mistakes", "names", "rebuilt"]
+__all__ = ["CONSTANTS", "DESIGN", "HABITS", "Mistake", "compose", "constants", "habits"]
+__all__ += ["mistakes", "names"]
 
 DESIGN, PLAIN, LOCAL, ODD = range(4)  # how plausible a name is
 
@@ -55,7 +56,7 @@ def compose(a: Mistake, b: Mistake) -> Mistake:
 # Changes
 
 
-def everywhere(change: Change, *kinds: str) -> Change:
+def _every(change: Change, *kinds: str) -> Change:
     """The change made at every node of these kinds."""
     return lambda tree: tree.map(lambda node: change(node) if node.op in kinds else node)
 
@@ -71,12 +72,7 @@ def _set(**fields: Any) -> Change:
 
 def _renamed(names: dict[str, str], kind: str) -> Change:
     """Inputs or tables exchanged; an argument is read as the one whose place it takes."""
-    return everywhere(lambda node: replace(node, name=names.get(node.name, node.name)), kind)
-
-
-def rebuilt(build: Callable[[Tables], Tables]) -> Change:
-    """All tables built in this way."""
-    return everywhere(_set(built=build), "table")
+    return _every(lambda node: replace(node, name=names.get(node.name, node.name)), kind)
 
 
 def _times(factor: Expr | float) -> Change:
@@ -284,7 +280,7 @@ RULES: list[Rule] = [
     ("the posterior's variance", "{1} used as a standard deviation: squared",
      _taken("square"), PLAIN),
     ("x0_hat", "x^0 clipped to [-1, 1]", _clipped, PLAIN),
-    *(("x0_hat", f"x0_hat's tables read one step too {when}", everywhere(change, "table"), PLAIN)
+    *(("x0_hat", f"x0_hat's tables read one step too {when}", _every(change, "table"), PLAIN)
       for when, change in READ),
     *((", ".join(PARTS), f"{name} in {{2}} only", _times(factor), PLAIN)
       for name, factor in IN_PART),
@@ -385,7 +381,8 @@ def _ruled(q: Quantity, tree: Expr) -> Iterator[Mistake]:
             yield Mistake(name, _where(change, _keys, key), usual)
     for path, node in nodes.items():
         many = any(key in several for key in _keys(node))
-        for where, name, change, rank in _matched(RULES, kinds[path], node):
+        shown = node if many else node.map(_set(at="t"))
+        for where, name, change, rank in _matched(RULES, kinds[path], shown):
             plain = where == "term" and (node.label or node.op == "input")
             usual = max(rank, LOCAL) if many else rank
             yield Mistake(name, change, PLAIN if plain else usual, path, node.op)
@@ -414,7 +411,7 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
     changes += [("sqrt(1 - abar_t) for 1 - abar_t", _rooted)]
     changes += [("1 - sqrt(abar_t) for 1 - abar_t", _one_minus_root)]
     for name, change in changes if read else ():
-        yield Mistake(name, everywhere(change, "table"))
+        yield Mistake(name, _every(change, "table"))
     single = [(_for(b, a), {a: b}) for a in used for b in TABLES if b != a]
     for name, tables in [*TOGETHER.items(), *single]:
         if set(tables) & set(used):
@@ -497,9 +494,99 @@ def mistakes(q: Quantity, c: Conventions) -> list[Mistake]:
     for name, tree in others(q, c):
         found.append(Mistake(name, _constant(tree), expects=trees[0].op))
     if q.name.startswith("posterior") and "var" in q.name:
-        design = everywhere(lambda node: Expr("table", name="beta"), "*")
+        design = _every(lambda node: Expr("table", name="beta"), "*")
         found.append(Mistake("beta_t for the posterior variance", design, DESIGN))
     return sorted(found, key=lambda m: m.rank)
+
+
+# Sources of precision loss: right mathematics, and what is done to its digits
+
+
+SMALL = (1e-20, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
+EVERY = "a small constant added to every 1 - abar_t"
+CONSTANTS: dict[str, Callable[[float], Change]] = {
+    EVERY: lambda c: lambda y: y + c,
+    "a variance, a table or a probability clipped from below": lambda c: (
+        lambda y: op("least", y, value=c)
+    ),
+    "a small constant added to a variance, a table or a probability": lambda c: lambda y: y + c,
+    "a probability clipped at both ends": lambda c: lambda y: op("inside", y, value=c),
+}
+
+
+def constants(q: Quantity, c: Conventions) -> Iterator[Mistake]:
+    """A value clipped or shifted on purpose, by a small constant."""
+    for (name, made), small in itertools.product(CONSTANTS.items(), SMALL):
+        places = _wider if name == EVERY else _places
+        for change in places(q, made(small), small):
+            yield from (Mistake(name, change, form=k) for k in range(len(right(q, c))))
+
+
+def _by_name(changes: dict[str, Change], kind: str) -> Change:
+    """Nodes of this kind changed by their names."""
+    return _every(lambda n: changes[n.name](n) if n.name in changes else n, kind)
+
+
+def _wider(q: Quantity, change: Change, small: float) -> Iterator[Change]:
+    """Data that come with a variance widen every q(x^t | x^0), and the steps in proportion."""
+    rest = {"one_minus_abar": change, "one_minus_abar_prev": change}
+    if q.scheduled and q.kind != "table":
+        yield _by_name(rest, "table")
+        yield _by_name(rest | {"beta": lambda n: n * (1 + small)}, "table")
+
+
+def _places(q: Quantity, change: Change, small: float) -> Iterator[Change]:
+    """The result, variances and probabilities handed over, what is under a root or a logarithm."""
+    if q.kind in ("table", "prob"):
+        yield change
+    yield _every(change, "read")
+    for kinds in (("sqrt", "log", "inv"), ("sqrt",), ("log",), ("write",)):
+        yield _every(lambda node: node.put(0, change), *kinds)
+    yield _every(lambda node: node.put(1, change), "xlogy")
+    for names in (("q1",), ("p1",), ("prob",), ("q1", "p1")):
+        yield _by_name(dict.fromkeys(names, change), "input")
+
+
+def _single(x: Any) -> Any:
+    """Rounded to float32."""
+    return x.astype(np.float32).astype(np.float64)
+
+
+def _float32(s: Tables, running: Any = np.float32) -> Tables:
+    beta = s.beta[1:].astype(np.float32)
+    abar = np.cumprod(1 - beta, dtype=running).astype(np.float32)
+    return Tables.of(*map(_single, (beta, 1 - beta, abar, 1 - abar)))
+
+
+def _read_back(s: Tables) -> Tables:
+    single = _float32(s).map(lambda x: x.astype(np.float32))
+    alpha = single.abar / single.abar_prev
+    return replace(_float32(s), alpha=_single(alpha), beta=_single(1 - alpha))
+
+
+HABITS: dict[str, Callable[[Tables], Tables]] = {
+    "tables built in float32: the running product and 1 - abar": _float32,
+    "tables rounded to float32 after a product in float64": lambda s: _float32(s, np.float64),
+    "beta read back from the product, 1 - abar_t / abar_{t-1}, in float32": _read_back,
+    "1 - abar taken by subtraction from an abar rounded to float32": lambda s: Tables.product(
+        s.beta[1:], s.alpha[1:], _single(s.abar[1:])
+    ),
+    "float64 tables rounded to float32 when read": lambda s: s.map(_single),
+    "beta rounded to float32": lambda s: Tables.exact(_single(s.beta[1:])),
+    "1 - abar taken by subtraction from a running product in float64": lambda s: Tables.product(
+        s.beta[1:], s.alpha[1:], np.cumprod(s.alpha[1:])
+    ),
+}
+
+
+def habits(trees: list[Expr]) -> dict[str, list[Expr]]:
+    """The formulas over tables that are built in other ways."""
+    read = {node.name for tree in trees for _, node in tree.walk() if node.op == "table"}
+    return {
+        name: [_every(_set(built=build), "table")(tree) for tree in trees]
+        for name, build in HABITS.items()
+        if read and (read & {"beta", "alpha"} or not name.startswith("beta"))
+    }
 
 
 def names() -> list[str]:

@@ -430,6 +430,10 @@ class Answer:
         tolerance = self.lost(tree) if loose else 4 * self.relative * self.problem.error(tree)
         return self.reproduced(values, np.minimum(tolerance, most))
 
+    def keeps(self, tree: Expr) -> bool:
+        """Whether the formula would pass for what was returned."""
+        return self.reproduced(self.problem.value(tree), 2 * self.allowed)
+
     @property
     def relative(self) -> float:
         """Of the coarser of the types that were declared and returned."""

@@ -1,10 +1,10 @@
 """What can be checked: each quantity as an expression over the schedule's tables, in nats.
 
 The catalogue is text: name and other names, arguments, kind, summary, and the formula, in as many
-forms as people write it (`;`). In formulas `rest` is 1 - abar_t, `_prev` stands for t - 1, `c0` and
-`c1` are the coefficients of the posterior's mean and `post` is its variance; arguments that begin
-with `var` are variances. What takes more than a line is written in `WORDS`; functions are those of
-a column of Table App.1 and of `Letters`.
+forms as people write it (`;`). Where `t>1` stands, t = 1 is not asked for. In formulas `rest` is
+1 - abar_t, `_prev` stands for t - 1, `c0` and `c1` are the coefficients of the posterior's mean and
+`post` is its variance; arguments that begin with `var` are variances. What takes more than a line
+is written in `WORDS`; functions are those of a column of Table App.1 and of `Letters`.
 """
 
 import functools
@@ -48,10 +48,10 @@ kernel_var | x_prev t | var | variance of q(x^t | x^{t-1}) | beta
 marginal_mean | x0 t | state | mean of q(x^t | x^0) | sqrt(abar) * x0
 marginal_var | x0 t | var | variance of q(x^t | x^0) | rest
 marginal_log_var | x0 t | state | log variance of q(x^t | x^0) | log(rest)
-posterior_mean | x0 xt t | state | mean of q(x^{t-1} | x^t, x^0) |
+posterior_mean | x0 xt t>1 | state | mean of q(x^{t-1} | x^t, x^0) |
     term("the term of x0", c0 * x0) + term("the term of xt", c1 * xt)
-posterior_var | x0 xt t | var | variance of q(x^{t-1} | x^t, x^0) | post
-posterior_log_var | x0 xt t | state | log variance of q(x^{t-1} | x^t, x^0) | log(post)
+posterior_var | x0 xt t>1 | var | variance of q(x^{t-1} | x^t, x^0) | post
+posterior_log_var | x0 xt t>1 | state | log variance of q(x^{t-1} | x^t, x^0) | log(post)
 q_sample marginal_sample add_noise | x0 t noise | state | x^t from x^0 and standard normal noise |
     sqrt(abar) * x0 + sqrt(rest) * noise
 velocity predict_v get_velocity | x0 t noise | state | velocity from x^0 and noise |
@@ -80,22 +80,22 @@ score_from_x0 | xt t x0 | state | the score of q(x^t | x^0) | -((xt - sqrt(abar)
 score_from_eps | xt t eps | state | the score from the noise | -(eps / sqrt(rest))
 score_from_v | xt t v | state | the score from x^t and the velocity |
     -((sqrt(rest) * xt + sqrt(abar) * v) / sqrt(rest))
-mean_from_eps | xt t eps | state | mean of p(x^{t-1} | x^t) from the noise predicted |
+mean_from_eps | xt t>1 eps | state | mean of p(x^{t-1} | x^t) from the noise predicted |
     ddpm_mean(eps); mean_hat("eps", s, xt, eps)
-mean_from_x0 | xt t x0 | state | mean of p(x^{t-1} | x^t) from the x^0 predicted |
+mean_from_x0 | xt t>1 x0 | state | mean of p(x^{t-1} | x^t) from the x^0 predicted |
     mean_hat("x0", s, xt, x0)
-mean_from_v | xt t v | state | mean of p(x^{t-1} | x^t) from the velocity predicted |
+mean_from_v | xt t>1 v | state | mean of p(x^{t-1} | x^t) from the velocity predicted |
     mean_hat("v", s, xt, v)
-mean_from_score | xt t score | state | mean of p(x^{t-1} | x^t) from the score predicted |
+mean_from_score | xt t>1 score | state | mean of p(x^{t-1} | x^t) from the score predicted |
     mean_hat("score", s, xt, score)
-learned_range_var | w t | var | variance between the posterior's and beta_t, at w in [-1, 1] |
+learned_range_var | w t>1 | var | variance between the posterior's and beta_t, at w in [-1, 1] |
     exp(0.5 * (w + 1) * log(beta) + (1 - 0.5 * (w + 1)) * log(post))
 ddim_step | xt t eps noise | state | DDIM's x^{t-1}, its equation (12), at eta |
     ddim(eta_post, eta_post)
 prior_kl prior_bpd | x0 | nats | KL( q(x^T|x^0) || pi ) | kl(marginal(at_T, x0), prior)
 binomial_kernel | x_prev t | prob | q(x^t = 1 | x^{t-1}) | x_prev * alpha + pi1 * beta
 binomial_marginal | x0 t | prob | q(x^t = 1 | x^0) | x0 * abar + pi1 * rest
-binomial_posterior | x0 xt t | prob | q(x^{t-1} = 1 | x^t, x^0) |
+binomial_posterior | x0 xt t>1 | prob | q(x^{t-1} = 1 | x^t, x^0) |
     posterior(s, x0, xt)[0]
 binomial_edge | x1 | prob | p(x^0 = 1 | x^1), App. B.2 | x1 * at_1.alpha + pi1 * at_1.beta
 binomial_prior_kl | x0 | nats | KL( q(x^T|x^0) || pi ) | kl(marginal(at_T, x0), prior)
@@ -140,9 +140,9 @@ log_likelihood | log_w | nats_row | log mean w from log w, over the first axis |
     term("the largest weight", max(log_w)) - term("log n", log(count))
     + term("the log of the sum", log(sum(exp(log_w - max(log_w)))))
 @ (14) | times
-kl_term | x0 xt t mean reverse_var | nats | KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) |
+kl_term | x0 xt t>1 mean reverse_var | nats | KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) |
     kl(posterior(s, x0, xt), given); split_kl(posterior(s, x0, xt), given)
-binomial_kl_term | x0 xt t prob | nats | KL( q(x^{t-1}|x^t,x^0) || p ) of bits |
+binomial_kl_term | x0 xt t>1 prob | nats | KL( q(x^{t-1}|x^t,x^0) || p ) of bits |
     kl(posterior(s, x0, xt), (prob, 1 - prob))
 @ (13) | bound
 lower_bound K elbo | x0 xs means vars | nats | K(x^0) at given x^2..x^T and reverse kernels | bound
@@ -154,10 +154,10 @@ binomial_eq14 | x0 xs probs | nats | the same of bits | bound_14
 log_weights | trajectory means vars | nats | log w of trajectories, t = 1..T | weight
 binomial_log_weights | trajectory probs | nats | the same of bits | weight
 @ (24) | entropy
-entropy_lower_bound | x0 t | nats | lower side, of the whole vector, t >= 2 | h_lower
-entropy_upper_bound | x0 t | nats | upper side, where its condition holds | h_step
-binomial_entropy_lower_bound | x0 t | nats | lower side, of the whole vector, t >= 2 | h_lower
-binomial_entropy_upper_bound | x0 t | nats | upper side, where its condition holds | h_step
+entropy_lower_bound | x0 t>1 | nats | lower side, of the whole vector, t >= 2 | h_lower
+entropy_upper_bound | x0 t>1 | nats | upper side, where its condition holds | h_step
+binomial_entropy_lower_bound | x0 t>1 | nats | lower side, of the whole vector, t >= 2 | h_lower
+binomial_entropy_upper_bound | x0 t>1 | nats | upper side, where its condition holds | h_step
 @ DDPM (5) | decoder
 decoder_log_prob discretized_gaussian_log_likelihood | x0 mean var | nats |
     log probability of x^0 of 256 levels in [-1, 1] | log_bin(x0, mean, sqrt(var))
@@ -294,6 +294,7 @@ entropy_upper_bound | the lower bound for the upper | h_lower
 entropy_upper_bound | H_q(X^t|X^0) for H_q(X^t|X^{t-1}) | h_now
 entropy_lower_bound | the upper bound for the lower | h_step
 entropy_lower_bound | H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0) | h_step + h_lower - h_now
+entropy_lower_bound | H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged | h_step - h_before + h_now
 ddim_step | the noise by eta sqrt(1 - abar_t) | ddim(c.eta * sqrt(rest), eta_post)
 ddim_step | the noise by eta sqrt(1 - abar_t), under the root too |
     ddim(c.eta * sqrt(rest), c.eta * sqrt(rest))
@@ -340,12 +341,6 @@ nll | prior KL reversed: KL( pi || q(x^T|x^0) ) | kl_sum + l_0 + kl(prior, margi
 log_likelihood | mean of logarithms for logarithm of mean | sum(log_w) / count
 log_likelihood | the largest weight for their mean | max(log_w)
 """
-# fmt: off
-LATER_ONLY = (
-    "mean_from_", "posterior_mean", "posterior_var", "posterior_log_var", "learned_range",
-    "kl_term", "binomial_kl_term", "binomial_posterior", "entropy_", "binomial_entropy_",
-)
-# fmt: on
 
 
 def _entries(text: str) -> list[str]:
@@ -362,6 +357,7 @@ class Quantity:
     kind: str  # table, state, prob, var, nats, nats_row, slope or slope_var
     drawn: str  # which inputs
     formula: str
+    first: int  # the first t that is asked for
 
     @property
     def bits(self) -> bool:
@@ -375,11 +371,6 @@ class Quantity:
     @property
     def scheduled(self) -> bool:
         return self.drawn not in ("pairs", "weights", "decoder")
-
-    @property
-    def first(self) -> int:
-        """The first t that is asked for."""
-        return 2 if self.kind != "table" and self.name.startswith(LATER_ONLY) else 1
 
     def arguments(self, c: Conventions) -> tuple[str, ...]:
         ruled = c.reverse_var != "given" and self.drawn != "path"
@@ -545,9 +536,9 @@ def _read_catalogue() -> None:
             continue
         names, arguments, kind, *summary, formula = (part.strip() for part in line.split(" | "))
         name, *aliases = names.split()
-        QUANTITIES[name] = Quantity(
-            name, equation, " | ".join(summary), tuple(arguments.split()), kind, drawn, formula
-        )
+        every, said = tuple(arguments.replace("t>1", "t").split()), " | ".join(summary)
+        first = 2 if "t>1" in arguments else 1
+        QUANTITIES[name] = Quantity(name, equation, said, every, kind, drawn, formula, first)
         ALIASES.update(dict.fromkeys(aliases, (name,)))
 
 

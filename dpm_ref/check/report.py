@@ -15,7 +15,7 @@ from dpm_ref.schedules import linear
 from .calls import Fault, Returned, call, faults, guarded
 from .conventions import Conventions, near, schedule_of
 from .judge import STATUSES, Row, row_of
-from .precision import HABITS
+from .mistakes import HABITS
 from .problems import RELATIVE, Answer, Problem, Setting, draws
 from .quantities import ALIASES, QUANTITIES, Quantity
 
