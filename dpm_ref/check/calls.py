@@ -213,8 +213,13 @@ def call(function: Any, problems: list[Problem], name: str = "f") -> list[Return
         problems = [mean, var, log_var]
     if asked:
         problems = [replace(p, inputs=p.inputs | asked) for p in problems]
-    answers = [_answer(*each) for each in zip(parts, problems, strict=False)]
-    return [*answers, *[None] * (len(problems) - len(parts))]
+    answers: list[Returned] = [None] * len(problems)
+    for k, part in enumerate(parts):
+        try:
+            answers[k] = _checked(part, problems[k])
+        except Fault as fault:
+            answers[k] = fault
+    return answers
 
 
 def _hint(said: str, name: str, p: Problem) -> str:
@@ -287,13 +292,6 @@ def _picked(result: Mapping[Any, Any], name: str) -> Any:
             return result[key]
     held = ", ".join(map(str, result))
     raise Fault(f"returns a mapping with keys {held}, none of them {' or '.join(keys)}")
-
-
-def _answer(result: Any, p: Problem) -> Answer | Fault:
-    try:
-        return _checked(result, p)
-    except Fault as fault:
-        return fault
 
 
 def _checked(result: Any, p: Problem) -> Answer:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import expit, log_ndtr, ndtr
@@ -20,9 +20,10 @@ from scipy.special import expit, log_ndtr, ndtr
 from dpm_ref.schedules import Schedule
 from dpm_ref.validation import Array
 
+from .conventions import WRITE
+
 __all__ = ["TABLES", "Context", "Expr", "Tables", "error_of", "number", "op", "term", "value_of"]
 
-TABLES = ("beta", "alpha", "abar", "one_minus_abar", "abar_prev", "one_minus_abar_prev")
 Change = Callable[["Expr"], "Expr"]
 
 
@@ -145,8 +146,7 @@ def term(label: str, node: Expr | float) -> Expr:
     return replace(number(node), label=label)
 
 
-@dataclass(frozen=True, eq=False)
-class Tables:
+class Tables(NamedTuple):
     """The schedule's tables over t = 0..T, those of t - 1 apart, as code stores them."""
 
     beta: Array
@@ -174,10 +174,7 @@ class Tables:
     def exact(cls, beta: Any) -> "Tables":
         return _exact_tables(np.asarray(beta, dtype=np.float64).tobytes())
 
-    def map(self, change: Callable[[Array], Array]) -> "Tables":
-        return Tables(**{name: change(getattr(self, name)) for name in TABLES})
-
-    @cached_property
+    @property
     def growth(self) -> dict[str, Array]:
         """Errors of tables built in floating point, per unit of precision: abar by a running
         product.
@@ -191,6 +188,9 @@ class Tables:
         }
         lost |= {f"one_minus_{k}": lost[k] + getattr(self, f"one_minus_{k}") for k in tuple(lost)}
         return {"beta": 4.0 + self.beta, "alpha": self.alpha + self.beta, **lost}
+
+
+TABLES = Tables._fields
 
 
 @functools.lru_cache(maxsize=64)
@@ -316,7 +316,6 @@ def _tanh_cdf(x: Any) -> Any:
 
 
 READ: dict[str, Callable[[Any], Any]] = {"var": np.asarray, "std": np.square, "logvar": np.exp}
-WRITE: dict[str, Callable[[Any], Any]] = {"var": np.asarray, "std": np.sqrt, "logvar": np.log}
 UNITS = {"nats": 1.0, "bits": 1.0 / math.log(2.0), "the wrong way": math.log(2.0)}
 # fmt: off
 OPERATIONS: dict[str, Callable[..., Any]] = {

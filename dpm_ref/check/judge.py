@@ -20,7 +20,7 @@ from .calls import Fault, Returned
 from .conventions import CHOICES, EPS
 from .expressions import Expr
 from .mistakes import DESIGN, Mistake, compose, constants, habits, mistakes
-from .problems import DEGENERATE, RELATIVE, Answer, Problem, unmet
+from .problems import RELATIVE, Answer, Problem, unmet
 from .quantities import Quantity, accepted, kind_of
 
 __all__ = ["STATUSES", "Row", "row_of"]
@@ -291,7 +291,7 @@ def _not_compared(known: list[Answer]) -> str:
     """What a PASS says nothing about."""
     c, p = known[0], known[0].problem
     first = f"t = {p.conventions.first_t} not compared"
-    if p.quantity.name in DEGENERATE:
+    if p.quantity.free:
         log, stands = "log" in p.quantity.name, float(c.got[0, 0])
         known_as = {
             "the exact value": p.wanted[0, 0],

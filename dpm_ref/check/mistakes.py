@@ -120,14 +120,6 @@ def _range(T: int, shift: int, first: int, last: int) -> Any:
     return np.r_[0, np.where(index < 1, first, np.where(index > T, last, index))]
 
 
-def _early(T: int) -> Any:
-    return _range(T, -1, 1, T)
-
-
-def _late(T: int) -> Any:
-    return _range(T, 1, 1, T)
-
-
 def _product(change: Callable[[Tables], Any]) -> Callable[[Tables], Tables]:
     """Another abar, and what follows from it."""
     return lambda s: Tables.product(s.beta[1:], s.alpha[1:], change(s)[1:])
@@ -141,7 +133,7 @@ def _from(change: Callable[[Any], Any]) -> Callable[[Tables], Tables]:
 def _abar_1_before(s: Tables) -> Tables:
     abar, rest = s.abar_prev.copy(), s.one_minus_abar_prev.copy()
     abar[1], rest[1] = s.abar[1], s.one_minus_abar[1]
-    return replace(s, abar_prev=abar, one_minus_abar_prev=rest)
+    return s._replace(abar_prev=abar, one_minus_abar_prev=rest)
 
 
 def _doubled(factor: float) -> Callable[[Tables], Tables]:
@@ -158,8 +150,9 @@ REVERSED = "schedule reversed: entry T - t of the tables is read"
 # fmt: off
 # of entries 0..T, as an array of T entries is misread
 MOVES: list[tuple[str, Callable[[int], Any]]] = [
-    (EARLY, lambda T: _range(T, -1, T, T)), (EARLY, lambda T: _range(T, -1, 0, 0)), (EARLY, _early),
-    (LATE, _late), (LATE, lambda T: _range(T, 1, 1, 1)),
+    (EARLY, lambda T: _range(T, -1, T, T)), (EARLY, lambda T: _range(T, -1, 0, 0)),
+    (EARLY, lambda T: _range(T, -1, 1, T)), (LATE, lambda T: _range(T, 1, 1, T)),
+    (LATE, lambda T: _range(T, 1, 1, 1)),
     (REVERSED, lambda T: np.r_[0, np.arange(T, 0, -1)]), (REVERSED, lambda T: np.arange(T, -1, -1)),
 ]
 BUILDS: list[tuple[str, Callable[[Tables], Tables]]] = [
@@ -559,9 +552,9 @@ def _float32(s: Tables, running: Any = np.float32) -> Tables:
 
 
 def _read_back(s: Tables) -> Tables:
-    single = _float32(s).map(lambda x: x.astype(np.float32))
-    alpha = single.abar / single.abar_prev
-    return replace(_float32(s), alpha=_single(alpha), beta=_single(1 - alpha))
+    single = _float32(s)
+    alpha = _single(single.abar / single.abar_prev)
+    return single._replace(alpha=alpha, beta=_single(1 - alpha))
 
 
 HABITS: dict[str, Callable[[Tables], Tables]] = {
@@ -571,7 +564,7 @@ HABITS: dict[str, Callable[[Tables], Tables]] = {
     "1 - abar taken by subtraction from an abar rounded to float32": lambda s: Tables.product(
         s.beta[1:], s.alpha[1:], _single(s.abar[1:])
     ),
-    "float64 tables rounded to float32 when read": lambda s: s.map(_single),
+    "float64 tables rounded to float32 when read": lambda s: Tables(*map(_single, s)),
     "beta rounded to float32": lambda s: Tables.exact(_single(s.beta[1:])),
     "1 - abar taken by subtraction from a running product in float64": lambda s: Tables.product(
         s.beta[1:], s.alpha[1:], np.cumprod(s.alpha[1:])

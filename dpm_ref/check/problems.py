@@ -17,16 +17,7 @@ from .conventions import EPS, Conventions
 from .expressions import Context, Expr, Tables, error_of, value_of
 from .quantities import Quantity, kind_of, right
 
-__all__ = [
-    "DEGENERATE",
-    "RELATIVE",
-    "Answer",
-    "Problem",
-    "Setting",
-    "draws",
-    "exact_posterior",
-    "unmet",
-]
+__all__ = ["RELATIVE", "Answer", "Problem", "Setting", "draws", "exact_posterior", "unmet"]
 
 Inputs = Iterator[dict[str, Any]]
 WIDE = (1e-8, 1.0, 1e6, 1e-3, 40.0)
@@ -291,13 +282,6 @@ def draws(q: Quantity, s: Setting, rng: Any) -> Inputs:
 # Comparison
 
 RELATIVE = {"float64": 1e-9, "float32": 1e-5, "float16": 1e-2, "bfloat16": 0.05}
-# tables whose entry at t = 1 is a choice
-DEGENERATE = (
-    "posterior_variance",
-    "posterior_log_variance",
-    "posterior_coefficient_x0",
-    "posterior_coefficient_xt",
-)
 LARGEST = 0.03  # of a value, what lost digits may take
 
 
@@ -374,7 +358,7 @@ class Answer:
         """Where there is something to compare: at the ends of ranges an infinity is a value too."""
         p = self.problem
         known = ~np.isnan(p.wanted) if p.end else np.isfinite(p.wanted)
-        return known & (p.inputs["t"] > 1) if p.quantity.name in DEGENERATE else known
+        return known & (p.inputs["t"] > 1) if p.quantity.free else known
 
     @cached_property
     def error(self) -> Any:

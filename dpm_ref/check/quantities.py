@@ -372,6 +372,11 @@ class Quantity:
     def scheduled(self) -> bool:
         return self.drawn not in ("pairs", "weights", "decoder")
 
+    @property
+    def free(self) -> bool:
+        """Whether its entry at t = 1 is a choice."""
+        return self.kind == "table" and self.name.startswith("posterior")
+
     def arguments(self, c: Conventions) -> tuple[str, ...]:
         ruled = c.reverse_var != "given" and self.drawn != "path"
         dropped = ("reverse_var", "vars") * ruled + ("noise",) * c.own_noise
