@@ -82,8 +82,7 @@ score_from_v | xt t v | state | the score from x^t and the velocity |
     -((sqrt(rest) * xt + sqrt(abar) * v) / sqrt(rest))
 mean_from_eps | xt t>1 eps | state | mean of p(x^{t-1} | x^t) from the noise predicted |
     ddpm_mean(eps); mean_hat("eps", s, xt, eps)
-mean_from_x0 | xt t>1 x0 | state | mean of p(x^{t-1} | x^t) from the x^0 predicted |
-    mean_hat("x0", s, xt, x0)
+mean_from_x0 | xt t>1 x0 | state | mean of p(x^{t-1} | x^t) from x^0 | mean_hat("x0", s, xt, x0)
 mean_from_v | xt t>1 v | state | mean of p(x^{t-1} | x^t) from the velocity predicted |
     mean_hat("v", s, xt, v)
 mean_from_score | xt t>1 score | state | mean of p(x^{t-1} | x^t) from the score predicted |
@@ -95,8 +94,7 @@ ddim_step | xt t eps noise | state | DDIM's x^{t-1}, its equation (12), at eta |
 prior_kl prior_bpd | x0 | nats | KL( q(x^T|x^0) || pi ) | kl(marginal(at_T, x0), prior)
 binomial_kernel | x_prev t | prob | q(x^t = 1 | x^{t-1}) | x_prev * alpha + pi1 * beta
 binomial_marginal | x0 t | prob | q(x^t = 1 | x^0) | x0 * abar + pi1 * rest
-binomial_posterior | x0 xt t>1 | prob | q(x^{t-1} = 1 | x^t, x^0) |
-    posterior(s, x0, xt)[0]
+binomial_posterior | x0 xt t>1 | prob | q(x^{t-1} = 1 | x^t, x^0) | posterior(s, x0, xt)[0]
 binomial_edge | x1 | prob | p(x^0 = 1 | x^1), App. B.2 | x1 * at_1.alpha + pi1 * at_1.beta
 binomial_prior_kl | x0 | nats | KL( q(x^T|x^0) || pi ) | kl(marginal(at_T, x0), prior)
 @ (5) | times
@@ -195,10 +193,9 @@ ddpm_mean(eps) = (term("the term of xt", xt) - term("the term of eps", beta / sq
     / sqrt(alpha)
 step_noise = term("the noise", (op("later") if c.silent else op("known")
     if c.reverse_var == "posterior" else 1.0) * sqrt(ruled(s, reverse_var)) * noise)
-ddim(std, under) = ddim_x0 + term("the term of eps", sqrt(op("least", rest_prev - under**2)) * eps)
-    + term("the noise", std * noise) if c.eta else
-    ddim_x0 + term("the term of eps", sqrt(rest_prev) * eps)
-ddim_x0 = term("the term of x0", sqrt(abar_prev) * x0_hat("eps", s, xt, eps))
+ddim(std, under) = term("the term of x0", sqrt(abar_prev) * x0_hat("eps", s, xt, eps))
+    + term("the term of eps", sqrt(op("least", rest_prev - under**2)) * eps)
+    + term("the noise", std * noise)
 eta_post = c.eta * sqrt(post)
 given = (mean, ruled(s, reverse_var))
 bound_kl = term("sum KL", -sum(kl(posterior(later, x0, xs), reverse)))
@@ -437,8 +434,7 @@ def others(q: Quantity, c: Conventions) -> list[tuple[str, Expr]]:
         made.append(("KL reversed: KL(p || q)", swapped.read(q.formula.split(";")[0])))
     for line in _entries(OTHERS):
         where, _, rest = line.partition(" | ")
-        here = where in (q.drawn, q.name, q.name.removeprefix("binomial_"))
-        if here and (c.eta or where != "ddim_step"):
+        if where in (q.drawn, q.name, q.name.removeprefix("binomial_")):
             name, text = rest.rsplit(" | ", 1)
             made.append((name, number(letters.read(text))))
     return [(name, presented(q, c, tree)) for name, tree in made]
