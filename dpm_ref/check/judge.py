@@ -19,8 +19,8 @@ import numpy as np
 from .calls import Fault, Returned
 from .conventions import CHOICES, EPS
 from .expressions import Expr
-from .mistakes import DESIGN, Mistake, compose, constants, habits, mistakes
-from .problems import RELATIVE, Answer, Problem, unmet
+from .mistakes import DESIGN, Mistake, compose, constants, doubled, habits, mistakes
+from .problems import Answer, Problem, unmet
 from .quantities import Quantity, accepted, kind_of
 
 __all__ = ["STATUSES", "Row", "row_of"]
@@ -369,16 +369,25 @@ def _where(known: list[Answer]) -> str:
     )
 
 
+def _moved(c: Answer, tree: Expr) -> Any:
+    return c.problem.value(tree) - c.problem.wanted
+
+
 def _relation(known: list[Answer]) -> str:
-    """A constant factor or offset between what was got and what is wanted."""
+    """A constant factor of the whole or of a part, or an offset, between got and wanted."""
     usual = _flat(known, lambda c: c.defined & (not c.problem.end))
-    got, wanted = _flat(known, lambda c: c.got), _flat(known, lambda c: c.problem.wanted)
-    got, wanted = got[usual], wanted[usual]
-    relative = 10 * RELATIVE[known[0].problem.conventions.dtype]
-    with np.errstate(all="ignore"):
-        for word, value, null in (("times", got / wanted, "1"), ("plus", got - wanted, "0")):
-            middle = np.median(value) if value.size > 3 else np.nan
-            steady = np.abs(value - middle) <= relative * np.abs(middle)
-            if steady.all() and f"{middle:.6g}" != null:
-                return f"; got is wanted {word} {middle:.6g}"
+
+    def flat(part: Callable[[Answer], Any]) -> Any:
+        return _flat(known, part)[usual]
+
+    off, whole = flat(lambda c: c.got - c.problem.wanted), flat(lambda c: c.problem.wanted)
+    parts = {"times": (1.0, whole), "plus": (0.0, np.ones_like(whole))}
+    for label, twice in doubled(known[0].problem.trees[0]).items():
+        parts[f"with {label} times"] = 1.0, flat(partial(_moved, tree=twice))
+    for word, (null, part) in parts.items():
+        with np.errstate(all="ignore"):
+            k = np.median(off / part) if off.size > 3 else np.nan
+        steady = np.abs(off - k * part) <= flat(lambda c: 10 * c.allowed)
+        if steady.all() and f"{null + k:.6g}" != f"{null:.6g}":
+            return f"; got is wanted {word} {null + k:.6g}"
     return ""

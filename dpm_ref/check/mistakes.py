@@ -24,7 +24,7 @@ from .expressions import TABLES, Change, Expr, Tables, number, op, table_text
 from .quantities import QUANTITIES, Quantity, others, right
 
 __all__ = ["CONSTANTS", "DESIGN", "HABITS", "Mistake", "compose", "constants", "habits"]
-__all__ += ["mistakes", "names"]
+__all__ += ["doubled", "mistakes", "names"]
 
 DESIGN, PLAIN, LOCAL, ODD = range(4)  # how plausible a name is
 
@@ -473,6 +473,16 @@ def _groups(total: Expr) -> Iterator[tuple[str, Change]]:
 
 def _scaled(labels: tuple[str, ...], factor: Expr | float) -> Change:
     return lambda y: y.of(*(factor * a if a.label in labels else a for a in y.args))
+
+
+def doubled(tree: Expr) -> dict[str, Expr]:
+    """The formula with each of its parts counted twice."""
+    labels = {node.label for _, node in tree.walk()}
+    return {label: _where(_times(2), _labels, label)(tree) for label in PARTS if label in labels}
+
+
+def _labels(node: Expr) -> tuple[str]:
+    return (node.label,)
 
 
 @functools.lru_cache(maxsize=256)
