@@ -33,7 +33,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     options = vars(parser.parse_args(arguments))
     if wanted := options.pop("list"):
-        return _print(_sections(_mistakes() if wanted == "mistakes" else _catalogue()))
+        sections = _catalogue()
+        if wanted == "mistakes":
+            sections = {"Mistakes:": names(), "Sources of precision loss:": [*HABITS, *CONSTANTS]}
+        return _print("\n\n".join("\n    ".join([k, *lines]) for k, lines in sections.items()))
     if options["functions"] is None:
         parser.error("give module:functions, or --list")
     if options.pop("child"):
@@ -80,14 +83,6 @@ def _found(place: str) -> Any:
     if not all(place.partition(":")):
         raise ValueError(f"a place must be written module:name, got {place!r}")
     return pkgutil.resolve_name(place)
-
-
-def _sections(lines_of: dict[str, list[str]]) -> str:
-    return "\n\n".join("\n    ".join([title, *lines]) for title, lines in lines_of.items())
-
-
-def _mistakes() -> dict[str, list[str]]:
-    return {"Mistakes:": names(), "Sources of precision loss:": [*HABITS, *CONSTANTS]}
 
 
 def _catalogue() -> dict[str, list[str]]:

@@ -115,7 +115,7 @@ def _verdict(known: list[Answer]) -> tuple[str, Names, str]:
         return "PASS", (), ""
     q, declared = known[0].problem.quantity, known[0].problem.conventions
     for note, tree in accepted(q, declared).items():
-        if all(c.keeps(tree) for c in known):
+        if all(c.keeps(tree, slack=2.0) for c in known):
             return "PASS", (), note
     broken, every = _broken(known), mistakes(q, declared)
     blurred = all((c.error <= c.blurred).all() for c in missing)

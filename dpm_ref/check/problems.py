@@ -414,9 +414,9 @@ class Answer:
         tolerance = self.lost(tree) if loose else 4 * self.relative * self.problem.error(tree)
         return self.reproduced(values, np.minimum(tolerance, most))
 
-    def keeps(self, tree: Expr) -> bool:
-        """Whether the formula would pass for what was returned."""
-        return self.reproduced(self.problem.value(tree), 2 * self.allowed)
+    def keeps(self, tree: Expr, slack: float = 1.0) -> bool:
+        """Whether what was returned would pass for the formula."""
+        return self.reproduced(self.problem.value(tree), slack * self.allowed)
 
     @property
     def relative(self) -> float:
