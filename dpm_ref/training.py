@@ -498,6 +498,8 @@ def _generator(state: Any) -> np.random.Generator | None:
     bits.state = twin.state = state
     if len(np.unique(twin.random_raw(8))) == 1:
         raise ValueError("its numbers are all the same")
+    if state["state"].get("inc", 1) % 2 == 0:
+        raise ValueError("its increment is even")  # its numbers would soon repeat
     return np.random.Generator(bits)
 
 

@@ -1976,6 +1976,14 @@ CHANGED = {
         {"rng": random_state(state={"state": 0, "inc": 0})},
         "its numbers are all the same",
     ),
+    "one that soon repeats itself": (
+        {"rng": random_state(state={"state": 2**120, "inc": 0})},
+        "its increment is even",
+    ),
+    "another that does": (
+        {"rng": random_state(bit_generator="PCG64DXSM", state={"state": 2**120, "inc": 2**126})},
+        "its increment is even",
+    ),
     "a generator too large": ({"rng": np.array(json.dumps([0] * 10**6))}, "it is too large"),
 }
 
@@ -1988,6 +1996,13 @@ def test_a_file_that_is_not_this_model_s_is_refused(case, tmp_path):
     rewritten(tmp_path / "state", **changes)
     with pytest.raises(ValueError, match=re.escape(message)):
         load(tmp_path / "state", model)
+
+
+def test_an_even_increment_makes_a_generator_repeat_itself():
+    bits = np.random.PCG64()
+    for increment, repeats in ((0, True), (2**126, True), (1, False)):
+        bits.state |= {"state": {"state": 2**120, "inc": increment}}
+        assert (len(np.unique(bits.random_raw(10_000))) < 1000) is repeats
 
 
 @pytest.mark.parametrize("position", [0, 624])
