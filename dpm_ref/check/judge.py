@@ -387,7 +387,7 @@ def _relation(known: list[Answer]) -> str:
     for word, (null, part) in parts.items():
         with np.errstate(all="ignore"):
             k = np.median(off / part) if off.size > 3 else np.nan
-        steady = np.abs(off - k * part) <= flat(lambda c: 10 * c.allowed)
+            steady = np.abs(off - k * part) <= flat(lambda c: 10 * c.allowed)
         if steady.all() and f"{null + k:.6g}" != f"{null:.6g}":
             return f"; got is wanted {word} {null + k:.6g}"
     return ""
