@@ -369,6 +369,11 @@ def _where(known: list[Answer]) -> str:
     )
 
 
+def _off(c: Answer) -> Any:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return c.got - c.problem.wanted
+
+
 def _moved(c: Answer, tree: Expr) -> Any:
     return c.problem.value(tree) - c.problem.wanted
 
@@ -380,7 +385,7 @@ def _relation(known: list[Answer]) -> str:
     def flat(part: Callable[[Answer], Any]) -> Any:
         return _flat(known, part)[usual]
 
-    off, whole = flat(lambda c: c.got - c.problem.wanted), flat(lambda c: c.problem.wanted)
+    whole, off = flat(lambda c: c.problem.wanted), flat(_off)
     parts = {"times": (1.0, whole), "plus": (0.0, np.ones_like(whole))}
     for label, twice in doubled(known[0].problem.trees[0]).items():
         parts[f"with {label} times"] = 1.0, flat(partial(_moved, tree=twice))
