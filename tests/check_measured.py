@@ -143,6 +143,9 @@ SAME = {  # the same mistake, as it is named where it stands in that formula
     "abar_{t-1} for abar_t": ("beta_t for the posterior variance",),
     "abar_t without its root": ("abar_{t-1} without its root",),
     "division by sqrt(1 - beta_t) forgotten": ("division by sqrt(alpha_t) forgotten",),
+    "the marginal's standard deviation for beta_t / sqrt(1 - abar_t)": ("1 - abar_t for beta_t",),
+    "weighted by variances for precisions": ("var and var_y swapped",),
+    "precisions added and not inverted": ("inverse: 1 / value",),
     "log of standard deviations without the factor 2, or with one too many": (
         "the log of the variances' ratio counted twice",
         "half of the log of the variances' ratio only",

@@ -7,7 +7,6 @@ what mistake it looks like.
 What can be asked, with which arguments and conventions: `python -m dpm_ref.check --list`.
 """
 
-from .report import STATUSES, Report, Row
-from .runner import run
+from .report import STATUSES, Report, Row, run
 
 __all__ = ["run", "Report", "Row", "STATUSES"]

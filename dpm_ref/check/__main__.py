@@ -18,11 +18,9 @@ import sys
 from typing import Any, TextIO
 
 from .conventions import CHOICES, NAMED, RULES
-from .mistakes import names
-from .precision import CONSTANTS, HABITS
+from .mistakes import CONSTANTS, HABITS, names
 from .quantities import ALIASES, QUANTITIES
-from .report import STATUSES
-from .runner import run
+from .report import STATUSES, run
 
 __all__ = ["main"]
 
@@ -35,7 +33,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     options = vars(parser.parse_args(arguments))
     if wanted := options.pop("list"):
-        return _print(_sections(_mistakes() if wanted == "mistakes" else _catalogue()))
+        sections = _catalogue()
+        if wanted == "mistakes":
+            sections = {"Mistakes:": names(), "Sources of precision loss:": [*HABITS, *CONSTANTS]}
+        return _print("\n\n".join("\n    ".join([k, *lines]) for k, lines in sections.items()))
     if options["functions"] is None:
         parser.error("give module:functions, or --list")
     if options.pop("child"):
@@ -82,14 +83,6 @@ def _found(place: str) -> Any:
     if not all(place.partition(":")):
         raise ValueError(f"a place must be written module:name, got {place!r}")
     return pkgutil.resolve_name(place)
-
-
-def _sections(lines_of: dict[str, list[str]]) -> str:
-    return "\n\n".join("\n    ".join([title, *lines]) for title, lines in lines_of.items())
-
-
-def _mistakes() -> dict[str, list[str]]:
-    return {"Mistakes:": names(), "Sources of precision loss:": [*HABITS, *CONSTANTS]}
 
 
 def _catalogue() -> dict[str, list[str]]:

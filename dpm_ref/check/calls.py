@@ -1,26 +1,30 @@
-"""A quantity at given inputs, the call of a function there, and what it returns as an array.
+"""The call of a function that cannot be trusted, and what it returns as an array.
 
-Whatever does not give an array to compare is a `Fault`: also writing into the arguments, another
-shape, no numbers.
+Whatever does not give an array to compare is a `Fault`: to raise, exit or hang, to write into the
+arguments, another shape, no numbers. NumPy's functions and print options, and the current folder,
+are put back.
 """
 
 import contextlib
+import os
+import signal
 import sys
+import textwrap
+import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from .conventions import EPS, Conventions
-from .expressions import Context, Expr, Tables, error_of, value_of
-from .guard import Fault, faults, kept
-from .inputs import Setting, exact_posterior
-from .quantities import Quantity, kind_of
+from .expressions import Tables
+from .problems import Answer, Problem, exact_posterior
+from .quantities import kind_of, right
 
-__all__ = ["Answer", "Problem", "Returned", "call"]
+__all__ = ["Fault", "Returned", "call", "faults", "guarded"]
 
 # where a mapping may hold a quantity, by the end of its name
 KEYS = {
@@ -32,108 +36,77 @@ KEYS = {
 }
 
 
-@dataclass(eq=False)
-class Problem:
-    """A quantity at given inputs, written in the user's conventions."""
-
-    quantity: Quantity
-    setting: Setting
-    conventions: Conventions
-    inputs: dict[str, Any]
-    made: dict[bool, Context] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, q: Quantity, setting: Setting, c: Conventions, inputs: dict[str, Any]) -> "Problem":
-        written = dict(inputs)
-        for name, value in inputs.items():
-            if value is not None and kind_of(name) in ("var", "nats"):
-                written[name] = c.write(kind_of(name), value)
-        return cls(q, setting, c, written)
-
-    @property
-    def end(self) -> bool:
-        return bool(self.inputs.get("end"))
-
-    @property
-    def rows(self) -> int:
-        return len(self.inputs["x0"]) if "x0" in self.inputs else self.setting.n
-
-    @cached_property
-    def trees(self) -> list[Expr]:
-        return self.quantity.trees(self.conventions)
-
-    def returned(self, reduced: str) -> tuple[int, ...]:
-        """The shape of a result, where its components are so reduced."""
-        q = self.quantity
-        if q.kind in ("table", "nats_row"):
-            return (self.setting.T if q.kind == "table" else self.setting.n,)
-        inner = () if q.kind == "nats" and reduced != "none" else self.components
-        return inner if q.whole else (self.rows, *inner)
-
-    @property
-    def components(self) -> tuple[int, ...]:
-        shape = self.conventions.shape
-        return (self.setting.d,) if shape is None else shape[1:]
-
-    @cached_property
-    def shape(self) -> tuple[int, ...]:
-        """The same over vectors: a column for a table, one row for a batch."""
-        q, c = self.quantity, self.conventions
-        lead = 1 if q.whole else self.returned("sum")[0]
-        if q.kind == "nats_row" or (q.kind == "nats" and c.components != "none"):
-            return (lead,)
-        return (lead, 1 if q.kind == "table" else self.setting.d)
-
-    def context(self, lossy: bool = False) -> Context:
-        if lossy not in self.made:
-            s = self.setting
-            self.made[lossy] = Context(self.inputs, s.tables, (self.rows, s.d), lossy)
-        return self.made[lossy]
-
-    def value(self, tree: Expr) -> Any:
-        """What a formula gives."""
-        with np.errstate(all="ignore"):
-            return np.broadcast_to(value_of(tree, self.context()), self.shape)
-
-    def error(self, tree: Expr, lossy: bool = False) -> Any:
-        """The scale of its rounding errors; in lossy tables, of all errors."""
-        with np.errstate(all="ignore"):
-            value, error = np.abs(self.value(tree)), error_of(tree, self.context(lossy))
-            error = np.broadcast_to(error, self.shape)
-            known = np.where(np.isfinite(value), value, 0.0)
-            return np.maximum(np.where(np.isfinite(error), error, known), 1e-38)
-
-    @cached_property
-    def wanted(self) -> Any:
-        made = self.value(self.trees[0])
-        self.context().keep = False
-        return made
-
-    @cached_property
-    def size(self) -> Any:
-        return self.error(self.trees[0])
-
-    def argument(self, name: str) -> Any:
-        """An argument as it is handed over, but for its framework."""
-        c, table = self.conventions, self.quantity.kind == "table"
-        if kind_of(name) == "model":
-            return Model(self.setting.tables, self.inputs["x0"], c)
-        value = self.inputs[name]
-        if kind_of(name) == "time":
-            t = value[:, 0] - 1 + c.first_t
-            return int(t[0]) if self.quantity.whole or (c.t_shape == "scalar" and not table) else t
-        if name != "log_w":
-            value = value.reshape(*value.shape[:-1], *self.components)
-        return value.astype(c.carrier)
+class Fault(Exception):
+    """A function that returned nothing to compare; the message says why."""
 
 
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What was returned for a problem."""
+class TimeUp(BaseException):
+    pass
 
-    problem: Problem
-    got: Any
-    dtype: str
+
+@contextlib.contextmanager
+def faults(said: str = "raises ") -> Iterator[None]:
+    """Whatever is raised becomes a Fault that says so in a line."""
+    try:
+        yield
+    except (Fault, TimeUp, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        try:
+            text = textwrap.shorten(str(error), 200, placeholder=" ...")
+        except BaseException:
+            text = "its message cannot be shown"
+        raise Fault(f"{said}{type(error).__name__}: {text}".removesuffix(": ")) from error
+
+
+@contextlib.contextmanager
+def kept(*modules: ModuleType) -> Iterator[None]:
+    """The modules' names are put back."""
+    before = [dict(vars(module)) for module in modules]
+    try:
+        yield
+    finally:
+        for module, names in zip(modules, before, strict=True):
+            vars(module).update(names)
+
+
+@contextlib.contextmanager
+def guarded(seconds: float) -> Iterator[None]:
+    """What a function may change of the process is put back; a Fault after so many seconds."""
+    folder = os.getcwd()
+    try:
+        with (
+            kept(np),
+            np.printoptions(),
+            np.errstate(all="ignore"),
+            warnings.catch_warnings(action="ignore"),
+            _limited(seconds),
+        ):
+            yield
+    except TimeUp:
+        raise Fault(f"did not return within {seconds:g} s (time_limit)") from None
+    finally:
+        os.chdir(folder)
+
+
+@contextlib.contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """TimeUp after so many seconds; only in a process's main thread, where signals arrive."""
+    main = threading.current_thread() is threading.main_thread()
+    if not (main and hasattr(signal, "setitimer")):
+        yield
+        return
+
+    def ring(*_: Any) -> None:
+        raise TimeUp
+
+    former = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
 
 
 Returned = Answer | Fault | None
@@ -147,7 +120,7 @@ def supplied(p: Problem) -> Iterator[None]:
     """Where code draws its own noise, normal draws of NumPy, PyTorch and JAX give the problem's."""
 
     def give(*_: Any, **__: Any) -> Any:
-        return p.conventions.native(p.argument("noise"))
+        return p.conventions.native(_argument(p, "noise"))
 
     def scaled(loc: Any = 0.0, scale: Any = 1.0, *_: Any, **named: Any) -> Any:
         return named.get("mean", loc) + named.get("std", scale) * give()
@@ -235,11 +208,18 @@ def call(function: Any, problems: list[Problem], name: str = "f") -> list[Return
         return [Fault(f"{fault}{_hint(str(fault), name, problems[0])}")] * len(problems)
     if len(parts) == 3 and c.spread == "logvar":  # mean, variance, log variance
         c = replace(c, spread="var")
-        problems = [problems[0], replace(problems[1], conventions=c, made={}), problems[2]]
+        mean, var, log_var = problems
+        var = replace(var, conventions=c, trees=right(var.quantity, c))
+        problems = [mean, var, log_var]
     if asked:
-        problems = [replace(p, inputs=p.inputs | asked, made={}) for p in problems]
-    answers = [_answer(*each) for each in zip(parts, problems, strict=False)]
-    return [*answers, *[None] * (len(problems) - len(parts))]
+        problems = [replace(p, inputs=p.inputs | asked) for p in problems]
+    answers: list[Returned] = [None] * len(problems)
+    for k, part in enumerate(parts):
+        try:
+            answers[k] = _checked(part, problems[k])
+        except Fault as fault:
+            answers[k] = fault
+    return answers
 
 
 def _hint(said: str, name: str, p: Problem) -> str:
@@ -252,6 +232,20 @@ def _hint(said: str, name: str, p: Problem) -> str:
     return called if said.startswith("raises TypeError") else ""
 
 
+def _argument(p: Problem, name: str) -> Any:
+    """An argument as it is handed over, but for its framework."""
+    c, table = p.conventions, p.quantity.kind == "table"
+    if kind_of(name) == "model":
+        return Model(p.tables, p.inputs["x0"], c)
+    value = p.inputs[name]
+    if kind_of(name) == "time":
+        t = value[:, 0] - 1 + c.first_t
+        return int(t[0]) if p.quantity.whole or (c.t_shape == "scalar" and not table) else t
+    if name != "log_w":
+        value = value.reshape(*value.shape[:-1], *p.setting.components)
+    return value.astype(c.carrier)
+
+
 def _result(function: Any, p: Problem) -> tuple[Any, dict[str, Any]]:
     """What the function returns, and at what it asked the model that it was handed."""
     c, table = p.conventions, p.quantity.kind == "table"
@@ -259,7 +253,7 @@ def _result(function: Any, p: Problem) -> tuple[Any, dict[str, Any]]:
         raise Fault(f"is no function, but {type(function).__name__}")
     if not callable(function):
         return function, {}
-    handed = {name: p.argument(name) for name in p.quantity.arguments(c)}
+    handed = {name: _argument(p, name) for name in p.quantity.arguments(c)}
     if table and c.t_shape == "scalar":
         return np.array([np.squeeze(c.numpy(function(int(t)))) for t in handed["t"]]), {}
     arrays = [name for name, value in handed.items() if isinstance(value, np.ndarray)]
@@ -298,13 +292,6 @@ def _picked(result: Mapping[Any, Any], name: str) -> Any:
             return result[key]
     held = ", ".join(map(str, result))
     raise Fault(f"returns a mapping with keys {held}, none of them {' or '.join(keys)}")
-
-
-def _answer(result: Any, p: Problem) -> Answer | Fault:
-    try:
-        return _checked(result, p)
-    except Fault as fault:
-        return fault
 
 
 def _checked(result: Any, p: Problem) -> Answer:

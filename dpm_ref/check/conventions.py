@@ -15,20 +15,23 @@ import numpy as np
 from dpm_ref.schedules import Schedule, cosine
 from dpm_ref.validation import Array
 
-__all__ = ["CHOICES", "EPS", "NAMED", "RULES", "Conventions", "near", "schedule_of"]
+__all__ = ["CHOICES", "EPS", "NAMED", "RULES", "WRITE", "Conventions", "near", "schedule_of"]
 
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
-_WRITE: dict[str, Callable[[Any], Any]] = {"var": lambda v: v, "std": np.sqrt, "logvar": np.log}
+WRITE: dict[str, Callable[[Any], Any]] = {"var": lambda v: v, "std": np.sqrt, "logvar": np.log}
+
+
+def _rule(about: str, rule: str, holds: Callable[[Any], bool], **of: Any) -> dict[str, Any]:
+    return {"about": about, "rule": rule, "holds": holds, **of}
 
 
 def _one_of(about: str, *choices: Any) -> Any:
     """One of these values, the first by default."""
-    boolean, words = isinstance(choices[0], bool), ", ".join(map(repr, choices))
 
     def holds(value: Any) -> bool:
-        return value in choices and isinstance(value, bool) == boolean
+        return value in choices and isinstance(value, bool) == isinstance(choices[0], bool)
 
-    rule = {"rule": f"one of {words}", "holds": holds, "choices": choices, "about": about}
+    rule = _rule(about, f"one of {', '.join(map(repr, choices))}", holds, choices=choices)
     return field(default=choices[0], metadata=rule)
 
 
@@ -36,8 +39,7 @@ def _at_least(about: str, least: float, default: float) -> Any:
     def holds(value: Any) -> bool:
         return isinstance(value, int | float) and value >= least
 
-    rule = {"rule": f"a number >= {least:g}", "holds": holds, "about": about}
-    return field(default=default, metadata=rule)
+    return field(default=default, metadata=_rule(about, f"a number >= {least:g}", holds))
 
 
 def _is_shape(value: Any) -> bool:
@@ -45,12 +47,9 @@ def _is_shape(value: Any) -> bool:
     return batch and all(type(k) is int and k > 0 for k in value)
 
 
-SHAPE = {
-    "rule": "a tuple (n, ...) of integers >= 1",
-    "holds": _is_shape,
-    "about": "of a batch of x^0",
-}
-CALLABLE = {"rule": "a callable", "holds": callable}
+SHAPE = _rule("of a batch of x^0", "a tuple (n, ...) of integers >= 1", _is_shape)
+TO = _rule("makes of NumPy's arrays what the code takes", "a callable", callable)
+FROM = _rule("makes NumPy's arrays of what it returns", "a callable", callable)
 LIMIT = "seconds for all calls of a function in one pass, in the main thread alone"
 
 
@@ -78,12 +77,8 @@ class Conventions:
     eta: float = _at_least("DDIM's: 0 without noise, 1 as DDPM", 0.0, 0.0)
     time_limit: float = _at_least(LIMIT, 1e-3, 60.0)
     shape: tuple[int, ...] | None = field(default=None, metadata=SHAPE)
-    to_native: Callable[[Any], Any] | None = field(
-        default=None, metadata=CALLABLE | {"about": "makes of NumPy's arrays what the code takes"}
-    )
-    from_native: Callable[[Any], Any] | None = field(
-        default=None, metadata=CALLABLE | {"about": "makes NumPy's arrays of what it returns"}
-    )
+    to_native: Callable[[Any], Any] | None = field(default=None, metadata=TO)
+    from_native: Callable[[Any], Any] | None = field(default=None, metadata=FROM)
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -116,7 +111,7 @@ class Conventions:
         """An argument of this kind, as it is handed over."""
         if kind == "nats" and self.unit == "bits":
             value = value / np.log(2.0)
-        return self.rounded(_WRITE[self.spread](value) if kind == "var" else value)
+        return self.rounded(WRITE[self.spread](value) if kind == "var" else value)
 
     def native(self, array: Any) -> Any:
         copy = np.array(array)

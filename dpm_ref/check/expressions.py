@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import expit, log_ndtr, ndtr
@@ -20,9 +20,10 @@ from scipy.special import expit, log_ndtr, ndtr
 from dpm_ref.schedules import Schedule
 from dpm_ref.validation import Array
 
+from .conventions import WRITE
+
 __all__ = ["TABLES", "Context", "Expr", "Tables", "error_of", "number", "op", "term", "value_of"]
 
-TABLES = ("beta", "alpha", "abar", "one_minus_abar", "abar_prev", "one_minus_abar_prev")
 Change = Callable[["Expr"], "Expr"]
 
 
@@ -72,19 +73,21 @@ class Expr:
 
     def of(self, *args: "Expr") -> "Expr":
         """The same node over other arguments."""
-        return replace(self, args=args)
+        kept = self.name, self.value, self.at, self.move, self.built, self.label
+        return Expr(self.op, args, *kept)
 
     def put(self, k: int, change: Change) -> "Expr":
         """The argument k changed."""
         return self.of(*self.args[:k], change(self.args[k]), *self.args[k + 1 :])
 
-    def map(self, change: Change) -> "Expr":
-        """Every node changed, leaves first; unchanged parts stay the same objects."""
-        if not self.args:
-            return change(self)
-        args = [each.map(change) for each in self.args]
-        same = all(a is b for a, b in zip(args, self.args, strict=True))
-        return change(self if same else self.of(*args))
+    def map(self, change: Change, made: "dict[Expr, Expr] | None" = None) -> "Expr":
+        """Every node changed, leaves first; unchanged and shared parts stay the same objects."""
+        made = {} if made is None else made
+        if self not in made:
+            args = [each.map(change, made) for each in self.args]
+            same = all(a is b for a, b in zip(args, self.args, strict=True))
+            made[self] = change(self if same else self.of(*args))
+        return made[self]
 
     def walk(self, path: tuple[int, ...] = ()) -> "Iterator[tuple[tuple[int, ...], Expr]]":
         yield path, self
@@ -95,6 +98,11 @@ class Expr:
         if not path:
             return change(self)
         return self.put(path[0], lambda node: node.at_path(path[1:], change))
+
+    @cached_property
+    def parts(self) -> list[tuple[str, str, float, str]]:
+        """What it is made of, by which two expressions can be told apart."""
+        return [(node.op, node.name, node.value, node.at) for _, node in self.walk()]
 
     @cached_property
     def text(self) -> str:
@@ -145,8 +153,7 @@ def term(label: str, node: Expr | float) -> Expr:
     return replace(number(node), label=label)
 
 
-@dataclass(frozen=True, eq=False)
-class Tables:
+class Tables(NamedTuple):
     """The schedule's tables over t = 0..T, those of t - 1 apart, as code stores them."""
 
     beta: Array
@@ -174,10 +181,7 @@ class Tables:
     def exact(cls, beta: Any) -> "Tables":
         return _exact_tables(np.asarray(beta, dtype=np.float64).tobytes())
 
-    def map(self, change: Callable[[Array], Array]) -> "Tables":
-        return Tables(**{name: change(getattr(self, name)) for name in TABLES})
-
-    @cached_property
+    @property
     def growth(self) -> dict[str, Array]:
         """Errors of tables built in floating point, per unit of precision: abar by a running
         product.
@@ -193,6 +197,9 @@ class Tables:
         return {"beta": 4.0 + self.beta, "alpha": self.alpha + self.beta, **lost}
 
 
+TABLES = Tables._fields
+
+
 @functools.lru_cache(maxsize=64)
 def _exact_tables(beta: bytes) -> Tables:
     schedule = Schedule(np.frombuffer(beta))
@@ -203,16 +210,19 @@ def _exact_tables(beta: bytes) -> Tables:
 
 @dataclass(eq=False)
 class Context:
-    """What a formula is evaluated in: inputs as they are handed over, tables, and the times."""
+    """What formulas are evaluated in: inputs as they are handed over, tables, and the batch."""
 
     inputs: dict[str, Any]
     tables: Tables
-    shape: tuple[int, ...]
-    lossy: bool = False  # errors as of tables built in floating point
-    keep: bool = True  # remember what was evaluated
-    values: dict[int, tuple[Expr, Any]] = field(default_factory=dict)
-    errors: dict[int, tuple[Expr, Any]] = field(default_factory=dict)
-    made: dict[Any, Tables] = field(default_factory=dict)
+    batch: tuple[int, int]  # n and d
+    trees: list[Expr]  # what is evaluated of them is remembered
+    values: dict[int, Any] = field(default_factory=dict, init=False)
+    errors: dict[tuple[int, bool], Any] = field(default_factory=dict, init=False)
+    built: dict[Any, Tables] = field(default_factory=dict, init=False)
+
+    @cached_property
+    def kept(self) -> set[int]:
+        return {id(node) for tree in self.trees for _, node in tree.walk()}
 
     @property
     def count(self) -> int:
@@ -220,9 +230,9 @@ class Context:
         return next(len(self.inputs[k]) for k in ("log_w", "xs", "before") if k in self.inputs)
 
     def entry(self, node: Expr) -> Any:
-        if node.built and node.built not in self.made:
-            self.made[node.built] = node.built(self.tables)
-        tables = self.made[node.built] if node.built else self.tables
+        if node.built and node.built not in self.built:
+            self.built[node.built] = node.built(self.tables)
+        tables = self.built[node.built] if node.built else self.tables
         return getattr(tables, node.name)[self.times(node)]
 
     def times(self, node: Expr) -> Any:
@@ -235,43 +245,44 @@ class Context:
 
 
 def value_of(node: Expr, context: Context) -> Any:
-    known = context.values.get(id(node))
-    if known is None:
-        values = [value_of(each, context) for each in node.args]
-        known = node, OPERATIONS[node.op](node, context, *values)
-        if context.keep:
-            context.values[id(node)] = known
-    return known[1]
+    if id(node) in context.values:
+        return context.values[id(node)]
+    values = [value_of(each, context) for each in node.args]
+    made = OPERATIONS[node.op](node, context, *values)
+    if id(node) in context.kept:
+        context.values[id(node)] = made
+    return made
 
 
 STEP = 1e-8  # of the differences that stand for derivatives
 
 
-def error_of(node: Expr, context: Context) -> Any:
+def error_of(node: Expr, context: Context, lossy: bool = False) -> Any:
     """The scale of rounding errors: of the value itself, and as errors of the arguments move it.
 
-    Roundings are few, and of several factors the worst counts; errors of tables add up.
+    Roundings are few, and of several factors the worst counts; errors of tables add up. `lossy`
+    means tables that were built in floating point.
     """
-    known = context.errors.get(id(node))
-    if known is None:
-        y, values = value_of(node, context), [value_of(each, context) for each in node.args]
-        made: Any = 0.0 * y
-        merged = np.add if context.lossy or node.op == "+" else np.maximum
-        for k, each in enumerate(node.args):
-            moved = [*values]
-            moved[k] = values[k] + STEP * error_of(each, context)
-            off = np.abs(OPERATIONS[node.op](node, context, *moved) - y) / STEP
-            made = merged(made, np.nan_to_num(off, nan=0.0, posinf=0.0))
-        own = np.abs(y)
-        if node.op == "table" and context.lossy:
-            own = np.maximum(context.tables.growth[node.name][context.times(node)], own)
-        if node.op.startswith("log_"):  # of two distribution functions, at two ends
-            ends = 255.0 * (np.abs(values[0]) + np.abs(values[1]))
-            own = own + (np.exp(-y) + ends) / 16.0
-        known = node, np.maximum(made, own)
-        if context.keep:
-            context.errors[id(node)] = known
-    return known[1]
+    if (id(node), lossy) in context.errors:
+        return context.errors[id(node), lossy]
+    y, values = value_of(node, context), [value_of(each, context) for each in node.args]
+    made: Any = 0.0 * y
+    merged = np.add if lossy or node.op == "+" else np.maximum
+    for k, each in enumerate(node.args):
+        moved = [*values]
+        moved[k] = values[k] + STEP * error_of(each, context, lossy)
+        off = np.abs(OPERATIONS[node.op](node, context, *moved) - y) / STEP
+        made = merged(made, np.nan_to_num(off, nan=0.0, posinf=0.0))
+    own = np.abs(y)
+    if node.op == "table" and lossy:
+        own = np.maximum(context.tables.growth[node.name][context.times(node)], own)
+    if node.op.startswith("log_"):  # of two distribution functions, at two ends
+        ends = 255.0 * (np.abs(values[0]) + np.abs(values[1]))
+        own = own + (np.exp(-y) + ends) / 16.0
+    made = np.maximum(made, own)
+    if id(node) in context.kept:
+        context.errors[id(node), lossy] = made
+    return made
 
 
 def _steps(node: Expr, c: Context, x: Any) -> Any:
@@ -281,22 +292,22 @@ def _steps(node: Expr, c: Context, x: Any) -> Any:
 
 
 def _batch(node: Expr, c: Context, x: Any) -> Any:
-    wide = np.broadcast_shapes(np.shape(x), (c.shape[0], 1))
+    wide = np.broadcast_shapes(np.shape(x), (c.batch[0], 1))
     return np.broadcast_to(x, wide).mean(0, keepdims=True)
 
 
 def _components(node: Expr, c: Context, x: Any) -> Any:
     if node.name == "none":
         return x
-    wide = np.broadcast_to(x, np.broadcast_shapes(np.shape(x), (1, *c.shape[1:])))
+    wide = np.broadcast_to(x, np.broadcast_shapes(np.shape(x), (1, c.batch[1])))
     return wide.mean(-1) if node.name == "mean" else wide.sum(-1)
 
 
 def _log_bin(node: Expr, c: Context, x: Any, mean: Any, std: Any) -> Any:
     """log of a normal distribution's mass between x - 1/255 and x + 1/255, open at -1 and 1."""
     off, edge = (x - mean) / std, node.value / 255.0 / std
-    if node.name == "tanh":  # as in DDPM's code
-        below, above = _tanh_cdf(off - edge), _tanh_cdf(off + edge)
+    if cdf := CDFS.get(node.name):
+        below, above = cdf(off - edge), cdf(off + edge)
         inside, low, high = np.log(above - below), np.log(above), np.log(1 - below)
     else:
         sign = np.where(off > 0, -1.0, 1.0)  # the tail in which nothing cancels
@@ -311,8 +322,11 @@ def _tanh_cdf(x: Any) -> Any:
     return 0.5 * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
 
 
+CDFS: dict[str, Callable[[Any], Any]] = {
+    "tanh": _tanh_cdf,
+    "logistic": expit,
+}  # tanh as in DDPM's code
 READ: dict[str, Callable[[Any], Any]] = {"var": np.asarray, "std": np.square, "logvar": np.exp}
-WRITE: dict[str, Callable[[Any], Any]] = {"var": np.asarray, "std": np.sqrt, "logvar": np.log}
 UNITS = {"nats": 1.0, "bits": 1.0 / math.log(2.0), "the wrong way": math.log(2.0)}
 # fmt: off
 OPERATIONS: dict[str, Callable[..., Any]] = {
@@ -320,10 +334,10 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "table": lambda node, c: c.entry(node),
     "number": lambda node, c: np.float64(node.value),
     "T": lambda node, c: np.float64(c.tables.T),
-    "d": lambda node, c: np.float64(c.shape[1]),
-    "n": lambda node, c: np.float64(c.shape[0]),
+    "d": lambda node, c: np.float64(c.batch[1]),
+    "n": lambda node, c: np.float64(c.batch[0]),
     "count": lambda node, c: np.float64(c.count),
-    "later": lambda node, c: (c.inputs["t"] > 1) * 1.0,
+    "later": lambda node, c: (c.inputs["t"] > 1 + node.value) * 1.0,
     "known": lambda node, c: np.where(c.inputs["t"] > 1, 1.0, np.nan),
     "first": lambda node, c, a, b: np.where(c.inputs["t"] == 1, a, b),
     "second": lambda node, c, a, b: np.where(c.inputs["t"] == 2, a, b),

@@ -7,29 +7,71 @@ UNDEFINED  a precondition fails, or there is no such t
 """
 
 import itertools
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .calls import Answer, Problem, Returned
-from .comparisons import DEGENERATE, RELATIVE, Comparison
+from .calls import Fault, Returned
 from .conventions import CHOICES, EPS
-from .expressions import Change
-from .guard import Fault
-from .inputs import unmet
-from .mistakes import DESIGN, Mistake, compose, mistakes
-from .precision import constants, habits
-from .quantities import Quantity, accepted, kind_of, presented
-from .report import Row
+from .expressions import Expr
+from .mistakes import DESIGN, Mistake, compose, constants, doubled, habits, mistakes
+from .problems import Answer, Problem, unmet
+from .quantities import Quantity, accepted, kind_of
 
-__all__ = ["row_of"]
+__all__ = ["STATUSES", "Row", "row_of"]
 
+STATUSES = ("PASS", "PRECISION", "WRONG", "UNDEFINED")
 UNKNOWN = "no known source of precision loss"
+ENDS = "at the ends of the range only: certainty, tiny or huge variances, x far out"
 SINGLES, PAIRS = 20.0, 3.0  # seconds of search
 Names = tuple[str, ...]
+
+
+@dataclass(frozen=True, repr=False)
+class Row:
+    """The verdict on one function; `digits` of a PASS are relative to the terms of the value."""
+
+    name: str
+    equation: str
+    status: str
+    diagnoses: tuple[str, ...] = ()
+    message: str = ""
+    worst_input: dict[str, Any] = field(default_factory=dict)
+    got: float | None = None
+    wanted: float | None = None
+    digits: float | None = None
+    summary: str = ""
+
+    def __str__(self) -> str:
+        said, known = [], self.worst_input
+        if self.status in ("WRONG", "PRECISION") and self.got is not None:
+            place = f" at t = {known['t']}" if "t" in known else ""
+            place += f" (T = {known['T']})" if "T" in known else ""
+            said.append(f"{self.summary}{place}: got {self.got:.9g}, wanted {self.wanted:.9g}")
+        if self.status in ("PASS", "PRECISION") and self.digits is not None:
+            agree = " agree" if self.status == "PRECISION" else ""
+            said.append(f"{max(self.digits, 0.0):.1f} digits{agree}")
+        if self.diagnoses:
+            like = "looks like: " if self.status == "WRONG" else ""
+            said.append(like + " | ".join(self.diagnoses))
+        words = "; ".join([*said, self.message] if self.message else said)
+        return f"{self.status:<9} {self.name:<28} {self.equation:<12} {words}".rstrip()
+
+    def __repr__(self) -> str:
+        return f"<Row {self.name} {self.status}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; numbers that JSON does not have are None."""
+        made = asdict(self) | {"diagnoses": list(self.diagnoses)}
+        for name in ("got", "wanted", "digits"):
+            if made[name] is not None and not math.isfinite(made[name]):
+                made[name] = None
+        return made
 
 
 def row_of(q: Quantity, name: str, asked: list[tuple[Problem, Returned]]) -> Row:
@@ -41,7 +83,7 @@ def row_of(q: Quantity, name: str, asked: list[tuple[Problem, Returned]]) -> Row
             "UNDEFINED", message=(*broken, "there is no such t: the schedule has one step")[0]
         )
     asked = [each for each, why in zip(asked, broken, strict=True) if not why]
-    known = [Comparison(answer) for _, answer in asked if isinstance(answer, Answer)]
+    known = [answer for _, answer in asked if isinstance(answer, Answer)]
     for p, answer in asked:
         if isinstance(answer, Fault):
             where, found = _surroundings(p, known)
@@ -66,35 +108,35 @@ def _digits(error: Any, size: Any) -> float:
         return round(min(15.9, -float(np.log10(ratio))), 2)
 
 
-def _verdict(known: list[Comparison]) -> tuple[str, Names, str]:
+def _verdict(known: list[Answer]) -> tuple[str, Names, str]:
     missing = [c for c in known if c.misses.any()]
-    coarse = [c for c in known if EPS[c.answer.dtype] > 2 * EPS[c.problem.conventions.dtype]]
+    coarse = [c for c in known if EPS[c.dtype] > 2 * EPS[c.problem.conventions.dtype]]
     if not missing and not coarse:
         return "PASS", (), ""
     q, declared = known[0].problem.quantity, known[0].problem.conventions
     for note, tree in accepted(q, declared).items():
-        right = presented(q, declared, tree)
-        if all(c.reproduced(c.problem.value(right), 2 * c.allowed) for c in known):
+        if all(c.keeps(tree, slack=2.0) for c in known):
             return "PASS", (), note
-    broken = _broken(known)
+    broken, every = _broken(known), mistakes(q, declared)
     blurred = all((c.error <= c.blurred).all() for c in missing)
-    found = () if blurred else _singles(known)
+    found = () if blurred else _search(known, every)
     if found or broken:
         return "WRONG", found or _pairs(known), broken
-    rounded = all((c.error <= EPS[c.answer.dtype] * np.abs(c.problem.wanted)).all() for c in known)
-    tables, whole = habits(known) if blurred and not rounded else ((), False)
-    clips = () if whole or rounded else constants(known)
-    if clips:
-        return "PRECISION", clips, ""
+    rounded = all((c.error <= EPS[c.dtype] * np.abs(c.problem.wanted)).all() for c in known)
+    tables, whole = _habits(known) if blurred and not rounded else ((), False)
+    for m, _ in () if whole or rounded else _clipped(known):
+        return "PRECISION", (m.name,), ""
     if blurred:
-        came = [c.answer.dtype for c in coarse[:1]]
+        came = [c.dtype for c in coarse[:1]]
         names = (*(f"the result comes in {dtype}" for dtype in came), *tables)
         hint = [f"declare dtype={dtype!r}?" for dtype in came if dtype in CHOICES["dtype"]]
         return "PRECISION", names, hint[0] if hint else "" if names else UNKNOWN
-    found = _singles(known, loose=True)
+    found = _search(known, every, loose=True)
     if found:
         return "WRONG", found, "and digits are lost"
-    found = _conventions(known) or _pairs(known)
+    units, sums = ([m for m in every if m.expects == kind] for kind in ("unit", "components"))
+    found = _search(known, _composed(itertools.product(units, sums)), loose=True, most=1)
+    found = found or _pairs(known)
     place = f"no known mistake, nor two; deviates {_where(known)}{_relation(known)}"
     return "WRONG", found, "" if found else place
 
@@ -102,96 +144,112 @@ def _verdict(known: list[Comparison]) -> tuple[str, Names, str]:
 # The search for mistakes that reproduce every value
 
 
-def _cheapest(known: list[Comparison]) -> list[Comparison]:
-    """Those that miss first, the cheapest of them before the others."""
-    return sorted(known, key=lambda c: (not c.misses.any(), c.problem.setting.T, c.got.size))
+def _fitting(
+    known: list[Answer],
+    candidates: Iterable[Mistake],
+    fits: Callable[[Answer, Expr], bool],
+    seconds: float = SINGLES,
+) -> Iterator[tuple[Mistake, Expr]]:
+    """Those that reproduce every value, as long as time allows."""
+    stop, trees = time.monotonic() + seconds, known[0].problem.trees
+    for m in candidates:
+        if time.monotonic() > stop:
+            return
+        try:
+            tree = m.of(trees[m.form])
+        except (IndexError, ValueError):  # of two, one has taken away what the other changes
+            continue
+        if all(fits(c, tree) for c in known):
+            yield m, tree
 
 
-def _singles(known: list[Comparison], loose: bool = False) -> Names:
-    """The mistakes that reproduce every value, and can be told from lost digits."""
+def _search(
+    known: list[Answer],
+    candidates: Iterable[Mistake],
+    loose: bool = False,
+    most: int = 6,
+    seconds: float = SINGLES,
+) -> Names:
+    """Those that reproduce every value and can be told from lost digits."""
+    found: dict[str, None] = {}
     if all(np.isnan(c.got[c.misses]).all() for c in known):
         return ()
-    ordered, stop = _cheapest(known), time.monotonic() + SINGLES
-    found: list[str] = []
-    for m in mistakes(known[0].problem.quantity, known[0].problem.conventions):
-        if time.monotonic() > stop:
-            break
-        if m.name in found:
-            continue
-        made = [(c, m.of(c.problem.trees[m.form])) for c in ordered]
-        fits = all(c.fits(tree, loose) for c, tree in made)
-        if fits and any(c.tells(tree) for c, tree in made):
-            found.append(m.name)
-            if m.rank == DESIGN:
+    known = sorted(known, key=lambda c: (not c.misses.any(), c.problem.tables.T, c.got.size))
+    for m, tree in _fitting(known, candidates, partial(Answer.fits, loose=loose), seconds):
+        if any(c.tells(tree) for c in known):
+            found[m.name] = None
+            if m.rank == DESIGN or len(found) == most:
                 break
-    return tuple(found[:6])
-
-
-def _pairs(known: list[Comparison]) -> Names:
-    """Two mistakes that together reproduce every value, as long as time allows."""
-    if not all(np.isfinite(c.got[c.misses]).all() for c in known if not c.problem.end):
-        return ()
-    ordered, stop = _cheapest(known), 0.0
-    found: dict[str, bool] = {}
-    for a, b in _candidates(ordered[0]):
-        stop = stop or time.monotonic() + PAIRS
-        if time.monotonic() > stop or len(found) == 3:
-            break
-        try:
-            if a.form != b.form or not _fit(ordered, compose(a, b), a.form):
-                continue
-        except (IndexError, ValueError):  # one has taken away what the other changes
-            continue
-        alone = [m.name for m in (a, b) if _fit(ordered, m.of, m.form)]
-        if alone:  # the other changes nothing
-            return tuple(alone)
-        found[f"{a.name}, and {b.name}"] = True
     return tuple(found)
 
 
-def _fit(known: list[Comparison], change: Change, form: int, loose: bool = False) -> bool:
-    """Whether the changed formula reproduces every value."""
-    return all(c.fits(change(c.problem.trees[form]), loose) for c in known)
+def _composed(pairs: Iterable[tuple[Mistake, Mistake]]) -> Iterator[Mistake]:
+    return (compose(a, b) for a, b in pairs if a.form == b.form)
 
 
-def _conventions(known: list[Comparison]) -> Names:
-    """Another unit and another sum over components at once, though digits are lost."""
-    every = mistakes(known[0].problem.quantity, known[0].problem.conventions)
-    units, sums = ([m for m in every if m.expects == kind] for kind in ("unit", "components"))
-    ordered = _cheapest(known)
-    return tuple(
-        f"{a.name}, and {b.name}"
-        for a, b in itertools.product(units, sums)
-        if a.form == b.form and _fit(ordered, compose(a, b), a.form, loose=True)
-    )[:1]
+def _pairs(known: list[Answer]) -> Names:
+    """Two mistakes that together reproduce every value."""
+    if not all(np.isfinite(c.got[c.misses]).all() for c in known if not c.problem.end):
+        return ()
+    missing = [c for c in known if c.misses.any()]
+    likely = _likely(min(missing, key=lambda c: (c.problem.tables.T, c.got.size)))
+    return _search(known, _composed(likely), most=3, seconds=PAIRS)
 
 
-def _candidates(probe: Comparison) -> Iterator[tuple[Mistake, Mistake]]:
+def _likely(probe: Answer) -> Iterable[tuple[Mistake, Mistake]]:
     """Pairs whose changes add up or multiply to what was got; then all, the plausible first."""
-    with np.errstate(all="ignore"):
-        every, values = _distinct(probe)
-        at = np.argsort(np.where(probe.defined, -probe.ratio, 0.0), axis=None)[:3]
-        got, wanted = probe.got.ravel()[at], probe.problem.wanted.ravel()[at]
-        a, b = values[:, None, at], values[None, :, at]
-        made = np.stack([a + b - wanted, a * b / wanted])
-        near = np.abs(made - got) <= 1e-5 * (np.abs(got) + np.abs(wanted))
-    likely = [(i, j) for i, j in np.argwhere(near.all(-1).any(0)).tolist() if i < j]
-    yield from ((every[i], every[j]) for i, j in sorted(likely, key=sum)[:2000])
-    size = len(every)
-    for total in range(2 * size):
-        for i in range(max(0, total - size + 1), (total + 1) // 2):
-            yield every[i], every[total - i]
-
-
-def _distinct(probe: Comparison) -> tuple[list[Mistake], Any]:
-    """The mistakes that give finite values, one for each set of values, and these values."""
     p, made = probe.problem, dict[Any, tuple[Mistake, Any]]()
+    at = np.argsort(np.where(probe.defined, -probe.ratio, 0.0), axis=None)[:3]
     for m in mistakes(p.quantity, p.conventions):
         values = np.where(probe.defined, p.value(m.of(p.trees[m.form])), 0.0)
         if np.isfinite(values[probe.defined]).any():
-            made.setdefault((m.form, values.astype(np.float32).tobytes()), (m, values.ravel()))
-    values = np.array([values for _, values in made.values()])
-    return [m for m, _ in made.values()], values.reshape(len(made), probe.got.size)
+            made.setdefault((m.form, values.astype(np.float32).tobytes()), (m, values.ravel()[at]))
+    every = [m for m, _ in made.values()]
+    changed = np.array([values for _, values in made.values()]).reshape(len(every), at.size)
+    got, wanted = probe.got.ravel()[at], p.wanted.ravel()[at]
+    with np.errstate(all="ignore"):
+        a, b = changed[:, None], changed[None]
+        both = np.stack([a + b - wanted, a * b / wanted])
+        near = np.abs(both - got) <= 1e-5 * (np.abs(got) + np.abs(wanted))
+    first = [(i, j) for i, j in np.argwhere(near.all(-1).any(0)).tolist() if i < j]
+    first = sorted(first, key=sum)[:2000]
+    size = len(every)
+    then = ((i, k - i) for k in range(2 * size) for i in range(max(0, k - size + 1), (k + 1) // 2))
+    return ((every[i], every[j]) for i, j in itertools.chain(first, then))
+
+
+def _clipped(known: list[Answer]) -> Iterator[tuple[Mistake, Expr]]:
+    p = known[0].problem
+    if p.quantity.drawn in ("bound", "loop", "path") and p.tables.T > 100:
+        return iter(())  # it would take minutes
+    known = sorted(known, key=lambda c: -float(c.ratio.max()))
+    return _fitting(known, constants(p.quantity, p.conventions), Answer.keeps)
+
+
+def _habits(known: list[Answer]) -> tuple[Names, bool]:
+    """The ways to build tables that explain most of the error, and whether they explain it all."""
+    right = known[0].problem.trees
+    scores = {
+        name: min(_left(known, tree) for tree in trees) for name, trees in habits(right).items()
+    }
+    best = min(scores.values(), default=(np.inf, np.inf))
+    most = min(0.5 * _left(known, right[0])[0], 4 * best[0] + 1e-9)
+    found = tuple(
+        name for name in sorted(scores, key=scores.__getitem__) if scores[name][0] <= most
+    )
+    if found:
+        return found, best[1] <= 1.0
+    worst = max(float((c.error / c.problem.size).max()) for c in known)
+    said = "computed in float32" + ", where the terms cancel" * (worst > 64 * EPS["float32"])
+    return ((said,) if worst > 0 else ()), False
+
+
+def _left(known: list[Answer], tree: Expr) -> tuple[float, float]:
+    """What a formula leaves unexplained, in all and at most, in units of what a PASS allows."""
+    with np.errstate(all="ignore"):
+        off = [((c.got - c.problem.value(tree)) / c.allowed)[c.defined] for c in known]
+        size = np.nan_to_num(np.abs(np.concatenate(off)), nan=0.0, posinf=np.inf)
+        return float((size**2).sum()), float(size.max())
 
 
 # What is said
@@ -200,7 +258,7 @@ def _distinct(probe: Comparison) -> tuple[list[Mistake], Any]:
 def described(p: Problem, at: tuple[int, ...] | None) -> dict[str, Any]:
     """The arguments that a value was computed from, in the user's conventions."""
     q = p.quantity
-    known: dict[str, Any] = {"T": p.setting.T} if q.scheduled else {}
+    known: dict[str, Any] = {"T": p.tables.T} if q.scheduled else {}
     for name in q.arguments(p.conventions):
         if kind_of(name) == "time":
             row = 0 if q.whole or at is None else at[0]
@@ -213,27 +271,35 @@ def described(p: Problem, at: tuple[int, ...] | None) -> dict[str, Any]:
                 array = array[(..., *(*at, slice(None))[:2])]
             values = np.where(np.isfinite(array), array, np.array(None)).tolist()
             known[name] = values if array.size <= 64 else f"array of shape {array.shape}"
-    if p.setting.T <= 16 and q.scheduled:
+    if p.tables.T <= 16 and q.scheduled:
         known["beta"] = p.setting.beta.tolist()
     return known if at is None else known | {"at": list(at)}
 
 
-def _surroundings(p: Problem, known: list[Comparison]) -> tuple[str, Names]:
+def _surroundings(p: Problem, known: list[Answer]) -> tuple[str, Names]:
     """At which t a call failed, where others did not, and what these look like."""
     q, first = p.quantity, p.conventions.first_t
-    if not known or q.kind == "table" or "t" not in q.arguments(p.conventions):
+    if not known or q.kind == "table" or "t" not in q.every:
         return "", ()
     t = np.unique(p.inputs["t"] - 1 + first).tolist()
     word = f"t = {t[0]}" if len(t) == 1 else f"t among {t}"
-    return f" at {word} of {p.setting.T - 1 + first}", _singles(known)
+    found = _search(known, mistakes(q, p.conventions))
+    return f" at {word} of {p.tables.T - 1 + first}", found
 
 
-def _not_compared(known: list[Comparison]) -> str:
+def _not_compared(known: list[Answer]) -> str:
     """What a PASS says nothing about."""
-    p = known[0].problem
+    c, p = known[0], known[0].problem
     first = f"t = {p.conventions.first_t} not compared"
-    if p.quantity.name in DEGENERATE:
-        return f"{first}: {_stands(known[0])}"
+    if p.quantity.free:
+        log, stands = "log" in p.quantity.name, float(c.got[0, 0])
+        known_as = {
+            "the exact value": p.wanted[0, 0],
+            "the value of t = 2": p.wanted[min(1, p.tables.T - 1), 0],
+            "beta_1": np.log(p.setting.beta[0]) if log else p.setting.beta[0],
+        }
+        said = (word for word, value in known_as.items() if np.isclose(stands, value, atol=0.0))
+        return f"{first}: {next(said, f'{stands:.6g}')} stands there"
     if "t" not in p.inputs:
         return ""
     if any((~c.defined & (c.problem.inputs["t"] == 1)).any() for c in known):
@@ -241,28 +307,12 @@ def _not_compared(known: list[Comparison]) -> str:
     return first if p.quantity.first > 1 else ""
 
 
-def _stands(c: Comparison) -> str:
-    """What the entry at t = 1 of a table of the posterior is."""
-    p, got, log = c.problem, float(c.got[0, 0]), "log" in c.problem.quantity.name
-    beta = float(p.setting.beta[0])
-    known = {
-        "the exact value stands there": float(p.wanted[0, 0]),
-        "the value of t = 2 stands there": float(p.wanted[1, 0]) if p.setting.T > 1 else np.nan,
-        "beta_1 stands there": np.log(beta) if log else beta,
-    }
-    for said, value in known.items():
-        if got == value or abs(got - value) <= 1e-5 * abs(value):
-            return said
-    clipped = 0 < (np.exp(got) if log else got) <= 1e-9
-    return f"{got:.6g} stands there" + " (clipped from below)" * bool(clipped)
-
-
-def _flat(known: list[Comparison], part: Callable[[Comparison], Any]) -> Any:
+def _flat(known: list[Answer], part: Callable[[Answer], Any]) -> Any:
     """A part of every comparison, with an entry for each value, in one row."""
     return np.concatenate([np.broadcast_to(part(c), c.got.shape).ravel() for c in known])
 
 
-def _time(c: Comparison) -> Any:
+def _time(c: Answer) -> Any:
     """The t of each value, 0 where there is none."""
     if "t" not in c.problem.quantity.every:
         return 0
@@ -270,17 +320,17 @@ def _time(c: Comparison) -> Any:
     return t if c.got.ndim == 2 else t[:, 0]
 
 
-def _bad(c: Comparison) -> Any:
+def _bad(c: Answer) -> Any:
     """Where a value is no number, or infinite where it should not be."""
     return c.defined & ~np.isfinite(c.got) & (np.isnan(c.got) | np.isfinite(c.problem.wanted))
 
 
-def _broken(known: list[Comparison]) -> str:
+def _broken(known: list[Answer]) -> str:
     broken = [c for c in known if _bad(c).any()]
     if not broken:
         return ""
     bad, p = _flat(broken, _bad), broken[0].problem
-    first, place = _flat(broken, _time)[bad].min(), ""
+    first, place = int(_flat(broken, _time)[bad].min()), ""
     if all(c.problem.end for c in broken):
         at = described(p, tuple(np.argwhere(_bad(broken[0]))[0].tolist()))
         words = (f"{name} = {value}" for name, value in at.items() if name != "at")
@@ -291,37 +341,58 @@ def _broken(known: list[Comparison]) -> str:
     return f"returns {_flat(broken, lambda c: c.got)[bad][0]} in {count}{place}"
 
 
-def _where(known: list[Comparison]) -> str:
+def _where(known: list[Answer]) -> str:
     """Where values miss what is wanted."""
+
+    def column(c: Answer) -> Any:
+        return np.arange(c.got.shape[1]) if c.got.ndim == 2 and c.got.shape[1] > 1 else np.inf
+
     off, defined = _flat(known, lambda c: c.misses), _flat(known, lambda c: c.defined)
-    t, T = _flat(known, _time), _flat(known, lambda c: c.problem.setting.T)
+    t, k = _flat(known, _time), _flat(known, column)
     first = known[0].problem.conventions.first_t
-    for name, edge in ((first, 1), (first + 1, 2), ("T" if first else "T - 1", T)):
-        at = t == edge
+    places = {
+        f"at t = {first}": t == 1,
+        f"at t = {first + 1}": t == 2,
+        f"at t = {'T' if first else 'T - 1'}": t == _flat(known, lambda c: c.problem.tables.T),
+        "in the first component": k == 0,
+        "in the last component": k == _flat(known, lambda c: c.got.shape[-1] - 1),
+    }
+    for said, at in places.items():
         if at[off].all():
-            return f"at t = {name} only"
+            return f"{said} only"
         if (at == ~off)[defined].all() and at[defined].any():
-            return f"at every t but t = {name}"
-    for k, name in ((0, "first"), (-1, "last")):
-        wide = all(c.misses.ndim == 2 and c.misses.shape[1] > 1 for c in known)
-        if wide and not any(np.delete(c.misses, k, 1).any() for c in known):
-            return f"in the {name} component only"
+            return said.replace("at t", "at every t but t").replace("in the", "in all but the")
     if all(c.problem.end for c in known if c.misses.any()):
-        return "at the ends of the range only: certainty, tiny or huge variances, x far out"
-    number, total = off.sum(), defined.sum()
-    return "everywhere" if number == total else f"in {number} of {total} values"
+        return ENDS
+    return (
+        "everywhere" if off.sum() == defined.sum() else f"in {off.sum()} of {defined.sum()} values"
+    )
 
 
-def _relation(known: list[Comparison]) -> str:
-    """A constant factor or offset between what was got and what is wanted."""
+def _off(c: Answer) -> Any:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return c.got - c.problem.wanted
+
+
+def _moved(c: Answer, tree: Expr) -> Any:
+    return c.problem.value(tree) - c.problem.wanted
+
+
+def _relation(known: list[Answer]) -> str:
+    """A constant factor of the whole or of a part, or an offset, between got and wanted."""
     usual = _flat(known, lambda c: c.defined & (not c.problem.end))
-    got, wanted = _flat(known, lambda c: c.got), _flat(known, lambda c: c.problem.wanted)
-    got, wanted = got[usual], wanted[usual]
-    relative = 10 * RELATIVE[known[0].problem.conventions.dtype]
-    with np.errstate(all="ignore"):
-        for word, value, null in (("times", got / wanted, "1"), ("plus", got - wanted, "0")):
-            middle = np.median(value) if value.size > 3 else np.nan
-            steady = np.abs(value - middle) <= relative * np.abs(middle)
-            if value.size > 3 and steady.all() and f"{middle:.6g}" != null:
-                return f"; got is wanted {word} {middle:.6g}"
+
+    def flat(part: Callable[[Answer], Any]) -> Any:
+        return _flat(known, part)[usual]
+
+    whole, off = flat(lambda c: c.problem.wanted), flat(_off)
+    parts = {"times": (1.0, whole), "plus": (0.0, np.ones_like(whole))}
+    for label, twice in doubled(known[0].problem.trees[0]).items():
+        parts[f"with {label} times"] = 1.0, flat(partial(_moved, tree=twice))
+    for word, (null, part) in parts.items():
+        with np.errstate(all="ignore"):
+            k = np.median(off / part) if off.size > 3 else np.nan
+            steady = np.abs(off - k * part) <= flat(lambda c: 10 * c.allowed)
+        if steady.all() and f"{null + k:.6g}" != f"{null:.6g}":
+            return f"; got is wanted {word} {null + k:.6g}"
     return ""

@@ -6,15 +6,14 @@ wrongly, arguments exchanged, and conventions other than those declared are kept
 change of the expression, so that two of them compose.
 
 In the tables of this module a name is a template: {0} is the text of a node's argument, {1} its
-own.
+own, {2} the label or the argument by which it is known.
 """
 
 import collections
 import functools
 import itertools
 import math
-import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,9 +21,10 @@ import numpy as np
 
 from .conventions import CHOICES, Conventions
 from .expressions import TABLES, Change, Expr, Tables, number, op, table_text
-from .quantities import QUANTITIES, Quantity, others, presented
+from .quantities import QUANTITIES, Quantity, kind_of, others, right, undeclared
 
-__all__ = ["Change", "Mistake", "compose", "everywhere", "mistakes", "names"]
+__all__ = ["CONSTANTS", "DESIGN", "HABITS", "Mistake", "compose", "constants", "habits"]
+__all__ += ["doubled", "mistakes", "names"]
 
 DESIGN, PLAIN, LOCAL, ODD = range(4)  # how plausible a name is
 
@@ -47,23 +47,23 @@ class Mistake:
         return self.change(node)
 
 
-def compose(a: Mistake, b: Mistake) -> Change:
+def compose(a: Mistake, b: Mistake) -> Mistake:
     """Both; the one deeper in the tree is made first, and what wraps the result last."""
     first, second = sorted((a, b), key=lambda m: (-len(m.path), not m.expects))
-    return lambda tree: second.of(first.of(tree))
+    return Mistake(f"{a.name}, and {b.name}", lambda tree: second.of(first.of(tree)), form=a.form)
 
 
 # Changes
 
 
-def everywhere(change: Change, *kinds: str) -> Change:
+def _every(change: Change, *kinds: str) -> Change:
     """The change made at every node of these kinds."""
     return lambda tree: tree.map(lambda node: change(node) if node.op in kinds else node)
 
 
-def _where(change: Change, said: Callable[[Expr], Any], value: Any) -> Change:
+def _where(change: Change, said: Callable[[Expr], Iterable[Any]], value: Any) -> Change:
     """The change made at every node of which this is said."""
-    return lambda tree: tree.map(lambda node: change(node) if said(node) == value else node)
+    return lambda tree: tree.map(lambda node: change(node) if value in said(node) else node)
 
 
 def _set(**fields: Any) -> Change:
@@ -72,7 +72,11 @@ def _set(**fields: Any) -> Change:
 
 def _renamed(names: dict[str, str], kind: str) -> Change:
     """Inputs or tables exchanged; an argument is read as the one whose place it takes."""
-    return everywhere(lambda node: replace(node, name=names.get(node.name, node.name)), kind)
+    return _every(lambda node: replace(node, name=names.get(node.name, node.name)), kind)
+
+
+def _put(k: int, change: Change) -> Change:
+    return lambda node: node.put(k, change)
 
 
 def _times(factor: Expr | float) -> Change:
@@ -120,14 +124,6 @@ def _range(T: int, shift: int, first: int, last: int) -> Any:
     return np.r_[0, np.where(index < 1, first, np.where(index > T, last, index))]
 
 
-def _early(T: int) -> Any:
-    return _range(T, -1, 1, T)
-
-
-def _late(T: int) -> Any:
-    return _range(T, 1, 1, T)
-
-
 def _product(change: Callable[[Tables], Any]) -> Callable[[Tables], Tables]:
     """Another abar, and what follows from it."""
     return lambda s: Tables.product(s.beta[1:], s.alpha[1:], change(s)[1:])
@@ -141,7 +137,12 @@ def _from(change: Callable[[Any], Any]) -> Callable[[Tables], Tables]:
 def _abar_1_before(s: Tables) -> Tables:
     abar, rest = s.abar_prev.copy(), s.one_minus_abar_prev.copy()
     abar[1], rest[1] = s.abar[1], s.one_minus_abar[1]
-    return replace(s, abar_prev=abar, one_minus_abar_prev=rest)
+    return s._replace(abar_prev=abar, one_minus_abar_prev=rest)
+
+
+def _abar_after(s: Tables) -> Tables:
+    after = np.r_[1.0, s.abar[2:], 0.0]
+    return s._replace(abar_prev=after, one_minus_abar_prev=1.0 - after)
 
 
 def _doubled(factor: float) -> Callable[[Tables], Tables]:
@@ -158,8 +159,9 @@ REVERSED = "schedule reversed: entry T - t of the tables is read"
 # fmt: off
 # of entries 0..T, as an array of T entries is misread
 MOVES: list[tuple[str, Callable[[int], Any]]] = [
-    (EARLY, lambda T: _range(T, -1, T, T)), (EARLY, lambda T: _range(T, -1, 0, 0)), (EARLY, _early),
-    (LATE, _late), (LATE, lambda T: _range(T, 1, 1, 1)),
+    (EARLY, lambda T: _range(T, -1, T, T)), (EARLY, lambda T: _range(T, -1, 0, 0)),
+    (EARLY, lambda T: _range(T, -1, 1, T)), (LATE, lambda T: _range(T, 1, 1, T)),
+    (LATE, lambda T: _range(T, 1, 1, 1)),
     (REVERSED, lambda T: np.r_[0, np.arange(T, 0, -1)]), (REVERSED, lambda T: np.arange(T, -1, -1)),
 ]
 BUILDS: list[tuple[str, Callable[[Tables], Tables]]] = [
@@ -167,6 +169,7 @@ BUILDS: list[tuple[str, Callable[[Tables], Tables]]] = [
     ("product of beta_s, not of 1 - beta_s",
      _product(lambda s: np.cumprod(np.r_[1.0, s.beta[1:]]))),
     ("sum of beta_s for the product of 1 - beta_s", _product(lambda s: 1.0 - np.cumsum(s.beta))),
+    ("sum of alpha_s for their product", _product(lambda s: np.cumsum(s.alpha) - 1.0)),
     ("exp(-sum of beta_s) for the product of 1 - beta_s",
      _product(lambda s: np.exp(-np.cumsum(s.beta)))),
     ("sqrt(abar_t) for abar_t", _product(lambda s: np.sqrt(s.abar))),
@@ -176,6 +179,7 @@ BUILDS: list[tuple[str, Callable[[Tables], Tables]]] = [
     ("twice beta_t: the chance to be drawn anew for the chance to flip", _doubled(2.0)),
     ("beta_t / 2 for beta_t: the chance to flip for the chance to be drawn anew", _doubled(0.5)),
     ("the product before the first step is abar_1, not 1", _abar_1_before),
+    ("abar_{t+1} for abar_{t-1}", _abar_after),
     ("beta clipped to at most 0.5", _from(lambda beta: np.minimum(beta, 0.5))),
     (REVERSED, _from(lambda beta: beta[::-1])),
 ]
@@ -193,31 +197,20 @@ TOGETHER = {
 }
 # fmt: off
 TERMS = [
-    ("{} left out", 0.0), ("sign of {} flipped", -1.0), ("{} counted twice", 2.0),
-    ("half of {} only", 0.5),
+    ("{2} left out", 0.0), ("sign of {2} flipped", -1.0), ("{2} counted twice", 2.0),
+    ("half of {2} only", 0.5),
 ]
-FACTORS = ("the likelihood of xt", "the marginal before")
 WORDS = {"var": "variance", "std": "standard deviation", "logvar": "log variance"}
 IN_BITS = "log weights handed over in bits, taken for nats, or the reverse"
 BOTH_WAYS = "converted to bits the wrong way: times ln 2 where it is divided"
 LN_2, LN_10, COUNT = math.log(2.0), math.log(10.0), op("count")
+BITS = ("bit", "p1", "q1", "prob", "x_prev", "x0", "xt", "x1")
 PARTS = ("L_0", "the KL term", "sum KL", "prior KL")
 IN_PART: list[tuple[str, Any]] = [  # conventions in one part only
-    ("mean over components in {} only", 1 / op("d")), ("sum over components in {} only", op("d")),
-    ("nats in {} only", LN_2), ("bits in {} only", 1 / LN_2),
+    ("mean over components", 1 / op("d")), ("sum over components", op("d")),
+    ("nats", LN_2), ("bits", 1 / LN_2),
 ]
-IN_X0_HAT: list[tuple[str, Change]] = [
-    ("x^0 clipped to [-1, 1]", _clipped),
-    *((f"x0_hat's tables read one step too {'early' if 'small' in name else 'late'}",
-       everywhere(_set(move=move), "table")) for name, move in MOVES[:5]),
-]
-
-
-def _spread(change: Change, clipped: bool) -> Change:
-    """Another standard deviation; code may clip a mass that then vanishes at 1e-12."""
-    if clipped:
-        return lambda node: replace(node.put(2, change), name="clipped")
-    return lambda node: node.put(2, change)
+READ = [("early" if "small" in name else "late", _set(move=move)) for name, move in MOVES[:5]]
 
 
 SPREADS = [
@@ -225,23 +218,36 @@ SPREADS = [
     ("the root", _taken("sqrt")),
     ("exp of the standard deviation", _taken("exp")),
     ("exp of the variance", lambda std: op("exp", std * std)),
+    ("std / sqrt(2)", _times(0.5**0.5)),
+]
+BINS: list[tuple[str, Change]] = [
+    ("bins twice as wide: 1/127.5 for 1/255", _set(value=2.0)),
+    ("bins half as wide: 1/510 for 1/255", _set(value=0.5)),
+    ("1/256 for 1/255: bins of 256 levels, which have 255 steps", _set(value=255 / 256)),
+    ("the first and the last bin closed, where they reach to infinity", _set(op="log_closed_bin")),
+    *((f"{done} where the standard deviation of L_0 is meant", _put(2, change))
+      for done, change in SPREADS),
 ]
 Rule = tuple[str, str, Change, int]  # where, the name, the change, how plausible it is
-# wherever a table, an argument or an operation stands
-EVERYWHERE: list[Rule] = [
+# in one place, and wherever the same table, argument or label stands
+RULES: list[Rule] = [
     ("table", "sqrt({1}) for {1}", _taken("sqrt"), PLAIN),
     ("table", "{1} counted twice", _times(2), PLAIN),
     ("table", "half of {1} only", _times(0.5), PLAIN),
-    ("table one_minus_abar", "1 - sqrt(abar_t) for 1 - abar_t", _one_minus_root, PLAIN),
     ("table", "{1} squared", _taken("square"), LOCAL),
-    ("table", "{1} read one step too early, the other tables not", _set(move=_early), PLAIN),
-    ("table", "{1} read one step too late, the other tables not", _set(move=_late), PLAIN),
-    ("inv table", "division by {0} forgotten", _constant(1), PLAIN),
-    ("inv table", "multiplied where it is divided, by {0}", _inner, PLAIN),
+    ("table one_minus_abar, table one_minus_abar_prev", "1 - sqrt(abar_t) for 1 - abar_t",
+     _one_minus_root, PLAIN),
+    *(("table", f"{{1}} read one step too {when}, the other tables not", change, PLAIN)
+      for when, change in READ),
+    ("input", "sign of {1} flipped", lambda y: -y, LOCAL),
+    ("input w", "w read as a fraction in [0, 1], not in [-1, 1]", lambda y: 2 * y - 1, PLAIN),
     ("input pi1", "1 - pi_1 for pi_1", _complement, PLAIN),
     ("input pi1", "pi_1 left out", _constant(0), PLAIN),
     ("input pi1", "pi_1 taken as 1/2", _constant(0.5), PLAIN),
+    ("bit", "0 and 1 of {1} exchanged", _complement, PLAIN),
     ("read", "variance used as a standard deviation", _taken("square"), PLAIN),
+    ("read", "standard deviation for variance: sqrt({1}) for {1}", _taken("sqrt"), LOCAL),
+    ("read", "{1} squared", _taken("square"), LOCAL),
     *((f"read {kind}", f"{WORDS[kind]} handed over, taken for a {WORDS[done]}",
        _set(name=done), PLAIN) for kind, done in itertools.permutations(WORDS, 2)),
     *((f"write {kind}", f"{WORDS[done]} returned where the {WORDS[kind]} is declared",
@@ -250,33 +256,20 @@ EVERYWHERE: list[Rule] = [
     ("weighed the wrong way", IN_BITS, _set(name="nats"), PLAIN),
     ("max", "weights underflow: their largest is not taken out before exp", _constant(0), PLAIN),
     ("max", "the smallest weight is taken out for the largest", _set(op="min"), PLAIN),
-]
-# in one place
-LOCALLY: list[Rule] = [
-    *(("term", name.replace("{}", "{2}"), _times(factor), LOCAL) for name, factor in TERMS),
+    *(("term", name, _times(factor), LOCAL) for name, factor in TERMS),
     ("number term", "{2} once, not for each component", lambda y: y / op("d"), PLAIN),
     ("factor", "{1} left out", _constant(1), LOCAL),
     ("variable factor", "divided where it is multiplied, by {1}", _taken("inv"), LOCAL),
-    ("divisor", "division by {0} forgotten", _constant(1), LOCAL),
-    ("divisor", "multiplied where it is divided, by {0}", _inner, LOCAL),
+    ("divisor", "division by {0} forgotten", _constant(1), PLAIN),
+    ("divisor", "multiplied where it is divided, by {0}", _inner, PLAIN),
     ("divisor d", "sum over components where the mean is declared", _constant(1), PLAIN),
     ("sqrt", "{0} without its root", _inner, PLAIN),
-    ("sqrt", "exp({0}) where sqrt({0}) is meant", lambda y: op("exp", y.args[0]), ODD),
+    ("sqrt", "{0} squared where its root is meant", lambda y: y.args[0] ** 2, ODD),
     ("sqrt", "exp({0} / 2) where sqrt({0}) is meant", lambda y: op("exp", 0.5 * y.args[0]), ODD),
     ("square", "{0} not squared", _inner, LOCAL),
     ("square", "{0} not squared", lambda y: op("abs", y.args[0]), LOCAL),
-    ("log", "the logarithm of {0} forgotten", _inner, LOCAL),
+    ("log, exp, sigmoid", "the {3} of {0} forgotten", _inner, LOCAL),
     ("log", "log2 for ln in log({0})", _times(1 / LN_2), LOCAL),
-    ("log", "log(1 + {0}) for log({0})", lambda y: op("log", 1 + y.args[0]), ODD),
-    ("exp", "the exponential of {0} forgotten", _inner, LOCAL),
-    ("sigmoid", "the sigmoid forgotten", _inner, ODD),
-    ("table", "sqrt({1}) for {1}", _taken("sqrt"), LOCAL),
-    ("table", "{1} squared", _taken("square"), LOCAL),
-    ("table", "1 - sqrt(abar) for {1} in one place", _one_minus_root, LOCAL),
-    *(("table", f"{{1}} read one step too {'early' if 'small' in name else 'late'} in one place",
-       _set(move=move), LOCAL) for name, move in MOVES[:5]),
-    ("read", "standard deviation for variance: sqrt({1}) for {1}", _taken("sqrt"), LOCAL),
-    ("read", "{1} squared", _taken("square"), LOCAL),
     ("batch", "sum over the batch for its mean", _times(op("n")), PLAIN),
     ("sum", "mean over t for the sum", lambda y: y / COUNT, PLAIN),
     ("sum", "mean over t times T, where there are T - 1 terms",
@@ -284,6 +277,8 @@ LOCALLY: list[Rule] = [
     ("sum", "sum over t divided by T", lambda y: y / (COUNT + 1), PLAIN),
     ("count", "n - 1 for n", lambda y: y - 1, PLAIN),
     ("later", "noise is added at the last step too", _constant(1), PLAIN),
+    ("later", "no noise at the last step but one either", _set(value=1.0), PLAIN),
+    ("log 2 pi", "log pi for log 2 pi", _times(math.log(math.pi) / math.log(2 * math.pi)), PLAIN),
     ("if", "0 and 1 of {0} exchanged", lambda y: y.of(y.args[0], y.args[2], y.args[1]), LOCAL),
     ("first", "the KL term at t = 1 too, L_0 left out", lambda y: y.args[1], PLAIN),
     ("components sum", "mean over components where the sum is declared", _set(name="mean"), PLAIN),
@@ -291,17 +286,22 @@ LOCALLY: list[Rule] = [
     ("unit nats", "log2 for ln: bits where nats are declared", _set(name="bits"), PLAIN),
     ("unit bits", "ln for log2: nats where bits are declared", _set(name="nats"), PLAIN),
     ("unit", BOTH_WAYS, _set(name="the wrong way"), PLAIN),
-    *(("x0_hat", name, change, PLAIN) for name, change in IN_X0_HAT),
-    *(("part", name.replace("{}", "{2}"), _times(factor), PLAIN) for name, factor in IN_PART),
-    ("log_bin", "bins twice as wide: 1/127.5 for 1/255", _set(value=2.0), PLAIN),
-    ("log_bin", "bins half as wide: 1/510 for 1/255", _set(value=0.5), PLAIN),
-    ("log_bin", "the first and the last bin closed, where they reach to infinity",
-     _set(op="log_closed_bin"), PLAIN),
-    *(("log_bin", f"{done} where the standard deviation of L_0 is meant",
-       _spread(change, clipped), LOCAL) for done, change in SPREADS for clipped in (True, False)),
+    ("the posterior's variance", "the posterior's standard deviation for its variance",
+     _taken("sqrt"), PLAIN),
+    ("the posterior's variance", "{1} used as a standard deviation: squared",
+     _taken("square"), PLAIN),
+    ("x0_hat", "x^0 clipped to [-1, 1]", _clipped, PLAIN),
+    *(("x0_hat", f"x0_hat's tables read one step too {when}", _every(change, "table"), PLAIN)
+      for when, change in READ),
+    *((", ".join(PARTS), f"{name} in {{2}} only", _times(factor), PLAIN)
+      for name, factor in IN_PART),
+    ("log_bin", "a logistic distribution for the Gaussian", _set(name="logistic"), PLAIN),
+    *(("log_bin", name, change, LOCAL) for name, change in BINS),
+    *(("log_bin", name, lambda y, of=change: replace(of(y), name="clipped"), LOCAL)
+      for name, change in BINS),  # code may clip a mass that vanishes at 1e-12
 ]
 # of a result of these kinds
-POSITIVE, INFORMATION = "table prob var", "nats nats_row slope slope_var"
+POSITIVE, INFORMATION = "table, prob, var", "nats, nats_row, slope, slope_var"
 RESULTS: list[Rule] = [
     ("", "twice as large: a factor 1/2 is missing, or a 2 too many", _times(2), PLAIN),
     ("", "half as large: a factor 2 is missing, or a 1/2 too many", _times(0.5), PLAIN),
@@ -309,20 +309,15 @@ RESULTS: list[Rule] = [
     ("", "inverse: 1 / value", _taken("inv"), ODD),
     (POSITIVE, "square root taken once too often", _taken("sqrt"), ODD),
     (POSITIVE, "square root forgotten: the square is returned", _taken("square"), ODD),
-    ("table prob", "the logarithm is returned", _taken("log"), ODD),
-    ("table state nats nats_row", "the exponential is returned, the logarithm forgotten",
+    ("table, prob", "the logarithm is returned", _taken("log"), ODD),
+    ("table, state, nats, nats_row", "the exponential is returned, the logarithm forgotten",
      _taken("exp"), ODD),
     (POSITIVE, "1 - p for p, or 1 - value", _complement, ODD),
     ("prob", "the logit is returned, the sigmoid forgotten",
      lambda y: op("log", y / (1 - y)), ODD),
-    (f"{INFORMATION} table state", "log10 for ln", _times(1 / LN_10), ODD),
+    (f"{INFORMATION}, table, state", "log10 for ln", _times(1 / LN_10), ODD),
     ("state", "clipped to [-1, 1]", _clipped, ODD),
 ]
-NEGATIVE = {
-    "lower_bound": "the negative bound: an NLL where K is declared",
-    "eq14": "the negative bound: an NLL where K is declared",
-    "nll": "the bound K returned where the NLL is declared",
-}
 # fmt: on
 
 
@@ -338,45 +333,82 @@ def _named(node: Expr) -> str:
     return node.label or (inputs[0] if len(inputs) == 1 else node.text.removeprefix("-"))
 
 
-def _said(name: str, node: Expr) -> str:
-    inner = node.args[0].text if node.args else node.text
-    return name.format(inner, node.text, _named(node) if "{2}" in name else "")
-
-
 def _matched(rules: list[Rule], kinds: set[str], node: Expr) -> Iterator[Rule]:
+    inner = node.args[0].text if node.args else node.text
+    function = {"log": "logarithm", "exp": "exponential"}.get(node.op, node.op)
     for where, name, change, rank in rules:
-        if where in kinds:
-            yield where, _said(name, node), change, rank
+        if kinds & {*where.split(", ")}:
+            known = _named(node) if "{2}" in name else ""
+            yield where, name.format(inner, node.text, known, function), change, rank
 
 
 # Where they are made
 
 
-LABEL, NAME, AT = map(operator.attrgetter, ("label", "name", "at"))
+PLACES = {"term", "number term", "factor", "variable factor"}
 
 
-def _key(node: Expr) -> tuple[str, str]:
+def _keys(node: Expr) -> Iterator[tuple[str, str]]:
+    """What nodes that change together have in common."""
+    if node.label:
+        yield "", node.label
     if node.op == "inv" and node.args[0].op == "table":
-        return "inv table", node.args[0].name
-    return node.op, node.name
+        yield "inv", node.args[0].name
+    if node.name or node.op == "max":
+        yield node.op, node.name
 
 
-def _everywhere(tree: Expr) -> Iterator[Mistake]:
-    """The same change wherever a table, an operation or a term stands."""
-    nodes = [node for _, node in tree.walk()]
-    for key, node in {_key(node): node for node in nodes}.items():
-        shown = node.map(_set(at="t"))
-        for _, name, change, rank in _matched(EVERYWHERE, {key[0], " ".join(key)}, shown):
-            yield Mistake(name, _where(change, _key, key), rank)
-    labels = collections.Counter(node.label for node in nodes)
-    for label in [each for each, times in labels.items() if each and times > 1]:
-        if label == "x0_hat":
-            for name, change in IN_X0_HAT:
-                yield Mistake(name, _where(change, LABEL, label))
-            continue
-        for name, factor in TERMS:
-            change = _constant(1) if label in FACTORS and not factor else _times(factor)
-            yield Mistake(name.format(label), _where(change, LABEL, label))
+def _kinds(q: Quantity, node: Expr, parent: str) -> set[str]:
+    """What rules call a node that stands in such an operation."""
+    kinds = {node.op, f"{node.op} {node.name}", node.label or "-"}
+    if parent in ("+", "first"):
+        number_first = "number" in (node.op, *(each.op for each in node.args[:1]))
+        kinds |= {"term", "number term" if number_first else "term"}
+    if node.op == "inv":
+        kinds.add("divisor d" if node.args[0].op == "d" else "divisor")
+    elif parent == "*" and node.op not in ("d", "later", "known"):
+        kinds |= {"factor", "factor" if node.op == "number" else "variable factor"}
+    if node.op == "input" and node.name in BITS[: None if q.bits else 4]:
+        kinds.add("bit")
+    return kinds
+
+
+def _ruled(q: Quantity, tree: Expr) -> Iterator[Mistake]:
+    """Changes by rule, wherever the same stands and then in one place."""
+    nodes = dict(tree.walk())
+    kinds = {p: _kinds(q, node, nodes[p[:-1]].op if p else "") for p, node in nodes.items()}
+    paths: dict[tuple[str, str], list[tuple[int, ...]]] = collections.defaultdict(list)
+    for path, node in nodes.items():
+        for key in _keys(node):
+            paths[key].append(path)
+    several = {key: found[0] for key, found in paths.items() if len(found) > 1}
+    for key, path in several.items():
+        shown = nodes[path].map(_set(at="t"))
+        known = kinds[path] if key[0] == "" else kinds[path] - PLACES
+        for where, name, change, rank in _matched(RULES, known, shown):
+            usual = PLAIN if where in ("term", "factor") else rank
+            yield Mistake(name, _where(change, _keys, key), usual)
+    for path, node in nodes.items():
+        many = any(key in several for key in _keys(node))
+        shown = node if many else node.map(_set(at="t"))
+        for where, name, change, rank in _matched(RULES, kinds[path], shown):
+            plain = where == "term" and (node.label or node.op == "input")
+            usual = max(rank, LOCAL) if many else rank
+            yield Mistake(name, change, PLAIN if plain else usual, path, node.op)
+        yield from _local(node, path)
+
+
+def _local(node: Expr, path: tuple[int, ...]) -> Iterator[Mistake]:
+    """A table exchanged, factors and groups of terms, in one place."""
+    found: list[tuple[str, Change]] = []
+    if node.op == "table":
+        others = (each for each in TABLES if each != node.name)
+        found += [(_for(each, node.name, node.at), _set(name=each)) for each in others]
+    found += _factors(node) if node.op == "*" else ()
+    for name, change in found:
+        yield Mistake(name, change, LOCAL, path, node.op)
+    for name, change in _groups(node) if node.op == "+" else ():
+        yield Mistake(name, change, PLAIN, path, node.op)
 
 
 def _tables(tree: Expr) -> Iterator[Mistake]:
@@ -388,21 +420,21 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
     changes += [("sqrt(1 - abar_t) for 1 - abar_t", _rooted)]
     changes += [("1 - sqrt(abar_t) for 1 - abar_t", _one_minus_root)]
     for name, change in changes if read else ():
-        yield Mistake(name, everywhere(change, "table"))
+        yield Mistake(name, _every(change, "table"))
     single = [(_for(b, a), {a: b}) for a in used for b in TABLES if b != a]
     for name, tables in [*TOGETHER.items(), *single]:
         if set(tables) & set(used):
             yield Mistake(name, _renamed(tables, "table"))
-    for at, done in (("T", "T-1"), ("1", "2"), ("1", "0")):
+    for at, done in (("T", "T-1"), ("T", "1"), ("1", "2"), ("1", "0")):
         if any(node.at == at for node in read):
-            said = "T - 1 for T" if at == "T" else f"t = {done} for t = 1"
-            yield Mistake(said, _where(_set(at=done), AT, at))
+            said = f"t = {done} for t = {at}".replace("-", " - ")
+            yield Mistake(said, _where(_set(at=done), lambda node: [node.at], at))
 
 
 def _inputs(q: Quantity, tree: Expr) -> Iterator[Mistake]:
-    """Arguments exchanged, and bits flipped."""
+    """Arguments exchanged."""
     inputs = {node.name for _, node in tree.walk() if node.op == "input"}
-    alike = q.every if q.drawn in ("times", "pairs", "term", "decoder") else ()
+    alike = q.every if q.drawn in ("times", "pairs", "decoder") else ()
     given = [name for name in alike if name != "t"]
     for names in ({"mean_q": "mean_p", "var_q": "var_p"}, {"q1": "p1"}):
         if set(names) <= set(q.every):
@@ -411,37 +443,11 @@ def _inputs(q: Quantity, tree: Expr) -> Iterator[Mistake]:
     for a, b in itertools.combinations(given, 2):
         if {a, b} & inputs:
             yield Mistake(f"{a} and {b} swapped", _renamed({a: b, b: a}, "input"))
-    flips = {"bit", "p1", "q1", "prob"} | ({"x_prev", "x0", "xt", "x1"} if q.bits else set())
-    for name in sorted(inputs & flips):
-        yield Mistake(f"0 and 1 of {name} exchanged", _where(_complement, NAME, name))
-
-
-def _locally(tree: Expr) -> Iterator[Mistake]:
-    """A term, a factor, a table or a function in one place."""
-    nodes = dict(tree.walk())
-    for path, node in nodes.items():
-        parent = nodes[path[:-1]].op if path else ""
-        kinds = {node.op, f"{node.op} {node.name}", node.label or "-"}
-        number_first = "number" in (node.op, *(each.op for each in node.args[:1]))
-        if node.label in PARTS:
-            kinds.add("part")
-        if parent in ("+", "first"):
-            kinds |= {"term", "number term" if number_first else "term"}
-        if node.op == "inv":
-            kinds.add("divisor d" if node.args[0].op == "d" else "divisor")
-        elif parent == "*" and node.op not in ("d", "later", "known"):
-            kinds |= {"factor", "factor" if node.op == "number" else "variable factor"}
-        for where, name, change, rank in _matched(LOCALLY, kinds, node):
-            plain = where == "term" and (node.label or node.op == "input")
-            yield Mistake(name, change, PLAIN if plain else rank, path, node.op)
-        if node.op == "table":
-            for other in (each for each in TABLES if each != node.name):
-                said = _for(other, node.name, node.at)
-                yield Mistake(said, _set(name=other), LOCAL, path, node.op)
-        for name, change in _factors(node) if node.op == "*" else ():
-            yield Mistake(name, change, LOCAL, path, node.op)
-        for name, change in _groups(node) if node.op == "+" else ():
-            yield Mistake(name, change, PLAIN, path, node.op)
+    for path, node in tree.walk():
+        for other in given if node.op == "input" and node.name in given else ():
+            if other != node.name and kind_of(other) == kind_of(node.name):
+                said = f"{other} for {node.name} in one place"
+                yield Mistake(said, _set(name=other), LOCAL, path, "input")
 
 
 def _factors(product: Expr) -> Iterator[tuple[str, Change]]:
@@ -480,34 +486,132 @@ def _groups(total: Expr) -> Iterator[tuple[str, Change]]:
     known = {label: (label,) for label in labels if label != "sum KL"} | GROUPS
     for name, group in known.items() if "sum KL" in labels else ():
         factors: list[tuple[str, Any]] = [*TERMS] * (len(group) > 1)
-        factors += [("{} added T times instead of once", op("T"))]
-        factors += [("{} added once per t instead of once", op("T") - 1)]
+        factors += [("{2} added T times instead of once", op("T"))]
+        factors += [("{2} added once per t instead of once", op("T") - 1)]
         for said, factor in factors if set(group) <= set(labels) else ():
-            yield said.format(name), _scaled(group, factor)
+            yield said.format("", "", name), _scaled(group, factor)
 
 
 def _scaled(labels: tuple[str, ...], factor: Expr | float) -> Change:
     return lambda y: y.of(*(factor * a if a.label in labels else a for a in y.args))
 
 
+def doubled(tree: Expr) -> dict[str, Expr]:
+    """The formula with each of its parts counted twice."""
+    labels = {node.label for _, node in tree.walk()}
+    return {label: _where(_times(2), _labels, label)(tree) for label in PARTS if label in labels}
+
+
+def _labels(node: Expr) -> tuple[str]:
+    return (node.label,)
+
+
 @functools.lru_cache(maxsize=256)
 def mistakes(q: Quantity, c: Conventions) -> list[Mistake]:
     """All that can be made in this quantity under these conventions, the plausible first."""
-    found = []
-    negative = NEGATIVE.get(q.name.removeprefix("binomial_"), "sign flipped")
-    for where, name, change, rank in RESULTS:
-        if not where or q.kind in where.split():
-            found.append(Mistake(negative if name == "sign flipped" else name, change, rank))
-    trees = q.trees(c)
+    trees = right(q, c)
+    results = _matched(RESULTS, {"", q.kind}, trees[0])
+    found = [Mistake(name, change, rank) for _, name, change, rank in results]
     for form, tree in enumerate(trees):
-        made = (_inputs(q, tree), _tables(tree), _everywhere(tree), _locally(tree))
-        found += [replace(m, form=form) for m in itertools.chain(*made)]
-    for name, tree in others(q, c):
-        found.append(Mistake(name, _constant(presented(q, c, tree)), expects=trees[0].op))
+        made = itertools.chain(_inputs(q, tree), _tables(tree), _ruled(q, tree))
+        found += [replace(m, form=form) for m in made]
+    for rank, known in ((PLAIN, others(q, c)), (DESIGN, undeclared(q, c))):
+        for name, tree in known:
+            found.append(Mistake(name, _constant(tree), rank, expects=trees[0].op))
     if q.name.startswith("posterior") and "var" in q.name:
-        design = everywhere(lambda node: Expr("table", name="beta"), "*")
+        design = _every(lambda node: Expr("table", name="beta"), "*")
         found.append(Mistake("beta_t for the posterior variance", design, DESIGN))
     return sorted(found, key=lambda m: m.rank)
+
+
+# Sources of precision loss: right mathematics, and what is done to its digits
+
+
+SMALL = (1e-20, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
+EVERY = "a small constant added to every 1 - abar_t"
+CONSTANTS: dict[str, Callable[[float], Change]] = {
+    EVERY: lambda c: lambda y: y + c,
+    "a variance, a table or a probability clipped from below": lambda c: (
+        lambda y: op("least", y, value=c)
+    ),
+    "a small constant added to a variance, a table or a probability": lambda c: lambda y: y + c,
+    "a probability clipped at both ends": lambda c: lambda y: op("inside", y, value=c),
+}
+
+
+def constants(q: Quantity, c: Conventions) -> Iterator[Mistake]:
+    """A value clipped or shifted on purpose, by a small constant."""
+    for (name, made), small in itertools.product(CONSTANTS.items(), SMALL):
+        places = _wider if name == EVERY else _places
+        for change in places(q, made(small), small):
+            yield from (Mistake(name, change, form=k) for k in range(len(right(q, c))))
+
+
+def _by_name(changes: dict[str, Change], kind: str) -> Change:
+    """Nodes of this kind changed by their names."""
+    return _every(lambda n: changes[n.name](n) if n.name in changes else n, kind)
+
+
+def _wider(q: Quantity, change: Change, small: float) -> Iterator[Change]:
+    """Data that come with a variance widen every q(x^t | x^0), and the steps in proportion."""
+    rest = {"one_minus_abar": change, "one_minus_abar_prev": change}
+    if q.scheduled and q.kind != "table":
+        yield _by_name(rest, "table")
+        yield _by_name(rest | {"beta": lambda n: n * (1 + small)}, "table")
+
+
+def _places(q: Quantity, change: Change, small: float) -> Iterator[Change]:
+    """The result, variances and probabilities handed over, what is under a root or a logarithm."""
+    if q.kind in ("table", "prob"):
+        yield change
+    yield _every(change, "read")
+    for kinds in (("sqrt", "log", "inv"), ("sqrt",), ("log",), ("write",)):
+        yield _every(lambda node: node.put(0, change), *kinds)
+    yield _every(lambda node: node.put(1, change), "xlogy")
+    for names in (("q1",), ("p1",), ("prob",), ("q1", "p1")):
+        yield _by_name(dict.fromkeys(names, change), "input")
+
+
+def _single(x: Any) -> Any:
+    """Rounded to float32."""
+    return x.astype(np.float32).astype(np.float64)
+
+
+def _float32(s: Tables, running: Any = np.float32) -> Tables:
+    beta = s.beta[1:].astype(np.float32)
+    abar = np.cumprod(1 - beta, dtype=running).astype(np.float32)
+    return Tables.of(*map(_single, (beta, 1 - beta, abar, 1 - abar)))
+
+
+def _read_back(s: Tables) -> Tables:
+    single = _float32(s)
+    alpha = _single(single.abar / single.abar_prev)
+    return single._replace(alpha=alpha, beta=_single(1 - alpha))
+
+
+HABITS: dict[str, Callable[[Tables], Tables]] = {
+    "tables built in float32: the running product and 1 - abar": _float32,
+    "tables rounded to float32 after a product in float64": lambda s: _float32(s, np.float64),
+    "beta read back from the product, 1 - abar_t / abar_{t-1}, in float32": _read_back,
+    "1 - abar taken by subtraction from an abar rounded to float32": lambda s: Tables.product(
+        s.beta[1:], s.alpha[1:], _single(s.abar[1:])
+    ),
+    "float64 tables rounded to float32 when read": lambda s: Tables(*map(_single, s)),
+    "beta rounded to float32": lambda s: Tables.exact(_single(s.beta[1:])),
+    "1 - abar taken by subtraction from a running product in float64": lambda s: Tables.product(
+        s.beta[1:], s.alpha[1:], np.cumprod(s.alpha[1:])
+    ),
+}
+
+
+def habits(trees: list[Expr]) -> dict[str, list[Expr]]:
+    """The formulas over tables that are built in other ways."""
+    read = {node.name for tree in trees for _, node in tree.walk() if node.op == "table"}
+    return {
+        name: [_every(_set(built=build), "table")(tree) for tree in trees]
+        for name, build in HABITS.items()
+        if read and (read & {"beta", "alpha"} or not name.startswith("beta"))
+    }
 
 
 def names() -> list[str]:

@@ -1,23 +1,24 @@
 """What can be checked: each quantity as an expression over the schedule's tables, in nats.
 
 The catalogue is text: name and other names, arguments, kind, summary, and the formula, in as many
-forms as people write it (`;`). In formulas `rest` is 1 - abar_t, `_prev` stands for t - 1, `c0` and
-`c1` are the coefficients of the posterior's mean and `post` is its variance; arguments that begin
-with `var` are variances. What takes more than a line is written in `WORDS`; functions are those of
-a column of Table App.1 and of `Letters`.
+forms as people write it (`;`). Where `t>1` stands, t = 1 is not asked for. In formulas `rest` is
+1 - abar_t, `_prev` stands for t - 1, `c0` and `c1` are the coefficients of the posterior's mean and
+`post` is its variance; arguments that begin with `var` are variances. What takes more than a line
+is written in `WORDS`; functions are those of a column of Table App.1 and of `Letters`.
 """
 
 import functools
 import math
 from collections import ChainMap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
-from .conventions import Conventions
+from .conventions import CHOICES, Conventions
 from .expressions import TABLES, Expr, number, op, term
 
-__all__ = ["ALIASES", "QUANTITIES", "Quantity", "accepted", "kind_of", "others", "presented"]
+__all__ = ["ALIASES", "QUANTITIES", "Quantity", "accepted", "kind_of", "others", "right"]
+__all__ += ["undeclared"]
 CATALOGUE = """
 @ Table App.1 | table
 beta betas | t | table | beta_t | beta
@@ -48,10 +49,10 @@ kernel_var | x_prev t | var | variance of q(x^t | x^{t-1}) | beta
 marginal_mean | x0 t | state | mean of q(x^t | x^0) | sqrt(abar) * x0
 marginal_var | x0 t | var | variance of q(x^t | x^0) | rest
 marginal_log_var | x0 t | state | log variance of q(x^t | x^0) | log(rest)
-posterior_mean | x0 xt t | state | mean of q(x^{t-1} | x^t, x^0) |
+posterior_mean | x0 xt t>1 | state | mean of q(x^{t-1} | x^t, x^0) |
     term("the term of x0", c0 * x0) + term("the term of xt", c1 * xt)
-posterior_var | x0 xt t | var | variance of q(x^{t-1} | x^t, x^0) | post
-posterior_log_var | x0 xt t | state | log variance of q(x^{t-1} | x^t, x^0) | log(post)
+posterior_var | x0 xt t>1 | var | variance of q(x^{t-1} | x^t, x^0) | post
+posterior_log_var | x0 xt t>1 | state | log variance of q(x^{t-1} | x^t, x^0) | log(post)
 q_sample marginal_sample add_noise | x0 t noise | state | x^t from x^0 and standard normal noise |
     sqrt(abar) * x0 + sqrt(rest) * noise
 velocity predict_v get_velocity | x0 t noise | state | velocity from x^0 and noise |
@@ -80,26 +81,24 @@ score_from_x0 | xt t x0 | state | the score of q(x^t | x^0) | -((xt - sqrt(abar)
 score_from_eps | xt t eps | state | the score from the noise | -(eps / sqrt(rest))
 score_from_v | xt t v | state | the score from x^t and the velocity |
     -((sqrt(rest) * xt + sqrt(abar) * v) / sqrt(rest))
-mean_from_eps | xt t eps | state | mean of p(x^{t-1} | x^t) from the noise predicted |
+mean_from_eps | xt t>1 eps | state | mean of p(x^{t-1} | x^t) from the noise predicted |
     ddpm_mean(eps); mean_hat("eps", s, xt, eps)
-mean_from_x0 | xt t x0 | state | mean of p(x^{t-1} | x^t) from the x^0 predicted |
-    mean_hat("x0", s, xt, x0)
-mean_from_v | xt t v | state | mean of p(x^{t-1} | x^t) from the velocity predicted |
+mean_from_x0 | xt t>1 x0 | state | mean of p(x^{t-1} | x^t) from x^0 | mean_hat("x0", s, xt, x0)
+mean_from_v | xt t>1 v | state | mean of p(x^{t-1} | x^t) from the velocity predicted |
     mean_hat("v", s, xt, v)
-mean_from_score | xt t score | state | mean of p(x^{t-1} | x^t) from the score predicted |
+mean_from_score | xt t>1 score | state | mean of p(x^{t-1} | x^t) from the score predicted |
     mean_hat("score", s, xt, score)
-learned_range_var | w t | var | variance between the posterior's and beta_t, at w in [-1, 1] |
+learned_range_var | w t>1 | var | variance between the posterior's and beta_t, at w in [-1, 1] |
     exp(0.5 * (w + 1) * log(beta) + (1 - 0.5 * (w + 1)) * log(post))
 ddim_step | xt t eps noise | state | DDIM's x^{t-1}, its equation (12), at eta |
     ddim(eta_post, eta_post)
 prior_kl prior_bpd | x0 | nats | KL( q(x^T|x^0) || pi ) | kl(marginal(at_T, x0), prior)
 binomial_kernel | x_prev t | prob | q(x^t = 1 | x^{t-1}) | x_prev * alpha + pi1 * beta
 binomial_marginal | x0 t | prob | q(x^t = 1 | x^0) | x0 * abar + pi1 * rest
-binomial_posterior | x0 xt t | prob | q(x^{t-1} = 1 | x^t, x^0) |
-    posterior(s, x0, xt)[0]
+binomial_posterior | x0 xt t>1 | prob | q(x^{t-1} = 1 | x^t, x^0) | posterior(s, x0, xt)[0]
 binomial_edge | x1 | prob | p(x^0 = 1 | x^1), App. B.2 | x1 * at_1.alpha + pi1 * at_1.beta
 binomial_prior_kl | x0 | nats | KL( q(x^T|x^0) || pi ) | kl(marginal(at_T, x0), prior)
-@ (5) | term
+@ (5) | times
 reverse_step p_sample | xt t output noise reverse_var | state |
     x^{t-1} from x^t, a network's output and noise |
     (ddpm_mean(output) if c.model == "eps" else mean_hat(c.model, s, xt, output)) + step_noise;
@@ -139,10 +138,10 @@ bernoulli_log_prob | bit p1 | nats | log probability of bits |
 log_likelihood | log_w | nats_row | log mean w from log w, over the first axis |
     term("the largest weight", max(log_w)) - term("log n", log(count))
     + term("the log of the sum", log(sum(exp(log_w - max(log_w)))))
-@ (14) | term
-kl_term | x0 xt t mean reverse_var | nats | KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) |
+@ (14) | times
+kl_term | x0 xt t>1 mean reverse_var | nats | KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) |
     kl(posterior(s, x0, xt), given); split_kl(posterior(s, x0, xt), given)
-binomial_kl_term | x0 xt t prob | nats | KL( q(x^{t-1}|x^t,x^0) || p ) of bits |
+binomial_kl_term | x0 xt t>1 prob | nats | KL( q(x^{t-1}|x^t,x^0) || p ) of bits |
     kl(posterior(s, x0, xt), (prob, 1 - prob))
 @ (13) | bound
 lower_bound K elbo | x0 xs means vars | nats | K(x^0) at given x^2..x^T and reverse kernels | bound
@@ -154,10 +153,10 @@ binomial_eq14 | x0 xs probs | nats | the same of bits | bound_14
 log_weights | trajectory means vars | nats | log w of trajectories, t = 1..T | weight
 binomial_log_weights | trajectory probs | nats | the same of bits | weight
 @ (24) | entropy
-entropy_lower_bound | x0 t | nats | lower side, of the whole vector, t >= 2 | h_lower
-entropy_upper_bound | x0 t | nats | upper side, where its condition holds | h_step
-binomial_entropy_lower_bound | x0 t | nats | lower side, of the whole vector, t >= 2 | h_lower
-binomial_entropy_upper_bound | x0 t | nats | upper side, where its condition holds | h_step
+entropy_lower_bound | x0 t>1 | nats | lower side, of the whole vector, t >= 2 | h_lower
+entropy_upper_bound | x0 t>1 | nats | upper side, where its condition holds | h_step
+binomial_entropy_lower_bound | x0 t>1 | nats | lower side, of the whole vector, t >= 2 | h_lower
+binomial_entropy_upper_bound | x0 t>1 | nats | upper side, where its condition holds | h_step
 @ DDPM (5) | decoder
 decoder_log_prob discretized_gaussian_log_likelihood | x0 mean var | nats |
     log probability of x^0 of 256 levels in [-1, 1] | log_bin(x0, mean, sqrt(var))
@@ -195,13 +194,13 @@ ddpm_mean(eps) = (term("the term of xt", xt) - term("the term of eps", beta / sq
     / sqrt(alpha)
 step_noise = term("the noise", (op("later") if c.silent else op("known")
     if c.reverse_var == "posterior" else 1.0) * sqrt(ruled(s, reverse_var)) * noise)
-ddim(std, under) = ddim_x0 + term("the term of eps", sqrt(op("least", rest_prev - under**2)) * eps)
-    + term("the noise", std * noise) if c.eta else
-    ddim_x0 + term("the term of eps", sqrt(rest_prev) * eps)
-ddim_x0 = term("the term of x0", sqrt(abar_prev) * x0_hat("eps", s, xt, eps))
+ddim(std, under) = term("the term of x0", sqrt(abar_prev) * x0_hat("eps", s, xt, eps))
+    + term("the term of eps", sqrt(op("least", rest_prev - under**2)) * eps)
+    + term("the noise", std * noise)
 eta_post = c.eta * sqrt(post)
 given = (mean, ruled(s, reverse_var))
-bound_kl = term("sum KL", -sum(kl(posterior(later, x0, xs), reverse)))
+bound_kls = kl(posterior(later, x0, xs), reverse)
+bound_kl = term("sum KL", -sum(bound_kls))
 h_T = term("H_q(X^T|X^0)", entropy(marginal(at_T, x0)))
 h_1 = term("H_q(X^1|X^0)", -entropy(marginal(at_1, x0)))
 edge_T = term("E log pi(x^T)", cross(marginal(at_T, x0), prior))
@@ -278,13 +277,19 @@ step_entropy(s, x0) = marginal_before(s, x0)[0] * entropy(from_1(s))
 """
 # mistakes that are no change in one place: of which quantity, or inputs; the name; the formula
 OTHERS = """
+lower_bound | the negative bound: an NLL where K is declared | -bound
+eq14 | the negative bound: an NLL where K is declared | -bound_14
+nll | the bound K returned where the NLL is declared | -(kl_sum + l_0 + prior_kl)
 bound | both edge terms: -log p(x^0|x^1) added beside H_q(X^1|X^0) |
     bound_14 + edge_0 + edge_1 + h_1
+bound | the KL term at t = 2 left out | bound + foremost(bound_kls)
+bound | the KL term at t = T left out | bound - bound_kl - sum(head(bound_kls))
 bound | (14) for K(x^0): its precondition is taken for granted | bound_14
 path | the step t = 1 left out | end + sum(tail(log_p - log_q))
 path | the step t = T left out | end + sum(head(log_p - log_q))
 path | the edge p(x^0|x^1) left out | end + sum(tail(log_p)) - sum(log_q)
 path | q(x^t|x^0) for q(x^t|x^{t-1}) | end + sum(log_p - log_prob(after, marginal(every, start)))
+path | log pi(x^0) for log pi(x^T) | log_prob(foremost(start), prior) + sum(log_p - log_q)
 path | p and q exchanged in the steps | end - sum(log_p - log_q)
 path | mean over t for the sum | end + sum(log_p - log_q) / count
 entropy_upper_bound | the lower bound for the upper | h_lower
@@ -296,7 +301,6 @@ ddim_step | the noise by eta sqrt(1 - abar_t) | ddim(c.eta * sqrt(rest), eta_pos
 ddim_step | the noise by eta sqrt(1 - abar_t), under the root too |
     ddim(c.eta * sqrt(rest), c.eta * sqrt(rest))
 ddim_step | the noise by eta sqrt(beta_t) | ddim(c.eta * sqrt(beta), eta_post)
-ddim_step | the noise by eta | ddim(c.eta, eta_post)
 binomial_posterior | divided by q(x^t | x^0) read at t - 1 |
     joint_1(s, x0, xt) / op("if", xt, *marginal_before(s, x0))
 binomial_posterior | not normalised over both states | joint_1(s, x0, xt)
@@ -308,24 +312,32 @@ posterior_coefficient_x0 | the other coefficient: that of x^t for that of x^0 | 
 posterior_coefficient_xt | the other coefficient: that of x^0 for that of x^t | c0
 learned_range_var | the variances are interpolated, not their logarithms |
     0.5 * (w + 1) * beta + (1 - 0.5 * (w + 1)) * post
+mean_from_score | (2 - sqrt(alpha_t)) xt + beta_t score: the reverse diffusion of score-based code |
+    (2 - sqrt(alpha)) * xt + beta * score
 mean_from_eps | x0 from eps returned for the mean | x0_hat("eps", s, xt, eps)
-mean_from_eps | the marginal's standard deviation for beta_t / sqrt(1 - abar_t) |
-    (xt - sqrt(rest) * eps) / sqrt(alpha)
 factor_mean | the factor left out | mean
 factor_mean | the factor clamped: y returned | y
-factor_mean | weighted by variances for precisions | (mean * var + y * var_y) / (var + var_y)
 factor_mean | the plain average of both means | 0.5 * (mean + y)
 factor_mean | weighted by standard deviations |
     (mean * sqrt(var_y) + y * sqrt(var)) / (sqrt(var) + sqrt(var_y))
 factor_var | the factor left out | var
 factor_var | variances added | var + var_y
-factor_var | precisions added and not inverted | 1 / var + 1 / var_y
 perturbed_bits | log r added to the probability, not to its logit | prob + log_r1 - log_r0
 perturbed_bits | r alone, the kernel left out | exp(log_r1) / (exp(log_r1) + exp(log_r0))
 perturbed_bits | not normalised over both states | prob * exp(log_r1) / (exp(log_r1) + exp(log_r0))
 perturbed_bits | Table App.1's misprint: x_i d_i in the denominator |
     prob * exp(log_r1) / ((1 - prob) * exp(log_r0))
 perturbed_bits | half the log ratio of r | sigmoid(log(prob / (1 - prob)) + 0.5 * (log_r1 - log_r0))
+binomial_posterior | divided by q(x^t = 1 | x^0) whatever x^t is |
+    joint_1(s, x0, xt) / marginal(s, x0)[0]
+binomial_posterior | pi_1 for 1 - pi_1 where x^t is 0 |
+    normalised(op("if", xt, from_1(s)[0], pi1 * beta) * marginal_before(s, x0)[0],
+    op("if", xt, pi1 * beta, alpha + pi1 * beta) * marginal_before(s, x0)[1])[0]
+binomial_prior_kl | pi_1 taken as 1/2 in the prior alone |
+    kl(marginal(at_T, x0), (number(0.5), number(0.5)))
+decoder_log_prob | the density where a bin's mass is meant | log_prob(x0, (mean, var))
+decoder_log_prob | the density times a bin's width for its mass |
+    log_prob(x0, (mean, var)) + log(number(2 / 255))
 gaussian_kl | only the means' part of the divergence | 0.5 * (mean_q - mean_p)**2 / var_p
 gaussian_kl_grad_var | derivative by q's variance | 0.5 * (1 / var_p - 1 / var_q)
 gaussian_entropy | 2 pi e missing: only log std | 0.5 * log(var)
@@ -337,20 +349,22 @@ reverse_step | noise is added at the last step too |
     mean_hat(c.model, s, xt, output) + first(sqrt(at_2.post), sqrt(ruled(s, reverse_var))) * noise
 reverse_step | noise is added at the last step too |
     mean_hat(c.model, s, xt, output) + first(sqrt(at_1.beta), sqrt(ruled(s, reverse_var))) * noise
+kl_term | beta_t for the variance of q(x^{t-1}|x^t,x^0) |
+    kl((posterior(s, x0, xt)[0], beta), given)
+kl_term | only the means' part of the divergence |
+    0.5 * (posterior(s, x0, xt)[0] - mean)**2 / given[1]
+vlb_term | only the means' part of the divergence |
+    first(l_0, 0.5 * (posterior(s, x0, xt)[0] - mean_here)**2 / ruled(s, var_t))
+vlb_term | the noise's squared error: the simple loss, without its weight |
+    (output - (xt - sqrt(abar) * x0) / sqrt(rest))**2
+vlb_term | the KL term at t = 1 too, L_0 left out | first(first_kl(s, xt, mean_here), kl_here)
 vlb_term | L_0 at the second t, the KL term at the first | second_l_0
 nll | L_0 at the second t, the KL term at the first | second_l_0s + prior_kl
+nll | mean over t for the sum, L_0 among its terms | (kl_sum + l_0) / op("T") + prior_kl
 nll | prior KL reversed: KL( pi || q(x^T|x^0) ) | kl_sum + l_0 + kl(prior, marginal(at_T, x0))
 log_likelihood | mean of logarithms for logarithm of mean | sum(log_w) / count
 log_likelihood | the largest weight for their mean | max(log_w)
 """
-DEVIATION = "the posterior's standard deviation for its variance"
-SQUARED = "the posterior's variance used as a standard deviation: squared"
-# fmt: off
-LATER_ONLY = (
-    "mean_from_", "posterior_mean", "posterior_var", "posterior_log_var", "learned_range",
-    "kl_term", "binomial_kl_term", "binomial_posterior", "entropy_", "binomial_entropy_",
-)
-# fmt: on
 
 
 def _entries(text: str) -> list[str]:
@@ -367,6 +381,7 @@ class Quantity:
     kind: str  # table, state, prob, var, nats, nats_row, slope or slope_var
     drawn: str  # which inputs
     formula: str
+    first: int  # the first t that is asked for
 
     @property
     def bits(self) -> bool:
@@ -382,25 +397,25 @@ class Quantity:
         return self.drawn not in ("pairs", "weights", "decoder")
 
     @property
-    def first(self) -> int:
-        """The first t that is asked for."""
-        return 2 if self.kind != "table" and self.name.startswith(LATER_ONLY) else 1
+    def free(self) -> bool:
+        """Whether its entry at t = 1 is a choice."""
+        return self.kind == "table" and self.name.startswith("posterior")
 
     def arguments(self, c: Conventions) -> tuple[str, ...]:
         ruled = c.reverse_var != "given" and self.drawn != "path"
         dropped = ("reverse_var", "vars") * ruled + ("noise",) * c.own_noise
         return tuple(a for a in self.every if a not in dropped)
 
-    def trees(self, c: Conventions) -> list[Expr]:
-        return [presented(self, c, tree) for tree in forms(self, c)]
-
 
 @functools.lru_cache(maxsize=512)
-def forms(q: Quantity, c: Conventions, **changed: Any) -> list[Expr]:
-    """The formula in every form, where some letters may mean something else."""
+def right(q: Quantity, c: Conventions, **changed: Any) -> list[Expr]:
+    """The formula in every form, as the code under test should return it; where some letters mean
+    something else.
+    """
     letters = Letters(q, c, **changed)
     every = [number(letters.read(form)) for form in q.formula.split(";")]
-    return list({tree.text: tree for tree in reversed(every)}.values())[::-1]
+    distinct = {tree.text: tree for tree in reversed(every)}
+    return [presented(q, c, tree) for tree in distinct.values()][::-1]
 
 
 def presented(q: Quantity, c: Conventions, tree: Expr) -> Expr:
@@ -421,41 +436,49 @@ def presented(q: Quantity, c: Conventions, tree: Expr) -> Expr:
 
 def accepted(q: Quantity, c: Conventions) -> dict[str, Expr]:
     """What is right too, under a note that a PASS says."""
-    tanh = "the normal distribution function by tanh, as in DDPM's code"
-    if q.name == "decoder_log_prob":
-        return {tanh: forms(q, c, cdf="tanh")[0]}
-    if not q.name.startswith(("nll", "vlb_term")):
-        return {}
-    changes: dict[str, dict[str, Expr]] = {
-        "": {},
-        "; at t = 1 the posterior's variance of t = 2": {"first_var": FIXED["at_2"].post},
-        "; at t = 1 the variance is beta_1": {"first_var": FIXED["at_1"].beta},
-        "; at t = 1 the variance is clipped at 1e-20": {"first_var": number(1e-20)},
+    tanh = {"the normal distribution function by tanh, as in DDPM's code": {"cdf": "tanh"}}
+    last = {
+        f"at t = 1 the {said}": {"first_var": var}
+        for said, var in {
+            "posterior's variance of t = 2": FIXED["at_2"].post,
+            "variance is beta_1": FIXED["at_1"].beta,
+            "variance is clipped at 1e-20": number(1e-20),
+        }.items()
     }
-    cdfs = ("", "tanh") if c.decoder == "discretised" else ("",)
-    return {
-        (tanh * bool(cdf) + note).removeprefix("; "): forms(q, c, cdf=cdf, **change)[0]
-        for cdf in cdfs
-        for note, change in changes.items()
-        if cdf or note
-    }
+    made: dict[str, dict[str, Any]] = {}
+    if q.drawn in ("decoder", "loop", "step") and c.decoder == "discretised":
+        made |= tanh
+    if q.drawn in ("loop", "step"):
+        made |= last | {f"{a}; {b}": made[a] | last[b] for a in made for b in last}
+    return {note: right(q, c, **changed)[0] for note, changed in made.items()}
 
 
 def others(q: Quantity, c: Conventions) -> list[tuple[str, Expr]]:
     """Mistakes of a quantity that are no change of its formula in one place."""
     made, letters = [], Letters(q, c)
     if "kl(" in q.formula or "kl_" in q.formula or q.drawn == "bound":
-        reversed_kl = forms(q, c, kl=lambda a, b: letters["kl"](b, a))[0]
-        made.append(("KL reversed: KL(p || q)", reversed_kl))
-    if q.drawn in ("loop", "step"):
-        for taken, name in (("sqrt", DEVIATION), ("square", SQUARED)):
-            made.append((name, Letters(q, c, **_with_post(taken)).read(q.formula)))
+        swapped = Letters(q, c, kl=lambda a, b: letters["kl"](b, a))
+        made.append(("KL reversed: KL(p || q)", swapped.read(q.formula.split(";")[0])))
+    for kind in CHOICES["model"] if q.name.startswith("mean_from_") else ():
+        output = letters[q.every[-1]]
+        taken = number(letters["mean_hat"](kind, S, letters["xt"], output))
+        made.append((f"{q.every[-1]} taken for {kind}", taken))
     for line in _entries(OTHERS):
         where, _, rest = line.partition(" | ")
-        here = where in (q.drawn, q.name, q.name.removeprefix("binomial_"))
-        if here and (c.eta or where != "ddim_step"):
+        if where in (q.drawn, q.name, q.name.removeprefix("binomial_")):
             name, text = rest.rsplit(" | ", 1)
             made.append((name, number(letters.read(text))))
+    return [(name, presented(q, c, tree)) for name, tree in made]
+
+
+def undeclared(q: Quantity, c: Conventions) -> list[tuple[str, Expr]]:
+    """The formula by another choice of model than is declared."""
+    made, declared = [], right(q, c)[0].parts
+    for name in ("reverse_var", "model", "decoder", "silent"):
+        for choice in CHOICES[name]:
+            tree = right(q, replace(c, **{name: choice}))[0]
+            if choice not in ("given", False) and tree.parts != declared:
+                made.append((f"{name}={choice!r}, not {getattr(c, name)!r} as declared", tree))
     return made
 
 
@@ -476,17 +499,8 @@ def _times(at: str) -> SimpleNamespace:
     )
     s.c0 = op("sqrt", s.abar_prev) * s.beta / s.rest
     s.c1 = op("sqrt", s.alpha) * s.rest_prev / s.rest
-    s.post = s.beta * s.rest_prev / s.rest
+    s.post = term("the posterior's variance", s.beta * s.rest_prev / s.rest)
     return s
-
-
-def _with_post(taken: str) -> dict[str, SimpleNamespace]:
-    """The tables with this function of the posterior's variance in its place."""
-    return {
-        name: SimpleNamespace(**vars(s) | {"post": op(taken, s.post)})
-        for name, s in FIXED.items()
-        if isinstance(s, SimpleNamespace)
-    }
 
 
 def _argument(name: str, c: Conventions) -> Expr:
@@ -565,9 +579,9 @@ def _read_catalogue() -> None:
             continue
         names, arguments, kind, *summary, formula = (part.strip() for part in line.split(" | "))
         name, *aliases = names.split()
-        QUANTITIES[name] = Quantity(
-            name, equation, " | ".join(summary), tuple(arguments.split()), kind, drawn, formula
-        )
+        every, said = tuple(arguments.replace("t>1", "t").split()), " | ".join(summary)
+        first = 2 if "t>1" in arguments else 1
+        QUANTITIES[name] = Quantity(name, equation, said, every, kind, drawn, formula, first)
         ALIASES.update(dict.fromkeys(aliases, (name,)))
 
 

@@ -1,55 +1,28 @@
-"""The report: one row per quantity; text when printed, plain data for JSON."""
+"""Ask the functions, each twice and in two orders; the report has one row per quantity, text when
+printed, plain data for JSON.
+"""
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import collections
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["STATUSES", "Report", "Row"]
+import numpy as np
 
-STATUSES = ("PASS", "PRECISION", "WRONG", "UNDEFINED")
+from dpm_ref.schedules import linear
 
+from .calls import Fault, Returned, call, faults, guarded
+from .conventions import Conventions, near, schedule_of
+from .judge import STATUSES, Row, row_of
+from .mistakes import HABITS
+from .problems import RELATIVE, Answer, Problem, Setting, draws
+from .quantities import ALIASES, QUANTITIES, Quantity
 
-@dataclass(frozen=True, repr=False)
-class Row:
-    """The verdict on one function; `digits` of a PASS are relative to the terms of the value."""
+__all__ = ["STATUSES", "Report", "Row", "run"]
 
-    name: str
-    equation: str
-    status: str
-    diagnoses: tuple[str, ...] = ()
-    message: str = ""
-    worst_input: dict[str, Any] = field(default_factory=dict)
-    got: float | None = None
-    wanted: float | None = None
-    digits: float | None = None
-    summary: str = ""
-
-    def __str__(self) -> str:
-        said, known = [], self.worst_input
-        if self.status in ("WRONG", "PRECISION") and self.got is not None:
-            place = f" at t = {known['t']}" if "t" in known else ""
-            place += f" (T = {known['T']})" if "T" in known else ""
-            said.append(f"{self.summary}{place}: got {self.got:.9g}, wanted {self.wanted:.9g}")
-        if self.status in ("PASS", "PRECISION") and self.digits is not None:
-            agree = " agree" if self.status == "PRECISION" else ""
-            said.append(f"{max(self.digits, 0.0):.1f} digits{agree}")
-        if self.diagnoses:
-            like = "looks like: " if self.status == "WRONG" else ""
-            said.append(like + " | ".join(self.diagnoses))
-        words = "; ".join([*said, self.message] if self.message else said)
-        return f"{self.status:<9} {self.name:<28} {self.equation:<12} {words}".rstrip()
-
-    def __repr__(self) -> str:
-        return f"<Row {self.name} {self.status}>"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data; numbers that JSON does not have are None."""
-        made = asdict(self) | {"diagnoses": list(self.diagnoses)}
-        for name in ("got", "wanted", "digits"):
-            if made[name] is not None and not math.isfinite(made[name]):
-                made[name] = None
-        return made
+PER_DIMENSION = {"unit": "bits", "components": "mean"}  # what "bpd" in a name implies
+SHAPES = ((5, 3), (3, 7), (4, 2), (3, 2))  # of the batches, one for each schedule
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,3 +65,177 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         return {"ok": self.ok, "header": self.header, "rows": [row.to_dict() for row in self.rows]}
+
+
+def run(
+    functions: Any,
+    *,
+    beta: Any = None,
+    abar: Any = None,
+    log_snr: Any = None,
+    sigmas: Any = None,
+    prior: float = 0.5,
+    data: Any = None,
+    rng: Any = None,
+    **conventions: Any,
+) -> Report:
+    """Compare someone's functions with the reference, under their conventions.
+
+    Parameters
+    ----------
+    functions : mapping of names to callables or tables, or a callable beta -> such a mapping
+        A value may be a pair (function, conventions), which go before the run's own.
+    beta, abar, log_snr, sigmas : array_like, shape (T,), optional
+        One of them declares the schedule; `beta` may also be a name with parameters, as in
+        ("linear", 1000) or ("cosine", 1000, {"offset": 0.008}).
+    prior : float
+        pi_1 of the binomial prior.
+    data : array_like, shape (m, ...), optional
+        Vectors x^0.
+    rng : numpy.random.Generator, optional
+        Draws other inputs than the fixed ones.
+    **conventions
+        Fields of `Conventions`; see `python -m dpm_ref.check --list`.
+
+    Returns
+    -------
+    Report
+    """
+    declared = Conventions().but(conventions)
+    if not 0 < prior < 1:
+        raise ValueError(f"prior must be one number strictly between 0 and 1, got {prior!r}")
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng must be a numpy.random.Generator, got {rng!r}")
+    given = schedule_of(beta=beta, abar=abar, log_snr=log_snr, sigmas=sigmas)
+    try:
+        built = _built(functions, given, Setting(given, prior, SHAPES[0], declared, data))
+    except Fault as fault:
+        arrives = "; beta arrives through to_native" * str(fault).startswith("raises")
+        said = f"building the functions {fault}{arrives}"
+        return Report((Row("functions", "", "WRONG", message=said),))
+    if not built[0][1]:
+        raise ValueError("functions must hold at least one function, got none")
+    seed = 0 if rng is None else int(rng.integers(2**63))
+    asked = []
+    for name in built[0][1]:
+        parts = _named(name)
+        if given is None and isinstance(functions, Mapping) and any(q.scheduled for q in parts):
+            raise ValueError(
+                f"beta must be given, the schedule that {name} computes with; "
+                "or functions as a callable beta -> mapping"
+            )
+        over = [(mapping[name], setting) for setting, mapping in built]
+        asked.append(Asked.of(name, parts, over, seed, conventions))
+    schedule = "schedules drawn" if given is None else f"T = {len(given)}"
+    return Report(tuple(agreed(list(_rows(asked)))), f"prior pi_1 = {prior:g}; {schedule}")
+
+
+def _built(functions: Any, given: Any, base: Setting) -> list[tuple[Setting, Mapping[Any, Any]]]:
+    """Schedules and shapes, and the functions over each."""
+    if not callable(functions) and not isinstance(functions, Mapping):
+        raise ValueError(
+            "functions must be a mapping of names to callables, or a callable beta -> mapping, "
+            f"got {functions!r}"
+        )
+    betas, rng = [given] * 2, np.random.default_rng(7)
+    if given is None and isinstance(functions, Mapping):
+        betas = [linear(8, first=0.05, last=0.5)] * 2
+    elif given is None:
+        drawn = [rng.uniform(0.05, 0.6, T) for T in (7, 5, 9)]
+        betas = [Conventions().rounded(b) for b in (*drawn, linear(1000, first=1e-4, last=0.02))]
+    mappings = [functions] * len(betas)
+    if not isinstance(functions, Mapping):
+        with guarded(base.conventions.time_limit), faults():
+            mappings = [functions(base.conventions.native(beta)) for beta in betas]
+    if not isinstance(mappings[0], Mapping):
+        kind = type(mappings[0]).__name__
+        raise Fault(f"gives {kind}, where a mapping of names to callables is wanted")
+    made = zip(betas, SHAPES, mappings, strict=False)
+    return [(replace(base, beta=beta, shape=shape), mapping) for beta, shape, mapping in made]
+
+
+def _named(name: Any) -> tuple[Quantity, ...]:
+    if name not in QUANTITIES and name not in ALIASES:
+        hint = near(name, [*QUANTITIES, *ALIASES])
+        hint = hint or "; python -m dpm_ref.check --list shows all"
+        raise ValueError(f"functions must have names that can be checked, got {name!r}{hint}")
+    return tuple(QUANTITIES[part] for part in ALIASES.get(name, (name,)))
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What is asked of one function: the problems of each call, over all schedules."""
+
+    name: str
+    parts: tuple[Quantity, ...]
+    calls: list[tuple[Any, list[Problem]]]
+    limit: float
+    note: str
+
+    @classmethod
+    def of(cls, name: str, parts: Any, over: list[Any], seed: int, declared: Any) -> "Asked":
+        """Of a function, or a pair with its conventions, over each setting."""
+        first, own = over[0][0], dict[str, Any]()
+        if isinstance(first, tuple) and len(first) == 2 and isinstance(first[1], Mapping):
+            own, over = dict(first[1]), [(function, s) for (function, _), s in over]
+        known = {**declared, **own}
+        implied = {k: v for k, v in PER_DIMENSION.items() if "bpd" in name and k not in known}
+        calls, c = [], over[0][1].conventions.but({**implied, **own})
+        for k, (function, setting) in enumerate(over):
+            s = replace(setting, conventions=c)
+            rng = np.random.default_rng([seed, zlib.crc32(parts[0].name.encode()), k])
+            for inputs in draws(parts[0], s, rng):
+                calls.append((function, [Problem.of(q, s, inputs) for q in parts]))
+            if not parts[0].scheduled:
+                break
+        note = ", ".join(f"{name}={value!r}" for name, value in implied.items())
+        said = f"{note}, as its name says" if note else ""
+        return cls(name, parts, calls, c.time_limit, said)
+
+    def answers(self) -> list[list[Returned]]:
+        """One pass over all calls; after a time-out, none of the others is made."""
+        found: list[list[Returned]] = []
+        try:
+            with guarded(self.limit):
+                for function, problems in self.calls:
+                    found.append(call(function, problems, self.name))
+        except Fault as late:
+            found += [[late] * len(problems) for _, problems in self.calls[len(found) :]]
+        return found
+
+
+def _rows(asked: list[Asked]) -> Iterator[Row]:
+    first = [each.answers() for each in asked]
+    again = [each.answers() for each in reversed(asked)][::-1]
+    for each, one, two in zip(asked, first, again, strict=True):
+        for k, q in enumerate(each.parts):
+            made = [(p[k], a[k], b[k]) for (_, p), a, b in zip(each.calls, one, two, strict=True)]
+            if any(a is not None for _, a, _ in made) or not made:
+                name = each.name if len(each.parts) == 1 else q.name
+                row = row_of(q, name, [(p, _steady(a, b)) for p, a, b in made])
+                yield replace(row, message="; ".join(filter(None, (row.message, each.note))))
+
+
+def _steady(a: Returned, b: Returned) -> Returned:
+    """The first answer, if the second is the same."""
+    if not isinstance(a, Answer) or "model" in a.problem.quantity.every:  # its states may be drawn
+        return a
+    if not isinstance(b, Answer):
+        return Fault(f"asked again, it {b or 'returns less'}")
+    most = RELATIVE[a.problem.conventions.dtype] * np.maximum(a.problem.size, np.abs(a.got))
+    if a.reproduced(b.got, most):
+        return a
+    return Fault(
+        "gives another result when asked again with the same arguments: "
+        "it draws noise of its own, or depends on earlier calls"
+    )
+
+
+def agreed(rows: list[Row]) -> Iterator[Row]:
+    """Of several ways to build tables that explain a row, the one that explains most rows."""
+    said = (name for row in rows if row.status == "PRECISION" for name in row.diagnoses)
+    rows_of = collections.Counter(said)
+    for row in rows:
+        ways = [name for name in row.diagnoses if name in HABITS]
+        dropped = {*ways} - {max(ways, key=rows_of.__getitem__, default="")}
+        yield replace(row, diagnoses=tuple(each for each in row.diagnoses if each not in dropped))

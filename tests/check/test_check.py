@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from dpm_ref import check
-from dpm_ref.check.calls import Problem
 from dpm_ref.check.conventions import Conventions
-from dpm_ref.check.inputs import DRAWS, Setting
+from dpm_ref.check.problems import Problem, Setting, draws
 from dpm_ref.check.quantities import ALIASES, QUANTITIES
 
 NAMES = measured.NAMES
@@ -68,11 +67,11 @@ def test_tables_in_float32_lose_digits_and_are_named():
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_all_forms_of_a_formula_agree(name):
     q, c = QUANTITIES[name], Conventions(shape=(4, 5))
-    setting = Setting(BETA, 0.2, 4, 5)
-    for inputs in DRAWS[q.drawn](q, setting, np.random.default_rng(4)):
+    setting = Setting(BETA, 0.2, (4, 5), c)
+    for inputs in draws(q, setting, np.random.default_rng(4)):
         if "model" in q.every:
             continue
-        problem = Problem.of(q, setting, c, inputs)
+        problem = Problem.of(q, setting, inputs)
         known = np.isfinite(problem.wanted)
         for tree in problem.trees[1:]:
             with np.errstate(invalid="ignore"):

@@ -11,8 +11,7 @@ import pytest
 
 from dpm_ref.check.__main__ import main
 from dpm_ref.check.conventions import RULES
-from dpm_ref.check.mistakes import names
-from dpm_ref.check.precision import CONSTANTS, HABITS
+from dpm_ref.check.mistakes import CONSTANTS, HABITS, names
 from dpm_ref.check.quantities import ALIASES, QUANTITIES
 
 ROOT = Path(__file__).parents[2]

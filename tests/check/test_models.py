@@ -160,6 +160,12 @@ def test_a_prior_kl_that_is_off_is_wrong_in_float32_too(mistake):
     assert loop(mistake, "float32").status == "WRONG"
 
 
+@pytest.mark.parametrize("mistake", ["less", "more"])
+def test_the_factor_of_a_part_is_told(mistake):
+    said = f"got is wanted with prior KL times {PRIOR[mistake]}"
+    assert said in loop(mistake).message
+
+
 def test_bits_per_dimension_are_those_that_the_name_says_unless_others_are_declared():
     def prior(x0):
         kept = np.prod(1 - BETA)

@@ -1,7 +1,8 @@
 """Mistakes as real code makes them, written by hand as its users would, with what must be said.
 
-Each was met in a public package or in its issues, which the comment names; nothing is copied. The
-check's own list of mistakes had no part in the choice.
+Most were met in a public package or in its issues, which the comment names; nothing is copied. The
+others are slips that reviewers of such code look for. The check's own list of mistakes had no part
+in the choice.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from scipy.special import erf, expit, ndtr
 
 from dpm_ref import check
 
@@ -86,6 +88,17 @@ def root_taken_before_the_difference(beta):
 def product_before_the_first_step_is_not_1(beta):  # lllyasviel/ControlNet, pull request 587
     _, abar, _ = tables(beta)
     return {"alphas_cumprod_prev": np.append(abar[0], abar[:-1])}
+
+
+@genuine("abar_{t+1} for abar_{t-1}", **FROM_0)
+def product_of_the_step_after(beta):
+    _, abar, _ = tables(beta)
+    return {"alphas_cumprod_prev": np.append(abar[1:], 0.0)}
+
+
+@genuine("sum of alpha_s for their product", **FROM_0)
+def sum_for_the_product(beta):
+    return {"alphas_cumprod": np.cumsum(1 - beta)}
 
 
 # Steps
@@ -183,7 +196,214 @@ def velocity_with_a_plus(beta):
     return {"velocity": lambda x0, t, noise: np.sqrt(abar[t]) * noise + np.sqrt(1 - abar[t]) * x0}
 
 
+@genuine("sign of w", **FROM_0)
+def ends_of_the_learned_range_exchanged(beta):
+    with np.errstate(divide="ignore"):
+        low = np.log(posterior_variance(beta))
+
+    def variance(w, t):
+        return np.exp((1 - w) / 2 * np.log(beta[t]) + (1 + w) / 2 * low[t])
+
+    return {"learned_range_var": variance}
+
+
+@genuine("fraction in [0, 1]", **FROM_0)
+def fraction_of_the_learned_range_not_rescaled(beta):
+    with np.errstate(divide="ignore"):
+        low = np.log(posterior_variance(beta))
+    return {"learned_range_var": lambda w, t: np.exp(w * np.log(beta[t]) + (1 - w) * low[t])}
+
+
+@genuine("reverse_var='posterior', not 'beta'", reverse_var="beta", silent=True, **FROM_0)
+def noise_by_the_other_variance(beta):
+    alpha, abar, _ = tables(beta)
+    std = np.sqrt(posterior_variance(beta))
+
+    def p_sample(xt, t, eps, noise):
+        return (xt - beta[t] / np.sqrt(1 - abar[t]) * eps) / np.sqrt(alpha[t]) + std[t] * noise
+
+    return {"p_sample": p_sample}
+
+
+@genuine("last step but one", reverse_var="beta", silent=True, **FROM_0)
+def no_noise_at_the_last_two_steps(beta):
+    alpha, abar, _ = tables(beta)
+
+    def p_sample(xt, t, eps, noise):
+        mean = (xt - beta[t] / np.sqrt(1 - abar[t]) * eps) / np.sqrt(alpha[t])
+        return mean + (np.sqrt(beta[t]) * noise if t > 1 else 0)
+
+    return {"p_sample": p_sample}
+
+
+@genuine("v taken for eps", **FROM_0)
+def velocity_put_in_the_place_of_the_noise(beta):
+    alpha, abar, _ = tables(beta)
+    return {
+        "mean_from_v": lambda xt, t, v: (
+            (xt - beta[t] / np.sqrt(1 - abar[t]) * v) / np.sqrt(alpha[t])
+        )
+    }
+
+
+@genuine("reverse diffusion", **FROM_0)
+def step_of_the_discretised_equation(beta):  # as score-based code samples
+    return {
+        "mean_from_score": lambda xt, t, score: (2 - np.sqrt(1 - beta[t])) * xt + beta[t] * score
+    }
+
+
+@genuine("squared where its root is meant", spread="logvar")
+def log_variance_doubled_for_halved(beta):
+    return {"sample_step": lambda mean, log_var, noise: mean + np.exp(2 * log_var) * noise}
+
+
 # Divergences, densities, weights
+
+
+@genuine("var_q for var_p", spread="logvar")
+def means_divided_by_the_wrong_variance(beta):
+    return {
+        "normal_kl": lambda m, v, n, w: (
+            0.5 * (w - v + np.exp(v - w) + (m - n) ** 2 * np.exp(-v) - 1).sum(-1)
+        )
+    }
+
+
+@genuine("log pi for log 2 pi")
+def entropy_with_pi_e(beta):
+    return {"gaussian_entropy": lambda var: (0.5 * np.log(np.pi * np.e * var)).sum(-1)}
+
+
+def decoder(cdf: Any, width: float = 1 / 255, scale: float = 1.0) -> Any:
+    """L_0 in the form of DDPM's code."""
+
+    def log_prob(x0: Any, mean: Any, log_var: Any) -> Any:
+        std = scale * np.exp(0.5 * log_var)
+        above, below = cdf((x0 - mean + width) / std), cdf((x0 - mean - width) / std)
+        mass = np.where(x0 < -0.999, above, np.where(x0 > 0.999, 1 - below, above - below))
+        return np.log(np.maximum(mass, 1e-12)).sum(-1)
+
+    return {"decoder_log_prob": log_prob}
+
+
+@genuine("1/256 for 1/255", spread="logvar")
+def bins_of_256_steps(beta):
+    return decoder(ndtr, width=1 / 256)
+
+
+@genuine("std / sqrt(2)", spread="logvar")
+def error_function_without_its_root_of_two(beta):
+    return decoder(lambda z: 0.5 * (1 + erf(z)))
+
+
+@genuine("logistic", spread="logvar")
+def sigmoid_for_the_normal_distribution(beta):
+    return decoder(expit)
+
+
+@genuine("the density where a bin's mass is meant", spread="logvar")
+def density_for_the_mass_of_a_bin(beta):
+    def log_prob(x0, mean, log_var):
+        square = (x0 - mean) ** 2 * np.exp(-log_var)
+        return -0.5 * (np.log(2 * np.pi) + log_var + square).sum(-1)
+
+    return {"decoder_log_prob": log_prob}
+
+
+@genuine("log pi(x^0) for log pi(x^T)")
+def prior_at_the_wrong_end(beta):
+    def log_density(x, mean, var):
+        return -0.5 * (np.log(2 * np.pi * var) + (x - mean) ** 2 / var)
+
+    def log_weights(trajectory, means, variances):
+        wide, before, after = beta[:, None, None], trajectory[:-1], trajectory[1:]
+        forward = log_density(after, np.sqrt(1 - wide) * before, wide)
+        steps = (log_density(before, means, variances) - forward).sum((0, -1))
+        return steps + log_density(trajectory[0], 0, 1.0).sum(-1)
+
+    return {"log_weights": log_weights}
+
+
+def coefficients(beta: Any) -> tuple[Any, Any]:
+    alpha, abar, prev = tables(beta)
+    return np.sqrt(prev) * beta / (1 - abar), np.sqrt(alpha) * (1 - prev) / (1 - abar)
+
+
+@genuine("beta_t for the variance of q", components="sum", **FROM_0)
+def posterior_given_the_kernels_variance(beta):
+    c0, c1 = coefficients(beta)
+
+    def kl_term(x0, xt, t, mean, var):
+        square = (c0[t] * x0 + c1[t] * xt - mean) ** 2
+        return 0.5 * (np.log(var / beta[t]) + (beta[t] + square) / var - 1).sum(-1)
+
+    return {"kl_term": kl_term}
+
+
+@genuine("only the means' part", components="sum", **FROM_0)
+def squared_distance_for_the_divergence(beta):
+    c0, c1 = coefficients(beta)
+
+    def kl_term(x0, xt, t, mean, var):
+        return 0.5 * ((c0[t] * x0 + c1[t] * xt - mean) ** 2 / var).sum(-1)
+
+    return {"kl_term": kl_term}
+
+
+@genuine("simple loss", reverse_var="beta", t_shape="batch", **FROM_0)
+def loss_that_is_trained_on_for_the_bound(beta):
+    _, abar, _ = tables(beta)
+
+    def vlb_term(model, x0, xt, t):
+        kept = abar[t][:, None]
+        noise = (xt - np.sqrt(kept) * x0) / np.sqrt(1 - kept)
+        return ((model(xt, t) - noise) ** 2).sum(-1)
+
+    return {"vlb_term": vlb_term}
+
+
+def negative_bound(beta: Any, prior_at: int = -1, mean: bool = False, fixed: Any = None) -> Any:
+    """The loop of DDPM's calc_bpd_loop in nats, the variance that of the posterior or fixed."""
+    _, abar, _ = tables(beta)
+    (c0, c1), var = coefficients(beta), posterior_variance(beta)
+    own = np.append(var[1], var[1:]) if fixed is None else fixed
+    first = decoder(ndtr)["decoder_log_prob"]
+
+    def nll(model, x0):
+        total, rng = 0.0, np.random.default_rng(0)
+        for t in range(len(beta)):
+            xt = np.sqrt(abar[t]) * x0 + np.sqrt(1 - abar[t]) * rng.standard_normal(x0.shape)
+            noise = model(xt, np.full(len(x0), t))
+            guess = c0[t] * (xt - np.sqrt(1 - abar[t]) * noise) / np.sqrt(abar[t]) + c1[t] * xt
+            if t == 0:
+                total = total - first(x0, guess, np.log(own[0]))
+                continue
+            square, ratio = (c0[t] * x0 + c1[t] * xt - guess) ** 2, var[t] / own[t]
+            total = total + 0.5 * (square / own[t] + ratio - 1 - np.log(ratio)).sum(-1)
+        total = total / len(beta) if mean else total
+        kept = abar[prior_at]
+        return total + 0.5 * (kept * x0**2 - kept - np.log(1 - kept)).sum(-1)
+
+    return {"nll": nll}
+
+
+LOOP = {"reverse_var": "posterior", "t_shape": "batch", **FROM_0}
+
+
+@genuine("reverse_var='beta', not 'posterior'", **LOOP)
+def loop_with_the_other_variance(beta):
+    return negative_bound(beta, fixed=beta)
+
+
+@genuine("t = 1 for t = T", **LOOP)
+def prior_of_the_first_step(beta):
+    return negative_bound(beta, prior_at=0)
+
+
+@genuine("mean over t", **LOOP)
+def mean_over_the_steps(beta):
+    return negative_bound(beta, mean=True)
 
 
 @genuine("once", spread="std")
@@ -315,6 +535,29 @@ def one_hot_taken_for_logits(beta):  # bionemo-moco 0.0.2.2, D3PM's loss
         zero = (prev[t] * (1 - x0) + (1 - prev[t]) / 2) * np.where(
             xt == 0, (1 + alpha[t]) / 2, (1 - alpha[t]) / 2
         )
+        return one / (one + zero)
+
+    return {"binomial_posterior": posterior}
+
+
+@genuine("whatever x^t is", prior=0.5, **FROM_0)
+def posterior_divided_by_the_marginal_of_1(beta):
+    alpha, abar, prev = tables(beta)
+
+    def posterior(x0, xt, t):
+        step = alpha[t] * xt + beta[t] / 2
+        return (prev[t] * x0 + (1 - prev[t]) / 2) * step / (abar[t] * x0 + (1 - abar[t]) / 2)
+
+    return {"binomial_posterior": posterior}
+
+
+@genuine("pi_1 for 1 - pi_1", prior=0.3, **FROM_0)
+def one_probability_of_the_prior_for_both(beta):
+    alpha, _, prev = tables(beta)
+
+    def posterior(x0, xt, t):
+        one = (prev[t] * x0 + 0.3 * (1 - prev[t])) * (alpha[t] * (xt == 1) + 0.3 * beta[t])
+        zero = (1 - prev[t] * x0 - 0.3 * (1 - prev[t])) * (alpha[t] * (xt == 0) + 0.3 * beta[t])
         return one / (one + zero)
 
     return {"binomial_posterior": posterior}
