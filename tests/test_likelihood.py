@@ -660,7 +660,7 @@ def test_sums_of_parts_are_those_of_the_whole(offset, spread):
     for part in parts[1:]:
         sums = likelihood._merge(sums, part)
     w = np.exp((log_w - log_w.max()).astype(np.longdouble))
-    assert likelihood._log_mean(sums) == pytest.approx(logsumexp(log_w) - math.log(1000), rel=1e-14)
+    assert likelihood._estimates(sums)[0] == pytest.approx(logsumexp(log_w) - math.log(1000), rel=1e-14)
     assert likelihood._estimates(sums)[2] == pytest.approx(
         float(w.sum() ** 2 / (w**2).sum()), rel=1e-12
     )
@@ -685,13 +685,13 @@ def test_zero_weights_count_in_the_mean():
         likelihood._fold(np.array([-np.inf, -np.inf])),
         likelihood._fold(np.array([0.0, -np.inf])),
     )
-    assert likelihood._log_mean(sums) == pytest.approx(math.log(0.25), rel=1e-15)
+    assert likelihood._estimates(sums)[0] == pytest.approx(math.log(0.25), rel=1e-15)
     assert likelihood._estimates(sums)[2] == 1.0
 
 
 def test_zero_weights_alone_have_the_mean_zero():
     sums = likelihood._merge(*[likelihood._fold(np.array([-np.inf, -np.inf]))] * 2)
-    assert likelihood._log_mean(sums) == -np.inf
+    assert likelihood._estimates(sums)[0] == -np.inf
     assert sums.n == 4
 
 
@@ -773,11 +773,16 @@ def test_the_estimates_of_the_solvable_models_are_reliable(name):
 
 
 @pytest.mark.parametrize(
-    ("n", "tail"),
-    [(1, 0), (25, 5), (200, 40), (1000, 95), (10**4, 300), (10**6, 512), (10**9, 512)],
+    ("n", "length"),
+    [(25, 5), (200, 40), (1000, 95), (10**4, 300), (10**6, 512), (10**9, 512)],
 )
-def test_the_tail_is_a_fifth_of_few_samples_and_three_roots_of_many_up_to_a_limit(n, tail):
-    assert likelihood._tail_length(n) == tail
+def test_the_tail_is_a_fifth_of_few_samples_and_three_roots_of_many_up_to_a_limit(
+    monkeypatch, n, length
+):
+    """And the weight below it, the threshold."""
+    monkeypatch.setattr(likelihood, "_tail_shape", len)
+    sums = likelihood._fold(np.arange(1024.0))._replace(n=n)
+    assert likelihood._estimates(sums)[3] == length + 1
 
 
 @pytest.mark.parametrize("n", [5, 24])
@@ -943,6 +948,13 @@ def test_an_executor_s_results_do_not_depend_on_how_many_calls_are_ahead(monkeyp
     np.testing.assert_allclose(whole.value, cut.value, rtol=1e-12)
 
 
+def tasks(n_rows, n_samples, T, d=2):
+    """The row and the samples of each chunk of each task."""
+    rows = np.repeat(np.arange(n_rows)[:, None], d, axis=1)
+    cut = likelihood._tasks(rows, n_samples, T, np.random.SeedSequence(0))
+    return [[(int(x0[0]), size) for x0, size, _ in task] for task in cut]
+
+
 def test_the_tasks_are_all_the_samples_once():
     for n_rows, n_samples, T in [
         (1, 1, 1),
@@ -951,21 +963,21 @@ def test_the_tasks_are_all_the_samples_once():
         (7, 1025, 1000),
         (100, 3, 2),
     ]:
-        chunks = [chunk for task in likelihood._tasks(n_rows, n_samples, T, 2) for chunk in task]
+        chunks = [chunk for task in tasks(n_rows, n_samples, T) for chunk in task]
         samples = [sum(size for row, size in chunks if row == r) for r in range(n_rows)]
         assert samples == [n_samples] * n_rows
         assert max(size for _, size in chunks) <= 1024
 
 
 def test_a_job_of_some_seconds_has_work_for_many_and_a_large_one_tasks_that_are_worth_sending():
-    small, large = (list(likelihood._tasks(n_rows, 4096, 40, 2)) for n_rows in (24, 2400))
+    small, large = (tasks(n_rows, 4096, 40) for n_rows in (24, 1200))
     assert len(small) >= 12
     assert 2**18 < min(sum(size for _, size in task) * 40 for task in large[:-1]) <= 2**19
 
 
 def test_a_task_that_is_just_full_is_not_cut(monkeypatch):
     monkeypatch.setattr(likelihood, "_TASK", (10, 10))
-    assert list(likelihood._tasks(3, 5, 1, 1)) == [[(0, 5), (1, 5)], [(2, 5)]]
+    assert tasks(3, 5, 1, 1) == [[(0, 5), (1, 5)], [(2, 5)]]
 
 
 class Shuffled(Executor):
