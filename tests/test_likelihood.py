@@ -126,7 +126,8 @@ CASES = {  # and the samples with which the estimates are put to the test
     "N in 1-D, T = 6, an edge": (256, lambda: linear_chain(1, 6, 90, learned_edge=True)),
     "N in 3-D, T = 8": (512, lambda: linear_chain(3, 8, 100)),
 }
-cases = pytest.mark.parametrize("name", CASES)
+SLOW = {"8 bits, T = 20": pytest.mark.slow}
+cases = pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW.get(n, ())) for n in CASES])
 
 
 # The test of the estimates: z-scores over independent runs
@@ -189,6 +190,7 @@ def test_the_estimate_agrees_with_the_exact_value_within_its_error_bars(name):
     assert agrees(z, moments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "n_samples"),
     [
@@ -206,6 +208,7 @@ def test_an_error_bar_covers_the_exact_value_in_68_percent_of_runs(name, n_sampl
     assert abs((np.abs(z) < 1).mean() - stats.chi2.cdf(1, 1)) < 0.04
 
 
+@pytest.mark.slow
 def test_the_agreement_is_lost_with_error_bars_5_percent_off_or_a_value_off_by_a_third_of_one():
     z, _, moments = repeated("1 bit, T = 1", 20_000, 3, 256)
     assert agrees(z, moments)
@@ -394,7 +397,7 @@ def test_log_weights_of_all_trajectories_are_the_products_of_the_rates(learned_e
 @pytest.mark.parametrize("n_samples", [1, 2, 5])
 def test_exp_of_the_estimate_is_unbiased(n_samples):
     diffusion, reverse, edge, x0, log_p, q, w = bit_with_all_trajectories()
-    runs = 20_000
+    runs = 7000
     p = np.exp(estimate(diffusion, reverse, np.tile(x0, (runs, 1)), n_samples, 7, edge=edge).value)
     deviation = math.sqrt((q @ w**2 - (q @ w) ** 2) / (n_samples * runs))
     assert abs(p.mean() - math.exp(log_p)) < SIGMAS * deviation
@@ -442,7 +445,7 @@ def test_k_is_the_first_of_a_rising_sequence_that_stays_below_log_p():
     assert means[-1] > log_p - 0.1 * (log_p - K)
 
 
-@pytest.mark.parametrize("k", [1, 2, 3, 5, 10])
+@pytest.mark.parametrize("k", [1, 3, 10])
 def test_the_mean_estimate_is_the_member_of_that_sequence(k):
     diffusion, reverse, edge, _, log_p, means = bias_case()
     got = estimate(diffusion, reverse, np.ones((10_000, 1)), k, 8, edge=edge).value
