@@ -397,7 +397,7 @@ def test_log_weights_of_all_trajectories_are_the_products_of_the_rates(learned_e
 @pytest.mark.parametrize("n_samples", [1, 2, 5])
 def test_exp_of_the_estimate_is_unbiased(n_samples):
     diffusion, reverse, edge, x0, log_p, q, w = bit_with_all_trajectories()
-    runs = 7000
+    runs = 12_000 // n_samples
     p = np.exp(estimate(diffusion, reverse, np.tile(x0, (runs, 1)), n_samples, 7, edge=edge).value)
     deviation = math.sqrt((q @ w**2 - (q @ w) ** 2) / (n_samples * runs))
     assert abs(p.mean() - math.exp(log_p)) < SIGMAS * deviation
