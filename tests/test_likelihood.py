@@ -884,6 +884,19 @@ def test_a_tail_of_20_is_believed_below_its_limit(monkeypatch, excess, reliable)
     assert from_log_weights(np.log([1.0, 3.0] * 50)).reliable == reliable
 
 
+@pytest.mark.parametrize(("excess", "reliable"), [(-1e-9, True), (1e-9, False)])
+@pytest.mark.parametrize(("n", "limit"), [(100, 1 / 3), (8000, 8**0.125 / 3)])
+def test_a_bulk_shape_is_believed_below_a_limit_that_rises_with_n(n, limit, excess, reliable):
+    sums = likelihood._fold(np.log([1.0, 3.0] * 50))._replace(n=n, bulk=limit + excess)
+    assert likelihood._estimates(sums)[4] == reliable
+
+
+def test_an_effective_sample_size_of_20_is_enough_and_one_of_19_is_not():
+    """One weight in four is not zero: the effective size is exact."""
+    got = [from_log_weights([0.0, -np.inf, -np.inf, -np.inf] * k) for k in (20, 19)]
+    assert [(float(each.ess), bool(each.reliable)) for each in got] == [(20, True), (19, False)]
+
+
 def test_a_single_weight_is_its_own_mean():
     assert from_log_weights([0.3]).value == 0.3
 
@@ -902,7 +915,8 @@ def test_equal_exceedances_have_a_shape_and_raise_no_warning():
 
 
 def test_a_tail_beyond_floating_point_has_infinite_shape():
-    assert pareto_shape([1.0, 1e-100, 1e-200, 1e-305, 1e-310]) == np.inf
+    assert pareto_shape([1.0, 1e-10, 1e-100, 1e-290, 1e-310]) == np.inf
+    assert pareto_shape([1.0, 1e-10, 1e-100, 1e-290, 1e-295]) < np.inf
 
 
 # Chunks, tasks, and who does the work
@@ -981,6 +995,11 @@ def test_a_job_of_some_seconds_has_work_for_many_and_a_large_one_tasks_that_are_
 def test_a_task_that_is_just_full_is_not_cut(monkeypatch):
     monkeypatch.setattr(likelihood, "_TASK", (10, 10))
     assert tasks(3, 5, 1, 1) == [[(0, 5), (1, 5)], [(2, 5)]]
+
+
+def test_a_component_or_two_count_as_eight():
+    assert len(tasks(1, 2**15, 1, 1)[0]) == len(tasks(1, 2**15, 1, 8)[0]) == 2**17 // 8 // 1024
+    assert len(tasks(1, 2**15, 1, 9)[0]) == 14
 
 
 class Shuffled(Executor):
