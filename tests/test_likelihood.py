@@ -663,7 +663,8 @@ def test_sums_of_parts_are_those_of_the_whole(offset, spread):
     for part in parts[1:]:
         sums = likelihood._merge(sums, part)
     w = np.exp((log_w - log_w.max()).astype(np.longdouble))
-    assert likelihood._estimates(sums)[0] == pytest.approx(logsumexp(log_w) - math.log(1000), rel=1e-14)
+    truth = logsumexp(log_w) - math.log(1000)
+    assert likelihood._estimates(sums)[0] == pytest.approx(truth, rel=1e-14)
     assert likelihood._estimates(sums)[2] == pytest.approx(
         float(w.sum() ** 2 / (w**2).sum()), rel=1e-12
     )
@@ -1076,6 +1077,21 @@ def test_tasks_that_finish_in_any_order_count_in_theirs(monkeypatch):
     assert shuffled.order != sorted(shuffled.order)
     assert sorted(shuffled.order) == list(range(27))
     assert shuffled.most == 5
+
+
+def test_a_task_is_handed_out_for_each_result_that_is_awaited(monkeypatch):
+    monkeypatch.setattr(likelihood, "_AHEAD", 3)
+    handed_out = []
+
+    class Counting(Executor):
+        def submit(self, fn, /, *args, **kwargs):
+            future = Future()
+            future.set_result(fn(*args))
+            handed_out.append(args)
+            return future
+
+    results = likelihood._in_order(Counting(), len, iter(["", "a", "bb", "ccc", "dddd"]))
+    assert [(n, len(handed_out)) for n in results] == [(0, 3), (1, 4), (2, 5), (3, 5), (4, 5)]
 
 
 def test_a_result_depends_on_the_seed_alone():
