@@ -1416,6 +1416,13 @@ def test_given_weights_have_the_estimate_written_out(n):
     assert (np.isnan(got.pareto_shape) == (n < 25)).all()
 
 
+def test_given_weights_are_taken_in_chunks_as_drawn_ones_are(monkeypatch):
+    sizes, fold = [], likelihood._fold
+    monkeypatch.setattr(likelihood, "_fold", lambda part: sizes.append(part.size) or fold(part))
+    from_log_weights(np.zeros(3000))
+    assert sizes == [1024, 1024, 952]
+
+
 def test_given_weights_are_judged_as_drawn_ones_are():
     """One data vector, its weights drawn again with the generators of its chunks."""
     diffusion, reverse, x0 = network_case()
