@@ -1358,6 +1358,7 @@ NAMED = [
     (lambda: log_weights(GAUSS, None, np.zeros((3, 1))), "reverse"),
     (lambda: likelihood.log_forward(None, np.zeros((3, 1))), "diffusion"),
     (lambda: likelihood.log_reverse(GAUSS, 3, np.zeros((3, 1))), "reverse"),
+    (lambda: likelihood.log_reverse(GAUSS, PLAIN, np.zeros((3, 1)), edge=0), "edge"),
     (lambda: likelihood.forward_trajectory(GAUSS, [0.0], rng=3), "rng"),
     (lambda: from_log_weights(0.0), "log_w"),
     (lambda: from_log_weights(np.zeros((0, 2))), "log_w"),
