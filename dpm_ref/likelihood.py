@@ -347,7 +347,7 @@ class _Model(NamedTuple):
 
     def log_w(self, x0: Array, steps: Iterable[tuple[Array, Array | float]]) -> Array:
         """log w along x^0 and steps x^t, log q(x^t|x^{t-1}), of which two are held at a time."""
-        prior = self.diffusion.prior(x0.shape[-1])
+        prior = self.diffusion.prior(x0.shape[1])
         before, log_w = x0, np.zeros(len(x0))
         with np.errstate(invalid="ignore"):  # -inf - (-inf) is refused where the sum is complete
             for t, (after, log_q) in enumerate(steps, start=1):
@@ -375,7 +375,7 @@ def _tasks(rows: Array, n_samples: int, T: int, root: np.random.SeedSequence) ->
     Small jobs are cut finer, so that there is work for all.
     """
     share = min(max(len(rows) * n_samples * T // _SHARES, _TASK[0]), _TASK[1]) // T
-    most = min(share, _COMPONENTS // max(8, rows.shape[-1])) // min(n_samples, _CHUNK_SIZE)
+    most = min(share, _COMPONENTS // max(8, rows.shape[1])) // min(n_samples, _CHUNK_SIZE)
     chunks = ((x0, min(_CHUNK_SIZE, n_samples - start), *root.spawn(1))
               for x0 in rows for start in range(0, n_samples, _CHUNK_SIZE))
     while task := list(islice(chunks, max(most, 1))):
@@ -411,7 +411,7 @@ def _weigh(model: _Model, task: _Task) -> list[_WeightSums]:
 def _forward(diffusion: Diffusion, x0: Array, rngs: list[np.random.Generator],
              sizes: Iterable[int]) -> Iterator[tuple[Array, Array]]:
     """x^t and log q(x^t|x^{t-1}), t = 1..T, for rows of which each generator draws its own."""
-    x, d = x0, x0.shape[-1]
+    x, d = x0, x0.shape[1]
     for t in range(1, diffusion.T + 1):
         law = diffusion.q_kernel(x, t)
         noise = [law.noise((n, d), rng=rng) for rng, n in zip(rngs, sizes, strict=True)]
