@@ -729,8 +729,10 @@ def test_log_densities_beyond_floating_point_are_refused():
     diffusion = GaussianDiffusion([0.1, 0.2])
     with pytest.raises(ValueError, match=r"log pi\(x0\) must be finite, got -inf at index \(0,\)"):
         estimate(diffusion, diffusion.kernel, [[1e200, 0.0], [0.0, 0.0]])
-    with pytest.raises(ValueError, match="log w must be a number, got nan"):
-        log_weights(diffusion, diffusion.kernel, np.full((3, 1), 1e160))
+    states = np.tile([[0.5], [1e160], [2e160]], (3, 1, 1))
+    where = "log densities of a trajectory from x0 = [1.e+160] are infinite"
+    with pytest.raises(ValueError, match=re.escape(f"log w must be a number, got nan: {where}")):
+        log_weights(diffusion, diffusion.kernel, states)
 
 
 # The flag
