@@ -881,10 +881,12 @@ def test_the_bulk_shape_is_that_of_the_first_1024_weights():
 
 
 @pytest.mark.parametrize(("excess", "reliable"), [(-1e-9, True), (1e-9, False)])
-def test_a_tail_of_20_is_believed_below_its_limit(monkeypatch, excess, reliable):
-    limit = 0.4 + 2 / math.sqrt(20)  # 100 weights have a tail of 20
+@pytest.mark.parametrize(("n", "length"), [(100, 20), (10**6, 512)])
+def test_a_tail_is_believed_below_its_limit(monkeypatch, n, length, excess, reliable):
+    limit = 0.4 + 2 / math.sqrt(length)
     monkeypatch.setattr(likelihood, "_tail_shape", lambda tail: limit + excess)
-    assert from_log_weights(np.log([1.0, 3.0] * 50)).reliable == reliable
+    sums = likelihood._fold(np.log([1.0, 3.0] * 50))._replace(n=n)
+    assert likelihood._estimates(sums)[4] == reliable
 
 
 @pytest.mark.parametrize(("excess", "reliable"), [(-1e-9, True), (1e-9, False)])
