@@ -1477,7 +1477,9 @@ def test_discrete_weights_met_again_and_again_have_no_bulk_shape():
     often = np.repeat([3.0, 2.0, 0.0], 50)
     assert likelihood._bulk_shape(often) == 0.0
     assert likelihood._bulk_shape(np.append([3.0 + 1e-12], often)) == 0.0
+    assert likelihood._bulk_shape(often - 1000.0) == 0.0
     assert likelihood._bulk_shape(np.append([7.0], often)) > 0.5  # two fifths of the sum
+    assert likelihood._bulk_shape(np.array([0.1, 0.1, 0.0])) > 0.0  # the last is a third
 
 
 # The rates of the flag: `python tests/reliability.py` in short
