@@ -606,16 +606,16 @@ def test_the_sandwich_holds_the_exact_value_in_expectation(name, n_samples):
 
 @pytest.mark.parametrize("n_samples", [1, 3])
 def test_the_upper_side_is_unbiased_for_one_over_p(n_samples):
-    got, log_p = sandwiched("2 bits, T = 3", 10_000, n_samples)
+    got, log_p = sandwiched("2 bits, T = 3", 6000, n_samples)
     for side, holds in ((got.upper, True), (got.lower, False)):
         ratio = np.exp(log_p - side)
         assert (abs(ratio.mean() - 1) < SIGMAS * ratio.std() / math.sqrt(ratio.size)) == holds
 
 
 def test_the_sandwich_draws_its_data_from_the_model():
-    got, _ = sandwiched("2 bits, T = 3", 10_000, 1)
+    got, _ = sandwiched("2 bits, T = 3", 5000, 1)
     diffusion, reverse, *_ = CASES["2 bits, T = 3"][1]()
-    expected = 10_000 * np.exp(BinaryModel(diffusion, 2, reverse).log_likelihood())
+    expected = 5000 * np.exp(BinaryModel(diffusion, 2, reverse).log_likelihood())
     counts = np.bincount(got.x0.astype(int) @ [2, 1], minlength=4)
     assert ((counts - expected) ** 2 / expected).sum() < stats.chi2.isf(ALPHA, 3)
 
