@@ -174,7 +174,7 @@ def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
 
     Rates over T = 1 Gaussian edges of d = 1 and 10 whose weights have a known shape .1 to .9, as
     `python tests/reliability.py` prints them, the worst of each cell. At n = 100 no limit takes
-    both rates to 95 and 1 %: with .36 for 1/3 they are 95 and 2.4. Nor does it help to know that
+    both rates to 95 and 1 %: with .36 for 1/3 they are 95 and 2.4. Nor is it enough to know that
     the weights are exp(k chi^2_1 / 2) and to ask that the most likely k, whose standard error is
     14 %, is below .315: 96 % are then reliable at shape .25, and over 1 % reliable and off at .4.
 
