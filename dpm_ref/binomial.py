@@ -61,9 +61,9 @@ class Bernoulli(Law):
     prob0 = property(lambda law: law.view(1), doc="P(x = 0), (..., d).")
 
     @staticmethod
-    def noise(shape: tuple[int, ...], *, rng: np.random.Generator) -> Array:
-        """The noise that `at` takes: uniform numbers in [0, 1)."""
-        return rng.random(shape)
+    def noise(shape: tuple[int, ...], *, rng: np.random.Generator, dtype: Any = np.float64) -> Any:
+        """The noise that `at` takes: uniform numbers in [0, 1), in float32 or float64."""
+        return rng.random(shape, dtype=dtype)
 
     def at(self, noise: Array) -> Array:
         """The sample at uniform noise: 1 where noise < prob1, else 0."""
@@ -158,8 +158,7 @@ class BinomialDiffusion(Diffusion):
         """
         x0 = self.check_data("x0", x0)
         weight = np.broadcast_to(logit(self.pi1, self.pi0), x0.shape[-1:])
-        columns = x0.reshape(-1, x0.shape[-1]).T
-        pull = float(total(weight * (total(columns) / columns.shape[-1] - self.pi1)))
+        pull = float(total(weight * (x0.reshape(-1, x0.shape[-1]).mean(0) - self.pi1)))
         if abs(pull) <= 8 * np.finfo(np.float64).eps * float(total(np.abs(weight))):
             pull = 0.0
         sign = ">=" if pull >= 0 else "<"

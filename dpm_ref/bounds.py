@@ -38,7 +38,7 @@ __all__ = ["LowerBound", "lower_bound", "fixed_terms", "null_log_likelihood", "P
            "preconditions", "ReverseEntropyBounds", "reverse_entropy_bounds", "gaussian_kl",
            "gaussian_entropy", "bernoulli_kl", "bernoulli_entropy", "to_bits"]
 
-_CHUNK = 2**18  # numbers held at once while samples are averaged
+_HELD = 2**18  # numbers held at once while samples are averaged
 
 
 class LowerBound(NamedTuple):
@@ -135,10 +135,8 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
         draws.append(total + rest)
     mean, stderr = _mean_and_stderr(np.concatenate(draws))
     kl /= n_samples
-    if edge is not None:
-        return LowerBound(fixed + mean, stderr, kl, float("nan"))
-    averaged = last.entropy() - first.entropy() - _sum_over(0, kl)
-    return LowerBound(fixed + mean, stderr, kl, float(averaged.mean() - prior.entropy()))
+    eq14 = (last.entropy() - first.entropy() - _sum_over(0, kl)).mean() - prior.entropy()
+    return LowerBound(fixed + mean, stderr, kl, float(eq14) if edge is None else float("nan"))
 
 
 def fixed_terms(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
@@ -235,8 +233,8 @@ def reverse_entropy_bounds(diffusion: Diffusion, x0: npt.ArrayLike, t: int) -> R
 
 
 def _ranges(first: int, end: int, size: int) -> list[tuple[int, int]]:
-    """first..end-1 as ranges (start, stop), of as many as hold _CHUNK numbers, `size` each."""
-    step = max(1, _CHUNK // size)
+    """first..end-1 as ranges (start, stop), of as many as hold _HELD numbers, `size` each."""
+    step = max(1, _HELD // size)
     return [(start, min(start + step, end)) for start in range(first, end, step)]
 
 
@@ -249,20 +247,18 @@ def _kl_terms(diffusion: Diffusion, reverse: ReverseKernel, x0: Array, times: In
     rows, t = _rows(x0), times[:, None]
     marginal = diffusion.q_marginal(rows, t)
     xt = marginal.at(np.array([_rows(marginal.noise(x0.shape, rng=rng)) for _ in times]))
-    law = _reverse_law(diffusion.law, reverse, xt, times)
+    law = _laws_at(diffusion.law, reverse, xt, times)
     return diffusion.q_posterior(rows, xt, t).kl_p(law).reshape(len(times), *x0.shape[:-1])
 
 
-def _reverse_law(family: type[Law], reverse: ReverseKernel, xt: Array, times: IntArray) -> Law:
+def _laws_at(family: type[Law], reverse: ReverseKernel, xt: Array, times: IntArray) -> Law:
     """p(x^{t-1}|x^t) of states (k, m, d) at k times, asked for all at once if the kernel can."""
     asked: list[Any] = [(_rows(xt), times.repeat(xt.shape[1]))]
     if not getattr(reverse, "takes_times", False):
         asked = list(zip(xt, times.tolist(), strict=True))
     laws = [protocols.ask_law(family, reverse, "reverse", *each) for each in asked]
-    parameters = np.empty((2, len(laws), *laws[0].shape))
-    for i, law in enumerate(laws):
-        parameters[0, i], parameters[1, i] = law._parameters
-    return family.unchecked(*parameters.reshape(2, *xt.shape))
+    parameters = (np.stack([law.view(i) for law in laws]) for i in (0, 1))
+    return family.unchecked(*(each.reshape(xt.shape) for each in parameters))
 
 
 def _log_edge(diffusion: Diffusion, edge: Edge, x0: Array, rng: np.random.Generator) -> Array:

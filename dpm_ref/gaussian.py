@@ -58,9 +58,9 @@ class Gaussian(Law):
     var = property(lambda law: law.view(1), doc="The variance, (..., d).")
 
     @staticmethod
-    def noise(shape: tuple[int, ...], *, rng: np.random.Generator) -> Array:
-        """The noise that `at` takes: standard normal numbers."""
-        return rng.standard_normal(shape)
+    def noise(shape: tuple[int, ...], *, rng: np.random.Generator, dtype: Any = np.float64) -> Any:
+        """The noise that `at` takes: standard normal numbers, in float32 or float64."""
+        return rng.standard_normal(shape, dtype=dtype)
 
     def at(self, noise: Array) -> Array:
         """The reparameterised sample mean + sqrt(var) noise, section 2.4.1."""
@@ -117,8 +117,7 @@ class GaussianDiffusion(Diffusion):
 
     def prior(self, d: int) -> Gaussian:
         """pi(x^T) = N(0, I), shape (d,)."""
-        zeros = np.broadcast_to(0.0, (validation.count("d", d, 1),))
-        return Gaussian.unchecked(zeros, np.array(1.0))
+        return Gaussian.unchecked(np.broadcast_to(0.0, validation.count("d", d, 1)), np.array(1.0))
 
     def q_kernel(self, x_prev: Array, t: Any) -> Gaussian:
         """q(x^t | x^{t-1}), t in 1..T."""
@@ -143,10 +142,7 @@ class GaussianDiffusion(Diffusion):
         """
         x0 = self.check_data("x0", x0)
         d, size = x0.shape[-1], max(1.0, float(np.abs(x0).max()))
-        columns = x0.reshape(-1, d).T / size
-        n = columns.shape[-1]
-        mean = total(columns)[:, None] / n
-        with np.errstate(over="ignore"):  # a trace beyond 1e308 is inf
-            trace = float(total(total((columns - mean) ** 2) / n)) * size * size
+        columns = np.ascontiguousarray(x0.reshape(-1, d).T) / size  # whose squares do not overflow
+        trace = float(columns.var(-1).sum()) * size * size
         holds = bool(trace <= d * (1.0 + 4 * np.finfo(np.float64).eps))
         return Condition(holds, f"tr Cov(x^0) = {trace:.6g} {'<=' if holds else '>'} d = {d}")

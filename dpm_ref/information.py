@@ -66,7 +66,7 @@ def _gaussian_kl(mq: Array, vq: Array, mp: Array, vp: Array) -> Array:
     """`gaussian_kl` of valid arrays."""
     with np.errstate(over="ignore"):  # a divergence beyond 1e308 is inf
         deviation = (mq - mp) / np.sqrt(vp)
-        return np.asarray(0.5 * (_psi_of_ratio(vq, vp) + deviation * deviation))
+        return np.asarray(_half_psi_of_ratio(vq, vp) + 0.5 * deviation * deviation)
 
 
 def gaussian_entropy(var: ArrayLike) -> Array:
@@ -193,12 +193,13 @@ def _psi_near(x: Array) -> Array:
     return np.asarray(s * (x - 2.0 * square * series))
 
 
-def _psi_of_ratio(a: Array, b: Array) -> Array:
-    """psi(a / b - 1) for a, b > 0."""
+def _half_psi_of_ratio(a: Array, b: Array) -> Array:
+    """psi(a / b - 1) / 2 for a, b > 0, with half of a where a / b may be beyond 1e308."""
     x = (a - b) / b
     near = (x > -0.5) & (x < 2.0)
-    far = (a / b - 1.0) - _log_ratio(a, b, a - b)
-    return np.where(near, _psi_near(np.where(near, x, 0.0)), far)
+    half = np.where(a > 1.0, 0.5 * a / b, 0.5 * (a / b))
+    far = (half - 0.5) - 0.5 * _log_ratio(a, b, a - b)
+    return np.where(near, 0.5 * _psi_near(np.where(near, x, 0.0)), far)
 
 
 def _weighted_psi(a: Array, b: Array, difference: Array) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import reduce
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -251,18 +252,16 @@ class _OwnDensity(NamedTuple):
     name: str
 
     def log_p(self, x: Array) -> Array:
-        name = f"{self.name}'s log_prob"
-        log_prob = validation.function(name, self.law.log_prob)
-        values = validation.below_infinity(name, log_prob(x.copy()))
-        return self._copy(name, values, x.shape[:-1])
+        return self._asked("log_prob", validation.below_infinity, x.shape[:-1], x.copy())
 
     def sample(self, *, rng: np.random.Generator) -> Array:
-        name = f"{self.name}'s sample"
-        draw = validation.function(name, getattr(self.law, "sample", None))
-        return self._copy(name, validation.finite(name, draw(rng=rng)), self.shape)
+        return self._asked("sample", validation.finite, self.shape, rng=rng)
 
-    def _copy(self, name: str, values: Array, shape: tuple[int, ...]) -> Array:
-        rule = f"have shape {shape} for states of shape {self.shape}"
+    def _asked(self, method: str, check: Callable[..., Array], shape: tuple[int, ...],
+               *x: Array, **rng: np.random.Generator) -> Array:
+        name = f"{self.name}'s {method}"
+        answer = validation.function(name, getattr(self.law, method, None))(*x, **rng)
+        values, rule = check(name, answer), f"have shape {shape} for states of shape {self.shape}"
         return validation.shaped(name, values, rule, values.shape == shape).copy()
 
 
@@ -274,7 +273,4 @@ def total(terms: Array) -> Array:
     """
     if not 1 < terms.shape[-1] <= 8:
         return np.asarray(np.ascontiguousarray(terms).sum(-1))
-    result = terms[..., 0] + terms[..., 1]
-    for i in range(2, terms.shape[-1]):
-        result += terms[..., i]
-    return np.asarray(result)
+    return np.asarray(reduce(np.add, terms.T).T)

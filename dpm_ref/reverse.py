@@ -33,7 +33,7 @@ from dpm_ref import protocols, validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 from dpm_ref.information import bernoulli_kl_from_logits, logit
-from dpm_ref.mlp import MLP, Values, stack, time_bumps, time_polynomials
+from dpm_ref.mlp import MLP, Values, flat_vector, stack, time_bumps, time_polynomials
 from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, takes_times
 from dpm_ref.validation import Array, IntArray
 
@@ -52,10 +52,9 @@ class Draw(NamedTuple):
 class _Reverse:
     """What both columns share; in training t has shape (S, 1), states and noise (S, n, d)."""
 
-    column: ClassVar[type[Diffusion]]  # of Table App.1
+    column: ClassVar[type[Diffusion]]
     n_outputs: ClassVar[int] = 1  # for each component
     diffusion: Any
-    _tabulate: Callable[..., None]  # sets the tables of the diffusion, for t = 2..T
     _law: Callable[..., Any]
 
     def __init__(self, diffusion: Any, d: int, **network: Any) -> None:
@@ -66,7 +65,6 @@ class _Reverse:
         self.diffusion, self.d = diffusion, int(d)
         settings = self._defaults(diffusion.T) | network
         self.network = MLP(d, self.n_outputs * d, diffusion.T, **settings)
-        self._tabulate()
 
     def __repr__(self) -> str:
         name, size = type(self).__name__, self.network.size
@@ -77,7 +75,7 @@ class _Reverse:
 
     def kernel(self, params: npt.ArrayLike) -> ReverseKernel:
         """The reverse kernel (xt, t) -> law; t is one int or an array over xt's leading axes."""
-        own = validation.own(self.network.check(params))
+        own = validation.own(flat_vector("params", params, self.network.size))
         if own.dtype.kind == "c":
             raise ValueError(f"params must be real, got {own.dtype}")
         return takes_times(partial(self.law, own))
@@ -114,8 +112,7 @@ class GaussianReverse(_Reverse):
 
     Notes
     -----
-    Table App.1 and App. D.1. f_Sigma is never below the posterior's variance, as the true
-    reversal's is not.
+    App. D.1. f_Sigma is never below the posterior's variance, as the true reversal's is not.
 
     >>> model = GaussianReverse(GaussianDiffusion([0.1, 0.2, 0.5]), 2)
     >>> kernel = model.kernel(model.network.init(rng=np.random.default_rng(0)))
@@ -130,17 +127,12 @@ class GaussianReverse(_Reverse):
         return {"time_features": time_polynomials(T, 2), "input_gain": 2.5,
                 "basis": time_bumps(T, min(T - 1, 40))}
 
-    def _tabulate(self) -> None:
-        diffusion, t = self.diffusion, np.arange(2, self.diffusion.T + 1)
-        beta, before = diffusion.beta[t - 1], t - 1
-        self._root_abar = diffusion.sqrt_abar(t)
-        self._root_one_minus_abar = diffusion.sqrt_one_minus_abar(t)
-        self._kappa = beta * diffusion.abar(before) / diffusion.one_minus_abar(before)
-        with np.errstate(divide="ignore"):  # kappa is 0 from a beta of 1 on
-            self._log_kappa = np.log(self._kappa)
-        self._of_xt = np.sqrt(1.0 - beta)
-        self._of_F = diffusion.posterior_coefficients(t)[0] * self._root_one_minus_abar
-        self._var = diffusion.posterior_var(t)
+    def _kappa(self, t: IntArray) -> tuple[Array, Array]:
+        """kappa_t and its logarithm."""
+        table, s = self.diffusion.table, t - 1
+        kappa = self.diffusion.beta[s] * table("abar", s) / table("one_minus_abar", s)
+        with np.errstate(divide="ignore"):  # it is 0 from a beta of 1 on
+            return kappa, np.log(kappa)
 
     def over(self, diffusion: GaussianDiffusion) -> GaussianReverse:
         """The same network as the kernel of another diffusion of as many steps.
@@ -154,16 +146,13 @@ class GaussianReverse(_Reverse):
         other.network = self.network
         return other
 
-    def noise(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> Values:
-        """Standard normal numbers, in float32 or float64."""
-        return rng.standard_normal(shape, dtype=dtype)
-
     def draw(self, x0: Values, t: IntArray, noise: Values) -> Draw:
         """xt = sqrt(abar) x0 + sqrt(1 - abar) noise; target sqrt(1 - abar) x0 - sqrt(abar) noise.
 
         The target, F's, is (x0 - sqrt(abar) xt) / sqrt(1 - abar), without the cancellation.
         """
-        of_x0, of_noise = _at(t, noise, self._root_abar, self._root_one_minus_abar)
+        table = self.diffusion.table
+        of_x0, of_noise = _along(noise, table("sqrt_abar", t), table("sqrt_one_minus_abar", t))
         xt = of_x0 * x0 + of_noise * noise
         return Draw(xt, xt, of_noise * x0 - of_x0 * noise)
 
@@ -178,7 +167,7 @@ class GaussianReverse(_Reverse):
         With a = g + log kappa, v = 1 + exp(a): evaluated from exp(-|a|), which never overflows.
         Equation (14).
         """
-        (kappa, log_kappa), d = _at(t, out, self._kappa, self._log_kappa), self.d
+        (kappa, log_kappa), d = _along(out, *self._kappa(t)), self.d
         error, a = out[..., :d] - draw.target, out[..., d:] + log_kappa
         small, negative = np.exp(np.minimum(a, -a)), a < 0
         ratio = small / (1.0 + small)
@@ -207,17 +196,19 @@ class GaussianReverse(_Reverse):
             - KL( q(x^T|x^0) || pi ) / d log abar_T = - abar_T (x0^2 + abar_T / (1 - abar_T)) / 2
         """
         diffusion, T, d, N = self.diffusion, self.diffusion.T, self.d, x0[..., 0].size
-        of_x0, of_noise = _at(t, out, self._root_abar, self._root_one_minus_abar)
+        of_x0, of_noise = _along(out, diffusion.sqrt_abar(t), diffusion.sqrt_one_minus_abar(t))
         dF, abar = dout[..., :d], diffusion.abar(T)
         by_x0 = of_x0 * dinputs - of_noise * dF - (diffusion.beta[0] + abar) * x0 / N
         by_noise = of_noise * dinputs + of_x0 * dF
         if (diffusion.beta[1:] == 1).any():  # the root of abar has no derivative at 0
             return by_x0, by_noise, None
-        at_t = (t == np.arange(2, T + 1)).astype(np.float64)  # sums by time, in float64
+        times = np.arange(2, T + 1)
+        at_t = (t == times).astype(np.float64)  # sums by time, in float64
         by_theta = -(dinputs * draw.target + dF * draw.xt).sum((1, 2)) @ at_t
         by_kappa = (dout[..., d:] + 0.5 * (out[..., :d] - draw.target) * dF).sum((1, 2)) @ at_t
-        by_log_abar = -0.5 * by_theta * self._root_abar / self._root_one_minus_abar
-        by_log_abar[:-1] += (by_kappa / diffusion.one_minus_abar(np.arange(1, T)))[1:]
+        root, other_root = diffusion.sqrt_abar(times), diffusion.sqrt_one_minus_abar(times)
+        by_log_abar = -0.5 * by_theta * root / other_root
+        by_log_abar[:-1] += (by_kappa / diffusion.one_minus_abar(times - 1))[1:]
         by_log_abar[-1] -= 0.5 * abar * (x0 * x0 + abar / diffusion.one_minus_abar(T)).sum() / N
         tails = np.cumsum(by_log_abar[::-1])[::-1]
         by_beta = by_kappa / diffusion.beta[1:] - tails / (1.0 - diffusion.beta[1:])
@@ -225,11 +216,13 @@ class GaussianReverse(_Reverse):
         return by_x0, by_noise, by_beta
 
     def _law(self, out: Array, xt: Array, inputs: Array, t: IntArray) -> Gaussian:
-        tables = self._of_xt, self._of_F, self._var, self._log_kappa
-        of_xt, of_F, var, log_kappa = _at(t, out, *tables)
+        table = self.diffusion.table
+        of_F = table("coefficient_x0", t) * table("sqrt_one_minus_abar", t)
+        of_F, var, log_kappa = _along(out, of_F, table("posterior_var", t), self._kappa(t)[1])
+        mean = self.diffusion.q_kernel(xt, t).mean + of_F * out[..., : self.d]
         with np.errstate(over="ignore"):  # a variance beyond 1e308 is refused by name
             var = var * (1.0 + np.exp(out[..., self.d :] + log_kappa))
-        return Gaussian(of_xt * xt + of_F * out[..., : self.d], var)
+        return Gaussian(mean, var)
 
 
 class _Bits(_Reverse):
@@ -238,19 +231,15 @@ class _Bits(_Reverse):
     column = BinomialDiffusion
     check_noise, mirror = staticmethod(validation.probability), 1.0
 
-    def _tabulate(self) -> None:
+    def __init__(self, diffusion: BinomialDiffusion, d: int, **network: Any) -> None:
+        super().__init__(diffusion, d, **network)
         self._t, self._bits = np.arange(2, self.diffusion.T + 1), np.outer([0, 1], np.ones(self.d))
         law = self.diffusion.posterior(self._bits[:, None, None], self._bits, self._t[:, None])
         self._q = np.array([law.prob1, law.prob0])  # over bit, x0, time, xt and component
 
-    def noise(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> Values:
-        """Uniform numbers in [0, 1), in float32 or float64."""
-        return rng.random(shape, dtype=dtype)
-
     def draw(self, x0: Values, t: IntArray, noise: Values) -> Draw:
         """xt = 1 where noise < q(x^t = 1 | x^0), the network's inputs, and x0 itself."""
-        tables = self.diffusion.abar(t), self.diffusion.one_minus_abar(t)
-        kept, erased = (table[..., None].astype(noise.dtype) for table in tables)
+        kept, erased = _along(noise, self.diffusion.abar(t), self.diffusion.one_minus_abar(t))
         prob1 = kept * x0 + erased * self.diffusion.pi1.astype(noise.dtype)
         xt = (noise < prob1).astype(noise.dtype)
         return Draw(xt, self._inputs(xt, t), x0)
@@ -278,8 +267,7 @@ class BinomialReverse(_Bits):
 
     Notes
     -----
-    Table App.1. Since q(x_i^{t-1} | x^t, x^0) depends on x_i^0 alone, the best factorised kernel is
-    of this form.
+    As q(x_i^{t-1} | x^t, x^0) depends on x_i^0 alone, the best factorised kernel is of this form.
 
     >>> model = BinomialReverse(BinomialDiffusion([0.1, 0.2, 0.5]), 2)
     >>> kernel = model.kernel(model.network.init(rng=np.random.default_rng(0)))
@@ -290,8 +278,8 @@ class BinomialReverse(_Bits):
     def _defaults(self, T: int) -> dict[str, Any]:
         return {"basis": np.ones((T - 1, 1)), "input_gain": 0.3, "skip": True}
 
-    def _tabulate(self) -> None:
-        super()._tabulate()
+    def __init__(self, diffusion: BinomialDiffusion, d: int, **network: Any) -> None:
+        super().__init__(diffusion, d, **network)
         (given0, given1), (not0, not1) = self._q
         self._lift = np.where(given0 < 0.5, given1 - given0, not0 - not1)
         pi = self.diffusion.prior(self.d)
@@ -315,7 +303,7 @@ class BinomialReverse(_Bits):
         p1, p0 = r0 * q[:, 0] + r1 * q[:, 1]
         lift = _pick(self._lift, at, out)
         shift = np.where(one, -r0, r1) * lift
-        kl = _weighted_psi(q1, p1, shift) + _weighted_psi(q0, p0, -shift)
+        kl = _q_psi(q1, p1, shift) + _q_psi(q0, p0, -shift)
         with np.errstate(divide="ignore"):  # where a p is 0, so is the product
             grad = (shift / p1) * (lift / p0) * (r1 * r0)
         return kl, np.where(p1 * p0 > 0, grad, 0.0)
@@ -349,7 +337,7 @@ class SigmoidReverse(_Bits):
 
     Notes
     -----
-    Table App.1 and App. D.1.2. What `BinomialReverse` has built in it must learn: that a bit stays
+    App. D.1.2. What `BinomialReverse` has built in it must learn: that a bit stays
     what it is but for a probability of order 1 / T, at each t anew.
 
     >>> model = SigmoidReverse(BinomialDiffusion([0.1, 0.2, 0.5]), 2)
@@ -432,19 +420,18 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
         raise ValueError(f"keep must be an iterable of times, got {keep!r:.80}")
     wanted = {validation.one_time("keep", t, 0, T) for t in keep}
     edge = diffusion.edge if edge is None else edge
-    xt = diffusion.prior(d).over((validation.count("n", n, 1), d)).sample(rng=rng)
-    states = {T: xt}
+    states = {T: diffusion.prior(d).over((validation.count("n", n, 1), d)).sample(rng=rng)}
     for t in range(T, 0, -1):
-        asked = (reverse, "reverse", xt, t) if t > 1 else (edge, "edge", xt)
-        xt = states[t - 1] = protocols.ask_density(family, *asked).sample(rng=rng)
+        asked = (reverse, "reverse", states[t], t) if t > 1 else (edge, "edge", states[1])
+        states[t - 1] = protocols.ask_density(family, *asked).sample(rng=rng)
         if t not in wanted:
             del states[t]
-    return Trajectory(xt, {t: states[t].copy() for t in sorted(wanted)})
+    return Trajectory(states[0], {t: states[t].copy() for t in sorted(wanted)})
 
 
-def _at(t: IntArray, like: Values, *tables: Array) -> list[Values]:
-    """The tables' entries for the times t, against the last axis, in the precision of `like`."""
-    return [table[t - 2][..., None].astype(like.real.dtype, copy=False) for table in tables]
+def _along(like: Values, *entries: Array) -> list[Values]:
+    """Entries for the times of states, against their last axis, in the precision of `like`."""
+    return [entry[..., None].astype(like.real.dtype, copy=False) for entry in entries]
 
 
 def _places(xt: Values, t: IntArray) -> IntArray:
@@ -465,7 +452,7 @@ def _finite_logit(prob1: Array, prob0: Array) -> Array:
     return np.clip(logit(prob1, prob0), -800.0, 800.0)
 
 
-def _weighted_psi(q: Values, p: Values, shift: Values) -> Values:
+def _q_psi(q: Values, p: Values, shift: Values) -> Values:
     """q psi(e), psi(e) = e - log(1 + e), for e = shift / q and p = q + shift.
 
     As q -> 0 it goes to shift; below q = 1e-290 (float32: 1e-30) the rest is lost, as p may be.

@@ -145,10 +145,8 @@ def _log(value: Decimal, complement: Decimal) -> float:
         return math.log1p(-float(complement))
     if not value:
         return -math.inf
-    exponent = value.adjusted()
-    if exponent > -300:
-        return math.log(value)
-    return math.log(value.scaleb(-exponent, _EXACT)) + exponent * _LOG_10
+    below = min(0, value.adjusted() + 300)  # how far, in powers of ten, the floats' range is left
+    return math.log(value.scaleb(-below, _EXACT)) + below * _LOG_10
 
 
 def constant(T: int, beta: float) -> Array:

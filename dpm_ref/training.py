@@ -86,7 +86,7 @@ class Scaling(NamedTuple):
     @classmethod
     def of(cls, x0: npt.ArrayLike) -> Scaling:
         """The scaling that standardises data (N, d); a constant component keeps its scale."""
-        data = np.ascontiguousarray(_rows(x0))
+        data = np.ascontiguousarray(_matrix(validation.finite("x0", x0)))
         power = np.frexp(np.abs(data).max(0))[1]
         unit = np.ldexp(data, -power)  # exactly; below 1, so that no square overflows
         std = np.ldexp(unit.std(0), power)
@@ -137,7 +137,7 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     Equations (13) and (14), in the form that needs no precondition; frozen noise as in 2.4.1.
     """
     _check_model(model)
-    vector = model.network.check(params)
+    vector = flat_vector("params", params, model.network.size)
     frozen = validation.data("noise", np.asarray(model.check_noise("noise", noise), order="C"))
     data = np.asarray(model.diffusion.check_data("x0", x0), order="C")  # sums depend on the layout
     data = validation.components("x0", data, model.d)
@@ -241,7 +241,8 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     state is then the one that gave it. Stopping after some steps, saving state and generator, and
     going on gives the same parameters, to the bit, as going on at once.
     """
-    _check_state(model, state)
+    _check_model(model)
+    _check_state("state", state, model.network.size)
     data, T = _training_data(model, x0), model.diffusion.T
     rng, steps = validation.generator(rng), validation.count("steps", steps, 0)
     batch, every = validation.count("batch", batch, 1), validation.count("every", every, 1)
@@ -255,7 +256,7 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     estimates: list[float] = []
     for _ in range(steps):
         if state.params is not params:  # at first, and where a callback has put another vector
-            _check_state(model, state)
+            _check_state("state", state, model.network.size)
             params, rows = state.params, data.astype(state.params.dtype)
             tape = Tape(model.network, params, n_times, batch)
         x0_now, noise = _minibatch(model, rows, n_times, batch, rng)
@@ -291,10 +292,8 @@ def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
     state.step += 1
     correction = math.sqrt(1.0 - 0.999**state.step)
     grad = 0.1 * grad
-    state.mean *= 0.9
-    state.mean += grad
-    state.square *= 0.999
-    state.square += (0.001 / 0.1**2) * (grad * grad)
+    state.mean[:] = 0.9 * state.mean + grad
+    state.square[:] = 0.999 * state.square + (0.001 / 0.1**2) * (grad * grad)
     step = state.mean / (np.sqrt(state.square) + 1e-8 * correction)
     state.params += rate * correction / (1.0 - 0.9**state.step) * step
 
@@ -322,7 +321,7 @@ def _minibatch(model: ReverseModel, data: Values, n_times: int, batch: int,
     """Data and noise (n_times, batch, d): the second half is the first, its noise mirrored."""
     half = (batch + 1) // 2
     x0 = data.take(rng.integers(len(data), size=(n_times, half)), axis=0)
-    noise = model.noise((n_times, half, model.d), rng, data.dtype)
+    noise = model.diffusion.law.noise((n_times, half, model.d), rng=rng, dtype=data.dtype)
     noise = np.concatenate([noise, model.mirror - noise], axis=1)
     return np.concatenate([x0, x0], axis=1)[:, :batch], noise[:, :batch]
 
@@ -343,15 +342,14 @@ def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
     return rate
 
 
-def _rows(x0: npt.ArrayLike) -> Array:
-    """Data (N, d), finite."""
-    data = validation.data("x0", validation.finite("x0", x0))
-    return validation.shaped("x0", data, "have shape (N, d)", data.ndim == 2)
+def _matrix(x0: Array) -> Array:
+    """Data (N, d)."""
+    return validation.shaped("x0", validation.data("x0", x0), "have shape (N, d)", x0.ndim == 2)
 
 
 def _training_data(model: ReverseModel, x0: npt.ArrayLike) -> Array:
     """Data (N, d) of the model, of about the prior's scale."""
-    data = validation.components("x0", _rows(model.diffusion.check_data("x0", x0)), model.d)
+    data = validation.components("x0", _matrix(model.diffusion.check_data("x0", x0)), model.d)
     square = np.einsum("nd,nd->d", data, data).max() / len(data)
     if square > 4.0:
         wanted = "a mean square of at most 4 in each component, as N(0, I) has 1"
@@ -366,16 +364,10 @@ def _check_model(model: Any) -> None:
         raise ValueError(f"model must be {kinds}, got {type(model).__name__}")
 
 
-def _check_state(model: ReverseModel, state: TrainingState) -> None:
-    """Refuse a state that is not this model's, or none that training can have left."""
-    _check_model(model)
+def _check_state(owner: str, state: TrainingState, size: int) -> None:
+    """Refuse what is no state of vectors of this size, or none that training can have left."""
     if not isinstance(state, TrainingState):
-        raise ValueError(f"state must be a TrainingState, got {type(state).__name__}")
-    _check_vectors("state", state, model.network.size)
-
-
-def _check_vectors(owner: str, state: TrainingState, size: int) -> None:
-    """Refuse vectors of another size, or that share memory, or that no optimiser can have left."""
+        raise ValueError(f"{owner} must be a TrainingState, got {type(state).__name__}")
     vectors = {f"{owner}.{name}": getattr(state, name) for name in _VECTORS}
     for name, vector in vectors.items():
         if not isinstance(vector, np.ndarray) or not vector.flags.writeable:
@@ -420,7 +412,8 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
     OSError
         If the file cannot be written; what stood at the path before still stands there.
     """
-    _check_state(model, state)
+    _check_model(model)
+    _check_state("state", state, model.network.size)
     generator = "" if rng is None else validation.generator(rng).bit_generator.state
     arrays = _description(model) | vars(state)
     arrays["rng"] = json.dumps(generator, default=np.ndarray.tolist)
@@ -434,9 +427,8 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
         if target.exists():
             partial.chmod(target.stat().st_mode)
         partial.replace(target)
-    except BaseException:
+    finally:
         partial.unlink(missing_ok=True)
-        raise
 
 
 def load(path: str | os.PathLike[str],
@@ -468,7 +460,7 @@ def load(path: str | os.PathLike[str],
                 raise ValueError(f"it must have this model's {name}, got another")
         generator = _generator(json.loads(str(arrays.pop("rng"))))
         state = TrainingState(**arrays | {"step": arrays["step"].tolist()})
-        _check_state(model, state)
+        _check_state("state", state, model.network.size)
         return state, generator
     except OSError:
         raise
@@ -498,6 +490,8 @@ def _generator(state: Any) -> np.random.Generator | None:
     bits.state = twin.state = state
     if len(np.unique(twin.random_raw(8))) == 1:
         raise ValueError("its numbers are all the same")
+    if state["state"].get("inc", 1) % 2 == 0:
+        raise ValueError("its increment is even")  # its numbers would soon repeat
     return np.random.Generator(bits)
 
 
@@ -565,13 +559,11 @@ def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
     """
     if not isinstance(model, GaussianReverse):
         raise ValueError(f"model must be a GaussianReverse, got {type(model).__name__}")
-    _check_state(model, state)
+    _check_state("state", state, model.network.size)
+    _check_state("rates", rates, model.diffusion.T - 1)
     data, rng = _training_data(model, x0), validation.generator(rng)
     steps, every = validation.count("steps", steps, 0), validation.count("every", every, 1)
     T, beta1 = model.diffusion.T, float(model.diffusion.beta[0])
-    if not isinstance(rates, TrainingState) or np.shape(rates.params) != (T - 1,):
-        raise ValueError(f"rates must be a state of {T - 1} rates, got {rates!r:.80}")
-    _check_vectors("rates", rates, T - 1)
     if learning_rate is None or rate_learning_rate is None:  # `train` would begin a decay each time
         raise ValueError("learning_rate and rate_learning_rate must be given, got None")
     rate, t = _rate(rate_learning_rate, state.step + steps), np.arange(2, T + 1)[:, None]

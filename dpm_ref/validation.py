@@ -26,13 +26,18 @@ Kept = TypeVar("Kept", bound=npt.NDArray[Any])
 _LARGEST_COUNT = 2**31 - 1
 
 
-def unmasked(name: str, value: Any) -> Any:
-    """The argument, if neither it nor any part of a nested list is a masked array."""
+def unmasked(name: str, value: Any, depth: int = 64) -> Any:
+    """The argument, if neither it nor any part of a nested list is a masked array.
+
+    NumPy's arrays have up to 64 axes; a list that contains itself would have no end.
+    """
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{name} must not be a masked array: its mask would be lost")
     if isinstance(value, (list, tuple)):
+        if depth == 0:
+            raise ValueError(f"{name} must be lists up to 64 deep, got deeper or endless ones")
         for part in value:
-            unmasked(name, part)
+            unmasked(name, part, depth - 1)
     return value
 
 

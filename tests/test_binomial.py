@@ -130,9 +130,10 @@ def test_sample_is_float64_zeros_and_ones():
     assert set(np.unique(draws)) == {0.0, 1.0}
 
 
-def test_noise_is_uniform():
-    noise = Bernoulli.noise((100_000, 1), rng=np.random.default_rng(9))
-    assert noise.shape == (100_000, 1)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_noise_is_uniform_and_of_the_dtype_asked_for(dtype):
+    noise = Bernoulli.noise((100_000, 1), rng=np.random.default_rng(9), dtype=dtype)
+    assert (noise.shape, noise.dtype) == ((100_000, 1), dtype)
     assert stats.kstest(noise.ravel(), "uniform").pvalue > mpmath_oracle.FALSE_ALARM
     assert stats.kstest(0.95 * noise.ravel(), "uniform").pvalue < mpmath_oracle.FALSE_ALARM  # power
 

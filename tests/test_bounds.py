@@ -902,7 +902,7 @@ def test_a_kernel_that_takes_times_gives_the_bits_of_one_asked_per_time(
         bounds.lower_bound(diffusion, kernel, x0, rng=seed(41), n_samples=2)
         for kernel in (diffusion.kernel, asked_per_time(diffusion.kernel))
     )
-    monkeypatch.setattr(bounds, "_CHUNK", chunk)
+    monkeypatch.setattr(bounds, "_HELD", chunk)
     cut = bounds.lower_bound(diffusion, diffusion.kernel, x0, rng=seed(41), n_samples=2)
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)

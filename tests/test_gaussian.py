@@ -138,8 +138,10 @@ def test_sample_is_the_same_for_the_same_generator():
     )
 
 
-def test_noise_has_the_shape_asked_for():
-    assert Gaussian.noise((3, 2), rng=np.random.default_rng(9)).shape == (3, 2)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_noise_has_the_shape_and_the_dtype_asked_for(dtype):
+    noise = Gaussian.noise((3, 2), rng=np.random.default_rng(9), dtype=dtype)
+    assert (noise.shape, noise.dtype) == ((3, 2), dtype)
 
 
 def test_law_parameters_cannot_be_written():

@@ -94,6 +94,9 @@ def test_gaussian_kl_of_far_variances_is_finite_and_right(var_q, var_p):
         (1e154, 1.0, 0.0, 1e300),
         (1e-200, 1e-310, 0.0, 1e-308),
         (1e200, 1e-310, -1e200, 1e308),
+        (0.0, 1e308, -1.0, 0.3),
+        (1.5e154, 1.0, -3e153, 1.0),
+        (0.0, 2e-323, 0.0, 5e-324),
     ],
 )
 def test_gaussian_kl_is_right_where_only_its_intermediates_leave_the_floats(case):
@@ -297,6 +300,10 @@ def test_ulp_error_of_a_lost_infinity_is_infinite():
         np.inf,
         np.inf,
     ]
+
+
+def test_ulp_error_of_an_infinity_in_a_number_s_place_is_infinite():
+    assert mpmath_oracle.ulp_error(np.inf, mpmath_oracle.mp.mpf(1e308)) == np.inf
 
 
 def test_ulp_error_of_a_lost_zero_is_infinite():

@@ -12,7 +12,7 @@ import pytest
 import statistics_budget
 from scipy import stats
 
-from dpm_ref.mlp import MLP, Tape, stack, time_bumps, time_polynomials
+from dpm_ref.mlp import MLP, Tape, flat_vector, stack, time_bumps, time_polynomials
 
 EPS = 2.0**-52
 ROUNDING = 64 * EPS  # a few dozen products of order one
@@ -451,31 +451,31 @@ def test_a_network_refuses_bad_shapes(arguments, keywords, message):
         ([np.ma.masked] * 18, "params must not be a masked array"),
     ],
 )
-def test_check_refuses_what_are_no_parameters(params, message):
+def test_flat_vector_refuses_what_are_no_parameters(params, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        MLP(1, 1, 4, hidden=(3,)).check(params)
+        flat_vector("params", params, 18)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.longdouble, np.clongdouble])
-def test_check_refuses_a_dtype_that_blas_does_not_compute_in(dtype):
+def test_flat_vector_refuses_a_dtype_that_blas_does_not_compute_in(dtype):
     with pytest.raises(ValueError, match="params must be in float32 or float64, got "):
-        MLP(1, 1, 4, hidden=(3,)).check(np.zeros(18, dtype))
+        flat_vector("params", np.zeros(18, dtype), 18)
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "c16"])
-def test_check_gives_numbers_of_the_other_byte_order_in_the_machine_s(dtype):
+def test_flat_vector_gives_numbers_of_the_other_byte_order_in_the_machine_s(dtype):
     values = np.random.default_rng(21).standard_normal(18).astype(dtype)
     foreign = values.astype(values.dtype.newbyteorder("S"))
-    got = MLP(1, 1, 4, hidden=(3,)).check(foreign)
+    got = flat_vector("params", foreign, 18)
     assert got.dtype == values.dtype
     assert got.dtype.isnative
     assert got.tolist() == values.tolist()
 
 
-def test_check_gives_a_vector_without_gaps_and_copies_no_other():
-    network, values = MLP(1, 1, 4, hidden=(3,)), np.arange(36.0)
-    assert network.check(values[::2]).flags.c_contiguous
-    assert np.shares_memory(network.check(values[:18]), values)
+def test_flat_vector_is_without_gaps_and_copies_no_other():
+    values = np.arange(36.0)
+    assert flat_vector("params", values[::2], 18).flags.c_contiguous
+    assert np.shares_memory(flat_vector("params", values[:18], 18), values)
 
 
 @pytest.mark.parametrize("dtype", [int, "foo", np.float16, np.longdouble, ">f8", complex])
@@ -526,12 +526,11 @@ def test_a_network_s_repr_is_one_line():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_check_names_the_parameter_that_is_not_finite(value):
-    network = MLP(1, 1, 4, hidden=(3,))
-    params = np.zeros(network.size)
+def test_flat_vector_names_the_parameter_that_is_not_finite(value):
+    params = np.zeros(18)
     params[5] = value
     with pytest.raises(ValueError, match=rf"^start must be finite, got {value} at index \(5,\)"):
-        network.check(params, "start")
+        flat_vector("start", params, 18)
 
 
 # States and times as stacks, and what it costs to evaluate many

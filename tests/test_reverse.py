@@ -706,7 +706,8 @@ def test_parameters_of_the_kernel_are_not_written_to(column):
 @columns
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_noise_has_the_law_and_the_dtype_asked_for(column, dtype):
-    noise = MODELS[column]()[0].noise((200_000,), statistics_budget.seed(19), dtype)
+    family = MODELS[column]()[0].diffusion.law
+    noise = family.noise((200_000,), rng=statistics_budget.seed(19), dtype=dtype)
     law = "norm" if column == "gaussian" else "uniform"
     assert noise.dtype == dtype
     assert stats.kstest(noise.astype(float), law).pvalue > ALARM
@@ -753,7 +754,7 @@ class Still(np.random.Generator):
         super().__init__(np.random.PCG64(0))
         self.value = value
 
-    def standard_normal(self, size):
+    def standard_normal(self, size, dtype):
         return np.full(size, self.value)
 
 

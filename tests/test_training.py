@@ -357,10 +357,8 @@ def test_value_is_the_lower_bound_in_expectation(column):
     """200 groups of 100 draws of each; the power line has one divergence too many in twenty."""
     model, _, _, params = tiny(column, seed=7)
     x0, rng, n = np.array([1.0, 0.0]), statistics_budget.seed(8), 100
-    values = [
-        objective(model, params, x0, [[2], [3], [4]], model.noise((3, n, 2), rng, np.float64)).value
-        for _ in range(200)
-    ]
+    noises = (model.diffusion.law.noise((3, n, 2), rng=rng) for _ in range(200))
+    values = [objective(model, params, x0, [[2], [3], [4]], noise).value for noise in noises]
     K = bounds.lower_bound(
         model.diffusion, model.kernel(params), np.broadcast_to(x0, (200 * n, 2)), rng=rng
     )
@@ -1588,7 +1586,10 @@ def test_a_bound_that_is_not_finite_ends_the_climb(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rates": training.start_rates([0.1, 0.2])}, "rates must be a state of 2 rates"),
+        (
+            {"rates": training.start_rates([0.1, 0.2])},
+            r"rates\.params must be a floating-point vector of shape \(2,\), got float64 \(1,\)",
+        ),
         (
             {"rates": TrainingState(np.zeros(2), np.zeros(2), np.zeros(2), step=-1)},
             r"rates\.step must be an integer >= 0, got -1",
@@ -1603,7 +1604,7 @@ def test_a_bound_that_is_not_finite_ends_the_climb(monkeypatch):
         ),
         ({"learning_rate": None}, "learning_rate and rate_learning_rate must be given, got None"),
         ({"rate_learning_rate": None}, "rate_learning_rate must be given, got None"),
-        ({"rates": [0.1, 0.2]}, r"rates must be a state of 2 rates, got \[0.1, 0.2\]"),
+        ({"rates": [0.1, 0.2]}, "rates must be a TrainingState, got list"),
         ({"state": None}, "state must be a TrainingState, got NoneType"),
         (
             {"model": BinomialReverse(BinomialDiffusion([0.1, 0.2, 0.3]), 1)},
@@ -1976,6 +1977,14 @@ CHANGED = {
         {"rng": random_state(state={"state": 0, "inc": 0})},
         "its numbers are all the same",
     ),
+    "one that soon repeats itself": (
+        {"rng": random_state(state={"state": 2**120, "inc": 0})},
+        "its increment is even",
+    ),
+    "another that does": (
+        {"rng": random_state(bit_generator="PCG64DXSM", state={"state": 2**120, "inc": 2**126})},
+        "its increment is even",
+    ),
     "a generator too large": ({"rng": np.array(json.dumps([0] * 10**6))}, "it is too large"),
 }
 
@@ -1988,6 +1997,13 @@ def test_a_file_that_is_not_this_model_s_is_refused(case, tmp_path):
     rewritten(tmp_path / "state", **changes)
     with pytest.raises(ValueError, match=re.escape(message)):
         load(tmp_path / "state", model)
+
+
+def test_an_even_increment_makes_a_generator_repeat_itself():
+    bits = np.random.PCG64()
+    for increment, repeats in ((0, True), (2**126, True), (1, False)):
+        bits.state |= {"state": {"state": 2**120, "inc": increment}}
+        assert (len(np.unique(bits.random_raw(10_000))) < 1000) is repeats
 
 
 @pytest.mark.parametrize("position", [0, 624])

@@ -1,6 +1,7 @@
 """What the core refuses, how it says so, and what odd input it takes."""
 
 import copy
+import functools
 import re
 import warnings
 from types import SimpleNamespace
@@ -18,6 +19,9 @@ from dpm_ref import (
     schedules,
     validation,
 )
+from dpm_ref.exact import BinaryData, LinearModel
+from dpm_ref.mlp import flat_vector
+from dpm_ref.posteriors import Clamp
 
 BETA = [0.1, 0.2, 0.3]
 GAUSS, BITS, BITS2 = (
@@ -497,6 +501,38 @@ def test_extreme_but_valid_input_warns_of_nothing(call):
 @pytest.mark.parametrize("value", [True, False])
 def test_a_flag_is_given_back(value):
     assert validation.flag("skip", value) is value
+
+
+ENDLESS = [1.0]
+ENDLESS += [ENDLESS, (ENDLESS,)]  # two ways at every step: none may be gone to its end
+DEEP = [1.0]
+for _ in range(2000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize("value", [ENDLESS, DEEP], ids=["endless", "deep"])
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda x: GAUSS.marginal(x, 1), "x0"),
+        (GAUSS.abar, "t"),
+        (lambda x: Gaussian([0.0], x), "var"),
+        (lambda x: flat_vector("params", x, 2), "params"),
+        (lambda x: Clamp([1.0], x), "seen"),
+        (lambda x: BinaryData(BITS, x), "pmf"),
+        (lambda x: LinearModel(GAUSS, [([[1.0]], x, [[1.0]])] * (GAUSS.T - 1)), "b"),
+    ],
+)
+def test_a_list_without_end_is_refused_by_name(call, name, value):
+    with pytest.raises(ValueError, match=f"^{name} must be lists up to 64 deep"):
+        call(value)
+
+
+def test_a_list_may_be_as_deep_as_an_array():
+    nested = functools.reduce(lambda inner, _: [inner], range(64), 1.0)
+    assert validation.real("x", nested).ndim == 64
+    with pytest.raises(ValueError, match="x must be lists up to 64 deep"):
+        validation.real("x", [nested])
 
 
 @pytest.mark.parametrize("value", [[[1.0], (2.0,)], 3.0, "word"])

@@ -4,9 +4,11 @@
 Sums over atoms are those of einsum without BLAS, whose bits do not depend on the other rows.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from dpm_ref.binomial import Bernoulli, BinomialDiffusion
+from dpm_ref.binomial import Bernoulli
 from dpm_ref.gaussian import GaussianDiffusion
 from dpm_ref.information import bernoulli_entropy
 from dpm_ref.protocols import total
@@ -24,11 +26,14 @@ def scale_and_var(diffusion: GaussianDiffusion, var: Array, t: int) -> tuple[flo
     return float(diffusion.sqrt_abar(t)), diffusion.abar(t) * var + diffusion.one_minus_abar(t)
 
 
-class GaussianAtoms:
-    """x^t given atom k is N(sqrt(abar_t) atom_k, (abar_t var_k + 1 - abar_t) I)."""
+class _Atoms(NamedTuple):
+    diffusion: Any
+    atoms: Array
+    var: Array
 
-    def __init__(self, diffusion: GaussianDiffusion, atoms: Array, var: Array) -> None:
-        self.diffusion, self.atoms, self.var = diffusion, atoms, var
+
+class GaussianAtoms(_Atoms):
+    """x^t given atom k is N(sqrt(abar_t) atom_k, (abar_t var_k + 1 - abar_t) I)."""
 
     def log_joint(self, x: Array, log_weights: Array, t: int) -> Array:
         """log w_k + log q(x^t | atom k), (n, m)."""
@@ -37,47 +42,58 @@ class GaussianAtoms:
         with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
             for i in range(x.shape[1]):  # one component at a time keeps memory at (n, m)
                 square += (np.subtract.outer(x[:, i], scale * self.atoms[:, i]) / std) ** 2
-        square *= -0.5
-        square += log_weights - 0.5 * x.shape[1] * (LOG_2PI + np.log(var))
-        return square
+        constant = 0.5 * x.shape[1] * (LOG_2PI + np.log(var))
+        return np.asarray(-0.5 * square + (log_weights - constant))
 
     def match(self, weights: Array, xt: Array, t: int) -> Array:
-        """Mean and variance of q(x^{t-1} | x^t), stacked (n, 2, d).
+        """Mean and variance of q(x^{t-1} | x^t), stacked (n, 2, d): of the posterior's average."""
+        q, (mean, var) = self.diffusion, self._predicted(weights, xt, t)
+        of_x0, least = q.table("coefficient_x0", t), q.table("posterior_var", t)
+        before, after = (scale_and_var(q, self.var[0], s)[1] for s in (t - 1, t))
+        mean = np.sqrt(1.0 - q.beta[t - 1]) * before / after * xt + of_x0 * mean
+        return np.stack([mean, least + of_x0**2 * var], 1)
 
-        Given the atom, with u and v the variances of x^{t-1} and x^t, x^{t-1} has mean
-        (beta_t sqrt(abar_{t-1}) atom + sqrt(1 - beta_t) u x^t) / v and variance beta_t u / v.
+    def divergence(self, weights: Array, xt: Array, t: int) -> Array:
+        """E[ KL( q(x^{t-1} | x^t, x^0) || match ) | x^t ], (n,), t >= 2.
+
+        It is sum_i log(1 + s_i^2) / 2 with 1 + s_i^2 the ratio of the variances of match and
+        posterior, s_i^2 = beta_t abar_{t-1} / (1 - abar_{t-1}) Var(x_i^0 | x^t) / (1 - abar_t).
         """
-        (scale, u), (_, v) = (scale_and_var(self.diffusion, self.var, s) for s in (t - 1, t))
-        beta = self.diffusion.beta[t - 1]
-        of_atom, kept = beta * scale / v, np.sqrt(1.0 - beta)
-        # u / v - u_0 / v_0 is beta (u - u_0) / (v v_0): what the atoms differ in is of order beta
-        of_xt = kept * (beta / np.minimum(v, v[0])) * ((u - u[0]) / np.maximum(v, v[0]))
-        within = np.einsum("nm,m->n", weights, beta * u / v)
-        out = np.empty((len(xt), 2, xt.shape[1]))
+        q, var = self.diffusion, self._predicted(weights, xt, t)[1]
+        of_std = np.sqrt(q.beta[t - 1]) * q.sqrt_abar(t - 1) / q.sqrt_one_minus_abar(t - 1)
+        s = of_std * (np.sqrt(var) / q.sqrt_one_minus_abar(t))
+        small, large = np.minimum(s, 1.0), np.maximum(s, 1.0)  # whose square might overflow
+        return total(np.log(large) + 0.5 * np.log1p((small / large) ** 2))
+
+    def _predicted(self, weights: Array, xt: Array, t: int) -> Array:
+        """Mean and variance of x^0 given x^t, stacked (2, n, d); the mean less its part
+        sqrt(abar_t) var_0 / v_0 x^t.
+
+        Given the atom too, with v the variance of x^t, x^0 has mean
+        ((1 - abar_t) atom + sqrt(abar_t) var x^t) / v and variance (1 - abar_t) var / v.
+        """
+        (scale, v), s = scale_and_var(self.diffusion, self.var, t), self.var
+        erased = self.diffusion.one_minus_abar(t)
+        of_atom = erased / v
+        # s / v - s_0 / v_0 without cancellation: what the atoms differ in may be of order 1 - abar
+        of_xt = scale * (erased / np.minimum(v, v[0])) * ((s - s[0]) / np.maximum(v, v[0]))
+        within, out = np.einsum("nm,m->n", weights, erased * (s / v)), np.empty((2, *xt.shape))
         for i in range(xt.shape[1]):
             means = np.multiply.outer(xt[:, i], of_xt)
             means += of_atom * self.atoms[:, i]
-            mean = np.einsum("nm,nm->n", weights, means)
-            means -= mean[:, None]  # centred first: second moments would cancel
-            out[:, 0, i] = kept * u[0] / v[0] * xt[:, i] + mean
-            out[:, 1, i] = within + np.einsum("nm,nm->n", weights, means**2)
+            out[0, :, i] = np.einsum("nm,nm->n", weights, means)
+            means -= out[0, :, i, None]  # centred first: second moments would cancel
+            out[1, :, i] = within + np.einsum("nm,nm->n", weights, means**2)
         return out
 
-    def posterior_entropy(self, weights: Array, xt: Array, t: int) -> Array:
-        """E[ H( q(x^{t-1} | x^t, x^0) ) | x^t ], (n,), t >= 2: the same for every x^t."""
-        return self.diffusion.posterior_entropy(xt, t)
-
     def draw(self, index: IntArray, noise: Array, t: int) -> Array:
-        """x^t given the atoms at `index` (n,), from standard normal noise (n, d)."""
+        """x^t given the atoms at `index` (...), from standard normal noise (..., d)."""
         scale, var = scale_and_var(self.diffusion, self.var, t)
-        return np.asarray(scale * self.atoms[index] + np.sqrt(var[index])[:, None] * noise)
+        return np.asarray(scale * self.atoms[index] + np.sqrt(var[index])[..., None] * noise)
 
 
-class BinaryAtoms:
+class BinaryAtoms(_Atoms):
     """x^t given atom k is the diffusion's own marginal."""
-
-    def __init__(self, diffusion: BinomialDiffusion, atoms: Array) -> None:
-        self.diffusion, self.atoms = diffusion, atoms
 
     def log_joint(self, x: Array, log_weights: Array, t: int) -> Array:
         """log w_k + log q(x^t | atom k), (n, m)."""
@@ -93,36 +109,32 @@ class BinaryAtoms:
 
     def match(self, weights: Array, xt: Array, t: int) -> Array:
         """P(x^{t-1} = 1) and P(x^{t-1} = 0) under q(x^{t-1} | x^t), stacked (n, 2, d)."""
-        atom1, atom0 = prob1, prob0 = self._atom_bits(weights)
+        atom1, atom0 = pair = self._predicted(weights)
         if t > 1:
-            law = self._posteriors(t)
-            prob1, prob0 = (atom1 * _at(p[1], xt) + atom0 * _at(p[0], xt)
-                            for p in (law.prob1, law.prob0))
-        return np.asarray(np.stack([prob1, prob0], axis=1) / (prob1 + prob0)[:, None])
+            given1, given0 = self._posteriors(xt, t)
+            pair = [atom1 * given1.view(i) + atom0 * given0.view(i) for i in (0, 1)]
+        return np.asarray(np.stack(pair, axis=1) / (pair[0] + pair[1])[:, None])
 
-    def posterior_entropy(self, weights: Array, xt: Array, t: int) -> Array:
-        """E[ H( q(x^{t-1} | x^t, x^0) ) | x^t ], (n,), t >= 2."""
-        law = self._posteriors(t)
-        given0, given1 = (_at(H, xt) for H in bernoulli_entropy(law.prob1, law.prob0))
-        atom1, atom0 = self._atom_bits(weights)
-        return total(atom1 * given1 + atom0 * given0)
+    def divergence(self, weights: Array, xt: Array, t: int) -> Array:
+        """E[ KL( q(x^{t-1} | x^t, x^0) || match ) | x^t ], (n,), t >= 2.
 
-    def _atom_bits(self, weights: Array) -> tuple[Array, Array]:
-        """P(x^0 = 1 | x^t) and P(x^0 = 0 | x^t), either from positive terms."""
-        return (np.einsum("nm,md->nd", weights, self.atoms),
-                np.einsum("nm,md->nd", weights, 1.0 - self.atoms))
+        The entropy of the match, less that of the posteriors.
+        """
+        match, (atom1, atom0) = self.match(weights, xt, t), self._predicted(weights)
+        given1, given0 = (bernoulli_entropy(law.prob1, law.prob0)
+                          for law in self._posteriors(xt, t))
+        ideal = Bernoulli.unchecked(match[:, 0], match[:, 1])
+        return ideal.entropy() - total(atom1 * given1 + atom0 * given0)
 
-    def _posteriors(self, t: int) -> Bernoulli:
-        """q(x^{t-1} | x^t, x^0) at every bit x^0 and x^t, over shape (2, 2, d) in that order."""
-        bits = np.broadcast_to(np.array([0.0, 1.0])[:, None], (2, self.atoms.shape[1]))
-        return self.diffusion.q_posterior(bits[:, None], bits[None, :], t)
+    def _predicted(self, weights: Array) -> list[Array]:
+        """P(x^0 = 1 | x^t) and P(x^0 = 0 | x^t), (n, d) each, either from positive terms."""
+        return [np.einsum("nm,md->nd", weights, bits) for bits in (self.atoms, 1.0 - self.atoms)]
+
+    def _posteriors(self, xt: Array, t: int) -> list[Bernoulli]:
+        """q(x^{t-1} | x^t, x^0) for x^0 = 1 and 0."""
+        return [self.diffusion.q_posterior(np.full(xt.shape, bit), xt, t) for bit in (1, 0)]
 
     def draw(self, index: IntArray, noise: Array, t: int) -> Array:
-        """x^t given the atoms at `index` (n,), from uniform noise (n, d)."""
+        """x^t given the atoms at `index` (...), from uniform noise (..., d)."""
         atoms = self.atoms[index]
         return self.diffusion.q_marginal(atoms, t).at(noise) if t else atoms
-
-
-def _at(table: Array, xt: Array) -> Array:
-    """The entries of a table (2, d), by the value of each bit, at states (n, d)."""
-    return np.asarray(np.where(xt == 1, table[1], table[0]))

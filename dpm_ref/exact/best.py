@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from dpm_ref import validation
 from dpm_ref.exact.finite import FiniteData
-from dpm_ref.exact.ideal import lattice
+from dpm_ref.exact.ideal import ends, lattice
 from dpm_ref.gaussian import GaussianDiffusion
 from dpm_ref.schedules import log_snr_linear
 from dpm_ref.validation import Array
@@ -89,14 +89,12 @@ class ScheduleSearch:
         validation.count("grid", grid, 3)
         diffusion = GaussianDiffusion(log_snr_linear(grid, beta1=beta1, abar_T=abar_T))
         data, t = FiniteData(diffusion, atoms, var=var), np.arange(1, grid + 1)
-        points, weights = data.points()
-        prior, d = diffusion.prior(points.shape[1]), points.shape[1]
+        d = data.atoms.shape[1]
         uniform = lattice(validation.count("n_samples", n_samples, 1), 1 + d)
         shifts = validation.generator(rng).random((grid, 1 + d))
         self.log_snr = diffusion.log_abar(t) - diffusion.log_one_minus_abar(t)
-        self.end = np.array([weights @ diffusion.marginal(points, time).kl(prior) for time in t])
         self.cost = np.full((grid, grid), np.inf)
-        self._beta1, self._null = diffusion.beta[0], float(weights @ prior.log_prob(points))
+        self._beta1, (self._null, self.end) = diffusion.beta[0], ends(data, t)
         for j in range(1, grid):
             law = data.reverse(data.draw((uniform + shifts[j]) % 1.0, j + 1), j + 1)
             kappa = diffusion.abar(j + 1) * np.expm1(self.log_snr[:j] - self.log_snr[j])

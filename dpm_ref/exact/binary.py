@@ -15,6 +15,8 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.4 an
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
@@ -152,7 +154,7 @@ class BinaryData(FiniteData):
 
     def __init__(self, diffusion: BinomialDiffusion, pmf: npt.ArrayLike) -> None:
         instance("diffusion", diffusion, BinomialDiffusion)
-        n = np.size(pmf)
+        n = validation.probability("pmf", pmf).size
         if n < 2 or n & (n - 1):
             raise ValueError(f"pmf must have length 2^d, d >= 1, got {n}")
         states = binary_states(n.bit_length() - 1)
@@ -178,12 +180,11 @@ class BinaryData(FiniteData):
 
 def _over_states(combine: np.ufunc, zeros: Array, ones: Array) -> Array:
     """Combine d values, one of each pair (..., d), in every way: shape (..., 2^d)."""
-    pairs = np.stack([zeros, ones], axis=-1)
-    table = pairs[..., 0, :]
-    for i in range(1, zeros.shape[-1]):
-        table = combine(table[..., :, None], pairs[..., i, None, :])
-        table = table.reshape(*zeros.shape[:-1], 2 ** (i + 1))
-    return table
+    def joined(table: Array, pair: Array) -> Array:
+        return np.asarray(combine(table[..., None], pair[..., None, :])).reshape(*leading, -1)
+
+    leading, pairs = zeros.shape[:-1], np.stack([zeros, ones], axis=-1)
+    return reduce(joined, np.moveaxis(pairs, -2, 0))
 
 
 def _log_probabilities(law: Law) -> Array:

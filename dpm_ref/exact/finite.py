@@ -79,9 +79,8 @@ class FiniteData(validation.ReadOnly):
         self.weights, self.var = distribution("weights", weights, m), own(np.full(m, var))
         with np.errstate(divide="ignore"):  # a weight may be 0
             self._log_weights = np.log(self.weights)
-        self._column = (GaussianAtoms(diffusion, self.atoms, self.var)
-                        if isinstance(diffusion, GaussianDiffusion)
-                        else BinaryAtoms(diffusion, self.atoms))
+        column = GaussianAtoms if self._gaussian else BinaryAtoms
+        self._column = column(diffusion, self.atoms, self.var)
 
     def log_prob(self, x: npt.ArrayLike, t: npt.ArrayLike) -> Array:
         """log q(x^t) at x (..., d), t in 0..T: shape (...).
@@ -100,22 +99,15 @@ class FiniteData(validation.ReadOnly):
 
         t in 1..T, or 2..T for Gaussian atoms of variance 0, whose x^0 given x^1 is on the atoms.
         """
-        match = self._map(self._match, *self._states("xt", xt, t, first=1))
+        match = self._given(self._column.match, *self._states("xt", xt, t, first=1))
         return self.diffusion.law(match[..., 0, :], match[..., 1, :])
 
     def divergence(self, xt: npt.ArrayLike, t: npt.ArrayLike) -> Array:
         """E[ KL( q(x^{t-1}|x^t,x^0) || ideal kernel ) | x^t ] at xt (..., d), t in 2..T: (...).
 
-        The entropy of the moment match, less that of the posteriors that it matches. Its mean over
-        q(x^t) is the least possible E KL_t of (14). Never negative, within rounding.
+        Its mean over q(x^t) is the least possible E KL_t of (14). Never negative, within rounding.
         """
-        def block(rows: Array, time: int) -> Array:
-            weights = self._posterior(rows, time)
-            match = self._column.match(weights, rows, time)
-            ideal = self.diffusion.law.unchecked(match[:, 0], match[:, 1])
-            return ideal.entropy() - self._column.posterior_entropy(weights, rows, time)
-
-        return self._map(block, *self._states("xt", xt, t, first=2))
+        return self._given(self._column.divergence, *self._states("xt", xt, t, first=2))
 
     def log_reverse(self, x_prev: npt.ArrayLike, xt: npt.ArrayLike, t: npt.ArrayLike) -> Array:
         """log q(x^{t-1} | x^t), the true step with its dependent components: shape (...).
@@ -137,13 +129,13 @@ class FiniteData(validation.ReadOnly):
         return self.draw(rng.random((n, 1 + self.atoms.shape[1])), 0)
 
     def draw(self, uniform: npt.ArrayLike, t: int) -> Array:
-        """The x^t that uniform numbers (n, 1 + d) in [0, 1] stand for, (n, d): atom, then noise."""
+        """The x^t that uniform numbers (..., 1 + d) in [0, 1] stand for: atom, then noise."""
         uniform = validation.probability("uniform", uniform)
         uniform = validation.components("uniform", uniform, 1 + self.atoms.shape[1])
         time, total = validation.one_time("t", t, 0, self.diffusion.T), np.cumsum(self.weights)
-        index = np.searchsorted(total, uniform[:, 0] * total[-1], side="right")
+        index = np.searchsorted(total, uniform[..., 0], side="right")
         index = index.clip(max=np.flatnonzero(self.weights)[-1])  # at uniform numbers of 1
-        return self._column.draw(index, self.noise(uniform[:, 1:]), time)
+        return self._column.draw(index, self.noise(uniform[..., 1:]), time)
 
     def noise(self, uniform: Array) -> Array:
         """The noise, as a law's `at` takes it, that uniform numbers in [0, 1] stand for."""
@@ -170,8 +162,9 @@ class FiniteData(validation.ReadOnly):
         no_density = self._gaussian and first < 2 and not self.var.all()
         return x, validation.times_over(t, first + no_density, self.diffusion.T, x)
 
-    def _match(self, rows: Array, t: int) -> Array:
-        return self._column.match(self._posterior(rows, t), rows, t)
+    def _given(self, function: Callable[..., Array], x: Array, t: IntArray) -> Array:
+        """function(responsibilities, rows, time), as by `_map`."""
+        return self._map(lambda rows, time: function(self._posterior(rows, time), rows, time), x, t)
 
     def _posterior(self, rows: Array, t: int) -> Array:
         joint = self._column.log_joint(rows, self._log_weights, t)

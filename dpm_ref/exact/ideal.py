@@ -34,8 +34,8 @@ Kronecker sequence of the generalised golden ratio.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +47,7 @@ from dpm_ref.exact.finite import FiniteData, instance
 from dpm_ref.gaussian import GaussianDiffusion
 from dpm_ref.validation import Array, IntArray
 
-__all__ = ["Estimate", "IdealBound", "ideal_bound", "entropy", "Gap", "gap", "lattice"]
+__all__ = ["Estimate", "IdealBound", "ideal_bound", "entropy", "Gap", "gap", "ends", "lattice"]
 
 _SHIFTS = 16  # independent shifts of the lattice behind one standard error
 _MOST_STATES = 2**20
@@ -120,7 +120,7 @@ def ideal_bound(data: FiniteData, *, rng: np.random.Generator | None = None, n_s
     """
     average = _average(data, rng, n_samples)
     steps = [average(data.divergence, t) for t in range(2, data.diffusion.T + 1)]
-    null, first, last = _ends(data)
+    null, (first, last) = ends(data, (1, data.diffusion.T))
     bound = _estimate(null + first - last - sum(steps, np.zeros(1)))
     return IdealBound(*bound, null, np.array([step.mean() for step in steps]))
 
@@ -170,14 +170,14 @@ def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *,
     if isinstance(data.diffusion, GaussianDiffusion) and not data.var.all():
         rule = "data must have a var > 0 at every Gaussian atom, or their entropy is -inf"
         raise ValueError(f"{rule}, got {validation.brief(data.var)}")
-    learned, steps = None if kl is None else validation.finite("kl", kl), data.diffusion.T - 1
-    if learned is not None and learned.shape != (steps,):
-        raise ValueError(f"kl must have shape ({steps},), t = 2..T, got {learned.shape}")
+    if kl is not None:
+        kl, rule = validation.finite("kl", kl), f"have shape ({data.diffusion.T - 1},), t = 2..T"
+        validation.shaped("kl", kl, rule, kl.shape == (data.diffusion.T - 1,))
     bound = ideal_bound(data, rng=rng, n_samples=n_samples)
     parts = (_differences(data, _average(data, None, 1), bound) if rng is None
              else _log_ratios(data, rng, n_samples))
     mean, stderrs = np.array([_estimate(part) for part in parts]).T
-    learning = np.zeros(steps) if learned is None else learned - bound.kl
+    learning = (bound.kl if kl is None else np.asarray(kl)) - bound.kl
     return Gap(bound.value, float(mean[0]), float(mean[-1]), mean[1:-1], learning,
                _estimate(parts.sum(0)).stderr, stderrs)
 
@@ -187,8 +187,9 @@ def _average(data: FiniteData, rng: np.random.Generator | None, n_samples: int) 
     instance("data", data, FiniteData)
     n_samples = validation.count("n_samples", n_samples, 1)
     if rng is not None:
-        return lambda function, t: _means(
-            function(data.draw(_uniform(rng, n_samples, 1 + data.atoms.shape[1]), t), t))
+        dimensions = 1 + data.atoms.shape[1]
+        return lambda function, t: function(
+            data.draw(_uniform(rng, n_samples, dimensions), t), t).mean(1)
     states, log_count = _distinguishable_states(data)
 
     def by_enumeration(function: Callable[[Array, int], Array], t: int) -> Array:
@@ -200,15 +201,10 @@ def _average(data: FiniteData, rng: np.random.Generator | None, n_samples: int) 
 
 
 def _uniform(rng: np.random.Generator, n_samples: int, dimensions: int) -> Array:
-    """The points of 16 randomly shifted lattices of n_samples / 16, one lattice after another."""
+    """The points of 16 randomly shifted lattices, (16, n_samples / 16, dimensions)."""
     points = lattice(-(-n_samples // _SHIFTS), dimensions)
     shifts = validation.generator(rng).random((_SHIFTS, 1, dimensions))
-    return ((points + shifts) % 1.0).reshape(-1, dimensions)
-
-
-def _means(values: Array) -> Array:
-    """The average over each lattice."""
-    return np.asarray(values.reshape(_SHIFTS, -1).mean(1))
+    return np.asarray((points + shifts) % 1.0)
 
 
 def _log_ratios(data: FiniteData, rng: np.random.Generator, n_samples: int) -> Array:
@@ -216,17 +212,18 @@ def _log_ratios(data: FiniteData, rng: np.random.Generator, n_samples: int) -> A
     diffusion, d, parts = data.diffusion, data.atoms.shape[1], []
     for t in range(1, diffusion.T + 1):
         uniform = _uniform(rng, n_samples, 1 + 2 * d)
-        before = data.draw(uniform[:, :1 + d], t - 1)
-        after = diffusion.kernel(before, t).at(data.noise(uniform[:, 1 + d:]))
+        before = data.draw(uniform[..., :1 + d], t - 1)
+        after = diffusion.kernel(before, t).at(data.noise(uniform[..., 1 + d:]))
         law = diffusion.edge(after) if t == 1 else data.reverse(after, t)
-        parts.append(_means(data.log_reverse(before, after, t) - law.log_prob(before)))
-    log_prior = diffusion.prior(d).log_prob(after)
-    return np.array([*parts, _means(data.log_prob(after, diffusion.T) - log_prior)])
+        parts.append((data.log_reverse(before, after, t) - law.log_prob(before)).mean(1))
+    end = data.log_prob(after, diffusion.T) - diffusion.prior(d).log_prob(after)
+    return np.array([*parts, end.mean(1)])
 
 
 def _differences(data: FiniteData, average: Average, bound: IdealBound) -> Array:
     """Edge, form at t = 2..T and end, (T+1, 1), as differences of entropies."""
-    T, (null, first, last), (points, weights) = data.diffusion.T, _ends(data), data.points()
+    T, (points, weights) = data.diffusion.T, data.points()
+    null, (first, last) = ends(data, (1, T))
     H = np.array([average(lambda x, t: -data.log_prob(x, t), t)[0] for t in range(T + 1)])
     given = [weights @ data.diffusion.marginal(points, t).entropy() for t in range(1, T + 1)]
     information = H[1:] - given
@@ -234,12 +231,12 @@ def _differences(data: FiniteData, average: Average, bound: IdealBound) -> Array
     return np.array([edge, *(bound.kl + np.diff(information)), end])[:, None]
 
 
-def _ends(data: FiniteData) -> list[float]:
-    """L_null, E KL( q(x^1|x^0) || pi ) and E KL( q(x^T|x^0) || pi ), exactly."""
+def ends(data: FiniteData, times: Iterable[int]) -> tuple[float, Array]:
+    """L_null, and E KL( q(x^t|x^0) || pi ) at these times, exactly."""
     (points, weights), q = data.points(), data.diffusion
     prior = q.prior(points.shape[1])
-    kl = [q.marginal(points, t).kl(prior) for t in (1, q.T)]
-    return [float(weights @ term) for term in (prior.log_prob(points), *kl)]
+    kl = [weights @ q.marginal(points, t).kl(prior) for t in times]
+    return float(weights @ prior.log_prob(points)), np.array(kl)
 
 
 def _estimate(values: Array) -> Estimate:
@@ -286,10 +283,10 @@ def _distinguishable_states(data: FiniteData) -> tuple[Array, Array]:
 
 def _symmetric(groups: Array, sizes: IntArray, weights: Array) -> bool:
     """Whether the data, groups (1 + m, G) of pi and atoms' bits, survive a swap of any two."""
-    tables = []
-    for i in range(len(sizes)):
-        order = np.arange(len(sizes))
-        order[[0, i]] = i, 0
-        tables.append(sorted(np.column_stack([weights, groups[1:, order]]).tolist()))
+    def swapped(i: int) -> list[Any]:
+        bits = groups[1:].copy()
+        bits[:, [0, i]] = bits[:, [i, 0]]
+        return sorted(np.column_stack([weights, bits]).tolist())
+
     alike = (sizes == sizes[0]).all() and (groups[0] == groups[0, 0]).all()
-    return bool(alike) and all(table == tables[0] for table in tables)
+    return bool(alike) and all(swapped(i) == swapped(0) for i in range(len(sizes)))

@@ -82,7 +82,8 @@ class LinearModel:
         if not given and d is None:
             raise ValueError("d must be given where there are neither kernels nor an edge")
         self.diffusion, self._fixed_edge = diffusion, edge is None
-        self.d = validation.count("d", np.size(given[0][1]) if d is None else d, 1)
+        d = validation.finite("b", given[0][1]).size if d is None else d
+        self.d = validation.count("d", d, 1)
         beta1, eye = diffusion.beta[0], np.eye(self.d)
         first = edge or (np.sqrt(1.0 - beta1) * eye, np.zeros(self.d), beta1 * eye)
         self.kernels = tuple(_kernel(kernel, self.d) for kernel in [first, *kernels])

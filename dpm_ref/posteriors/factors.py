@@ -11,6 +11,9 @@ The first three multiply a kernel in closed form, component by component:
                log Z~ = -[log(1 + s / v) + (mu - m)^2 / (s + v)] / 2
     binomial   logit p~ = logit c + log r(1) - log r(0),   Z~ = c r(1) + (1 - c) r(0)
 
+`power` (exponents >= 0) and `diffused` are what the functions `tempered` and `diffused` call, and
+do not validate.
+
 The slope g of log r gives the exponential tilt p~(x) proportional to p(x) exp(g . x), App. C:
 
     Gaussian   N(f_mu + f_Sigma g, f_Sigma)    g the gradient of log r at f_mu
@@ -34,7 +37,7 @@ import numpy.typing as npt
 from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli, product, shares
 from dpm_ref.gaussian import Gaussian
-from dpm_ref.protocols import Law, checked_diffusion, total
+from dpm_ref.protocols import Law, total
 from dpm_ref.validation import Array
 
 __all__ = ["Factor", "Product", "GaussianFactor", "BernoulliFactor", "noisy_bits", "Clamp",
@@ -88,8 +91,7 @@ class GaussianFactor:
         rule = "be positive, inf where nothing is known (for 0 there is a Clamp)"
         var = validation.ruled("var", validation.real("var", var), rule, lambda v: v > 0)
         self.mean, self.var = _vectors(mean=validation.finite("mean", mean), var=var)
-        scale, rule = validation.finite("log_scale", log_scale), "be one number"
-        self.log_scale = float(validation.shaped("log_scale", scale, rule, scale.ndim == 0))
+        self.log_scale = validation.number("log_scale", log_scale, "and finite", np.isfinite)
 
     def log_r(self, x: npt.ArrayLike) -> Array:
         """log r at x (..., d)."""
@@ -99,8 +101,7 @@ class GaussianFactor:
             return np.asarray(self.log_scale - 0.5 * total(difference / self.var * difference))
 
     def power(self, exponent: float) -> GaussianFactor:
-        """r to a power in [0, 1]: the variances divided by it."""
-        exponent = _exponent(exponent)
+        """r to a power >= 0: the variances divided by it."""
         with np.errstate(over="ignore", divide="ignore"):  # a variance beyond 1e308 is inf
             var = self.var / exponent
         return GaussianFactor(self.mean, var, exponent * self.log_scale)
@@ -122,12 +123,10 @@ class GaussianFactor:
 
     def diffused(self, diffusion: Any, t: int) -> GaussianFactor:
         """E r(x^0) for x^0 ~ N(sqrt(abar_t) x, (1 - abar_t) I), t in 1..T."""
-        check_column(self, diffusion)
-        root, noise = float(diffusion.sqrt_abar(t)), diffusion.one_minus_abar(t)
-        mean, var = np.zeros(self.mean.shape), np.full(self.mean.shape, np.inf)
-        if root > 1e-150:  # else x^t says nothing about x^0
-            with np.errstate(over="ignore"):
-                mean, var = self.mean / root, (self.var + noise) / root**2
+        root, noise = diffusion.sqrt_abar(t), diffusion.one_minus_abar(t)
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            mean, var = self.mean / root, (self.var + noise) / root**2
+        mean = np.where(var < np.inf, mean, 0.0)  # else x^t says nothing about x^0
         return GaussianFactor(mean, var, self.multiply(Gaussian(root * mean, noise)).log_z)
 
 
@@ -163,20 +162,14 @@ class BernoulliFactor:
         """B(c) r / Z~ and log Z~, exactly; where Z~ = 0, the law itself and -inf."""
         p = Bernoulli.like(law)
         validation.components("law", p.prob1, self.r1.size)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pair, z, exponent = shares(product(p.prob1, self.r1), product(p.prob0, self.r0))
-            log_z = np.log(z) + np.log(2.0) * exponent
-        members = np.where(z > 0, pair, [p.prob1, p.prob0])
-        return Product(Bernoulli.unchecked(*members), total(log_z))
+        return _multiplied(p, (self.r1,), (self.r0,))
 
     def power(self, exponent: float) -> BernoulliFactor:
-        """r to a power in [0, 1], 0^0 being 1."""
-        exponent = _exponent(exponent)
+        """r to a power >= 0, 0^0 being 1."""
         return BernoulliFactor(self.r1**exponent, self.r0**exponent)
 
     def diffused(self, diffusion: Any, t: int) -> BernoulliFactor:
         """E r(x^0) for x^0 ~ B(x abar_t + pi_1 (1 - abar_t)), t in 1..T."""
-        check_column(self, diffusion)
         given = diffusion.marginal(np.stack([np.ones(self.r1.size), np.zeros(self.r1.size)]), t)
         return BernoulliFactor(*(given.prob1 * self.r1 + given.prob0 * self.r0))
 
@@ -245,7 +238,7 @@ class Clamp(GaussianFactor):
 
     def power(self, exponent: float) -> Clamp:
         """Itself, or 1 at exponent 0."""
-        return Clamp(self.values, self.seen & (_exponent(exponent) > 0))
+        return Clamp(self.values, self.seen & (exponent > 0))
 
     def diffused(self, diffusion: Any, t: int) -> Any:
         """E r(x^0) over t >= 1 forward steps from x: a Gaussian or Bernoulli factor."""
@@ -304,24 +297,17 @@ class LogFactor:
         if hasattr(law, "prob1"):
             bits = Bernoulli.like(law)
             g = self.slope(bits.prob1 > bits.prob0)
-            return Product(_tilted(bits, np.minimum(g, 0.0), -np.maximum(g, 0.0)), None)
+            halves = np.exp(0.5 * np.minimum(g, 0.0)), np.exp(-0.5 * np.maximum(g, 0.0))
+            return Product(_multiplied(bits, *zip(halves, halves, strict=True)).law, None)
         p = Gaussian.like(law)
         return Product(Gaussian(p.mean + p.var * self.slope(p.mean), p.var), None)
 
     def power(self, exponent: float) -> LogFactor:
-        """r to a power in [0, 1], 0^0 being 1."""
-        exponent = _exponent(exponent)
-        if exponent == 0:
-            return LogFactor(lambda x: np.zeros(x.shape[:-1]), np.zeros_like)
-        return LogFactor(lambda x: exponent * self.log_r(x),
-                         (lambda x: exponent * self.slope(x)) if self.has_slope else None)
+        """r to a power >= 0, 0^0 being 1."""
+        def log_r(x: Array) -> Array:
+            return exponent * self.log_r(x) if exponent else np.zeros(len(x))
 
-
-def check_column(r: Any, diffusion: Any) -> None:
-    """ValueError unless r is a closed form of the diffusion's column."""
-    if checked_diffusion(diffusion).law not in getattr(r, "columns", ()):
-        got = f"a {type(r).__name__} for a {type(diffusion).__name__}"
-        raise ValueError(f"r must be a closed form of the diffusion's column, got {got}")
+        return LogFactor(log_r, (lambda x: exponent * self.slope(x)) if self.has_slope else None)
 
 
 def ask_states(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
@@ -335,16 +321,12 @@ def ask_states(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
     return values.reshape(states.shape[:axes])
 
 
-def _exponent(value: float) -> float:
-    return validation.number("exponent", value, "in [0, 1]", lambda e: 0 <= e <= 1)
-
-
-def _tilted(p: Bernoulli, log_r1: Array, log_r0: Array) -> Bernoulli:
-    """p r / Z~ of bits, from a finite log r."""
-    with np.errstate(divide="ignore"):
-        log_bits = np.log(p.prob1) + log_r1, np.log(p.prob0) + log_r0
-    odds = np.exp(log_bits - np.logaddexp(*log_bits))
-    return Bernoulli.unchecked(*(odds / odds.sum(0)))
+def _multiplied(p: Bernoulli, r1: tuple[Array, ...], r0: tuple[Array, ...]) -> Product:
+    """p r / Z~ of bits, r(1) and r(0) given as factors; where Z~ = 0, p itself and -inf."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pair, z, exponent = shares(product(p.prob1, *r1), product(p.prob0, *r0))
+        log_z = total(np.log(z) + np.log(2.0) * exponent)
+    return Product(Bernoulli.unchecked(*np.where(z > 0, pair, [p.prob1, p.prob0])), log_z)
 
 
 def _vectors(**arrays: Array) -> list[Array]:
@@ -357,7 +339,7 @@ def _vectors(**arrays: Array) -> list[Array]:
 
 def _mask(seen: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     """A copy of the mask, over the components; one value stands for all."""
-    mask = np.array(seen)
-    if mask.dtype != bool or mask.shape not in ((), shape):
+    mask = validation.real("seen", seen)
+    if np.asarray(seen).dtype != bool or mask.shape not in ((), shape):
         raise ValueError(f"seen must be True or False for each component, got {seen!r:.80}")
-    return np.full(shape, mask)
+    return np.full(shape, mask == 1)

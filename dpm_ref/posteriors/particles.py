@@ -73,7 +73,7 @@ class Particles:
 
     def expectation(self, values: Array) -> Array:
         """The posterior mean of values (runs, n, ...) given at the particles."""
-        return np.asarray(np.tensordot(self.weights, values, axes=2))
+        return np.asarray(np.tensordot(self.weights, values))
 
     def draw(self, n: int, *, rng: np.random.Generator) -> Array:
         """n particles drawn by their weights, (n, d)."""
@@ -81,7 +81,7 @@ class Particles:
         if not self.weights.any():
             raise ValueError("weights must not all be 0 to draw by them, got a normaliser of 0")
         rows = self.x0.reshape(-1, self.x0.shape[-1])
-        return rows[rng.choice(len(rows), n, p=self.weights.ravel() / self.weights.sum())]
+        return rows[rng.choice(len(rows), n, p=self.weights.ravel())]
 
 
 def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n: int, d: int, *,
@@ -223,11 +223,9 @@ def _step(kernels: Perturbed, x: Array, t: int, log_r: Array,
     product = kernels.multiply(law, t)
     x = product.law.over(x.shape).sample(rng=rng)
     after, gain = kernels.log_r(x, t), product.log_z
-    with np.errstate(invalid="ignore"):
-        if gain is None:
-            gain = law.log_p(x) + after - product.law.log_p(x)
-        gain = gain - log_r
-    return x, np.where(np.isnan(gain) | (log_r == -np.inf), -np.inf, gain), after
+    if gain is None:
+        gain = law.log_p(x) + after - product.law.log_p(x)
+    return x, gain - np.where(log_r > -np.inf, log_r, np.inf), after
 
 
 def _resample(log_w: Array, poor: Array, rng: np.random.Generator) -> tuple[IntArray, Array]:
@@ -260,4 +258,4 @@ def _scaled(log_w: Array) -> Array:
 def _ess(log_w: Array) -> Array:
     """(sum w)^2 / sum w^2 of each run, 0 where there is no weight."""
     w = _scaled(log_w)
-    return np.asarray(w.sum(-1) ** 2 / np.maximum((w**2).sum(-1), 1e-300))
+    return np.asarray(w.sum(-1) ** 2 / np.maximum((w**2).sum(-1), 1.0))

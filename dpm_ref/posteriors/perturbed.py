@@ -46,7 +46,7 @@ import numpy as np
 from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
 from dpm_ref.gaussian import Gaussian
-from dpm_ref.posteriors.factors import Factor, LogFactor, Product, ask_states, check_column
+from dpm_ref.posteriors.factors import Factor, LogFactor, Product, ask_states
 from dpm_ref.protocols import Diffusion, Edge, Law, ReverseKernel, ask_law, checked_diffusion
 from dpm_ref.reverse import Trajectory, sample_trajectory
 from dpm_ref.validation import Array
@@ -84,8 +84,15 @@ def diffused(r: Any, diffusion: Diffusion) -> OverTime:
     >>> print(diffused(GaussianFactor([1.0], 0.5), GaussianDiffusion([0.5, 0.5]))(2).var)
     [5.]
     """
-    check_column(r, diffusion)
+    _check_column(r, diffusion)
     return lambda t: r.diffused(diffusion, t) if validation.one_time("t", t, 0, diffusion.T) else r
+
+
+def _check_column(r: Any, diffusion: Any) -> None:
+    """ValueError unless r is a closed form of the diffusion's column."""
+    if checked_diffusion(diffusion).law not in getattr(r, "columns", ()):
+        got = f"a {type(r).__name__} for a {type(diffusion).__name__}"
+        raise ValueError(f"r must be a closed form of the diffusion's column, got {got}")
 
 
 class Perturbed:
@@ -177,26 +184,22 @@ def predicted(r: Factor, diffusion: Any, reverse: ReverseKernel,
     >>> print("%.6f %.6f" % (ours[0], exact[0]))
     -0.452348 -0.452348
     """
+    _check_column(r, diffusion)
     model = Perturbed(diffusion, reverse, constant(r), edge)
 
-    def multiplied(x: Array, t: int) -> tuple[Any, Product]:
+    def multiplied(x: Array, t: int) -> tuple[Any, Any, Array]:
         law = predicted_data(model, x, t)
-        product = model.multiply(law, 0)
-        if product.log_z is None:
-            rule = "r must multiply a law in closed form to be predicted"
-            raise ValueError(f"{rule}, got a {type(r).__name__}")
-        return law, product
+        return law, *model.multiply(law, 0)
 
     def slope(x: Array, t: int) -> Array:
-        before, (after, _) = multiplied(x, t)
+        before, after, _ = multiplied(x, t)
         if isinstance(diffusion, BinomialDiffusion):
             return _log_ratio(diffusion, before, after, x, t)
-        gain = float(diffusion.sqrt_abar(t) / diffusion.one_minus_abar(t))
+        gain = diffusion.sqrt_abar(t) / diffusion.one_minus_abar(t)
         with np.errstate(over="ignore"):
             return np.asarray(gain * (after.mean - before.mean))
 
-    return lambda t: (LogFactor(lambda x: multiplied(x, t)[1].log_z, lambda x: slope(x, t))
-                      if t else r)
+    return lambda t: LogFactor(lambda x: multiplied(x, t)[2], lambda x: slope(x, t)) if t else r
 
 
 def predicted_data(model: Perturbed, xt: Array, t: int) -> Any:
@@ -212,11 +215,11 @@ def predicted_data(model: Perturbed, xt: Array, t: int) -> Any:
         return Bernoulli.unchecked(rho, 1.0 - rho)
     if t == 1:
         return law
-    of_x0, of_xt = (float(part) for part in diffusion.posterior_coefficients(t))
+    of_x0, of_xt = diffusion.posterior_coefficients(t)
     if of_x0 < 1e-150:  # x^{t-1} and x^0 are independent
-        return Gaussian.unchecked(np.zeros(xt.shape), np.asarray(1.0))
-    var = (law.var - float(diffusion.posterior_var(t))) / of_x0**2
-    least = _LEAST_VAR * float(diffusion.one_minus_abar(t))
+        return model.model(xt, diffusion.T).over(xt.shape)
+    var = (law.var - diffusion.posterior_var(t)) / of_x0**2
+    least = _LEAST_VAR * diffusion.one_minus_abar(t)
     return Gaussian((law.mean - of_xt * xt) / of_x0, np.maximum(var, least))
 
 

@@ -232,6 +232,42 @@ def test_the_ideal_bound_at_a_tiny_beta_is_that_of_a_step_less():
     assert two == pytest.approx(one, abs=1e-12)
 
 
+@pytest.mark.parametrize("first", [0.5, None])
+@pytest.mark.parametrize("beta", [5e-324, 1e-310, 1e-300, 1e-3, 1.0])
+@pytest.mark.parametrize("var", [0.25, 1.0, 4.0])
+def test_the_ideal_divergence_holds_from_the_smallest_beta_to_the_largest(first, beta, var):
+    """One Gaussian: x^{t-1} given x^t has variance beta_t u / v, with u and v those of x^{t-1} and
+    x^t, and given x^0 too it has beta_t (1 - abar_{t-1}) / (1 - abar_t).
+    """
+    rates = [first or beta, beta, beta]
+    data = FiniteData(GaussianDiffusion(rates), [[1.0]], var=var)
+    found = data.divergence([[0.3], [1.0], [-7.0]], 3)
+    with mpmath.workdps(700):
+        before = (1 - mpmath.mpf(rates[0])) * (1 - mpmath.mpf(beta))
+        after = before * (1 - mpmath.mpf(beta))
+        u, v = (abar * var + 1 - abar for abar in (before, after))
+        truth = mpmath.log(u / v * (1 - after) / (1 - before)) / 2
+    np.testing.assert_allclose(found, float(truth), rtol=1e-13)
+
+
+@pytest.mark.parametrize("beta", [[5e-324] * 3, [1e-300] * 3, [5e-324, 0.5], [1.0, 5e-324]])
+@pytest.mark.parametrize("var", [1.0, [0.5, 2.0]])
+def test_the_gap_at_the_smallest_beta_has_no_part_without_a_number(beta, var):
+    data = FiniteData(GaussianDiffusion(beta), [[1.0], [-2.0]], var=var)
+    parts = gap(data, rng=rng(), n_samples=64)
+    assert np.isfinite([parts.edge, parts.end, *parts.form, parts.stderr]).all()
+    assert parts.ideal < data.diffusion.prior(1).log_prob(data.atoms).max()
+
+
+def test_atoms_that_no_noise_has_touched_are_known_for_certain():
+    """Three steps of 5e-324 leave atoms where they are: K* = L_null + log(3) / 2."""
+    data = FiniteData(GaussianDiffusion([5e-324] * 3), [[1.0], [-2.0]])
+    bound = ideal_bound(data, rng=rng(), n_samples=64)
+    assert bound.kl.tolist() == [0.0, 0.0]
+    assert bound.value == pytest.approx(bound.null + np.log(3.0) / 2, abs=1e-12)
+    assert (data.reverse([[1.0]], 2).var > 0).all()
+
+
 def test_far_states_keep_their_density():
     assert np.isfinite(line().log_prob([1e6], 2))
     assert line().responsibilities([1e6], 2).sum() == pytest.approx(1.0, abs=1e-15)

@@ -207,16 +207,14 @@ REFUSED = [
     (lambda: GaussianFactor(0.0, 1.0), "mean and var must have a last axis"),
     (lambda: GaussianFactor([0.0], 1.0, np.inf), "log_scale"),
     (lambda: GaussianFactor([0.0], 1.0, [0.0, 1.0]), "log_scale must be one number"),
-    (lambda: GaussianFactor([0.0], 1.0).power(2.0), "exponent must be one number in [0, 1]"),
-    (lambda: BernoulliFactor([1.0], [2.0]).power(-1.0), "exponent must be one number in [0, 1]"),
-    (lambda: Clamp([1.0], True).power(1.5), "exponent must be one number in [0, 1]"),
-    (lambda: log(lambda x: x[..., 0]).power(np.nan), "exponent must be finite"),
+    (lambda: GaussianFactor([0.0], 1.0).power(-2.0), "var must be positive"),
+    (lambda: BernoulliFactor([1.0], [2.0]).power(np.nan), "must be finite, got nan"),
     (
-        lambda: GaussianFactor([0.0], 1.0).diffused(BinomialDiffusion([0.1]), 1),
+        lambda: diffused(GaussianFactor([0.0], 1.0), BinomialDiffusion([0.1])),
         "r must be a closed form of the diffusion's column, got a GaussianFactor for a Binomial",
     ),
     (
-        lambda: BernoulliFactor([1.0], [2.0]).diffused(DIFFUSION, 1),
+        lambda: diffused(BernoulliFactor([1.0], [2.0]), DIFFUSION),
         "r must be a closed form of the diffusion's column, got a BernoulliFactor for a Gaussian",
     ),
     (lambda: OBSERVED.multiply(Bernoulli([0.5])), "Gaussian law"),
@@ -236,7 +234,9 @@ REFUSED = [
     ),
     (lambda: noisy_bits([2], 0.1), "bits must be 0 or 1"),
     (lambda: noisy_bits([1], 0.1, seen=[1]), "seen"),
-    (lambda: Clamp([1.0], [1]), "seen"),
+    (lambda: Clamp([1.0], [1]), "seen must be True or False for each component, got [1]"),
+    (lambda: Clamp([1.0], np.ma.array([True], mask=True)), "seen must not be a masked array"),
+    (lambda: Clamp([1.0], [[True], [True, False]]), "seen must be an array of real numbers"),
     (lambda: Clamp([1.0, 2.0], [True]), "seen"),
     (lambda: Clamp([np.inf], [True]), "values"),
     (lambda: Clamp([0.5], [True]).multiply(Bernoulli([0.5])), "values must be 0 or 1"),
@@ -320,6 +320,9 @@ def test_the_least_exponents_of_r():
     assert smooth.power(0.0).log_r([5.0]) == 0.0
     assert smooth.power(0.0).slope([5.0])[0] == 0.0
     assert smooth.power(0.25).slope([5.0])[0] == 0.25
+    nowhere = LogFactor(lambda x: np.full(len(x), -np.inf), np.ones_like)
+    assert nowhere.power(0.0).log_r([5.0]) == 0.0
+    assert nowhere.power(0.5).log_r([5.0]) == -np.inf
     assert not LogFactor(lambda x: x[:, 0]).power(0.25).has_slope
     assert smooth.power(0.25).has_slope
     assert smooth.power(0.0).has_slope
@@ -409,6 +412,41 @@ def test_variances_whose_sum_overflows_keep_the_evidence():
 def test_a_power_next_to_zero_knows_nothing_and_gives_no_warning():
     for exponent in (1e-320, 0.0):
         assert GaussianFactor([1.0], 1.0).power(exponent).var.tolist() == [np.inf]
+
+
+def test_a_square_of_a_factor_is_a_power_too():
+    x = np.array([[0.3], [1.0]])
+    wide, twice = GaussianFactor([0.7], 0.5, 0.2), GaussianFactor([0.7], 0.5, 0.2).power(2.0)
+    np.testing.assert_allclose(twice.log_r(x), 2.0 * wide.log_r(x), rtol=1e-14)
+    bits = BernoulliFactor([3.0], [0.5]).power(2.0)
+    np.testing.assert_allclose(np.exp(bits.log_r([[1], [0]])), [9.0, 0.25], rtol=1e-14)
+
+
+def test_a_tilt_of_bits_keeps_its_digits():
+    """Eight ulp against mpmath, for probabilities from 1e-300 and slopes that r is tiny at."""
+    slopes = [-1400.0, -700.5, -30.1, -1e-9, 0.0, 0.3, 25.0, 690.0, 1234.5]
+    for c in (1e-300, 1e-20, 0.3):
+        for p in (Bernoulli([c]), Bernoulli([1.0 - c], [c])):
+            for g in slopes:
+                steep = LogFactor(lambda x: x[:, 0], lambda x, g=g: np.full(x.shape, g))
+                law = steep.multiply(p).law
+                with mp.workdps(800):
+                    small = mp.mpf(c)
+                    one, zero = (small, 1 - small) if p.prob1[0] == c else (1 - small, small)
+                    one *= mp.exp(mp.mpf(g))
+                    truth = [one / (one + zero), zero / (one + zero)]
+                got = [law.prob1[0], law.prob0[0]]
+                for found, exact in zip(got, truth, strict=True):
+                    if exact > 1e-307:
+                        assert mpmath_oracle.worst_ulp(np.array([found]), [exact]) <= 8
+
+
+@pytest.mark.parametrize("g", [1e5, -1e5])
+def test_a_tilt_beyond_all_numbers_leaves_certain_bits_certain(g):
+    steep = LogFactor(lambda x: x[:, 0], lambda x: np.full(x.shape, g))
+    law = steep.multiply(Bernoulli([0.0, 1.0, 0.5])).law
+    assert law.prob1.tolist() == [0.0, 1.0, float(g > 0)]
+    assert law.prob0.tolist() == [1.0, 0.0, float(g < 0)]
 
 
 def test_a_tilt_beyond_the_smallest_number_keeps_the_odds():

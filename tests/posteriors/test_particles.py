@@ -225,12 +225,15 @@ def z_score(Z, truth):
 def test_the_normaliser_s_estimate_is_unbiased(name, resample_below, monkeypatch):
     monkeypatch.setattr(particles, "_RESAMPLE_BELOW", resample_below)
     case = CASES[name]
-    for kind in ("constant", "tempered", "weights alone"):
-        result = run(case, over_time(case, kind), 32, 3000, draws=len(kind))
+    for kind, runs, off in (
+        ("constant", 1500, 1.1),
+        ("tempered", 500, 1.05),
+        ("weights alone", 500, 1.05),
+    ):
+        result = run(case, over_time(case, kind), 32, runs, draws=len(kind))
         ratio = np.exp(result.log_z_runs - case.log_z)
         assert abs(z_score(ratio, 1.0)) < SIGMAS, kind
-        if kind == "tempered":
-            assert abs(z_score(ratio, 1.05)) > SIGMAS  # what is 5 % off is noticed
+        assert abs(z_score(ratio, off)) > SIGMAS  # what is 5 %, or 10 %, off is noticed
         assert abs(result.log_z - np.log(ratio.mean()) - case.log_z) < ROUNDING
 
 
@@ -289,7 +292,7 @@ def test_the_posterior_converges_as_one_over_the_root_of_the_particles(name, kin
 @pytest.mark.parametrize("name", CASES)
 def test_all_particles_together_have_the_posterior_s_means(name):
     case = CASES[name]
-    result = run(case, constant(case.factor), 2000, 100)
+    result = run(case, constant(case.factor), 1000, 100)
     estimate = result.expectation(case.features(result.x0))
     share = np.exp(result.log_z_runs - result.log_z)[
         :, None
@@ -404,14 +407,13 @@ def test_a_prediction_is_never_narrower_than_it_may_be():
     never = data_law(BITS, lambda x, t: Bernoulli(np.zeros(x.shape)), 0.0)
     assert never.prob1[0, 0] == 1e-4
     erased = data_law(GaussianDiffusion([0.1, 1.0, 0.5]), lambda x, t: Gaussian(x, 1.0), 1.0)
-    assert erased.mean[0, 0] == 0.0
-    assert erased.var == 1.0
+    assert erased == Gaussian([[0.0]], 1.0)
     drawn = data_law(BinomialDiffusion([0.1, 1.0, 0.5], 0.3), BITS.kernel, 1.0)
     assert drawn.prob1[0, 0] == 0.3
-    with pytest.raises(ValueError, match="closed form"):
-        predicted(LogFactor(lambda x: x[..., 0]), DIFFUSION, DIFFUSION.kernel)(2).log_r(
-            np.zeros((1, 1))
-        )
+    with pytest.raises(ValueError, match="closed form of the diffusion's column, got a LogFactor"):
+        predicted(LogFactor(lambda x: x[..., 0]), DIFFUSION, DIFFUSION.kernel)
+    with pytest.raises(ValueError, match="a GaussianFactor for a BinomialDiffusion"):
+        predicted(FACTOR, BITS, BITS.kernel)
 
 
 @pytest.mark.slow
@@ -443,7 +445,7 @@ def test_systematic_resampling_gives_each_particle_its_share_to_within_one():
 
 def test_systematic_resampling_is_unbiased():
     weights = rng(0).random(7)
-    uniform = (np.arange(20_000) + 0.5) / 20_000  # over the whole of u
+    uniform = (np.arange(5_000) + 0.5) / 5_000  # over the whole of u
     ancestors = np.stack([systematic(weights, u) for u in uniform])
     children = np.stack([(ancestors == i).sum(1) for i in range(7)], 1)
     assert np.abs(children.mean(0) - 7 * weights / weights.sum()).max() < 1e-3
