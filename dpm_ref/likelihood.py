@@ -28,8 +28,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
-from functools import reduce
-from itertools import chain, islice, pairwise, starmap
+from functools import partial, reduce
+from itertools import chain, islice, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,15 +43,13 @@ from dpm_ref.validation import Array
 __all__ = ["Likelihood", "Sandwich", "log_likelihood", "sandwich", "log_weights",
            "from_log_weights", "forward_trajectory", "log_forward", "log_reverse"]
 
-_CHUNK = 1024  # samples of one data vector with one generator; another number means other draws
+_CHUNK_SIZE = 1024  # samples of a data vector with one generator; another number: other draws
 _TASK = 2**17, 2**19  # least and most samples times steps in a task; in between, a share of all
 _SHARES = 16
 _COMPONENTS = 2**17  # most in a task, which is drawn together; a vector counts as 8 at least
 _AHEAD = 256  # tasks handed out before the result of the first is awaited
-_FEWEST = 25  # samples below which there is no tail to fit, since a fifth of them are its most
 _LONGEST_TAIL = 512  # beyond that the tail's shape is known well enough
 _ALIKE = 1e-9  # log weights that differ by less differ by rounding
-_LEAST_ESS = 20.0  # below it the delta method is no approximation
 
 
 class Likelihood(NamedTuple):
@@ -143,8 +141,15 @@ def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLi
     rows = data.reshape(-1, data.shape[-1])
     if edge is None:
         validation.finite("log pi(x0)", diffusion.prior(data.shape[-1]).log_p(rows))
-    sums = _estimate(diffusion, reverse, edge, rows, n_samples, rng, executor)
-    return _summary(sums, data.shape[:-1])
+    n_samples, rng = validation.count("n_samples", n_samples, 1), validation.generator(rng)
+    model = _Model(diffusion, validation.function("reverse", reverse), edge)
+    if executor is not None and not isinstance(executor, Executor):
+        raise ValueError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
+    root = np.random.SeedSequence(rng.integers(2**63, size=4).tolist())
+    tasks, weigh = _tasks(rows, n_samples, diffusion.T, root), partial(_weigh, model)
+    results = map(weigh, tasks) if executor is None else _in_order(executor, weigh, tasks)
+    chunks, per_row = chain.from_iterable(results), -(-n_samples // _CHUNK_SIZE)
+    return _summary((reduce(_merge, islice(chunks, per_row)) for _ in rows), data.shape[:-1])
 
 
 def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
@@ -168,8 +173,10 @@ def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
       discrete weights, whose values are known.
 
     Rates over T = 1 Gaussian edges of d = 1 and 10 whose weights have a known shape .1 to .9, as
-    `python tests/reliability.py` prints them, the worst of each cell. At n = 100 even
-    weights known to be exp(k chi^2_1 / 2) would leave k with a standard error of 14 %.
+    `python tests/reliability.py` prints them, the worst of each cell. At n = 100 no limit takes
+    both rates to 95 and 1 %: with .36 for 1/3 they are 95 and 2.4. Nor is it enough to know that
+    the weights are exp(k chi^2_1 / 2) and to ask that the most likely k, whose standard error is
+    14 %, is below .315: 96 % are then reliable at shape .25, and over 1 % reliable and off at .4.
 
     ==========================================  ======  =======  ========
     in percent of runs                          n = 100 200, 300 1000 up
@@ -191,7 +198,7 @@ def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
     rule = "have shape (n, ...) and hold weights"
     validation.shaped("log_w", array, rule, array.ndim > 0 and array.size > 0)
     columns = np.ascontiguousarray(array.reshape(len(array), -1).T)
-    chunks = range(_CHUNK, len(array), _CHUNK)
+    chunks = range(_CHUNK_SIZE, len(array), _CHUNK_SIZE)
     sums = (reduce(_merge, map(_fold, np.split(column, chunks))) for column in columns)
     return _summary(sums, array.shape[1:])
 
@@ -228,14 +235,15 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
     True
     """
     prior = checked_diffusion(diffusion).prior(d)
-    n_samples, rng = validation.count("n_samples", n_samples, 1), validation.generator(rng)
-    states = [prior.at(prior.noise((validation.count("n", n, 1), d), rng=rng))]
+    n_samples = validation.count("n_samples", n_samples, 1)
+    states = [prior.over((validation.count("n", n, 1), d)).sample(rng=rng)]
+    model = _Model(diffusion, reverse, diffusion.edge if edge is None else edge)
     for t in range(diffusion.T, 0, -1):
-        before = _reverse_law(diffusion, reverse, edge, states[0], t).sample(rng=rng)
+        before = model.law(states[0], t).sample(rng=rng)
         states.insert(0, diffusion.check_data("a kernel's sample", before))
     own = log_weights(diffusion, reverse, states, edge=edge)
-    sums = _estimate(diffusion, reverse, edge, states[0], n_samples, rng, executor)
-    lower = np.array([_log_mean(each) for each in sums])
+    lower = log_likelihood(diffusion, reverse, states[0], n_samples=n_samples, rng=rng, edge=edge,
+                           executor=executor).value
     upper = np.logaddexp(lower + np.log(n_samples), own) - np.log(n_samples + 1.0)
     means = (float(number) for side in (lower, upper) for number in _mean_and_stderr(side))
     return Sandwich(states[0], lower, upper, *means)
@@ -262,7 +270,8 @@ def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.Ar
     -0.693147
     """
     states, shape = _states(diffusion, trajectory)
-    return _along(diffusion, reverse, edge, states[0], _given(diffusion, states)).reshape(shape)
+    model = _Model(diffusion, reverse, edge)
+    return model.log_w(states[0], _given(diffusion, states)).reshape(shape)
 
 
 def forward_trajectory(diffusion: Diffusion, x0: npt.ArrayLike, *,
@@ -275,7 +284,6 @@ def forward_trajectory(diffusion: Diffusion, x0: npt.ArrayLike, *,
     (3, 1, 2)
     """
     states = [checked_diffusion(diffusion).check_data("x0", x0)]
-    rng = validation.generator(rng)
     for t in range(1, diffusion.T + 1):
         states.append(diffusion.q_kernel(states[-1], t).sample(rng=rng))
     return np.stack(states)
@@ -303,10 +311,8 @@ def log_reverse(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.Ar
     -2.079442
     """
     states, shape = _states(diffusion, trajectory)
-    terms = [diffusion.prior(states.shape[-1]).log_p(states[-1])]
-    for t, (before, after) in enumerate(pairwise(states), start=1):
-        terms.append(_reverse_law(diffusion, reverse, edge, after, t).log_p(before))
-    return np.asarray(np.sum(terms, axis=0).reshape(shape))
+    model = _Model(diffusion, reverse, diffusion.edge if edge is None else edge)
+    return model.log_w(states[0], ((after, 0.0) for after in states[1:])).reshape(shape)
 
 
 # Along trajectories
@@ -326,102 +332,86 @@ def _given(diffusion: Diffusion, states: Array) -> Iterator[tuple[Array, Array]]
         yield after, diffusion.q_kernel(before, t).log_p(after)
 
 
-def _along(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, x0: Array,
-           steps: Iterable[tuple[Array, Array]]) -> Array:
-    """log w along x^0 and the steps x^t, log q(x^t|x^{t-1}), of which two are held at a time."""
-    prior = diffusion.prior(x0.shape[-1])
-    before, log_w = x0, np.zeros(len(x0))
-    with np.errstate(invalid="ignore"):  # -inf - (-inf) is refused where the sum is complete
-        for t, (after, log_q) in enumerate(steps, start=1):
-            if t == 1 and edge is None:
-                log_w = prior.log_p(before) - prior.log_p(after)
-            else:
-                law = _reverse_law(diffusion, reverse, edge, after, t)
-                log_w = log_w + law.log_p(before) - log_q
-            before = after
-    log_w = log_w + prior.log_p(before)
-    if np.isnan(log_w).any():
-        where = f"of a trajectory from x0 = {x0[np.isnan(log_w)][0]}"
-        raise ValueError(f"log w must be a number, got nan: log densities {where} are infinite")
-    return log_w
+class _Model(NamedTuple):
+    """p(x^{0..T}): the diffusion's prior, the reverse kernel and the edge, None for T_pi."""
 
+    diffusion: Diffusion
+    reverse: ReverseKernel
+    edge: Edge | None
 
-def _reverse_law(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, after: Array,
-                 t: int) -> Any:
-    """p(x^{t-1}|x^t)."""
-    if t > 1:
-        return ask_density(diffusion.law, reverse, "reverse", after, t)
-    if edge is None:
-        return diffusion.q_kernel(after, 1)
-    return ask_density(diffusion.law, edge, "edge", after)
+    def law(self, xt: Array, t: int) -> Any:
+        """p(x^{t-1}|x^t), at t = 1 of a given edge."""
+        if t == 1:
+            return ask_density(self.diffusion.law, self.edge, "edge", xt)
+        return ask_density(self.diffusion.law, self.reverse, "reverse", xt, t)
+
+    def log_w(self, x0: Array, steps: Iterable[tuple[Array, Array | float]]) -> Array:
+        """log w along x^0 and steps x^t, log q(x^t|x^{t-1}), of which two are held at a time."""
+        prior = self.diffusion.prior(x0.shape[1])
+        before, log_w = x0, np.zeros(len(x0))
+        with np.errstate(invalid="ignore"):  # -inf - (-inf) is refused where the sum is complete
+            for t, (after, log_q) in enumerate(steps, start=1):
+                if t == 1 and self.edge is None:
+                    log_w = prior.log_p(before) - prior.log_p(after)
+                else:
+                    log_w = log_w + self.law(after, t).log_p(before) - log_q
+                before = after
+        log_w = log_w + prior.log_p(before)
+        if (bad := np.isnan(log_w)).any():
+            where = f"of a trajectory from x0 = {x0[bad][0]}"
+            raise ValueError(f"log w must be a number, got nan: log densities {where} are infinite")
+        return log_w
 
 
 # Splitting samples into tasks
 
 
-def _estimate(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, rows: Array,
-              n_samples: int, rng: np.random.Generator,
-              executor: Executor | None) -> Iterator[_WeightSums]:
-    """The sums of each row's weights, merged in an order that does not depend on the executor."""
-    n_samples, rng = validation.count("n_samples", n_samples, 1), validation.generator(rng)
-    validation.function("reverse", reverse)
-    if executor is not None and not isinstance(executor, Executor):
-        raise ValueError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
-    root = np.random.SeedSequence(rng.integers(2**63, size=4).tolist())
-    calls = ((diffusion, reverse, edge, rows[[row for row, _ in task]],
-              [size for _, size in task], root.spawn(len(task)))
-             for task in _tasks(len(rows), n_samples, diffusion.T, rows.shape[-1]))
-    sums = chain.from_iterable(_in_order(executor, calls))
-    for _ in rows:
-        yield reduce(_merge, islice(sums, -(-n_samples // _CHUNK)))
+_Task = list[tuple[Array, int, np.random.SeedSequence]]  # chunks: x^0, samples, their seed
 
 
-def _tasks(n_rows: int, n_samples: int, T: int, d: int) -> Iterator[list[tuple[int, int]]]:
-    """Lists of chunks (row, samples) in the order of rows, each list drawn together in one call.
+def _tasks(rows: Array, n_samples: int, T: int, root: np.random.SeedSequence) -> Iterator[_Task]:
+    """The chunks of all rows in their order, in tasks that are each drawn in one call.
 
     Small jobs are cut finer, so that there is work for all.
     """
-    share = min(max(n_rows * n_samples * T // _SHARES, _TASK[0]), _TASK[1]) // T
-    most = min(share, _COMPONENTS // max(8, d)) // min(n_samples, _CHUNK)
-    chunks = ((row, min(_CHUNK, n_samples - start))
-              for row in range(n_rows) for start in range(0, n_samples, _CHUNK))
+    share = min(max(len(rows) * n_samples * T // _SHARES, _TASK[0]), _TASK[1]) // T
+    most = min(share, _COMPONENTS // max(8, rows.shape[1])) // min(n_samples, _CHUNK_SIZE)
+    chunks = ((x0, min(_CHUNK_SIZE, n_samples - start), *root.spawn(1))
+              for x0 in rows for start in range(0, n_samples, _CHUNK_SIZE))
     while task := list(islice(chunks, max(most, 1))):
         yield task
 
 
-def _in_order(executor: Executor | None,
-              calls: Iterator[tuple[Any, ...]]) -> Iterator[list[_WeightSums]]:
-    """`_work` of each tuple of arguments, here or by the executor, in their order.
+def _in_order(executor: Executor, weigh: partial[list[_WeightSums]],
+              tasks: Iterator[_Task]) -> Iterator[list[_WeightSums]]:
+    """The executor's result for each task, in their order.
 
     What a call raises is raised as it was; calls that have not begun by then are cancelled.
     """
-    if executor is None:
-        yield from starmap(_work, calls)
-        return
     waiting: deque[Future[list[_WeightSums]]] = deque()
     try:
-        waiting.extend(executor.submit(_work, *each) for each in islice(calls, _AHEAD))
+        waiting.extend(executor.submit(weigh, task) for task in islice(tasks, _AHEAD))
         while waiting:
             yield waiting.popleft().result()
-            waiting.extend(executor.submit(_work, *each) for each in islice(calls, 1))
+            waiting.extend(executor.submit(weigh, task) for task in islice(tasks, 1))
     finally:
         for future in waiting:
             future.cancel()
 
 
-def _work(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge | None, x0: Array,
-          sizes: list[int], seeds: list[np.random.SeedSequence]) -> list[_WeightSums]:
+def _weigh(model: _Model, task: _Task) -> list[_WeightSums]:
     """The sums of each of a task's chunks."""
+    rows, sizes, seeds = zip(*task, strict=True)
     rngs = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
-    rows = np.repeat(x0, sizes, axis=0)
-    log_w = _along(diffusion, reverse, edge, rows, _forward(diffusion, rows, rngs, sizes))
+    x0 = np.repeat(rows, sizes, axis=0)
+    log_w = model.log_w(x0, _forward(model.diffusion, x0, rngs, sizes))
     return [_fold(part) for part in np.split(log_w, np.cumsum(sizes)[:-1])]
 
 
 def _forward(diffusion: Diffusion, x0: Array, rngs: list[np.random.Generator],
-             sizes: list[int]) -> Iterator[tuple[Array, Array]]:
+             sizes: Iterable[int]) -> Iterator[tuple[Array, Array]]:
     """x^t and log q(x^t|x^{t-1}), t = 1..T, for rows of which each generator draws its own."""
-    x, d = x0, x0.shape[-1]
+    x, d = x0, x0.shape[1]
     for t in range(1, diffusion.T + 1):
         law = diffusion.q_kernel(x, t)
         noise = [law.noise((n, d), rng=rng) for rng, n in zip(rngs, sizes, strict=True)]
@@ -440,15 +430,15 @@ class _WeightSums(NamedTuple):
     mean: float
     squares: float  # sum of squared deviations from the mean
     tail: Array
-    bulk: float  # the bulk shape of the first chunk
+    bulk: float  # the bulk shape of the first chunk alone
 
 
 def _fold(log_w: Array) -> _WeightSums:
     """The sums of one chunk of weights (n,), n >= 1."""
     falling = -np.sort(-log_w)
-    peak = float(falling[0])
+    peak = float(np.nan_to_num(falling[0]))  # where all weights are zero, any finite number
     with np.errstate(over="ignore", invalid="ignore"):  # log weights 1e308 apart
-        weights = np.exp(log_w - peak) if np.isfinite(peak) else np.zeros_like(log_w)
+        weights = np.exp(log_w - peak)
         bulk = _bulk_shape(falling)
     mean = float(weights.mean())
     squares = float(((weights - mean) ** 2).sum())
@@ -458,8 +448,7 @@ def _fold(log_w: Array) -> _WeightSums:
 def _merge(a: _WeightSums, b: _WeightSums) -> _WeightSums:
     """The sums of both (Chan, Golub and LeVeque); the smaller peak is brought to the larger."""
     n, peak = a.n + b.n, max(a.peak, b.peak)
-    with np.errstate(invalid="ignore"):  # all weights are zero
-        scale_a, scale_b = np.nan_to_num(np.exp([a.peak - peak, b.peak - peak]))
+    scale_a, scale_b = np.exp([a.peak - peak, b.peak - peak])
     mean_a, mean_b = a.mean * scale_a, b.mean * scale_b
     apart = (mean_b - mean_a) ** 2 * (a.n * b.n / n)
     squares = a.squares * scale_a**2 + b.squares * scale_b**2 + apart
@@ -480,20 +469,14 @@ def _estimates(sums: _WeightSums) -> tuple[float, float, float, float, bool]:
     variance = sums.squares / sums.n / sums.mean**2
     stderr = float(np.sqrt(variance / (sums.n - 1))) if sums.n > 1 else np.nan
     ess = sums.n / (1.0 + variance)
-    m = _tail_length(sums.n)
-    shape = _tail_shape(sums.tail[:m + 1]) if sums.n >= _FEWEST else np.nan
-    reliable = (ess >= _LEAST_ESS and shape < 0.4 + 2.0 / np.sqrt(m)
+    m = min(sums.n // 5, int(np.ceil(3.0 * np.sqrt(sums.n))), _LONGEST_TAIL)
+    shape = _tail_shape(sums.tail[:m + 1]) if sums.n >= 25 else np.nan
+    reliable = (ess >= 20 and shape < 0.4 + 2.0 / np.sqrt(m)
                 and sums.bulk < max(1.0, sums.n / 1000) ** 0.125 / 3)
-    return _log_mean(sums), stderr, ess, shape, bool(reliable)
+    return float(sums.peak + np.log(sums.mean)), stderr, ess, shape, bool(reliable)
 
 
-def _log_mean(sums: _WeightSums) -> float:
-    return float(sums.peak + np.log(sums.mean)) if sums.mean else -np.inf
-
-
-def _tail_length(n: int) -> int:
-    """How many of n weights are fitted; the next one is their threshold."""
-    return min(n // 5, int(np.ceil(3.0 * np.sqrt(n))), _LONGEST_TAIL)
+# Whether the standard error can be believed: the shapes of the bulk and of the tail
 
 
 def _bulk_shape(falling: Array) -> float:
@@ -516,20 +499,19 @@ def _tail_shape(tail: Array) -> float:
     if above.size < 5 or above[0] - threshold < _ALIKE:
         return -np.inf
     exceedances = np.exp(above - above[0]) * -np.expm1(threshold - above)
-    return _pareto_shape(exceedances[::-1]) if exceedances.all() else np.inf
+    return _pareto_shape(exceedances[::-1])
 
 
 def _pareto_shape(x: Array) -> float:
     """The shape of a generalized Pareto distribution fitted to rising exceedances x > 0, m >= 5.
 
     The estimate of Zhang and Stephens (2009), drawn towards 0.5 with the weight of ten observations
-    as Vehtari et al. do; inf where a quarter of the exceedances is below 1e-300 of the largest.
+    as Vehtari et al. do; inf where the smallest exceedance is below 1e-300 of the largest.
     """
     m, x = x.size, x / x[-1]
-    quartile = x[int(m / 4 + 0.5) - 1]
-    if quartile < 1e-300:
+    if x[0] < 1e-300:
         return np.inf
-    grid = int(30 + np.sqrt(m))
+    quartile, grid = x[int(m / 4 + 0.5) - 1], int(30 + np.sqrt(m))
     theta = 1.0 + (1.0 - np.sqrt(grid / (np.arange(1, grid + 1) - 0.5))) / (3.0 * quartile)
     theta = theta[theta != 0]  # exponential, as it can be to the bit among equal exceedances
     shapes = np.log1p(-theta[:, None] * x).mean(1)
