@@ -2,7 +2,7 @@
 
 Most were met in a public package or in its issues, which the comment names; nothing is copied. The
 others are slips that reviewers of such code look for. The check's own list of mistakes had no part
-in the choice.
+in the choice; what it did not name was added to it afterwards.
 """
 
 from collections.abc import Callable, Mapping
