@@ -354,16 +354,17 @@ def own_points(
     top, bottom = halves
     panels = top.subplots(1, 2)
     low, high = data.min(0), data.max(0)
-    margin = 0.1 * (high - low)
+    margin, d = 0.1 * (high - low), data.shape[1]
+    shown = f", $x_1$ and $x_2$ of {d}" if d > 2 else ""
     for axes, x, color, title in zip(panels, (data, samples), (DATA, MODEL),
                                      ("data", "samples of the model"), strict=True):
-        if data.shape[1] == 1:
+        if d == 1:
             axes.hist(x[:, 0], np.linspace(low[0] - margin[0], high[0] + margin[0], 60),
                       density=True, color=color)
             axes.set(title=title, xlabel="$x_1$", ylabel="density")
             continue
         cloud(axes, x, color)
-        axes.set(title=title, xlabel="$x_1$", ylabel="$x_2$",
+        axes.set(title=title + shown, xlabel="$x_1$", ylabel="$x_2$",
                  xlim=(low[0] - margin[0], high[0] + margin[0]),
                  ylim=(low[1] - margin[1], high[1] + margin[1]))
     training_curve(bottom.subplots(), *history, limits, columns=2)

@@ -98,7 +98,7 @@ def _catalogue() -> dict[str, list[str]]:
         "Quantities, their arguments and equations, and other names:": quantities,
         "Several at once, as a tuple or a mapping:": several,
         "Conventions, of the run or of one function, the first by default:": conventions,
-        "Schedules by name:": [", ".join(NAMED)],
+        "Schedules by name, as beta=(name, T) or (name, T, parameters):": [", ".join(NAMED)],
         "Statuses:": [*STATUSES, "report.assert_ok(allow=['PRECISION']) fails at WRONG alone"],
         "Mistakes and sources of precision loss:": ["--list mistakes"],
     }

@@ -229,6 +229,8 @@ def _hint(said: str, name: str, p: Problem) -> str:
     if "Tracer" in said and "model" in p.quantity.every:
         return "; the model is NumPy: call it outside jit"
     called = f"; called as {name}({', '.join(p.quantity.arguments(p.conventions))})"
+    if "model" in p.quantity.every and p.conventions.reverse_var == "given":
+        called += ", where the model returns its output and a variance: see reverse_var"
     return called if said.startswith("raises TypeError") else ""
 
 

@@ -92,8 +92,9 @@ def row_of(q: Quantity, name: str, asked: list[tuple[Problem, Returned]]) -> Row
     if not known:
         return row("UNDEFINED", message="nothing finite to compare")
     status, diagnoses, message = _verdict(known)
-    worst = max(known, key=lambda c: float(c.ratio.max()))
-    at = tuple(np.argwhere(worst.ratio == worst.ratio.max())[0].tolist())
+    most = 0.999999 * max(float(c.ratio.max()) for c in known)  # of equal ones, the first
+    worst = next(c for c in known if (c.ratio >= most).any())
+    at = tuple(np.argwhere(worst.ratio >= most)[0].tolist())
     got, wanted = float(worst.got[at]), float(worst.problem.wanted[at])
     digits = _digits(np.array(abs(got - wanted)), abs(wanted))
     if status == "PASS":

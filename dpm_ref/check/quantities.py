@@ -361,6 +361,8 @@ vlb_term | the KL term at t = 1 too, L_0 left out | first(first_kl(s, xt, mean_h
 vlb_term | L_0 at the second t, the KL term at the first | second_l_0
 nll | L_0 at the second t, the KL term at the first | second_l_0s + prior_kl
 nll | mean over t for the sum, L_0 among its terms | (kl_sum + l_0) / op("T") + prior_kl
+nll | KL reversed in the sum over t: KL(p || q) |
+    sum(kl((means_later, ruled(later, vars_t)), posterior(later, x0, xs))) + l_0 + prior_kl
 nll | prior KL reversed: KL( pi || q(x^T|x^0) ) | kl_sum + l_0 + kl(prior, marginal(at_T, x0))
 log_likelihood | mean of logarithms for logarithm of mean | sum(log_w) / count
 log_likelihood | the largest weight for their mean | max(log_w)

@@ -325,6 +325,15 @@ def test_a_posterior_s_table_may_hold_anything_at_its_first_entry():
         assert one("posterior_variance", np.concatenate([[first], table[1:]])).status == "PASS"
 
 
+def test_of_values_that_are_equally_far_off_the_first_is_shown():
+    assert one("beta", 3.0 * BETA).worst_input["at"] == [0, 0]
+
+
+def test_a_model_that_returns_two_things_is_explained_where_a_loop_fails():
+    row = one("nll", lambda model, x0: 2.0 * model(x0, np.full(len(x0), 1)) * 1.5)
+    assert row.message.endswith("the model returns its output and a variance: see reverse_var")
+
+
 # Malformed functions
 
 

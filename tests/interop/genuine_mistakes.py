@@ -363,7 +363,9 @@ def loss_that_is_trained_on_for_the_bound(beta):
     return {"vlb_term": vlb_term}
 
 
-def negative_bound(beta: Any, prior_at: int = -1, mean: bool = False, fixed: Any = None) -> Any:
+def negative_bound(
+    beta: Any, prior_at: int = -1, mean: bool = False, fixed: Any = None, turned: bool = False
+) -> Any:
     """The loop of DDPM's calc_bpd_loop in nats, the variance that of the posterior or fixed."""
     _, abar, _ = tables(beta)
     (c0, c1), var = coefficients(beta), posterior_variance(beta)
@@ -379,8 +381,9 @@ def negative_bound(beta: Any, prior_at: int = -1, mean: bool = False, fixed: Any
             if t == 0:
                 total = total - first(x0, guess, np.log(own[0]))
                 continue
-            square, ratio = (c0[t] * x0 + c1[t] * xt - guess) ** 2, var[t] / own[t]
-            total = total + 0.5 * (square / own[t] + ratio - 1 - np.log(ratio)).sum(-1)
+            q, p = (own[t], var[t]) if turned else (var[t], own[t])
+            square = (c0[t] * x0 + c1[t] * xt - guess) ** 2
+            total = total + 0.5 * (square / p + q / p - 1 - np.log(q / p)).sum(-1)
         total = total / len(beta) if mean else total
         kept = abar[prior_at]
         return total + 0.5 * (kept * x0**2 - kept - np.log(1 - kept)).sum(-1)
@@ -394,6 +397,11 @@ LOOP = {"reverse_var": "posterior", "t_shape": "batch", **FROM_0}
 @genuine("reverse_var='beta', not 'posterior'", **LOOP)
 def loop_with_the_other_variance(beta):
     return negative_bound(beta, fixed=beta)
+
+
+@genuine("KL reversed in the sum over t", reverse_var="beta", t_shape="batch", **FROM_0)
+def loop_over_the_other_divergence(beta):
+    return negative_bound(beta, fixed=beta, turned=True)
 
 
 @genuine("t = 1 for t = T", **LOOP)

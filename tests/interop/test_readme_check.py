@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch")
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
-NUMBERS = re.compile(r"got \S+, wanted [-\d.e]+|\d+\.\d digits|\(T = \d+\)|t = \d+")
+DIGITS = re.compile(r"\d+\.\d digits")
 
 
 def block(name: str) -> str:
@@ -24,4 +24,4 @@ def test_the_ten_lines_print_the_verdict(tmp_path):
     done = subprocess.run(
         [sys.executable, "ten_lines.py"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert NUMBERS.sub("", done.stdout) == NUMBERS.sub("", block("verdict"))
+    assert DIGITS.sub("", done.stdout) == DIGITS.sub("", block("verdict"))
