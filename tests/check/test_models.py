@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy.special import log_ndtr, ndtr
 
 from dpm_ref import check, schedules
 
@@ -297,3 +297,16 @@ def test_schedules_are_declared_by_name():
         .status
         == "WRONG"
     )
+
+
+def test_a_variance_for_the_bins_deviation_is_named_where_their_mass_underflows():
+    def wrong(x, mean, var):
+        below, above = (x - mean - 1 / 255) / var, (x - mean + 1 / 255) / var
+        below, above = np.where(x < -0.999, -np.inf, below), np.where(x > 0.999, np.inf, above)
+        near, far = np.where(below > 0, -below, above), np.where(below > 0, -above, below)
+        log_near, log_far = log_ndtr(near), log_ndtr(far)
+        return (log_near + np.log1p(-np.exp(log_far - log_near))).sum(1)
+
+    row = check.run({"decoder_log_prob": wrong})["decoder_log_prob"]
+    assert "variance used as a standard deviation" in row.diagnoses
+    assert row.got < -1000
