@@ -135,7 +135,8 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
         draws.append(total + rest)
     mean, stderr = _mean_and_stderr(np.concatenate(draws))
     kl /= n_samples
-    eq14 = (last.entropy() - first.entropy() - _sum_over(0, kl)).mean() - prior.entropy()
+    with np.errstate(over="ignore"):  # an average below -1e308 is -inf
+        eq14 = (last.entropy() - first.entropy() - _sum_over(0, kl)).mean() - prior.entropy()
     return LowerBound(fixed + mean, stderr, kl, float(eq14) if edge is None else float("nan"))
 
 

@@ -1047,6 +1047,20 @@ def test_huge_data_have_preconditions_and_entropy_bounds_without_a_warning(size)
     )
 
 
+@pytest.mark.parametrize("own_edge", [True, False])
+def test_divergences_whose_sum_over_data_alone_is_beyond_the_floats_raise_no_warning(own_edge):
+    diffusion, x0 = GaussianDiffusion([0.1, 0.2]), np.full((20, 2), 1.5e150)
+    K = bounds.lower_bound(
+        diffusion,
+        lambda xt, t: Gaussian(0.9 * diffusion.kernel(xt, t).mean, 1e-8),
+        x0,
+        rng=seed(46),
+        edge=diffusion.edge if own_edge else None,
+    )
+    assert np.isfinite(K.value).all()
+    assert np.isnan(K.eq14) if own_edge else K.eq14 == -np.inf
+
+
 @pytest.mark.parametrize(
     ("diffusion", "reverse", "edge", "name"),
     [

@@ -5,6 +5,7 @@ Inside `check` everything is in the paper's terms: vectors (n, d), t = 1..T, var
 component.
 """
 
+import contextlib
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -37,9 +38,9 @@ def _one_of(about: str, *choices: Any) -> Any:
 
 def _at_least(about: str, least: float, default: float) -> Any:
     def holds(value: Any) -> bool:
-        return isinstance(value, int | float) and value >= least
+        return isinstance(value, int | float) and least <= value < np.inf
 
-    return field(default=default, metadata=_rule(about, f"a number >= {least:g}", holds))
+    return field(default=default, metadata=_rule(about, f"a finite number >= {least:g}", holds))
 
 
 def _is_shape(value: Any) -> bool:
@@ -188,8 +189,9 @@ def schedule_of(**declared: Any) -> Array | None:
 
 def _by_name(value: Any) -> Array:
     match value:
-        case (str(name), int(T), *rest) if name in NAMED and len(rest) < 2:
-            return NAMED[name](T, **(rest[0] if rest else {}))
+        case (str(name), int(T), *rest) if name in NAMED and T > 0 and len(rest) < 2:
+            with contextlib.suppress(TypeError):  # parameters that it does not have
+                return NAMED[name](T, **(rest[0] if rest else {}))
     raise ValueError(
         f"beta must be (name, T) or (name, T, parameters), name among {', '.join(NAMED)}, got "
         f"{value!r}"

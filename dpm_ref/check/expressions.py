@@ -311,7 +311,10 @@ def _log_bin(node: Expr, c: Context, x: Any, mean: Any, std: Any) -> Any:
         inside, low, high = np.log(above - below), np.log(above), np.log(1 - below)
     else:
         sign = np.where(off > 0, -1.0, 1.0)  # the tail in which nothing cancels
-        inside = np.log(ndtr(sign * off + edge) - ndtr(sign * off - edge))
+        above, below = sign * off + edge, sign * off - edge
+        mass, log_above = ndtr(above) - ndtr(below), log_ndtr(above)
+        far = log_above + np.log(-np.expm1(log_ndtr(below) - log_above))  # the mass underflows
+        inside = np.where(mass > 1e-290, np.log(mass), far)
         low, high = log_ndtr(off + edge), log_ndtr(edge - off)
     if node.op == "log_bin":
         inside = np.where(x < -0.999, low, np.where(x > 0.999, high, inside))

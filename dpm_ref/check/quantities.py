@@ -300,6 +300,8 @@ entropy_lower_bound | H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged | h_step - h_b
 ddim_step | the noise by eta sqrt(1 - abar_t) | ddim(c.eta * sqrt(rest), eta_post)
 ddim_step | the noise by eta sqrt(1 - abar_t), under the root too |
     ddim(c.eta * sqrt(rest), c.eta * sqrt(rest))
+ddim_step | eta = 0, where another is declared | ddim(number(0), number(0))
+ddim_step | eta = 1, where another is declared | ddim(sqrt(post), sqrt(post))
 ddim_step | the noise by eta sqrt(beta_t) | ddim(c.eta * sqrt(beta), eta_post)
 binomial_posterior | divided by q(x^t | x^0) read at t - 1 |
     joint_1(s, x0, xt) / op("if", xt, *marginal_before(s, x0))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dpm_ref import validation
 from dpm_ref.schedules import linear
 
 from .calls import Fault, Returned, call, faults, guarded
@@ -102,8 +103,7 @@ def run(
     Report
     """
     declared = Conventions().but(conventions)
-    if not 0 < prior < 1:
-        raise ValueError(f"prior must be one number strictly between 0 and 1, got {prior!r}")
+    prior = validation.fraction("prior", prior)
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise ValueError(f"rng must be a numpy.random.Generator, got {rng!r}")
     given = schedule_of(beta=beta, abar=abar, log_snr=log_snr, sigmas=sigmas)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy.special import log_ndtr, ndtr
 
 from dpm_ref import check, schedules
 
@@ -297,3 +297,35 @@ def test_schedules_are_declared_by_name():
         .status
         == "WRONG"
     )
+
+
+def test_a_variance_for_the_bins_deviation_is_named_where_their_mass_underflows():
+    def wrong(x, mean, var):
+        below, above = (x - mean - 1 / 255) / var, (x - mean + 1 / 255) / var
+        below, above = np.where(x < -0.999, -np.inf, below), np.where(x > 0.999, np.inf, above)
+        near, far = np.where(below > 0, -below, above), np.where(below > 0, -above, below)
+        log_near, log_far = log_ndtr(near), log_ndtr(far)
+        return (log_near + np.log1p(-np.exp(log_far - log_near))).sum(1)
+
+    row = check.run({"decoder_log_prob": wrong})["decoder_log_prob"]
+    assert "variance used as a standard deviation" in row.diagnoses
+    assert row.got < -1000
+
+
+@pytest.mark.parametrize(("declared", "taken"), [(0.0, 1.0), (0.5, 0.0), (0.5, 1.0), (1.0, 0.0)])
+def test_another_eta_than_declared_is_named(declared, taken):
+    beta = np.array([0.05, 0.1, 0.2, 0.3, 0.45])
+    abar = np.cumprod(1 - beta)
+    prev = np.append(1.0, abar[:-1])
+    std = taken * np.sqrt(beta * (1 - prev) / (1 - abar))
+
+    def step(xt, t, eps, noise):
+        s = t - 1
+        x0 = (xt - np.sqrt(1 - abar[s]) * eps) / np.sqrt(abar[s])
+        along = np.sqrt(np.maximum(1 - prev[s] - std[s] ** 2, 0.0))
+        return np.sqrt(prev[s]) * x0 + along * eps + std[s] * noise
+
+    row = check.run({"ddim_step": step}, beta=beta, eta=declared)["ddim_step"]
+    assert row.status == "WRONG"
+    assert f"eta = {taken:g}, where another is declared" in row.diagnoses
+    check.run({"ddim_step": step}, beta=beta, eta=taken).assert_ok()
