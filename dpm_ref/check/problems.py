@@ -129,7 +129,7 @@ def unmet(q: Quantity, s: Setting, x0: Any) -> str:
     logit = math.log(s.pi1 / (1.0 - s.pi1))
     if q.name.endswith("eq14"):
         off = (x0.mean() - s.pi1) * logit if q.bits else 0.5 * ((x0**2).mean() - 1.0)
-        said = "equation (14) exceeds the mean of K on these data: they break its precondition"
+        said = "equation (14) differs from the mean of K on these data: they break its precondition"
         return "" if abs(off) < 1e-6 else said
     if q.name.endswith("upper_bound"):
         room = logit * (x0.mean(0) - s.pi1).sum() if q.bits else x0.shape[1] - x0.var(0).sum()
