@@ -146,6 +146,22 @@ SAME = {  # the same mistake, as it is named where it stands in that formula
     "the marginal's standard deviation for beta_t / sqrt(1 - abar_t)": ("1 - abar_t for beta_t",),
     "weighted by variances for precisions": ("var and var_y swapped",),
     "precisions added and not inverted": ("inverse: 1 / value",),
+    "root of the kept share, as in the Gaussian column": (
+        "sqrt(alpha_t) for alpha_t",
+        "sqrt(abar_t) for abar_t",
+    ),
+    "the variances' ratio upside down": ("ratio upside down: (var_p) / (var_q)",),
+    "the square divided by q's variance": ("var_q for var_p in one place",),
+    "the square divided by a standard deviation": (
+        "standard deviation for variance: sqrt(var_p) for var_p",
+        "standard deviation for variance: sqrt(var) for var",
+    ),
+    "noise left out": ("the noise left out",),
+    "1 - p left out of the derivative": ("(1 - q1) / (1 - p1) left out",),
+    "r(0) left out": ("log_r0 left out",),
+    "not normalised over both states": (
+        "division by prob exp(log_r1) + (1 - prob) exp(log_r0) forgotten",
+    ),
     "log of standard deviations without the factor 2, or with one too many": (
         "the log of the variances' ratio counted twice",
         "half of the log of the variances' ratio only",

@@ -340,6 +340,7 @@ binomial_prior_kl | pi_1 taken as 1/2 in the prior alone |
 decoder_log_prob | the density where a bin's mass is meant | log_prob(x0, (mean, var))
 decoder_log_prob | the density times a bin's width for its mass |
     log_prob(x0, (mean, var)) + log(number(2 / 255))
+gaussian_kl | cross-entropy for the divergence | -cross((mean_q, var_q), (mean_p, var_p))
 gaussian_kl | only the means' part of the divergence | 0.5 * (mean_q - mean_p)**2 / var_p
 gaussian_kl_grad_var | derivative by q's variance | 0.5 * (1 / var_p - 1 / var_q)
 gaussian_entropy | 2 pi e missing: only log std | 0.5 * log(var)
