@@ -11,9 +11,6 @@ The first three multiply a kernel in closed form, component by component:
                log Z~ = -[log(1 + s / v) + (mu - m)^2 / (s + v)] / 2
     binomial   logit p~ = logit c + log r(1) - log r(0),   Z~ = c r(1) + (1 - c) r(0)
 
-`power` (exponents >= 0) and `diffused` are what the functions `tempered` and `diffused` call, and
-do not validate.
-
 The slope g of log r gives the exponential tilt p~(x) proportional to p(x) exp(g . x), App. C:
 
     Gaussian   N(f_mu + f_Sigma g, f_Sigma)    g the gradient of log r at f_mu
@@ -37,7 +34,7 @@ import numpy.typing as npt
 from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli, product, shares
 from dpm_ref.gaussian import Gaussian
-from dpm_ref.protocols import Law, total
+from dpm_ref.protocols import Law, checked_diffusion, total
 from dpm_ref.validation import Array
 
 __all__ = ["Factor", "Product", "GaussianFactor", "BernoulliFactor", "noisy_bits", "Clamp",
@@ -101,7 +98,8 @@ class GaussianFactor:
             return np.asarray(self.log_scale - 0.5 * total(difference / self.var * difference))
 
     def power(self, exponent: float) -> GaussianFactor:
-        """r to a power >= 0: the variances divided by it."""
+        """r to a power in [0, 1]: the variances divided by it."""
+        exponent = _exponent(exponent)
         with np.errstate(over="ignore", divide="ignore"):  # a variance beyond 1e308 is inf
             var = self.var / exponent
         return GaussianFactor(self.mean, var, exponent * self.log_scale)
@@ -123,6 +121,7 @@ class GaussianFactor:
 
     def diffused(self, diffusion: Any, t: int) -> GaussianFactor:
         """E r(x^0) for x^0 ~ N(sqrt(abar_t) x, (1 - abar_t) I), t in 1..T."""
+        check_column(self, diffusion)
         root, noise = diffusion.sqrt_abar(t), diffusion.one_minus_abar(t)
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             mean, var = self.mean / root, (self.var + noise) / root**2
@@ -165,11 +164,13 @@ class BernoulliFactor:
         return _multiplied(p, (self.r1,), (self.r0,))
 
     def power(self, exponent: float) -> BernoulliFactor:
-        """r to a power >= 0, 0^0 being 1."""
+        """r to a power in [0, 1], 0^0 being 1."""
+        exponent = _exponent(exponent)
         return BernoulliFactor(self.r1**exponent, self.r0**exponent)
 
     def diffused(self, diffusion: Any, t: int) -> BernoulliFactor:
         """E r(x^0) for x^0 ~ B(x abar_t + pi_1 (1 - abar_t)), t in 1..T."""
+        check_column(self, diffusion)
         given = diffusion.marginal(np.stack([np.ones(self.r1.size), np.zeros(self.r1.size)]), t)
         return BernoulliFactor(*(given.prob1 * self.r1 + given.prob0 * self.r0))
 
@@ -238,7 +239,7 @@ class Clamp(GaussianFactor):
 
     def power(self, exponent: float) -> Clamp:
         """Itself, or 1 at exponent 0."""
-        return Clamp(self.values, self.seen & (exponent > 0))
+        return Clamp(self.values, self.seen & (_exponent(exponent) > 0))
 
     def diffused(self, diffusion: Any, t: int) -> Any:
         """E r(x^0) over t >= 1 forward steps from x: a Gaussian or Bernoulli factor."""
@@ -303,11 +304,20 @@ class LogFactor:
         return Product(Gaussian(p.mean + p.var * self.slope(p.mean), p.var), None)
 
     def power(self, exponent: float) -> LogFactor:
-        """r to a power >= 0, 0^0 being 1."""
+        """r to a power in [0, 1], 0^0 being 1."""
+        exponent = _exponent(exponent)
+
         def log_r(x: Array) -> Array:
             return exponent * self.log_r(x) if exponent else np.zeros(len(x))
 
         return LogFactor(log_r, (lambda x: exponent * self.slope(x)) if self.has_slope else None)
+
+
+def check_column(r: Any, diffusion: Any) -> None:
+    """ValueError unless r is a closed form of the diffusion's column."""
+    if checked_diffusion(diffusion).law not in getattr(r, "columns", ()):
+        got = f"a {type(r).__name__} for a {type(diffusion).__name__}"
+        raise ValueError(f"r must be a closed form of the diffusion's column, got {got}")
 
 
 def ask_states(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
@@ -319,6 +329,10 @@ def ask_states(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
     rule = f"have shape {shape} for states {rows.shape}"
     validation.shaped(name, values, rule, values.shape == shape)
     return values.reshape(states.shape[:axes])
+
+
+def _exponent(value: float) -> float:
+    return validation.number("exponent", value, "in [0, 1]", lambda e: 0 <= e <= 1)
 
 
 def _multiplied(p: Bernoulli, r1: tuple[Array, ...], r0: tuple[Array, ...]) -> Product:

@@ -46,7 +46,7 @@ import numpy as np
 from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
 from dpm_ref.gaussian import Gaussian
-from dpm_ref.posteriors.factors import Factor, LogFactor, Product, ask_states
+from dpm_ref.posteriors.factors import Factor, LogFactor, Product, ask_states, check_column
 from dpm_ref.protocols import Diffusion, Edge, Law, ReverseKernel, ask_law, checked_diffusion
 from dpm_ref.reverse import Trajectory, sample_trajectory
 from dpm_ref.validation import Array
@@ -84,15 +84,8 @@ def diffused(r: Any, diffusion: Diffusion) -> OverTime:
     >>> print(diffused(GaussianFactor([1.0], 0.5), GaussianDiffusion([0.5, 0.5]))(2).var)
     [5.]
     """
-    _check_column(r, diffusion)
+    check_column(r, diffusion)
     return lambda t: r.diffused(diffusion, t) if validation.one_time("t", t, 0, diffusion.T) else r
-
-
-def _check_column(r: Any, diffusion: Any) -> None:
-    """ValueError unless r is a closed form of the diffusion's column."""
-    if checked_diffusion(diffusion).law not in getattr(r, "columns", ()):
-        got = f"a {type(r).__name__} for a {type(diffusion).__name__}"
-        raise ValueError(f"r must be a closed form of the diffusion's column, got {got}")
 
 
 class Perturbed:
@@ -184,7 +177,7 @@ def predicted(r: Factor, diffusion: Any, reverse: ReverseKernel,
     >>> print("%.6f %.6f" % (ours[0], exact[0]))
     -0.452348 -0.452348
     """
-    _check_column(r, diffusion)
+    check_column(r, diffusion)
     model = Perturbed(diffusion, reverse, constant(r), edge)
 
     def multiplied(x: Array, t: int) -> tuple[Any, Any, Array]:
