@@ -1,15 +1,17 @@
 """Time log p(x^0) by importance sampling against the same loop in PyTorch eager, and measure the
 memory of a large run.
 
-    python tests/benchmarks/likelihood.py [--threads N] [--rounds N] [--samples N] [--T N] [--width
-    N] [--memory-samples N] [--seed N]
+    python tests/benchmarks/likelihood.py [--threads N] [--rounds N] [--samples N] [--T N]
+        [--width N] [--memory-samples N] [--seed N]
 
-    --threads N         threads for every contestant (default 1) --rounds N          rounds; each
-    times every contestant once, in an order that turns from round to round (default 7) --samples N
-    trajectories of each of 4 data vectors in one round (default 32768) --T N               time
-    steps (default 40) --width N           units in each of the four hidden layers (default 64)
+    --threads N         threads for every contestant (default 1)
+    --rounds N          rounds; each times every contestant once, in an order that turns (default 7)
+    --samples N         trajectories of each of 4 data vectors in one round (default 32768)
+    --T N               time steps (default 40)
+    --width N           units in each of the four hidden layers (default 64)
     --memory-samples N  trajectories of each of 10 data vectors in the memory run; 0 leaves it out
-    (default 1000000) --seed N            of the parameters, the data and the noise (default 0)
+                        (default 1000000)
+    --seed N            of the parameters, the data and the noise (default 0)
 
 The model is the swiss roll's: d = 2, a network of 4 x 64 tanh units told of time, a readout of its
 own for each t, in float32 and in float64. PyTorch comes in three forms, all without gradients, with
