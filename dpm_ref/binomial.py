@@ -5,10 +5,9 @@
     posterior  q(x^{t-1} | x^t, x^0) = q(x^t | x^{t-1}) q(x^{t-1} | x^0) / q(x^t | x^0), t >= 2
     edge       p(x^0 = 1 | x^1) = x^1 (1 - beta_1) + pi_1 beta_1, App. B.2
 
-Both members of every pair, P(x = 1) and P(x = 0), come from products and sums of positive terms,
-neither from the other by subtraction, so a law is accurate at both ends.
-
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.1 and App. B.
+P(x = 1) and P(x = 0) are both computed from products and sums of positive terms, never one from
+the other by subtraction, so laws are accurate at both ends. Section 2.1 and App. B of
+arXiv:1503.03585.
 """
 
 from __future__ import annotations
@@ -35,11 +34,9 @@ class Bernoulli(Law):
 
     Parameters
     ----------
-    prob1 : array_like, shape (..., d)
-        P(x = 1).
-    prob0 : array_like, shape (..., d), optional
-        P(x = 0), to be given where 1 - prob1 would lose digits. The smaller member of a pair is
-        taken as exact, the larger as its complement. Both are read-only attributes.
+    prob1, prob0 : array_like, shapes that broadcast to (..., d)
+        P(x = 1) and P(x = 0), kept as read-only attributes. Give prob0 where 1 - prob1 would lose
+        digits: the smaller member of a pair is taken as exact, the larger as its complement.
 
     >>> law = Bernoulli([0.5, 0.25])
     >>> print("%.6f %.6f" % (law.log_prob([1, 0]), law.entropy()))
@@ -62,7 +59,7 @@ class Bernoulli(Law):
 
     @staticmethod
     def noise(shape: tuple[int, ...], *, rng: np.random.Generator, dtype: Any = np.float64) -> Any:
-        """The noise that `at` takes: uniform numbers in [0, 1), in float32 or float64."""
+        """Noise for `at`: uniform numbers in [0, 1), in float32 or float64."""
         return rng.random(shape, dtype=dtype)
 
     def at(self, noise: Array) -> Array:
@@ -70,7 +67,7 @@ class Bernoulli(Law):
         return np.asarray(noise < self._parameters[0], dtype=np.float64)
 
     def log_p(self, x: Array) -> Array:
-        """`log_prob` of states known to be valid."""
+        """`log_prob` without validation."""
         prob1, prob0 = self._parameters
         one = x == 1
         member, other = np.where(one, prob1, prob0), np.where(one, prob0, prob1)
@@ -82,7 +79,7 @@ class Bernoulli(Law):
         return total(_bernoulli_entropy(*self._parameters))
 
     def average_entropy(self, given: Callable[[Array], Bernoulli]) -> Array:
-        """E H(given(x)) over x of this law, where each bit depends on the same bit of x alone."""
+        """E H(given(x)) over x of this law, where each bit depends only on the same bit of x."""
         laws = [given(np.full(self.shape, bit)) for bit in (1.0, 0.0)]
         of_one, of_zero = (_bernoulli_entropy(*law._parameters) for law in laws)
         return total(self.prob1 * of_one + self.prob0 * of_zero)
@@ -95,17 +92,15 @@ class Bernoulli(Law):
 class BinomialDiffusion(Diffusion):
     """The forward trajectory that turns bits into B(pi_1), and its posterior given x^0.
 
+    It has the tables of `Schedule` and the laws of `protocols.Diffusion` as methods. Both members
+    of every pair are accurate to 8 ulp.
+
     Parameters
     ----------
     beta : array_like, shape (T,), in (0, 1]
     prior : float or array_like of shape (d,), strictly between 0 and 1
-        pi_1 = P(x_i^T = 1); at 0 or 1 the kernel could not be reversed. Kept as `pi1`, 1 - pi_1 as
-        `pi0`.
-
-    Notes
-    -----
-    The tables of `Schedule` and the laws of `protocols.Diffusion` are methods here too. Both
-    members of every pair are accurate to 8 ulp.
+        pi_1 = P(x_i^T = 1), kept as `pi1`, and 1 - pi_1 as `pi0`. At 0 or 1 the kernel could not be
+        reversed.
 
     >>> diffusion = BinomialDiffusion([0.1, 0.2, 0.5], prior=0.5)
     >>> print("%.6f" % diffusion.marginal([1], 3).prob1[0])
@@ -122,7 +117,7 @@ class BinomialDiffusion(Diffusion):
         self.pi1, self.pi0 = validation.own(pi1), validation.own(1.0 - pi1)
 
     def check_data(self, name: str, x: npt.ArrayLike) -> Array:
-        """Data vectors (..., d) of 0 and 1, at least one, of as many bits as the prior has."""
+        """Data vectors (..., d) of 0 and 1, at least one, with the prior's d if it has one."""
         array = validation.data(name, validation.binary(name, x))
         return validation.components(name, array, self.pi1.size) if self.pi1.ndim else array
 
@@ -150,11 +145,10 @@ class BinomialDiffusion(Diffusion):
         return Bernoulli.unchecked(*(np.choose(which, each) for each in zip(*pairs, strict=True)))
 
     def entropy_never_falls(self, x0: npt.ArrayLike) -> Condition:
-        """Whether sum_i logit(pi_i) (m_i - pi_i) >= 0, m the mean of data (..., d): it guarantees
-        H_q(X^t) >= H_q(X^{t-1}).
+        """Whether sum_i logit(pi_i) (m_i - pi_i) >= 0 within rounding, m the data's mean activity.
 
-        Equality within rounding counts; always so at pi = 1/2. The condition of (24)'s upper bound,
-        whose "without qualification" is too strong: one bit with pi = 0.2, m = 0.5 breaks it.
+        Then H_q(X^t) >= H_q(X^{t-1}), the condition of (24)'s upper bound; always so at pi = 1/2.
+        The paper claims no condition is needed; one bit with pi = 0.2, m = 0.5 breaks the bound.
         """
         x0 = self.check_data("x0", x0)
         weight = np.broadcast_to(logit(self.pi1, self.pi0), x0.shape[-1:])
@@ -171,7 +165,7 @@ class BinomialDiffusion(Diffusion):
         return f"{super().__repr__()[:-1]}, prior={validation.brief(self.pi1)})"
 
     def _mixture(self, x: Any, kept: Array, erased: Array) -> tuple[Array, Array]:
-        """The pair of the law that keeps x with probability `kept` and else draws from pi."""
+        """The pair for an x that is kept with probability `kept` and otherwise drawn from pi."""
         one, drawn1, drawn0 = np.asarray(x) == 1, self.pi1 * erased, self.pi0 * erased
         of_one, of_zero = _pair(kept + drawn1, drawn0), _pair(drawn1, kept + drawn0)
         return np.where(one, of_one[0], of_zero[0]), np.where(one, of_one[1], of_zero[1])
@@ -179,8 +173,8 @@ class BinomialDiffusion(Diffusion):
     def _bayes(self, x0: int, xt: int, t: Any) -> tuple[Array, Array]:
         """The posterior's pair for one value of each bit.
 
-        The joint probabilities of x^t and x^{t-1} = 1, 0 are products of factors down to 1e-300,
-        formed with their exponents apart, so that only their ratio must be a float.
+        The joint probabilities of x^t and x^{t-1} = 1, 0 are products of factors down to 1e-300, so
+        mantissas and exponents are kept apart: only the ratio has to be a float.
         """
         rate, pi = self.beta[np.asarray(t) - 1][..., None], (self.pi0, self.pi1)[xt]
         kept = self.table("abar", t - 1)[..., None]
@@ -194,7 +188,7 @@ class BinomialDiffusion(Diffusion):
 
 
 def product(*factors: Any) -> tuple[Array, Array]:
-    """A product of numbers >= 0 as mantissa and exponent of 2, that of 0 below all others."""
+    """A product of numbers >= 0 as mantissa and exponent of 2; that of 0 is below all others."""
     mantissas, exponents = zip(*map(np.frexp, factors), strict=True)
     mantissa = math.prod(mantissas)
     return mantissa, np.where(mantissa > 0, sum(exponents), -_FAR)
@@ -202,7 +196,7 @@ def product(*factors: Any) -> tuple[Array, Array]:
 
 def shares(joint1: tuple[Array, Array], joint0: tuple[Array, Array]
             ) -> tuple[tuple[Array, Array], Array, Array]:
-    """The pair in proportion to two products, and their sum as mantissa and exponent of 2."""
+    """The pair proportional to two products, and their sum as mantissa and exponent of 2."""
     (one, exponent1), (zero, exponent0) = joint1, joint0
     top = np.maximum(exponent1, exponent0)
     one, zero = np.ldexp(one, exponent1 - top), np.ldexp(zero, exponent0 - top)

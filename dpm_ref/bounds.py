@@ -7,13 +7,10 @@ With the paper's fixed edge p(x^0|x^1) = T_pi = q(x^1|x^0) pi(x^0) / pi(x^1) the
 
     E log p(x^0|x^1) = log pi(x^0) + KL( q(x^1|x^0) || pi )
 
-where nothing of the size of the edge's logarithm is left to cancel. K holds for each x^0, whatever
-the data. The paper's equation (14) replaces the cross-entropies of x^t to pi by H_p(X^T), which is
-right on average over data with a precondition only (App. B.1): E|x^0|^2 = d, or
-sum_i logit(pi_i) (m_i - pi_i) = 0.
-
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.4 and 2.6, equations (13),
-(14) and (24), App. B.
+a form in which no large logarithms of the edge cancel. K(x^0) is a bound for each x^0, whatever the
+data. The paper's equation (14) has H_p(X^T) in place of the cross-entropies of x^t to pi, which is
+right only on average, over data with E|x^0|^2 = d or sum_i logit(pi_i) (m_i - pi_i) = 0 (App. B.1).
+Sections 2.4 and 2.6, equations (13), (14) and (24), of arXiv:1503.03585.
 """
 
 from __future__ import annotations
@@ -47,7 +44,7 @@ class LowerBound(NamedTuple):
     value : (...), K(x^0), valid without preconditions
     stderr : (...), its standard error over the samples of x^t; nan at n_samples = 1
     kl : (T-1, ...), E KL_t for t = 2..T
-    eq14 : float, equation (14) averaged over the data given; nan with an edge of one's own
+    eq14 : float, equation (14) averaged over x0; nan if an edge was given
     """
 
     value: Array
@@ -69,8 +66,9 @@ class ReverseEntropyBounds(NamedTuple):
 
 
 class Preconditions(NamedTuple):
-    """Equation (14) less the mean of K(x^0), and whether the upper bound of (24) is guaranteed;
-    the statement says what was compared for that, and `print` all of it in words.
+    """By how much (14) exceeds the mean of K(x^0), and whether (24)'s upper bound is guaranteed.
+
+    `statement` says what decides the latter; `print` gives both in words.
     """
 
     eq14_excess: float
@@ -88,27 +86,21 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
                 edge: Edge | None = None) -> LowerBound:
     """K(x^0) <= log p(x^0), estimated without bias from n_samples draws of x^t at every t.
 
+    Equations (13) and (14). For the x^t drawn, the sum over t is accurate to 4 eps sum|terms|; in
+    the Gaussian column rounding the posterior's mean m_q = c0 x0 + c1 xt adds
+    eps |m_q - m_p| / v_p (|c0 x0| + |c1 xt|).
+
     Parameters
     ----------
-    diffusion : GaussianDiffusion or BinomialDiffusion
-    reverse : callable (xt, t) -> law
-        p(x^{t-1} | x^t): called with states (m, d) and an int t in 2..T; with an integer array
-        t (m,) if it is marked by `protocols.takes_times`, which saves most of the time of a long
-        chain and changes no draw.
+    diffusion, reverse : see `dpm_ref`
+        A kernel marked by `protocols.takes_times` is called with an integer array t (m,); this
+        saves most of the time of a long chain and changes no draw.
     x0 : array_like, shape (..., d)
     n_samples : int
-        Draws per data vector and t; the noise is independent between vectors and between t.
+        Draws per data vector and t, all independent.
     edge : callable x1 -> law, optional
-        p(x^0 | x^1), another last step (DDPM's L_0), called with states (m, d). A law that brings
-        its own log_prob is taken at its word. By default T_pi (App. B.2), and then x0 is refused
-        where log pi(x^0) is beyond floating point, as for a Gaussian |x^0| > 1e154.
-
-    Notes
-    -----
-    Equations (13) and (14). eq14 exceeds the mean of the value as `preconditions` says. For the x^t
-    drawn, the sum over t is accurate to 4 eps times the sum of its terms' absolute values, plus, in
-    the Gaussian column, the effect of rounding the posterior's mean m_q = c0 x0 + c1 xt: eps times
-    |m_q - m_p| / v_p (|c0 x0| + |c1 xt|).
+        A last step other than T_pi, such as DDPM's L_0. A law with its own log_prob is evaluated
+        by that. With T_pi, x0 is refused where log pi(x^0) overflows (Gaussian: |x^0| > 1e154).
 
     >>> from dpm_ref import GaussianDiffusion
     >>> diffusion = GaussianDiffusion([0.2, 0.3, 0.4])
@@ -141,7 +133,7 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
 
 
 def fixed_terms(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
-    """What of K(x^0), x0 (..., d), does not depend on the reverse kernel: shape (...).
+    """The part of K(x^0), x0 (..., d), that does not depend on the reverse kernel: shape (...).
 
     log pi(x^0) + KL( q(x^1|x^0) || pi ) - KL( q(x^T|x^0) || pi ), with the fixed edge; K(x^0) is
     this minus sum_{t=2}^T E KL_t.
@@ -158,16 +150,9 @@ def fixed_terms(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
 
 
 def null_log_likelihood(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
-    """Log likelihood of the prior, log pi(x^0).
+    """Log likelihood of the prior, log pi(x^0), x0 (..., d): shape (...). The L_null of Table 1.
 
-    Parameters
-    ----------
-    diffusion : GaussianDiffusion or BinomialDiffusion
-    x0 : array_like, shape (..., d)
-
-    Returns
-    -------
-    ndarray, shape (...), to 8 eps times the sum of its terms' sizes; the L_null of Table 1
+    Accurate to 8 eps sum|terms|.
 
     >>> from dpm_ref import GaussianDiffusion
     >>> print("%.6f" % null_log_likelihood(GaussianDiffusion([0.1]), [0.0, 1.0]))
@@ -178,18 +163,12 @@ def null_log_likelihood(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
 
 
 def preconditions(diffusion: Diffusion, x0: npt.ArrayLike) -> Preconditions:
-    """What equations (14) and (24) presuppose, checked on the data, and by how much (14) is off.
+    """Check the preconditions of (14) and (24) on data x0 (..., d), and by how much (14) is off.
 
-    Parameters
-    ----------
-    diffusion : GaussianDiffusion or BinomialDiffusion
-    x0 : array_like, shape (..., d), whose average stands for E over q(x^0)
-
-    Notes
-    -----
-    App. B.1: (14) takes the cross-entropy of x^t to pi to be H(pi) at every t. It is
-    H(pi) + abar_t c, c the data's own excess, (E|x^0|^2 - d) / 2 or
-    -sum_i logit(pi_i) (m_i - pi_i), so (14) exceeds K by c (abar_T + beta_1) and can exceed L.
+    App. B.1: (14) takes the cross-entropy of x^t to pi to be H(pi) at every t. Averaged over the
+    data it is H(pi) + abar_t c, where c = (E|x^0|^2 - d) / 2 (Gaussian), or
+    -sum_i logit(pi_i) (m_i - pi_i) with m their mean (binomial). So (14) exceeds K by
+    c (abar_T + beta_1), and can exceed L.
 
     >>> from dpm_ref import GaussianDiffusion
     >>> print(preconditions(GaussianDiffusion([0.2, 0.3, 0.4]), [[-2.0], [2.0]]))
@@ -210,18 +189,16 @@ def reverse_entropy_bounds(diffusion: Diffusion, x0: npt.ArrayLike, t: int) -> R
     lower = H_q(X^t|X^{t-1}) + H_q(X^{t-1}|X^0) - H_q(X^t|X^0) = H_q(X^{t-1}|X^t,X^0)
     upper = H_q(X^t|X^{t-1})
 
+    The lower side always holds; it is computed in the form on the right, where nothing cancels, and
+    is 0 (binomial) or -inf (Gaussian) at t = 1. The upper side holds if and only if
+    H_q(X^t) >= H_q(X^{t-1}); `upper_holds` is True where this is guaranteed by tr Cov(X^0) <= d
+    (Gaussian) or sum_i logit(pi_i) (m_i - pi_i) >= 0 (binomial).
+
     Parameters
     ----------
     diffusion : GaussianDiffusion or BinomialDiffusion
     x0 : array_like, shape (..., d), whose average stands for E over q(x^0)
     t : int in 1..T
-
-    Notes
-    -----
-    The lower side always holds; it is computed in the form on the right, where nothing cancels, and
-    is 0 (binomial) or -inf (Gaussian) at t = 1. The upper side holds if and only if
-    H_q(X^t) >= H_q(X^{t-1}). `upper_holds` is True where a sufficient condition guarantees that:
-    tr Cov(X^0) <= d (Gaussian), or sum_i logit(pi_i) (m_i - pi_i) >= 0 (binomial).
 
     >>> from dpm_ref import BinomialDiffusion
     >>> bound = reverse_entropy_bounds(BinomialDiffusion([0.1], prior=0.2), [[0], [1]], 1)
@@ -234,7 +211,7 @@ def reverse_entropy_bounds(diffusion: Diffusion, x0: npt.ArrayLike, t: int) -> R
 
 
 def _ranges(first: int, end: int, size: int) -> list[tuple[int, int]]:
-    """first..end-1 as ranges (start, stop), of as many as hold _HELD numbers, `size` each."""
+    """Split first..end-1 into ranges (start, stop) of at most _HELD numbers, `size` per element."""
     step = max(1, _HELD // size)
     return [(start, min(start + step, end)) for start in range(first, end, step)]
 
@@ -243,7 +220,7 @@ def _kl_terms(diffusion: Diffusion, reverse: ReverseKernel, x0: Array, times: In
               rng: np.random.Generator) -> Array:
     """KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) at one draw of x^t for every t and vector of x0.
 
-    The noise of one t after the other is one stream, however many are evaluated at once.
+    Noise is drawn for one t after the other, however many are evaluated at once.
     """
     rows, t = _rows(x0), times[:, None]
     marginal = diffusion.q_marginal(rows, t)
@@ -253,7 +230,7 @@ def _kl_terms(diffusion: Diffusion, reverse: ReverseKernel, x0: Array, times: In
 
 
 def _laws_at(family: type[Law], reverse: ReverseKernel, xt: Array, times: IntArray) -> Law:
-    """p(x^{t-1}|x^t) of states (k, m, d) at k times, asked for all at once if the kernel can."""
+    """p(x^{t-1}|x^t) at states (k, m, d) and k times, in one call if the kernel takes times."""
     asked: list[Any] = [(_rows(xt), times.repeat(xt.shape[1]))]
     if not getattr(reverse, "takes_times", False):
         asked = list(zip(xt, times.tolist(), strict=True))
@@ -274,7 +251,7 @@ def _rows(x: Array) -> Array:
 
 
 def _compensated_sum(terms: Array, rest: Array) -> tuple[Array, Array]:
-    """The sum of terms (k, ...), pairwise, and `rest` with what rounding took from it."""
+    """The pairwise sum of terms (k, ...), and `rest` plus its rounding errors."""
     with np.errstate(invalid="ignore", over="ignore"):
         while len(terms) > 1:
             half = len(terms) // 2
@@ -293,7 +270,7 @@ def _sum_over(axis: int, terms: Array) -> Array:
 
 
 def _mean_and_stderr(draws: Array) -> tuple[Array, Array]:
-    """Over the first axis; neither one draw nor an infinite one has a standard error."""
+    """Over the first axis; stderr is nan for one draw, or where a draw is infinite."""
     n, mean = len(draws), _sum_over(0, draws) / len(draws)
     with np.errstate(invalid="ignore", over="ignore"):
         variance = _sum_over(0, (draws - mean) ** 2) / np.float64(n - 1)

@@ -1,13 +1,13 @@
 """The paper's toy data: distributions that can be sampled, and whose entropy is known.
 
-Swiss roll (section 3.1.1, App. D.1.1), in scikit-learn's convention, its middle coordinate left
-out: an angle a = 1.5 pi (1 + 2 u) with u uniform on [0, 1], the point (a cos a, a sin a) of the
-spiral, isotropic Gaussian noise. It is then centred and scaled by constants, not a sample's:
+Swiss roll (section 3.1.1, App. D.1.1), in scikit-learn's convention without its middle coordinate:
+an angle a = 1.5 pi (1 + 2 u) with u uniform on [0, 1], the point (a cos a, a sin a) of the spiral,
+and isotropic Gaussian noise. It is centred and scaled by the distribution's own constants,
 
     E a cos a = 2,   E a sin a = 2 / (3 pi),   E a^2 = 9.75 pi^2
     scale^2 = (9.75 pi^2 - 4 - 4 / (9 pi^2)) / 2 + noise^2
 
-so that the mean is zero and E|x|^2 = d, as equation (14) asks.
+so that the mean is zero and E|x|^2 = d, as equation (14) requires.
 
 Binary heartbeat (section 3.1.2, App. D.1.2): a 1 in every `period`-th bin, the phase uniform.
 """
@@ -38,14 +38,10 @@ class Atoms(NamedTuple):
 
 
 def swiss_roll(n: int, *, noise: float, rng: np.random.Generator) -> Array:
-    """Draw n points of the noisy spiral, of mean zero and E|x|^2 = 2: shape (n, 2).
+    """Draw n points of the noisy spiral, with mean zero and E|x|^2 = 2: shape (n, 2).
 
-    Parameters
-    ----------
-    n : int >= 1
-    noise : float in [0, 1e100]
-        Standard deviation of the noise in each coordinate before scaling, in units in which the
-        radius runs from 1.5 pi to 4.5 pi. The paper's is not published.
+    `noise`, in [0, 1e100], is its standard deviation in each coordinate before scaling, in units in
+    which the radius runs from 1.5 pi to 4.5 pi. The paper's is not published.
 
     >>> swiss_roll(5, noise=0.1, rng=np.random.default_rng(0)).shape
     (5, 2)
@@ -60,9 +56,8 @@ def swiss_roll(n: int, *, noise: float, rng: np.random.Generator) -> Array:
 def swiss_roll_atoms(m: int, *, noise: float) -> Atoms:
     """The roll as m equally likely Gaussians on the spiral, exact as m grows; for `exact`.
 
-    They stand at the midpoints of m equal steps of the angle. Their spacing, at most 134 / m,
-    should be well below the noise (as for `swiss_roll`, but > 0); atoms (m, 2) and var are scaled
-    as the data are.
+    Atoms (m, 2) are the midpoints of m equal steps of the angle; like var, they are scaled as the
+    data are. Their spacing, at most 134 / m, should be well below `noise` > 0.
 
     >>> swiss_roll_atoms(1000, noise=0.1).atoms.shape
     (1000, 2)
@@ -75,10 +70,9 @@ def swiss_roll_atoms(m: int, *, noise: float) -> Atoms:
 def swiss_roll_entropy(noise: float) -> float:
     """Differential entropy -E log p of the (scaled) roll, by quadrature, accurate to 1e-8.
 
-    The limit of K on these data is minus it: L <= -H, with equality for the true distribution.
-    p(x) is Gauss-Legendre over the angle. For noise in [0.001, 0.2), E is adaptive over the angle
-    and Gauss-Hermite over the noise; in [0.2, 10], where turns come near each other, -p log p is
-    summed on a grid.
+    Its negative is the limit of K on these data. p(x) is Gauss-Legendre over the angle. For noise
+    in [0.001, 0.2), E is adaptive over the angle and Gauss-Hermite over the noise; in [0.2, 10],
+    where turns of the spiral come close, -p log p is summed on a grid.
 
     >>> print("%.6f" % swiss_roll_entropy(0.1))
     -0.262995
@@ -89,9 +83,9 @@ def swiss_roll_entropy(noise: float) -> float:
 
 
 def heartbeat(n: int, *, rng: np.random.Generator, length: int = 20, period: int = 5) -> Array:
-    """Draw n sequences of bits with a 1 in every `period`-th bin, the phase uniform.
+    """Draw n sequences of bits with a 1 in every `period`-th bin, the phase uniform: (n, length).
 
-    Figure 2's are 20 bits, every 5th a 1. Shape (n, length), 0. and 1.; 1 <= period <= length.
+    The defaults are those of the paper's Figure 2. 1 <= period <= length.
 
     >>> int(heartbeat(1, rng=np.random.default_rng(0)).sum())
     4
@@ -128,7 +122,7 @@ def _noise(noise: float, least: float, most: float) -> float:
 
 
 def _spiral(angle: Array) -> Array:
-    """The point of the spiral at each angle, on a new last axis."""
+    """Points of the spiral, (..., 2)."""
     return np.stack([angle * np.cos(angle), angle * np.sin(angle)], -1)
 
 
@@ -137,7 +131,7 @@ def _scale(noise: float) -> float:
 
 
 def _entropy_on_grid(noise: float) -> float:
-    """-integral p log p by the trapezoidal rule, which is exact for so smooth a function."""
+    """-integral p log p by the trapezoidal rule, which converges exponentially for a smooth p."""
     step, reach = 0.25 * noise, _LAST + 9.0 * noise
     grid = np.arange(-reach, reach + step, step)
     density = _density(grid, grid, noise, _FIRST, _LAST)
@@ -145,7 +139,7 @@ def _entropy_on_grid(noise: float) -> float:
 
 
 def _entropy_of_tube(noise: float) -> float:
-    """-E log p over the angle and the noise, where only the curve nearby matters to p."""
+    """-E log p over angle and noise, with p from the nearby part of the curve alone."""
     z, z_weight = np.polynomial.hermite_e.hermegauss(24)
     weights = np.outer(z_weight, z_weight) / (2.0 * np.pi)
     reach = 18.0 * noise / _FIRST
@@ -161,7 +155,7 @@ def _entropy_of_tube(noise: float) -> float:
 
 
 def _density(x: Array, y: Array, noise: float, first: float, last: float) -> Array:
-    """p at the points of a grid, shape (len(x), len(y)), from the angles in first..last."""
+    """p on a grid, shape (len(x), len(y)), from the angles in first..last."""
     panels = int(np.ceil((last - first) * _LAST / (3.0 * noise)))
     nodes, weights = _gauss_legendre(np.linspace(first, last, panels + 1))
     at_x, at_y = (np.exp(-0.5 * ((points[:, None] - nodes * part) / noise) ** 2)

@@ -8,9 +8,8 @@
                       / (1 - abar_t)
     edge       p(x^0 | x^1) = N(sqrt(1 - beta_1) x^1, beta_1 I), App. B.2
 
-The kernel is reversible with respect to the prior, which is why the edge is the kernel itself.
-
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.1 and App. B.
+The edge is the kernel itself, because the kernel is reversible with respect to the prior.
+Section 2.1 and App. B of arXiv:1503.03585.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class Gaussian(Law):
     Parameters
     ----------
     mean, var : array_like, shapes that broadcast to (..., d)
-        Read-only attributes of that shape. Variances are positive: a point mass has no density.
+        Kept as read-only attributes of that shape. var > 0: a point mass has no density.
 
     >>> law = Gaussian([0.0, 0.0], 1.0)
     >>> print("%.6f %.6f" % (law.log_prob([0.0, 0.0]), law.entropy()))
@@ -59,7 +58,7 @@ class Gaussian(Law):
 
     @staticmethod
     def noise(shape: tuple[int, ...], *, rng: np.random.Generator, dtype: Any = np.float64) -> Any:
-        """The noise that `at` takes: standard normal numbers, in float32 or float64."""
+        """Noise for `at`: standard normal numbers, in float32 or float64."""
         return rng.standard_normal(shape, dtype=dtype)
 
     def at(self, noise: Array) -> Array:
@@ -68,14 +67,14 @@ class Gaussian(Law):
         return np.asarray(mean + np.sqrt(var) * noise)
 
     def log_p(self, x: Array) -> Array:
-        """`log_prob` of states known to be valid."""
+        """`log_prob` without validation."""
         mean, var = self._parameters
         with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
             deviation = (x - mean) / np.sqrt(var)
             return -0.5 * total(_LOG_2PI + np.log(var) + deviation * deviation)
 
     def drawn(self, noise: Array) -> tuple[Array, Array]:
-        """The sample at a noise, and its log density as a function of the noise."""
+        """The sample at this noise, and its log density as a function of the noise."""
         return self.at(noise), -0.5 * total(_LOG_2PI + np.log(self._parameters[1]) + noise * noise)
 
     def entropy(self) -> Array:
@@ -95,14 +94,12 @@ class Gaussian(Law):
 class GaussianDiffusion(Diffusion):
     """The forward trajectory that turns data into N(0, I), and its posterior given x^0.
 
+    It has the tables of `Schedule` and the laws of `protocols.Diffusion` as methods. Means are
+    accurate to 2 eps sum|terms|, variances and the posterior's coefficients to 0.5 ulp.
+
     Parameters
     ----------
     beta : array_like, shape (T,), in (0, 1]
-
-    Notes
-    -----
-    The tables of `Schedule` and the laws of `protocols.Diffusion` are methods here too. Means are
-    accurate to 2 eps times the sum of their terms' sizes, variances and coefficients to 0.5 ulp.
 
     >>> diffusion = GaussianDiffusion([0.1, 0.2, 0.5])
     >>> print("%.6f" % diffusion.marginal([1.0], 3).mean[0])
@@ -136,10 +133,7 @@ class GaussianDiffusion(Diffusion):
         return Gaussian.unchecked(mean, self.table("posterior_var", t)[..., None])
 
     def entropy_never_falls(self, x0: npt.ArrayLike) -> Condition:
-        """Whether tr Cov(x^0) <= d on data (..., d): it guarantees H_q(X^t) >= H_q(X^{t-1}).
-
-        Equality within rounding counts. The condition of (24)'s upper bound.
-        """
+        """Whether tr Cov(x^0) <= d within rounding, so that H_q(X^t) >= H_q(X^{t-1}): see (24)."""
         x0 = self.check_data("x0", x0)
         d, size = x0.shape[-1], max(1.0, float(np.abs(x0).max()))
         columns = np.ascontiguousarray(x0.reshape(-1, d).T) / size  # whose squares do not overflow

@@ -2,16 +2,15 @@
 
     KL(q || p) = E_q[log q - log p]         H(q) = -E_q[log q]
 
-Both divergences are sums of terms v psi(x) with psi(x) = x - log(1 + x) >= 0, where x is the
-relative difference of the two laws. The obvious formulas subtract numbers of order one to get a
-result of order x^2, and lose every digit when the laws are nearly equal; psi is evaluated without
-that cancellation, so a divergence is never negative, and zero only where the laws are equal.
+The divergences are written with psi(x) = x - log(1 + x) >= 0, x a relative difference of variances
+or probabilities. The obvious formulas subtract numbers of order one for a result of order x^2, and
+lose every digit when the laws are nearly equal; psi is evaluated without that cancellation, so a
+divergence is never negative, and zero only where the laws are equal. Equations (14) and (24) of
+arXiv:1503.03585 are sums of these.
 
-A pair of probabilities (prob1, prob0) is read so: the smaller member is exact, the larger is its
-complement. Where only prob1 is given, prob0 is 1 - prob1. An underscore before a public name marks
-its core, which does not validate.
-
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, equations (14) and (24).
+P(x = 0) of a bit is 1 - P(x = 1) by default; give it where the subtraction would lose digits. In a
+pair of both the smaller member is taken as exact, the larger as its complement. A leading
+underscore marks the core of a public function, which does not validate.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _TINY = np.finfo(np.float64).tiny
 
 
 def to_bits(nats: ArrayLike) -> Array:
-    """Nats in bits, nats / ln 2, to 2 ulp.
+    """Convert nats to bits, nats / ln 2, to 2 ulp.
 
     >>> print(f"{to_bits(1.0):.6f}")
     1.442695
@@ -41,18 +40,10 @@ def to_bits(nats: ArrayLike) -> Array:
 
 
 def gaussian_kl(mean_q: ArrayLike, var_q: ArrayLike, mean_p: ArrayLike, var_p: ArrayLike) -> Array:
-    """KL( N(mean_q, var_q) || N(mean_p, var_p) ) of scalar Gaussians, elementwise.
+    """KL( N(mean_q, var_q) || N(mean_p, var_p) ) of scalar Gaussians, elementwise (broadcast).
 
-    KL = [ psi((var_q - var_p) / var_p) + (mean_q - mean_p)^2 / var_p ] / 2
-
-    Parameters
-    ----------
-    mean_q, var_q, mean_p, var_p : array_like, shapes that broadcast to (...)
-
-    Notes
-    -----
-    Accurate to 8 ulp, never negative, 0 if and only if the laws are equal (short of underflow). The
-    terms of the bound K, equation (14), Gaussian column.
+    KL = [ psi((var_q - var_p) / var_p) + (mean_q - mean_p)^2 / var_p ] / 2, the terms of K in (14).
+    Accurate to 8 ulp, never negative, 0 if and only if the laws are equal (barring underflow).
 
     >>> print(f"{gaussian_kl(0.0, 1.0, 1.0, 2.0):.6f}")
     0.346574
@@ -63,16 +54,13 @@ def gaussian_kl(mean_q: ArrayLike, var_q: ArrayLike, mean_p: ArrayLike, var_p: A
 
 
 def _gaussian_kl(mq: Array, vq: Array, mp: Array, vp: Array) -> Array:
-    """`gaussian_kl` of valid arrays."""
     with np.errstate(over="ignore"):  # a divergence beyond 1e308 is inf
         deviation = (mq - mp) / np.sqrt(vp)
         return np.asarray(_half_psi_of_ratio(vq, vp) + 0.5 * deviation * deviation)
 
 
 def gaussian_entropy(var: ArrayLike) -> Array:
-    """Differential entropy of N(mean, var), log(2 pi e var) / 2, elementwise.
-
-    Accurate to 4 ulp or 2 eps absolute, whichever is larger.
+    """Differential entropy of N(mean, var), log(2 pi e var) / 2, elementwise, to max(4 ulp, 2 eps).
 
     >>> print(f"{gaussian_entropy(1.0):.6f}")
     1.418939
@@ -81,7 +69,6 @@ def gaussian_entropy(var: ArrayLike) -> Array:
 
 
 def _gaussian_entropy(var: Array) -> Array:
-    """`gaussian_entropy` of valid variances."""
     return np.asarray(0.5 * (LOG_2PIE + np.log(var)))
 
 
@@ -89,8 +76,7 @@ def probability_pair(prob1: ArrayLike, prob0: ArrayLike | None = None,
                      name: str = "prob") -> tuple[Array, Array]:
     """(P(x = 1), P(x = 0)) of a bit: the smaller member as given, the larger its complement.
 
-    Where prob0 is None it is 1 - prob1. A pair that does not sum to 1 within 4 eps of its dtype is
-    a ValueError; `name` is what the arguments are called in it.
+    The two must sum to 1 within 4 eps of their dtype; `name` is what error messages call them.
 
     >>> print("%.6f %.6f" % probability_pair(0.25))
     0.250000 0.750000
@@ -115,21 +101,11 @@ def _pair(p1: Array, p0: Array) -> tuple[Array, Array]:
 
 def bernoulli_kl(q1: ArrayLike, p1: ArrayLike, q0: ArrayLike | None = None,
                  p0: ArrayLike | None = None) -> Array:
-    """KL( B(q1) || B(p1) ) of single bits, elementwise.
+    """KL( B(q1) || B(p1) ) of single bits, elementwise (broadcast).
 
-    KL = q1 psi((p1 - q1) / q1) + q0 psi((p0 - q0) / q0),   q0 = 1 - q1, p0 = 1 - p1
-
-    Parameters
-    ----------
-    q1, p1 : array_like, shapes that broadcast to (...)
-        P(x = 1) of either law.
-    q0, p0 : array_like, optional
-        P(x = 0), to be given where 1 - q1 or 1 - p1 would lose digits.
-
-    Notes
-    -----
-    Accurate to 8 ulp, never negative, 0 if and only if the laws are equal (short of underflow); inf
-    where p excludes what q allows. The terms of the bound K, equation (14), binomial column.
+    KL = q1 psi((p1 - q1) / q1) + q0 psi((p0 - q0) / q0), the terms of K in (14). Give q0 and p0
+    where 1 - q1 or 1 - p1 would lose digits. Accurate to 8 ulp, never negative, 0 if and only if
+    the laws are equal (barring underflow); inf where p excludes what q allows.
 
     >>> print(f"{bernoulli_kl(0.5, 0.25):.6f}")
     0.143841
@@ -140,15 +116,12 @@ def bernoulli_kl(q1: ArrayLike, p1: ArrayLike, q0: ArrayLike | None = None,
 
 
 def _bernoulli_kl(q1: Array, q0: Array, p1: Array, p0: Array) -> Array:
-    """`bernoulli_kl` of valid pairs."""
     difference = _difference(p1, p0, q1, q0)
     return np.asarray(_weighted_psi(q1, p1, difference) + _weighted_psi(q0, p0, -difference))
 
 
 def bernoulli_entropy(p1: ArrayLike, p0: ArrayLike | None = None) -> Array:
-    """Entropy of a bit B(p1), -p1 log p1 - p0 log p0, elementwise, to 4 ulp; +0.0 at p1 = 0 and 1.
-
-    p0 is to be given where 1 - p1 would lose digits.
+    """Entropy of a bit, -p1 log p1 - p0 log p0, elementwise, to 4 ulp; +0.0 at p1 = 0 and 1.
 
     >>> print(f"{bernoulli_entropy(0.25):.6f}")
     0.562335
@@ -157,21 +130,20 @@ def bernoulli_entropy(p1: ArrayLike, p0: ArrayLike | None = None) -> Array:
 
 
 def _bernoulli_entropy(p1: Array, p0: Array) -> Array:
-    """`bernoulli_entropy` of a valid pair."""
     small = np.minimum(p1, p0)
     log = np.log(np.where(small > 0, small, 1.0))
     return np.asarray(0.0 - small * log - (1.0 - small) * np.log1p(-small))
 
 
 def _difference(b1: Array, b0: Array, a1: Array, a0: Array) -> Array:
-    """b1 - a1 from the exact, smaller members of either pair, or either side of a half."""
+    """b1 - a1 from the exact, smaller member of each pair; by way of 1/2 if only one is prob1."""
     b_first, a_first = b1 <= b0, a1 <= a0
     opposite = np.where(b_first, (b1 - 0.5) + (a0 - 0.5), (0.5 - b0) + (0.5 - a1))
     return np.where(b_first & a_first, b1 - a1, np.where(~b_first & ~a_first, a0 - b0, opposite))
 
 
 def _log_ratio(a: Array, b: Array, difference: Array) -> Array:
-    """log(a / b) from an accurate a - b, and log a - log b where a / b leaves the floats."""
+    """log(a / b) given an accurate a - b; log a - log b where a / b under- or overflows."""
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         ratio = a / b
         inside = (ratio > _TINY) & (ratio < np.inf)
@@ -194,7 +166,7 @@ def _psi_near(x: Array) -> Array:
 
 
 def _half_psi_of_ratio(a: Array, b: Array) -> Array:
-    """psi(a / b - 1) / 2 for a, b > 0, with half of a where a / b may be beyond 1e308."""
+    """psi(a / b - 1) / 2 for a, b > 0; a is halved first, since a / b may overflow."""
     x = (a - b) / b
     near = (x > -0.5) & (x < 2.0)
     half = np.where(a > 1.0, 0.5 * a / b, 0.5 * (a / b))
@@ -203,7 +175,7 @@ def _half_psi_of_ratio(a: Array, b: Array) -> Array:
 
 
 def _weighted_psi(a: Array, b: Array, difference: Array) -> Array:
-    """a psi(b / a - 1) with an accurate b - a; its limit b at a = 0, and inf at b = 0 < a."""
+    """a psi(b / a - 1) given an accurate b - a; its limit b at a = 0, and inf at b = 0 < a."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         x = difference / a
         near = (x > -0.5) & (x < 2.0)
@@ -224,9 +196,9 @@ def logit(p1: ArrayLike, p0: ArrayLike | None = None) -> Array:
 def bernoulli_kl_from_logits(a_q: ArrayLike, a_p: ArrayLike) -> Array:
     """KL( B(sigmoid(a_q)) || B(sigmoid(a_p)) ), elementwise, to 16 ulp.
 
-    KL = q1 psi(p0 (exp(a_p - a_q) - 1)) + q0 psi(p1 (exp(a_q - a_p) - 1)) within a distance of 1,
-    q1 log(q1/p1) + q0 log(q0/p0) beyond. Never negative, 0 if and only if the logits are equal
-    (short of underflow).
+    KL = q1 psi(p0 (exp(a_p - a_q) - 1)) + q0 psi(p1 (exp(a_q - a_p) - 1)) for logits at most 1
+    apart, q1 log(q1/p1) + q0 log(q0/p0) beyond. Never negative, 0 if and only if the logits are
+    equal (barring underflow).
 
     >>> print("%.6f" % bernoulli_kl_from_logits(0.0, -1.0986122886681098))
     0.143841
@@ -247,7 +219,7 @@ def _sigmoid(a: Array) -> Array:
 
 
 def _log_sigmoid_difference(a: Array, b: Array) -> Array:
-    """log sigmoid(a) - log sigmoid(b), the large parts subtracted first."""
+    """log sigmoid(a) - log sigmoid(b), subtracting the large parts first."""
     small_part = np.log1p(np.exp(-np.abs(a))) - np.log1p(np.exp(-np.abs(b)))
     return np.asarray((np.minimum(a, 0.0) - np.minimum(b, 0.0)) - small_part)
 
@@ -255,9 +227,9 @@ def _log_sigmoid_difference(a: Array, b: Array) -> Array:
 def log_mean_exp(values: ArrayLike, axis: int = -1) -> Array:
     """log of the mean of exp(values) along an axis; -inf stands for a weight of 0.
 
-    With y the mean of exp(l - max) - 1 it is max + log(1 + y) as long as y > -1/2, so that nearly
-    equal weights keep their digits, and max + log mean exp(l - max) beyond. Accurate to
-    2 eps max(|max|, |result|); -inf where all weights are 0. The estimate of equation (9).
+    With y the mean of exp(l - max) - 1 it is max + log(1 + y) while y > -1/2, so that nearly equal
+    weights keep their digits, and max + log mean exp(l - max) otherwise; -inf if all weights are 0.
+    Accurate to 2 eps max(|max|, |result|). The estimate of equation (9).
 
     >>> print("%.6f" % log_mean_exp([0.0, 1.0986122886681098]))
     0.693147

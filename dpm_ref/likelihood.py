@@ -4,19 +4,19 @@
     (5)  p(x^{0..T}) = p(x^T) prod_{t=1}^T p(x^{t-1}|x^t)
     (9)  p(x^0) = E_{q(x^{1..T}|x^0)} [ w ],    w = p(x^{0..T}) / q(x^{1..T}|x^0)
 
-The average of w over trajectories is an unbiased estimate of p(x^0). Its logarithm is biased low,
-by Jensen, and less so with more samples: E[log w] = K(x^0) <= E[log mean_k w]
+The average of w over trajectories is an unbiased estimate of p(x^0). By Jensen's inequality its
+logarithm is biased low, less so with more samples: E[log w] = K(x^0) <= E[log mean_k w]
 <= E[log mean_{k+1} w] <= log p(x^0). In the paper's thermodynamics -log w is the work done along a
 trajectory, and (9) is Jarzynski's equality.
 
-When x^0 was drawn from the model together with its trajectory, that trajectory is an exact draw
-from p(x^{1..T}|x^0); averaged with k forward ones it turns the estimate p^ into one with
-E[1 / p^] = 1 / p(x^0), whose logarithm is biased high: the two logarithms hold log p(x^0) between
-them (bidirectional Monte Carlo).
+If x^0 was drawn from the model, its own trajectory is an exact draw from p(x^{1..T}|x^0). Averaged
+with k forward ones, it gives an estimate p^ of p(x^0) with E[1 / p^] = 1 / p(x^0), whose logarithm
+is biased high, so that log p(x^0) lies between the two expectations (bidirectional Monte Carlo).
 
-Weights stay logarithms throughout, and are folded into running sums, so that memory grows neither
-with the number of samples nor with T. The samples of a data vector are split into chunks of 1024,
-each with a random generator of its own, whoever draws them and whatever is drawn beside them.
+Only running sums of the weights are kept, scaled by the largest, so memory grows neither with the
+number of samples nor with T, and weights do not overflow. The samples of a data vector are split
+into chunks of 1024, each with its own random generator, so draws depend neither on the worker nor
+on how chunks are grouped into tasks.
 
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.3; Grosse, Ghahramani
 and Adams 2015, arXiv:1511.02543; Burda, Grosse and Salakhutdinov 2016, arXiv:1509.00519; Vehtari,
@@ -55,14 +55,14 @@ _ALIKE = 1e-9  # log weights that differ by less differ by rounding
 class Likelihood(NamedTuple):
     """Estimates of log p(x^0); each (...), the shape of the batch of data vectors.
 
-    value : log mean w; -inf where every weight was zero
-    stderr : its standard error by the delta method, std(w) / (mean(w) sqrt(n)); nan at n = 1, which
-        says nothing of its spread, and where every weight was zero
-    ess : effective sample size (sum w)^2 / sum w^2, between 1 and n
-    pareto_shape : of a Pareto tail fitted to the largest weights; their moments exist below the
-        order 1 / shape. -inf where they have no tail (all alike, or fewer than five above the
-        threshold), nan at n < 25
-    reliable : whether the standard error can be believed; see `from_log_weights`
+    value : log mean w; -inf where every weight is zero
+    stderr : its standard error by the delta method, std(w) / (mean(w) sqrt(n)); nan at n = 1, and
+        where every weight is zero
+    ess : effective sample size (sum w)^2 / sum w^2, 1..n; 0 where every weight is zero
+    pareto_shape : shape of a Pareto tail fitted to the largest weights, which has moments below the
+        order 1 / shape; -inf without a tail (all alike, or fewer than five above the threshold),
+        nan at n < 25, and where every weight is zero
+    reliable : whether the standard error can be trusted; see `from_log_weights`
     """
 
     value: Array
@@ -92,43 +92,28 @@ class Sandwich(NamedTuple):
 def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike, *,
                    n_samples: int, rng: np.random.Generator, edge: Edge | None = None,
                    executor: Executor | None = None) -> Likelihood:
-    """log p(x^0) of each data vector, estimated over n_samples forward trajectories.
+    """log p(x^0) of each data vector, estimated over n_samples forward trajectories, equation (9).
+
+    exp(value) is an unbiased estimate of p(x^0); value is biased low, by about stderr^2 / 2 where
+    that is small. `reliable` is the rule of `from_log_weights`. ValueError if a log density leaves
+    floating point.
 
     Parameters
     ----------
-    diffusion : GaussianDiffusion or BinomialDiffusion
-    reverse : callable (xt, t) -> law
-        Called with states (m, d) and an int t in 2..T. A law that brings its own log_prob is taken
-        at its word, and so is the edge's.
+    diffusion, reverse, edge : see `dpm_ref`
+        A law with its own log_prob is evaluated by that.
     x0 : array_like, shape (..., d)
-        An image is to be flattened, or its rows are data.
+        Flatten images: each row is taken as a data vector.
     n_samples : int
-        Trajectories for each data vector.
-    edge : callable x1 -> law, optional
-        p(x^0 | x^1); by default T_pi (App. B.2).
+        Trajectories per data vector.
     executor : concurrent.futures.Executor, optional
-        Where to do the work; here by default. The result is the same to the bit with any executor
-        and number of workers on machines like this one, as long as BLAS uses as many threads there
-        as here (set OMP_NUM_THREADS before NumPy is imported). What is sent to another process must
-        survive pickling.
+        Where to run; by default in this thread. On machines of one kind the result is bitwise the
+        same for any executor and number of workers, if BLAS uses as many threads in a worker as
+        here (set OMP_NUM_THREADS before importing NumPy). An exception in a worker is raised here
+        unchanged, and work not yet begun is cancelled. A process pool needs arguments, and
+        exceptions, that can be pickled.
 
-    Returns
-    -------
-    Likelihood
-        exp(value) is an unbiased estimate of p(x^0); value is biased low, by about stderr^2 / 2
-        where that is small. `reliable` is the rule of `from_log_weights`.
-
-    Raises
-    ------
-    ValueError
-        If a log density leaves floating point.
-    Exception
-        What a worker raised, as it raised it; work not yet begun is then cancelled. (A process pool
-        breaks if the exception does not survive pickling.)
-
-    Notes
-    -----
-    Equation (9). With p = T_pi and x^0 alone the weights depend on the trajectory's ends only:
+    With p = T_pi the weight of every trajectory is pi(x^0):
 
     >>> from dpm_ref import BinomialDiffusion
     >>> diffusion = BinomialDiffusion([0.1, 0.2])
@@ -153,42 +138,33 @@ def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLi
 
 
 def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
-    """log mean w of importance weights, its standard error, and whether that can be believed.
+    """log mean w of n independent weights, its standard error, and whether that can be trusted.
 
-    Parameters
-    ----------
-    log_w : array_like, shape (n, ...)
-        Logarithms of n independent weights; -inf is a weight of zero.
-
-    Notes
-    -----
-    `reliable` asks for n >= 25, ess >= 20, and two shapes of the weights, in either of which a
-    variance that is infinite, or known from too few samples, shows:
+    log_w has shape (n, ...); -inf is a weight of zero. `reliable` requires n >= 25, ess >= 20 and
+    limits on two shapes, which detect an infinite variance, or one estimated from too few samples:
 
     - pareto_shape < 0.4 + 2 / sqrt(m), fitted to the m largest weights;
-    - bulk shape = 8 m G^3 < max(1, n/1000)^(1/8) / 3, with m the mean of the first 1024 log weights
-      above their least and G their Gini coefficient. It is near the Pareto shape of weights whose
-      logarithm is a gamma variable, as that of a Gaussian model at T = 1 is, and less noisy than a
-      fit to the tail. It is not asked where weights seen only once carry less than 20 % of the sum:
-      discrete weights, whose values are known.
+    - bulk shape = 8 a G^3 < max(1, n/1000)^(1/8) / 3, with a the mean and G the Gini coefficient of
+      the first 1024 log weights, counted from their least. Where log weights are gamma variables,
+      as in a Gaussian model at T = 1, it is near the Pareto shape, and less noisy than a fit to the
+      tail. It is not required where weights that occur only once carry less than 20 % of the sum:
+      such weights are discrete, and their values known.
 
-    Rates over T = 1 Gaussian edges of d = 1 and 10 whose weights have a known shape .1 to .9, as
-    `python tests/reliability.py` prints them, the worst of each cell. At n = 100 no limit takes
-    both rates to 95 and 1 %: with .36 for 1/3 they are 95 and 2.4. Nor is it enough to know that
-    the weights are exp(k chi^2_1 / 2) and to ask that the most likely k, whose standard error is
-    14 %, is below .315: 96 % are then reliable at shape .25, and over 1 % reliable and off at .4.
+    Rates in percent of runs, over T = 1 Gaussian edges of d = 1 and 10 with weights of known shape
+    .1 to .9, the worst of each cell (`python tests/reliability.py` prints them):
 
-    ==========================================  ======  =======  ========
-    in percent of runs                          n = 100 200, 300 1000 up
-    ==========================================  ======  =======  ========
-    reliable, shape <= .2                       98.6    99.2     99.5
-    reliable, shape .25                         89.2    96.8     98.2
-    reliable and off by > 4 stderr, any shape   1.6     1.1      0.5
-    ==========================================  ======  =======  ========
+        n                                               100    200, 300    1000 up
+        reliable, shape <= .2                          98.6        99.2       99.5
+        reliable, shape .25                            89.2        96.8       98.2
+        reliable and off by > 4 stderr, any shape       1.6         1.1        0.5
+
+    At n = 100 no limit brings the last two rows to 95 and 1: with .36 for 1/3 they are 95 and 2.4.
+    Nor does a parametric test: if weights are known to be exp(k chi^2_1 / 2), requiring the most
+    likely k (standard error 14 %) to be below .315 gives 96 at shape .25, and over 1 at .4.
 
     Weights that were never sampled leave no trace. With `BinomialDiffusion([.002])` and
-    edge prob1 = where(x1 == 1, 0, .5), 60 % of runs at n = 500 meet none of the weights of 500
-    that one trajectory in 1000 has: value -1.385, stderr 0, reliable, where -0.288 is right.
+    edge prob1 = where(x1 == 1, 0, .5), one trajectory in 1000 has a weight of 500, and 60 % of runs
+    at n = 500 meet none: value -1.385, stderr 0, reliable, where -0.288 is right.
 
     >>> estimate = from_log_weights(np.log([1.0, 3.0] * 50))
     >>> print("%.6f %.1f %s" % (estimate.value, estimate.ess, estimate.reliable))
@@ -206,26 +182,23 @@ def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
 def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_samples: int,
              rng: np.random.Generator, edge: Edge | None = None,
              executor: Executor | None = None) -> Sandwich:
-    """Draw n vectors from the model and hold their log p(x^0) between two stochastic bounds.
+    """Draw n vectors from the model, with stochastic lower and upper bounds on their log p(x^0).
 
     lower = log mean of n_samples forward weights
     upper = log mean of the same weights and that of the trajectory with which x^0 was drawn
 
+    For each x^0, E[lower] <= log p(x^0) <= E[upper] over trajectories; a single pair can lie to one
+    side. With k = n_samples, upper - lower >= log(k / (k+1)), and it tends to 0 as k grows. It says
+    nothing about data that are not the model's own. Section 2.3; Grosse et al. 2015.
+
     Parameters
     ----------
-    diffusion, reverse, edge, executor
-        As for `log_likelihood`. A law that brings its own log_prob must bring its own sample too.
+    diffusion, reverse, edge, executor : as for `log_likelihood`
+        A law with its own log_prob must have its own sample too.
     n, d : int
         Vectors to draw, and their components.
     n_samples : int
         Forward trajectories for each.
-
-    Notes
-    -----
-    For each x^0 and any n_samples E[lower] <= log p(x^0) <= E[upper], over trajectories; a single
-    pair can lie to one side. The gap upper - lower is never below log(k / (k+1)), k = n_samples,
-    and closes with k as the weights even out. It speaks of data from the model, and of no others.
-    Section 2.3; Grosse et al. 2015.
 
     >>> from dpm_ref import GaussianDiffusion
     >>> diffusion = GaussianDiffusion([0.1, 0.2])
@@ -251,18 +224,10 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
 
 def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.ArrayLike, *,
                 edge: Edge | None = None) -> Array:
-    """log w of given trajectories: `log_reverse` less `log_forward`, minus the work along each.
+    """log w of trajectories (T+1, ..., d), x^0 first, minus the work along each: shape (...).
 
-    Parameters
-    ----------
-    diffusion, reverse, edge
-        As for `log_likelihood`.
-    trajectory : array_like, shape (T+1, ..., d), x^0 first
-
-    Notes
-    -----
-    Equation (9). With the diffusion's own edge, p(x^0|x^1) / q(x^1|x^0) is pi(x^0) / pi(x^1), which
-    is how it is computed.
+    `log_reverse` less `log_forward`, equation (9); arguments as for `log_likelihood`. With the edge
+    T_pi the factor p(x^0|x^1) / q(x^1|x^0) is computed as pi(x^0) / pi(x^1).
 
     >>> from dpm_ref import BinomialDiffusion
     >>> diffusion = BinomialDiffusion([0.1, 0.2])
@@ -327,7 +292,7 @@ def _states(diffusion: Diffusion, trajectory: npt.ArrayLike) -> tuple[Array, tup
 
 
 def _given(diffusion: Diffusion, states: Array) -> Iterator[tuple[Array, Array]]:
-    """x^t and log q(x^t|x^{t-1}), t = 1..T, of states x^0..x^T."""
+    """x^t and log q(x^t|x^{t-1}), t = 1..T, along states x^0..x^T."""
     for t, (before, after) in enumerate(pairwise(states), start=1):
         yield after, diffusion.q_kernel(before, t).log_p(after)
 
@@ -340,13 +305,13 @@ class _Model(NamedTuple):
     edge: Edge | None
 
     def law(self, xt: Array, t: int) -> Any:
-        """p(x^{t-1}|x^t), at t = 1 of a given edge."""
+        """p(x^{t-1}|x^t); at t = 1 the edge must not be None."""
         if t == 1:
             return ask_density(self.diffusion.law, self.edge, "edge", xt)
         return ask_density(self.diffusion.law, self.reverse, "reverse", xt, t)
 
     def log_w(self, x0: Array, steps: Iterable[tuple[Array, Array | float]]) -> Array:
-        """log w along x^0 and steps x^t, log q(x^t|x^{t-1}), of which two are held at a time."""
+        """log w along x^0 and steps (x^t, log q(x^t|x^{t-1})), two of which are held at a time."""
         prior = self.diffusion.prior(x0.shape[1])
         before, log_w = x0, np.zeros(len(x0))
         with np.errstate(invalid="ignore"):  # -inf - (-inf) is refused where the sum is complete
@@ -370,10 +335,7 @@ _Task = list[tuple[Array, int, np.random.SeedSequence]]  # chunks: x^0, samples,
 
 
 def _tasks(rows: Array, n_samples: int, T: int, root: np.random.SeedSequence) -> Iterator[_Task]:
-    """The chunks of all rows in their order, in tasks that are each drawn in one call.
-
-    Small jobs are cut finer, so that there is work for all.
-    """
+    """The chunks of all rows in order, grouped into tasks; smaller jobs are split more finely."""
     share = min(max(len(rows) * n_samples * T // _SHARES, _TASK[0]), _TASK[1]) // T
     most = min(share, _COMPONENTS // max(8, rows.shape[1])) // min(n_samples, _CHUNK_SIZE)
     chunks = ((x0, min(_CHUNK_SIZE, n_samples - start), *root.spawn(1))
@@ -384,10 +346,7 @@ def _tasks(rows: Array, n_samples: int, T: int, root: np.random.SeedSequence) ->
 
 def _in_order(executor: Executor, weigh: partial[list[_WeightSums]],
               tasks: Iterator[_Task]) -> Iterator[list[_WeightSums]]:
-    """The executor's result for each task, in their order.
-
-    What a call raises is raised as it was; calls that have not begun by then are cancelled.
-    """
+    """The executor's results in the order of tasks; on an exception pending calls are cancelled."""
     waiting: deque[Future[list[_WeightSums]]] = deque()
     try:
         waiting.extend(executor.submit(weigh, task) for task in islice(tasks, _AHEAD))
@@ -400,7 +359,6 @@ def _in_order(executor: Executor, weigh: partial[list[_WeightSums]],
 
 
 def _weigh(model: _Model, task: _Task) -> list[_WeightSums]:
-    """The sums of each of a task's chunks."""
     rows, sizes, seeds = zip(*task, strict=True)
     rngs = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
     x0 = np.repeat(rows, sizes, axis=0)
@@ -410,7 +368,7 @@ def _weigh(model: _Model, task: _Task) -> list[_WeightSums]:
 
 def _forward(diffusion: Diffusion, x0: Array, rngs: list[np.random.Generator],
              sizes: Iterable[int]) -> Iterator[tuple[Array, Array]]:
-    """x^t and log q(x^t|x^{t-1}), t = 1..T, for rows of which each generator draws its own."""
+    """x^t and log q(x^t|x^{t-1}), t = 1..T; each generator draws the noise of its own rows."""
     x, d = x0, x0.shape[1]
     for t in range(1, diffusion.T + 1):
         law = diffusion.q_kernel(x, t)
@@ -446,7 +404,7 @@ def _fold(log_w: Array) -> _WeightSums:
 
 
 def _merge(a: _WeightSums, b: _WeightSums) -> _WeightSums:
-    """The sums of both (Chan, Golub and LeVeque); the smaller peak is brought to the larger."""
+    """The sums of both (Chan, Golub and LeVeque), relative to the larger peak."""
     n, peak = a.n + b.n, max(a.peak, b.peak)
     scale_a, scale_b = np.exp([a.peak - peak, b.peak - peak])
     mean_a, mean_b = a.mean * scale_a, b.mean * scale_b
@@ -463,7 +421,7 @@ def _summary(sums: Iterable[_WeightSums], shape: tuple[int, ...]) -> Likelihood:
 
 
 def _estimates(sums: _WeightSums) -> tuple[float, float, float, float, bool]:
-    """Value, standard error, effective sample size, Pareto shape, and whether to believe them."""
+    """The fields of `Likelihood` for one data vector."""
     if not sums.mean:
         return -np.inf, np.nan, 0.0, np.nan, False
     variance = sums.squares / sums.n / sums.mean**2
@@ -480,7 +438,7 @@ def _estimates(sums: _WeightSums) -> tuple[float, float, float, float, bool]:
 
 
 def _bulk_shape(falling: Array) -> float:
-    """8 m G^3 of log weights in falling order, or 0 where nearly all the sum was seen twice."""
+    """8 a G^3 of falling log weights; 0 where repeated weights carry over 80 % of the sum."""
     falling = falling[np.isfinite(falling)]  # a weight of zero is infinitely far below
     if not falling.size:
         return np.nan
@@ -505,8 +463,8 @@ def _tail_shape(tail: Array) -> float:
 def _pareto_shape(x: Array) -> float:
     """The shape of a generalized Pareto distribution fitted to rising exceedances x > 0, m >= 5.
 
-    The estimate of Zhang and Stephens (2009), drawn towards 0.5 with the weight of ten observations
-    as Vehtari et al. do; inf where the smallest exceedance is below 1e-300 of the largest.
+    Zhang and Stephens's (2009) estimate, shrunk towards 0.5 with the weight of ten observations as
+    by Vehtari et al.; inf where the smallest exceedance is below 1e-300 of the largest.
     """
     m, x = x.size, x / x[-1]
     if x[0] < 1e-300:

@@ -6,14 +6,12 @@ For S times with n states each, x of shape (S, n, d_in) and times t of shape (S,
     h_k = tanh( h_{k-1} W_k + b_k )
     out = h_L R_t + c_t + x S,    R_t = sum_b basis_tb R_b,   c_t = sum_b basis_tb c_b
 
-With the identity for a basis there is one readout per time step, as in App. D.1 of the paper; a
+If the basis is the identity, each time step has its own readout, as in App. D.1 of the paper; a
 narrower basis shares readouts between neighbouring times, as the temporal bumps of App. D.2 do.
-The path x S past the trunk is optional.
+The skip connection x S is optional.
 
 The parameters are one flat vector, of which `unpack` gives named views; a gradient is a vector of
 the same layout. Everything is computed in the dtype of the parameters.
-
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, App. D.1 and D.2.
 """
 
 from __future__ import annotations
@@ -40,26 +38,24 @@ _BLOCK = 1024  # states evaluated at once by `apply`: the activations then stay 
 class MLP:
     """The shapes of a network; its parameters are passed to every call.
 
+    `shapes` maps the parameters' names, in their order in the flat vector, to their shapes; `size`
+    is the number of parameters.
+
     Parameters
     ----------
     d_in, d_out : int >= 1
-        Components in and out.
     T : int >= 2
         The network serves the times 2..T.
     hidden : int or sequence of int >= 1
-        Widths of the tanh layers; four of 64 by default.
+        Widths of the tanh layers.
     time_features : array_like, shape (T-1, F), optional
-        What the trunk is told of the times 2..T; nothing by default.
+        Inputs to the trunk at the times 2..T; none by default.
     basis : array_like, shape (T-1, B), optional
-        The temporal basis of the readout; the identity, one readout per time step, by default.
+        The temporal basis of the readout; the identity by default.
     input_gain : float > 0
-        Scale of the first layer at the start: a tanh unit bends over a length 1 / gain of its
-        input.
+        Scale of the first layer at the start: tanh saturates over a length 1 / gain of the input.
     skip : bool
-        Whether there is the linear path S from input to output.
-
-    `shapes` maps the parameters' names, in their order in the flat vector, to their shapes, and
-    `size` is the number of parameters.
+        Whether to have the skip connection S.
 
     >>> network = MLP(2, 4, 3, hidden=(5,))
     >>> network.size, network.shapes["R"]
@@ -99,15 +95,15 @@ class MLP:
         return validation.shaped(name, table, rule, table.ndim == 2 and len(table) == self.T - 1)
 
     def unpack(self, params: Values) -> dict[str, Values]:
-        """Views of the flat vector by name, of the shapes in `shapes`."""
+        """Views of the flat vector, by name."""
         parts = zip(self.shapes.items(), np.split(params, self._starts), strict=True)
         return {name: part.reshape(shape) for (name, shape), part in parts}
 
     def init(self, *, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64) -> Values:
-        """Parameters to start from, shape (size,): a random trunk, and outputs of 0 at every t.
+        """Initial parameters (size,): a random trunk, and a readout whose outputs are 0 at every t.
 
-        Weights are normal with variance 1 / fan_in (times the gain squared in the first layer),
-        which keeps activations of order one; the first thresholds are uniform over the gain.
+        Weights are normal with variance 1 / fan_in (times gain^2 in the first layer), which keeps
+        activations of order one; the biases b_1 are uniform on (-gain, gain).
         """
         rng = validation.generator(rng)
         if dtype not in [*map(np.dtype, "fd")]:
@@ -122,10 +118,7 @@ class MLP:
         return params.astype(dtype)
 
     def apply(self, params: Values, x: Array, t: IntArray) -> Values:
-        """The outputs (..., d_out) for states x (..., d_in) at times t over x's leading axes.
-
-        States are taken in blocks, so memory stays bounded; blocks of one shape share a tape.
-        """
+        """The outputs (..., d_out) for states x (..., d_in) at times t, evaluated in blocks."""
         stacked, times = stack(x, t)
         S, n, _ = stacked.shape
         out = np.empty((S, n, self.d_out), params.dtype)
@@ -138,7 +131,7 @@ class MLP:
 
 
 def flat_vector(name: str, value: npt.ArrayLike, size: int) -> Values:
-    """A finite vector of shape (size,) that BLAS computes in, in native byte order."""
+    """A finite vector (size,) of a dtype that BLAS computes in, in native byte order."""
     vector = np.asarray(validation.unmasked(name, value))
     if vector.shape != (size,) or vector.dtype.kind not in "fc":
         rule = f"be a floating-point vector of shape ({size},)"
@@ -150,10 +143,10 @@ def flat_vector(name: str, value: npt.ArrayLike, size: int) -> Values:
 
 
 class Tape:
-    """A network at work on S times of n states: views of its parameters, and reused buffers.
+    """A network evaluated on S times of n states: views of its parameters, and reused buffers.
 
-    The views follow `params` when an optimiser writes to it. `backward` overwrites what `forward`
-    left, and the next `forward` what either returned.
+    The views follow `params` if it is updated in place. `backward` overwrites the activations of
+    `forward`, and the next `forward` overwrites the results of both.
     """
 
     def __init__(self, network: MLP, params: Values, S: int, n: int) -> None:
@@ -193,14 +186,14 @@ class Tape:
     def backward(self, dout: Values) -> Values:
         """The derivatives of a scalar by the parameters (size,), given those by the outputs.
 
-        With d. for the derivative of the scalar by ., sums over states left to the products:
+        With d. for the derivative of the scalar by ., sums over states implied by the products:
             out = h_L R_t + c_t + x S    dR_t = h_L^T dout,  dc_t = sum_n dout,  dS = x^T dout
                                          dh_L = dout R_t^T
             R_t = sum_b basis_tb R_b     dR_b = sum_t basis_tb dR_t,  and so for c
             h_k = tanh(z_k)              dz_k = (1 - h_k^2) dh_k
             z_k = h_{k-1} W_k + b_k      dW_k = h_{k-1}^T dz_k,  db_k = sum dz_k
                                          dh_{k-1} = dz_k W_k^T
-        All vanish with dout. Each dz_k takes the place of h_k.
+        All vanish with dout. dz_k overwrites h_k.
         """
         by, (S, n) = self.by, self.shape
         by_readout = self.activations[-1].reshape(S, n, -1).transpose(0, 2, 1) @ dout
@@ -231,10 +224,10 @@ class Tape:
 
 
 def stack(x: Values, t: IntArray) -> tuple[Values, IntArray]:
-    """States x (..., d) at times t over their leading axes, as (S, n, d) with t (S,) constant on n.
+    """States x (..., d) at times t over their leading axes, as (S, n, d) and t (S,), order kept.
 
-    The trailing leading axes along which t does not vary become n; the order of states is kept.
-    ValueError if t has more axes than the states, or is longer along one.
+    n combines the last of the leading axes, along which t is constant. ValueError if t has more
+    axes than the states have leading ones, or is longer along one.
     """
     leading, t = x.shape[:-1], np.asarray(t)
     if np.broadcast_shapes(t.shape, leading) != leading:
@@ -247,9 +240,7 @@ def stack(x: Values, t: IntArray) -> tuple[Values, IntArray]:
 
 
 def time_polynomials(T: int, degree: int) -> Array:
-    """Legendre polynomials P_1..P_degree of time at t = 2..T, time running over [-1, 1].
-
-    Of shape (T-1, degree): features for the trunk.
+    """Legendre polynomials P_1..P_degree of time, scaled to [-1, 1], at t = 2..T: (T-1, degree).
 
     >>> time_polynomials(4, 1).ravel()
     array([-1.,  0.,  1.])
@@ -260,9 +251,9 @@ def time_polynomials(T: int, degree: int) -> Array:
 
 
 def time_bumps(T: int, n: int) -> Array:
-    """Triangular bumps around n equally spaced times in 2..T, which sum to 1 at every time.
+    """Triangular bumps around n equally spaced times in 2..T, which sum to 1 at every t: (T-1, n).
 
-    Of shape (T-1, n), n in 1..T-1: a basis for the readout, App. D.2; the identity for n = T-1.
+    A basis for the readout, App. D.2, n in 1..T-1; the identity for n = T-1.
 
     >>> time_bumps(4, 2)
     array([[1. , 0. ],

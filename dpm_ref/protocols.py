@@ -1,8 +1,8 @@
-"""What the algorithms ask of a law (a distribution), a diffusion and a reverse kernel.
+"""Protocols: what the algorithms require of a law, a diffusion and a reverse kernel.
 
-An algorithm of the paper (the bound K, importance sampling, the reverse trajectory) is written
-once, against these three nouns. `gaussian` and `binomial` provide the first two; a reverse kernel
-is any callable ``(xt, t) -> law``, so that a user's own model, wrapped in a lambda, is one.
+Each algorithm of the paper (the bound K, importance sampling, the reverse trajectory) is written
+once, for these interfaces. `gaussian` and `binomial` implement laws and diffusions; a reverse
+kernel is any callable ``(xt, t) -> law``, such as a lambda around a user's model.
 """
 
 from __future__ import annotations
@@ -48,10 +48,9 @@ class Condition(NamedTuple):
 class Law:
     """A distribution of vectors (..., d) with independent components: `Gaussian` and `Bernoulli`.
 
-    Its two parameters broadcast to (..., d). It is immutable, shares no memory with what it was
-    made from, and equals a law of the same kind with the same parameters. `check` refuses what are
-    no states. `unchecked`, `at`, `log_p` (of valid states) and `kl_p` (to the same family) do not
-    validate.
+    Its two parameters broadcast to (..., d). A law is immutable, shares no memory with its
+    arguments, and equals a law of the same type with the same parameters. `check` validates states;
+    `unchecked`, `at`, `log_p` and `kl_p` (which takes a law of the same family) do not validate.
     """
 
     __slots__ = ("_parameters",)
@@ -68,14 +67,14 @@ class Law:
 
     @classmethod
     def unchecked(cls, first: Array, second: Array) -> Self:
-        """The law of valid float64 arrays that nobody else will write to."""
+        """The law of valid float64 arrays that nobody else writes to."""
         law = object.__new__(cls)
         law._parameters = first, second
         return law
 
     @classmethod
     def like(cls, other: Any, name: str = "") -> Self:
-        """`other` itself if it is such a law, else the law with a copy of its parameters."""
+        """`other` itself if it has this type, else the law with a copy of its parameters."""
         if type(other) is cls:
             return other
         if any(callable(getattr(other, name, callable)) for name in cls.needed):
@@ -90,7 +89,7 @@ class Law:
         return np.broadcast(*self._parameters).shape
 
     def drawn(self, noise: Array) -> tuple[Array, Array]:
-        """The sample at a noise, and its `log_p`."""
+        """The sample at this noise, and its `log_p`."""
         x = self.at(noise)
         return x, self.log_p(x)
 
@@ -99,9 +98,9 @@ class Law:
         return self.at(self.noise(self.shape, rng=validation.generator(rng)))
 
     def log_prob(self, x: npt.ArrayLike) -> Array:
-        """log P(x) or log density at x (..., d): shape (...), -inf where x cannot be.
+        """log P(x) or log density of x (..., d): shape (...), -inf where x is impossible.
 
-        To 8 eps times the sum of the terms' sizes.
+        Accurate to 8 eps sum|terms|.
         """
         return self.log_p(self._fitting("x", self.check("x", x)))
 
@@ -112,12 +111,12 @@ class Law:
         return self.kl_p(law)
 
     def _fitting(self, name: str, x: Array) -> Array:
-        """x, which must broadcast against the law, over their common shape."""
+        """x over its common shape with the law; it must have d components and broadcast."""
         array = validation.components(name, x, self.shape[-1])
         return validation.broadcast(**{name: array, "law": self.view(0)})[0]
 
     def view(self, index: int) -> Array:
-        """A parameter, read-only, over the whole shape."""
+        """A parameter, read-only, broadcast to (..., d)."""
         return np.broadcast_to(self._parameters[index], self.shape)
 
     def over(self, shape: tuple[int, ...]) -> Self:
@@ -133,7 +132,7 @@ class Law:
         return hash(self._key())
 
     def _key(self) -> tuple[Any, ...]:
-        """What equality compares; adding 0 makes -0.0 and 0.0 one number."""
+        """What equality compares; adding 0 turns -0.0 into 0.0."""
         return self.shape, *((self.view(i) + 0.0).tobytes() for i in (0, 1))
 
     def __repr__(self) -> str:
@@ -146,9 +145,9 @@ class Law:
 
 
 class Diffusion(Schedule):
-    """A forward trajectory: the laws q of section 2.1, and the prior pi that they end in.
+    """A forward trajectory: the laws q of section 2.1, and the prior pi in which they end.
 
-    The methods `q_...` are those without the prefix, of data, states and times known to be valid.
+    `q_kernel`, `q_marginal` and `q_posterior` are the methods of those names without validation.
     """
 
     law: type[Law]
@@ -172,7 +171,7 @@ class Diffusion(Schedule):
     def posterior(self, x0: npt.ArrayLike, xt: npt.ArrayLike, t: npt.ArrayLike) -> Law:
         """q(x^{t-1} | x^t, x^0) over the broadcast shape (..., d), t in 2..T.
 
-        At t = 1 it would be a point mass at x^0: ValueError.
+        At t = 1, where it is a point mass at x^0, ValueError.
         """
         data, states = self.check_data("x0", x0), self.check_data("xt", xt)
         states = validation.components("xt", states, data.shape[-1])
@@ -191,7 +190,7 @@ class Diffusion(Schedule):
         return self.q_marginal(data, t - 1).average_entropy(lambda x: self.q_kernel(x, t))
 
     def posterior_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
-        """H_q(X^{t-1} | X^t, x^0), x0 (..., d), t in 1..T, at t = 1 of a point mass: (24)."""
+        """H_q(X^{t-1} | X^t, x^0), t in 1..T (at t = 1 of a point mass): shape (...), (24)."""
         data, t = self.check_data("x0", x0), validation.one_time("t", t, 1, self.T)
         if t == 1:
             return np.full(data.shape[:-1], self.law.point_entropy)
@@ -207,18 +206,12 @@ def checked_diffusion(diffusion: Any) -> Diffusion:
 
 
 def ask_law(family: type[Law], function: Any, name: str, x: Array, *t: Any) -> Law:
-    """The law that a user's kernel or edge gives at states x (m, d).
-
-    The function is handed copies, and what it returns is checked and copied.
-    """
+    """The law of a user's kernel or edge at states x (m, d): called with copies, and checked."""
     return _law_over(family, _call(function, name, x, *t), x, name)
 
 
 def ask_density(family: type[Law], function: Any, name: str, x: Array, *t: Any) -> Any:
-    """As `ask_law` where only draws and log densities are needed.
-
-    A law of another kind that brings its own log_prob is taken at its word.
-    """
+    """As `ask_law`, except that a law of another type with its own log_prob is used unconverted."""
     law = _call(function, name, x, *t)
     another_family = isinstance(law, Law) and not isinstance(law, family)
     if type(law) is family or another_family or not hasattr(law, "log_prob"):
@@ -232,7 +225,7 @@ def _call(function: Any, name: str, x: Array, *t: Any) -> Any:
 
 
 def _law_over(family: type[Law], law: Any, x: Array, name: str) -> Law:
-    """A user's law, read into the family and repeated over the states x that it was asked for."""
+    """A user's law, converted to the family and broadcast over the states x."""
     rule = f"{name} must return a law over the state's shape {x.shape}"
     try:
         result = family.like(law)
@@ -245,7 +238,7 @@ def _law_over(family: type[Law], law: Any, x: Array, name: str) -> Law:
 
 
 class _OwnDensity(NamedTuple):
-    """A user's law with its own log_prob (and sample): what these return is checked and copied."""
+    """A user's law with its own log_prob and sample, whose results are checked and copied."""
 
     law: Any
     shape: tuple[int, ...]
@@ -266,10 +259,10 @@ class _OwnDensity(NamedTuple):
 
 
 def total(terms: Array) -> Array:
-    """The sum of terms (..., d) over components, with the same bits for any memory layout.
+    """The sum of terms (..., d) over components, bitwise the same for any memory layout.
 
-    Up to eight components are added as columns, since a sum along so short an axis is three times
-    slower; more are summed pairwise over contiguous rows.
+    Up to eight components are added column by column, since NumPy's sum along so short an axis is
+    three times slower; more are summed pairwise over contiguous rows.
     """
     if not 1 < terms.shape[-1] <= 8:
         return np.asarray(np.ascontiguousarray(terms).sum(-1))

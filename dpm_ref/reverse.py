@@ -1,6 +1,6 @@
 """The reverse kernels p(x^{t-1} | x^t): f_mu and f_Sigma, f_b, and the trajectory they make.
 
-The network predicts a distribution of x^0 given x^t, component by component, and the kernel is the
+The network predicts a distribution of x^0 given x^t, component by component. The kernel is the
 posterior q(x^{t-1} | x^t, x^0) averaged over that prediction, which stays in the family:
 
     Gaussian   x^0 ~ N(m, V)   ->  f_mu = c0 m + c1 x^t,  f_Sigma = s2 + c0^2 V
@@ -12,11 +12,8 @@ The network's outputs, F and g or a, correct the prediction that is right for da
     m = sqrt(abar_t) x^t + sqrt(1 - abar_t) F,   V = (1 - abar_t) exp(g)
     logit r = logit pi + e + a,                  e = log q(x^t | 1) - log q(x^t | 0), bit by bit
 
-so outputs are of order one at every t whatever the schedule, and zero outputs are the forward
-kernel T_pi itself, K = L_null.
-
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.2, equations (4) and (5),
-Table App.1 and App. D.1.
+Outputs are of order one at every t for any schedule, and zero outputs give the forward kernel T_pi
+itself, for which K = L_null. Section 2.2, (4), (5), Table App.1 and App. D.1 of arXiv:1503.03585.
 """
 
 from __future__ import annotations
@@ -90,29 +87,25 @@ class _Reverse:
         return self._law(out, states, inputs, times)
 
     def _inputs(self, xt: Values, t: IntArray) -> Values:
-        """What the network is given of xt (..., d) at times t."""
+        """The network's input for states xt (..., d) at times t."""
         return xt
 
 
 class GaussianReverse(_Reverse):
-    """f_mu(x^t, t) and a diagonal f_Sigma(x^t, t), from one network.
+    """f_mu(x^t, t) and a diagonal f_Sigma(x^t, t), from one network. App. D.1.
 
     f_mu = sqrt(1 - beta_t) x^t + sqrt(abar_{t-1}) beta_t / sqrt(1 - abar_t) F
     f_Sigma = s2_t (1 + kappa_t exp(g)),   s2_t the posterior's variance
     kappa_t = beta_t abar_{t-1} / (1 - abar_{t-1})
 
+    Like the true reversal's variance, f_Sigma is never below the posterior's.
+
     Parameters
     ----------
     diffusion : GaussianDiffusion, T >= 2
-    d : int >= 1
-        Components of a data vector.
     network : keyword arguments of `MLP`
-        By default two polynomials of time, a gain of 2.5, and a readout for each of up to 40
-        equally spaced times.
-
-    Notes
-    -----
-    App. D.1. f_Sigma is never below the posterior's variance, as the true reversal's is not.
+        By default two polynomials of time as features, a gain of 2.5, and a readout for each of up
+        to 40 equally spaced times.
 
     >>> model = GaussianReverse(GaussianDiffusion([0.1, 0.2, 0.5]), 2)
     >>> kernel = model.kernel(model.network.init(rng=np.random.default_rng(0)))
@@ -135,10 +128,7 @@ class GaussianReverse(_Reverse):
             return kappa, np.log(kappa)
 
     def over(self, diffusion: GaussianDiffusion) -> GaussianReverse:
-        """The same network as the kernel of another diffusion of as many steps.
-
-        What the network predicts, F and g, is of order one whatever the rates (section 2.4.1).
-        """
+        """The same network as the kernel of another diffusion of as many steps (section 2.4.1)."""
         other, T = type(self)(diffusion, self.d), self.diffusion.T
         if other.diffusion.T != T:
             wanted, got = f"a GaussianDiffusion of T = {T} steps", other.diffusion.T
@@ -149,7 +139,7 @@ class GaussianReverse(_Reverse):
     def draw(self, x0: Values, t: IntArray, noise: Values) -> Draw:
         """xt = sqrt(abar) x0 + sqrt(1 - abar) noise; target sqrt(1 - abar) x0 - sqrt(abar) noise.
 
-        The target, F's, is (x0 - sqrt(abar) xt) / sqrt(1 - abar), without the cancellation.
+        The target for F is (x0 - sqrt(abar) xt) / sqrt(1 - abar), here without cancellation.
         """
         table = self.diffusion.table
         of_x0, of_noise = _along(noise, table("sqrt_abar", t), table("sqrt_one_minus_abar", t))
@@ -157,7 +147,7 @@ class GaussianReverse(_Reverse):
         return Draw(xt, xt, of_noise * x0 - of_x0 * noise)
 
     def kl_and_grad(self, out: Values, draw: Draw, t: IntArray) -> tuple[Values, Values]:
-        """KL(posterior || kernel), elementwise (S, n, d), and its derivative by the outputs.
+        """KL(posterior || kernel), elementwise (S, n, d), and its derivative by the outputs, (14).
 
         With e = F - target and v = 1 + kappa exp(g) = 1 / w, the variances have ratio v and the
         means lie sqrt(kappa) e posterior standard deviations apart, so
@@ -165,7 +155,6 @@ class GaussianReverse(_Reverse):
             d/d F = kappa e w                              vanishes at the target
             d/d g = (1 - w) [ (1 - w) - kappa e^2 w ] / 2  vanishes where exp(g) = e^2
         With a = g + log kappa, v = 1 + exp(a): evaluated from exp(-|a|), which never overflows.
-        Equation (14).
         """
         (kappa, log_kappa), d = _along(out, *self._kappa(t)), self.d
         error, a = out[..., :d] - draw.target, out[..., d:] + log_kappa
@@ -183,7 +172,7 @@ class GaussianReverse(_Reverse):
         """Derivatives of K by x0, the noise and beta_2..T, given those by outputs and inputs.
 
         x0, noise: the divergence depends on F - target, and `bounds.fixed_terms` has x0's square
-        with -(beta_1 + abar_T) / 2. With d/dF for dout's first half, N states in all:
+        with -(beta_1 + abar_T) / 2. With d/dF the first half of dout, N states in all:
             d/d x0    = sqrt(abar) d/d xt - sqrt(1 - abar) d/d F - (beta_1 + abar_T) x0 / N
             d/d noise = sqrt(1 - abar) d/d xt + sqrt(abar) d/d F
         beta, at frozen noise (section 2.4.1), with abar_t = cos^2 theta_t, one path a line:
@@ -253,21 +242,16 @@ class BinomialReverse(_Bits):
       = log(1 + abar_t / (pi_1 (1 - abar_t)))   where x^t = 1
        -log(1 + abar_t / (pi_0 (1 - abar_t)))   where x^t = 0
 
-    The log likelihood ratio e is sufficient: the distribution of x^0 given x^t is the same function
-    of the vector e at every t. So e is what the network is given, one readout serves all times, and
-    since given the other bits the logit of r is linear in e, there is a path past the trunk.
+    The best factorised kernel has this form, as q(x_i^{t-1} | x^t, x^0) depends on x^0 only through
+    x_i^0. The log likelihood ratio e is sufficient: the distribution of x^0 given x^t is the same
+    function of the vector e at every t. So e is the network's input, and one readout serves all t;
+    log q(x^0 | x^t) is linear in e up to its normaliser, hence the skip connection.
 
     Parameters
     ----------
     diffusion : BinomialDiffusion, T >= 2
-    d : int >= 1
-        Bits of a data vector.
     network : keyword arguments of `MLP`
-        By default one readout for all times, a gain of 0.3 and the linear path.
-
-    Notes
-    -----
-    As q(x_i^{t-1} | x^t, x^0) depends on x_i^0 alone, the best factorised kernel is of this form.
+        By default one readout for all times, a gain of 0.3 and the skip connection.
 
     >>> model = BinomialReverse(BinomialDiffusion([0.1, 0.2, 0.5]), 2)
     >>> kernel = model.kernel(model.network.init(rng=np.random.default_rng(0)))
@@ -288,13 +272,12 @@ class BinomialReverse(_Bits):
         self._evidence, self._logit_prior = np.stack([-of_0, of_1], 1), np.log(pi.prob1 / pi.prob0)
 
     def kl_and_grad(self, out: Values, draw: Draw, t: IntArray) -> tuple[Values, Values]:
-        """KL(posterior || kernel), elementwise (S, n, d), and its derivative by the outputs.
+        """KL(posterior || kernel), elementwise (S, n, d), and its derivative by the outputs, (14).
 
         With q the posterior given the true x0, D = q(1 | x^0 = 1) - q(1 | x^0 = 0) and s = r - x0,
         the kernel is p1 = q1 + s D and p0 = q0 - s D, and
             KL = q1 psi(s D / q1) + q0 psi(-s D / q0),     psi(e) = e - log(1 + e)
             d/d a = s D^2 r (1 - r) / (p1 p0)              vanishes where r = x0
-        Equation (14).
         """
         at, one = _places(draw.xt, t), draw.target == 1
         r1, r0 = self._prediction(out, draw.inputs)
@@ -316,29 +299,26 @@ class BinomialReverse(_Bits):
         return Bernoulli(*(r0 * q[:, 0] + r1 * q[:, 1]))
 
     def _prediction(self, out: Values, evidence: Values) -> tuple[Values, Values]:
-        """P(x^0 = 1) and P(x^0 = 0) as predicted."""
         log_odds = out + evidence + self._logit_prior.astype(out.dtype)
         return expit(log_odds), expit(-log_odds)
 
 
 class SigmoidReverse(_Bits):
-    """f_b(x^t, t) as in the paper, a sigmoid of the network's output a given x^t.
+    """f_b(x^t, t) as in the paper, a sigmoid of the network's output a given x^t. App. D.1.2.
 
-    f_b = 1 / (1 + exp(-a)),   or counted from the forward kernel:   logit f_b = logit T_pi + a
+    f_b = 1 / (1 + exp(-a)),   or from the forward kernel:   logit f_b = logit T_pi + a
+
+    Unlike `BinomialReverse` it has to learn, at each t separately, that a bit stays what it is but
+    for a probability of order 1 / T.
 
     Parameters
     ----------
-    diffusion, d : as for `BinomialReverse`
+    diffusion : as for `BinomialReverse`
     from_forward : bool
-        Whether a is counted from the forward kernel, so that zero outputs are T_pi and K = L_null.
+        Whether to add a to logit T_pi; then zero outputs are T_pi and K = L_null.
     network : keyword arguments of `MLP`
-        By default a readout for each time step, as in the paper. Its sigmoid units are tanh units:
-        1 / (1 + exp(-z)) = (1 + tanh(z / 2)) / 2.
-
-    Notes
-    -----
-    App. D.1.2. What `BinomialReverse` has built in it must learn: that a bit stays
-    what it is but for a probability of order 1 / T, at each t anew.
+        By default a readout for each time step, as in the paper. The paper's sigmoid units are tanh
+        units: 1 / (1 + exp(-z)) = (1 + tanh(z / 2)) / 2.
 
     >>> model = SigmoidReverse(BinomialDiffusion([0.1, 0.2, 0.5]), 2)
     >>> kernel = model.kernel(model.network.init(rng=np.random.default_rng(0)))
@@ -355,10 +335,9 @@ class SigmoidReverse(_Bits):
         self._logit = _finite_logit(*self._q)
 
     def kl_and_grad(self, out: Values, draw: Draw, t: IntArray) -> tuple[Values, Values]:
-        """KL(posterior || kernel), elementwise (S, n, d), and its derivative by the outputs.
+        """KL(posterior || kernel), elementwise (S, n, d), and its derivative by the outputs, (14).
 
-            d/d a = p1 - q1                        vanishes where the kernel is the posterior
-        Equation (14), from both logits.
+        d/d a = p1 - q1, which vanishes where the kernel is the posterior.
         """
         at = _places(draw.xt, t)
         ours = out + _pick(self._start, at, out)
@@ -385,27 +364,14 @@ class Trajectory(NamedTuple):
 def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *,
                       rng: np.random.Generator, keep: Iterable[int] = (),
                       edge: Edge | None = None) -> Trajectory:
-    """Draw n vectors: x^T from the prior, x^{t-1} from the reverse kernel, x^0 from the edge.
+    """Draw n vectors by (4) and (5): x^T from the prior, x^{t-1} from reverse, x^0 from the edge.
 
     Parameters
     ----------
-    diffusion : GaussianDiffusion or BinomialDiffusion
-    reverse : callable (xt, t) -> law
-        Called with xt of shape (n, d) and one int t, from T down to 2.
-    n, d : int >= 1
+    diffusion, reverse, edge : see `dpm_ref`
+        A law with its own log_prob must have its own sample too.
     keep : iterable of int in 0..T
-        Times whose states to return.
-    edge : callable x1 -> law, optional
-        p(x^0 | x^1); by default the diffusion's own, T_pi (App. B.2).
-
-    Returns
-    -------
-    Trajectory
-        x0 (n, d), and a dict from each time kept to its states (n, d), of one trajectory.
-
-    Notes
-    -----
-    Section 2.2, equations (4) and (5).
+        Times whose states x^t (n, d), of the same trajectory, to return beside x0 (n, d).
 
     >>> diffusion = GaussianDiffusion([0.1, 0.2, 0.5])
     >>> rng = np.random.default_rng(0)
@@ -430,12 +396,12 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
 
 
 def _along(like: Values, *entries: Array) -> list[Values]:
-    """Entries for the times of states, against their last axis, in the precision of `like`."""
+    """Entries for the states' times, with an axis for components, in the precision of `like`."""
     return [entry[..., None].astype(like.real.dtype, copy=False) for entry in entries]
 
 
 def _places(xt: Values, t: IntArray) -> IntArray:
-    """Where a flat table over time, xt and component has the entries for times t and bits xt."""
+    """Indices into a flat table over time, xt and component for times t and bits xt."""
     d = xt.shape[-1]
     return np.asarray((2 * d * (t - 2))[..., None] + np.arange(d) + d * xt.astype(np.intp))
 
@@ -448,14 +414,15 @@ def _pick(table: Array, places: IntArray, like: Values) -> Values:
 
 
 def _finite_logit(prob1: Array, prob0: Array) -> Array:
-    """log(prob1 / prob0), of which 800 is as good as infinity: exp(-800) is 0 in float64."""
+    """log(prob1 / prob0), clipped to +-800, as exp(-800) is 0 in float64."""
     return np.clip(logit(prob1, prob0), -800.0, 800.0)
 
 
 def _q_psi(q: Values, p: Values, shift: Values) -> Values:
     """q psi(e), psi(e) = e - log(1 + e), for e = shift / q and p = q + shift.
 
-    As q -> 0 it goes to shift; below q = 1e-290 (float32: 1e-30) the rest is lost, as p may be.
+    As q -> 0 it tends to shift, which is used below q = 1e-292 (float32: 1e-31), where p may have
+    lost the rest.
     """
     small = np.finfo(q.dtype).tiny / np.finfo(q.dtype).eps
     with np.errstate(divide="ignore"):

@@ -1,17 +1,17 @@
 """The diffusion rate beta_1..T, and everything that follows from it alone.
 
-    abar_t = prod_{s<=t} (1 - beta_s)      what is left of the data's scale (squared: Gaussian)
+    abar_t = prod_{s<=t} (1 - beta_s)      the part kept of the signal's variance (Gaussian), or of
+                                           the signal (binomial)
     1 - abar_t = (1 - abar_{t-1}) + abar_{t-1} beta_t
     posterior variance     beta_t (1 - abar_{t-1}) / (1 - abar_t)
     posterior coefficients sqrt(abar_{t-1}) beta_t / (1 - abar_t)              of x0
                            sqrt(1 - beta_t) (1 - abar_{t-1}) / (1 - abar_t)    of xt
 
 A running product in float64 loses thousands of units in the last place by T = 10^4, and 1 - abar
-all of its digits where beta is below 1e-16. The tables are therefore made once, in `decimal` at 60
-digits, by the recursion above, in which every term is positive, and rounded at the end: each entry
-is the float64 nearest to the truth, on every platform.
-
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 and 2.4.1.
+all digits where beta is below 1e-16. The tables are therefore computed once, in `decimal` at 60
+digits, by the recursion above, whose terms are all positive. Rounded at the end, each entry (but
+for the two logarithms, taken in float64) is the float64 nearest to the truth on every platform.
+Sections 2.1 and 2.4.1 of arXiv:1503.03585.
 """
 
 from __future__ import annotations
@@ -38,18 +38,15 @@ _LOG_10 = math.log(10.0)
 
 
 class Schedule(validation.ReadOnly):
-    """beta_1..T and the tables that follow from it, each entry correctly rounded (0.5 ulp).
+    """beta_1..T and the tables that follow from it, correctly rounded (0.5 ulp) unless stated.
+
+    Tables are methods of an integer or integer array t in 1..T (2..T for the posterior's), and
+    return arrays of t's shape.
 
     Parameters
     ----------
     beta : array_like, shape (T,), in (0, 1]
-        From a beta of 1 on, abar = 0: the data are forgotten. Kept read-only as `beta`, its length
-        as `T`.
-
-    Notes
-    -----
-    The tables are methods of an integer t, or an integer array, in 1..T (2..T for the posterior's),
-    and return an array of t's shape.
+        Kept read-only as `beta`, its length as `T`. abar is 0 from a beta of 1 on.
 
     >>> schedule = Schedule([0.1, 0.2, 0.5])
     >>> print("%.6f %.6f" % (schedule.abar(3), schedule.posterior_var(2)))
@@ -95,7 +92,7 @@ class Schedule(validation.ReadOnly):
         return self._at("coefficient_x0", t, first=2), self._at("coefficient_xt", t, first=2)
 
     def table(self, name: str, t: Any) -> Array:
-        """Entries of a table, at times known to be valid."""
+        """Entries of a table at valid times."""
         return np.asarray(self._tables[name][np.asarray(t) - 1])
 
     def _at(self, name: str, t: npt.ArrayLike, first: int = 1) -> Array:
@@ -114,7 +111,6 @@ class Schedule(validation.ReadOnly):
         return hash(self._key())
 
     def _key(self) -> tuple[Any, ...]:
-        """What equality compares."""
         return (self.beta.tobytes(),)
 
     def __repr__(self) -> str:
@@ -126,7 +122,7 @@ class Schedule(validation.ReadOnly):
 
 
 def _row(before: dict[str, Any], rate: Decimal) -> dict[str, Any]:
-    """One t's entries, from those of t - 1 and beta_t."""
+    """The entries at t, from those at t - 1 and beta_t."""
     x, last, last_om = _EXACT, before["abar"], before["one_minus_abar"]
     kept = x.subtract(Decimal(1), rate)
     abar, om = x.multiply(last, kept), x.add(last_om, x.multiply(last, rate))
@@ -140,7 +136,7 @@ def _row(before: dict[str, Any], rate: Decimal) -> dict[str, Any]:
 
 
 def _log(value: Decimal, complement: Decimal) -> float:
-    """log(value) for a value in [0, 1] whose complement to 1 is known, whatever its exponent."""
+    """log(value) for a value in [0, 1] given its complement to 1, even where float(value) is 0."""
     if value > complement:
         return math.log1p(-float(complement))
     if not value:
@@ -161,8 +157,8 @@ def constant(T: int, beta: float) -> Array:
 def linear(T: int, *, first: float = 1e-4, last: float = 0.02) -> Array:
     """beta_t linear in t, from beta_1 = first to beta_T = last, both in (0, 1): shape (T,), T >= 1.
 
-    The defaults are Ho et al.'s (2020, arXiv:2006.11239) for T = 1000; fewer steps need larger
-    rates to reach the prior. T = 1 has first alone.
+    The defaults are Ho et al.'s (2020, arXiv:2006.11239) for T = 1000; with fewer steps, larger
+    rates are needed to reach the prior. T = 1 has first alone.
 
     >>> linear(3, first=0.25, last=0.75)
     array([0.25, 0.5 , 0.75])
@@ -172,17 +168,11 @@ def linear(T: int, *, first: float = 1e-4, last: float = 0.02) -> Array:
 
 
 def cosine(T: int, *, offset: float = 0.008, largest: float = 0.999) -> Array:
-    """abar_t = f(t/T) / f(0) with f(u) = cos^2(pi/2 (u + offset) / (1 + offset)): shape (T,).
+    """abar_t = f(t/T) / f(0), f(u) = cos^2(pi/2 (u + offset) / (1 + offset)): beta (T,), T >= 1.
 
-    Nichol and Dhariwal 2021, arXiv:2102.09672, equation (17).
-
-    Parameters
-    ----------
-    T : int >= 1
-    offset : float in (0, 1)
-        Keeps beta_1 away from 0.
-    largest : float in (0, 1)
-        The cap on beta_t, part of this schedule's definition: without it beta_T = 1.
+    Nichol and Dhariwal 2021, arXiv:2102.09672, equation (17). `offset`, in (0, 1), keeps beta_1
+    away from 0. beta_t is capped at `largest`, in (0, 1), as part of the schedule's definition:
+    without the cap beta_T = 1.
 
     >>> print("%.6f" % cosine(40)[0])
     0.002487
@@ -196,18 +186,16 @@ def cosine(T: int, *, offset: float = 0.008, largest: float = 0.999) -> Array:
 
 
 def log_snr_linear(T: int, *, beta1: float, abar_T: float) -> Array:
-    """The schedule whose log(abar_t / (1 - abar_t)) is linear in t: shape (T,).
+    """The schedule whose log signal-to-noise ratio l_t = log(abar_t / (1 - abar_t)) is linear in t.
 
-    With l that log signal-to-noise ratio, beta_t = sigmoid(-l_t) (1 - exp(l_t - l_{t-1})), in which
-    nothing cancels.
+    Shape (T,), T >= 2. beta_t = sigmoid(-l_t) (1 - exp(l_t - l_{t-1})), without cancellation.
 
     Parameters
     ----------
-    T : int >= 2
     beta1 : float in (0, 1)
         Kept small (section 2.4.1): about the variance that the last reverse step cannot undo.
     abar_T : float in (0, 1 - beta1)
-        What is left of the signal's variance at the end.
+        The part of the signal's variance that remains at T.
 
     >>> print("%.6f" % log_snr_linear(40, beta1=1e-5, abar_T=1e-3)[-1])
     0.376057
@@ -223,10 +211,9 @@ def log_snr_linear(T: int, *, beta1: float, abar_T: float) -> Array:
 
 
 def constant_erasure(T: int) -> Array:
-    """beta_t = 1 / (T - t + 1), the binomial column's schedule: shape (T,), T >= 1.
+    """beta_t = 1 / (T - t + 1), the binomial column's schedule (section 2.4.1): shape (T,), T >= 1.
 
-    It erases the same share 1/T of the signal at every step: abar_t = (T - t) / T; beta_T = 1.
-    Section 2.4.1.
+    Each step erases the same share 1/T of the signal: abar_t = (T - t) / T; beta_T = 1.
 
     >>> constant_erasure(4)[1:]
     array([0.33333333, 0.5       , 1.        ])

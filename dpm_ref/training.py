@@ -9,8 +9,8 @@ is an unbiased estimate of the bound; there are T - 1 terms, since the edge is f
 divergences depend on the parameters. A minibatch holds each x^0 twice, with a noise and its
 negative (bits: u and 1 - u): an antithetic pair, whose errors largely cancel.
 
-The rates are learned in coordinates in which no step leaves the schedules (section 2.4.1), logs of
-the steps of the log signal-to-noise ratio l_t = log( abar_t / (1 - abar_t) ):
+The rates are learned as the logarithms s_t of the steps of the log signal-to-noise ratio
+l_t = log( abar_t / (1 - abar_t) ), since any s_t give a valid schedule (section 2.4.1):
 
     l_{t-1} - l_t = exp(s_t),  t = 2..T,    l_1 from beta_1, which stays fixed
     beta_t = sigmoid(-l_t) (1 - exp(-exp(s_t)))
@@ -53,7 +53,7 @@ _GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
 
 class Objective(NamedTuple):
-    """The bound at fixed noise, and its derivatives; bits have only that by the parameters."""
+    """The bound at fixed noise, and its derivatives; for bits only the one by the parameters."""
 
     value: float
     params: Values
@@ -64,7 +64,7 @@ class Objective(NamedTuple):
 
 @dataclass
 class TrainingState:
-    """Parameters and Adam's memory, flat vectors of one dtype, and the number of steps taken."""
+    """Parameters and Adam's moments, flat vectors of one dtype, and the number of steps taken."""
 
     params: Values
     mean: Values
@@ -73,7 +73,7 @@ class TrainingState:
 
 
 class Scaling(NamedTuple):
-    """Mean and standard deviation of each component, to have data on the prior's scale and back.
+    """Mean and standard deviation of each component, to map data to the prior's scale and back.
 
     >>> scaling = Scaling.of([[10.0, 3.0], [14.0, 5.0]])
     >>> print(scaling.to_model([[10.0, 3.0]]), "%.6f" % scaling.log_jacobian)
@@ -94,11 +94,11 @@ class Scaling(NamedTuple):
         return cls(np.ldexp(unit.mean(0), power), np.where(varies, std, 1.0))
 
     def to_model(self, x: npt.ArrayLike) -> Array:
-        """Data (..., d) in the model's scale."""
+        """Data (..., d) on the model's scale."""
         return np.asarray((self._vectors(x) - self.mean) / self.std)
 
     def to_data(self, x: npt.ArrayLike) -> Array:
-        """What a model has drawn, (..., d), in the data's scale."""
+        """Draws of a model, (..., d), on the data's scale."""
         return np.asarray(self._vectors(x) * self.std + self.mean)
 
     def _vectors(self, x: npt.ArrayLike) -> Array:
@@ -106,7 +106,7 @@ class Scaling(NamedTuple):
 
     @property
     def log_jacobian(self) -> float:
-        """What to add to K or log p of a scaled vector for the density in the data's own units."""
+        """Add this to K or log p of scaled vectors for the density in the data's own units."""
         return -float(np.log(self.std).sum())
 
 
@@ -114,9 +114,10 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
               noise: npt.ArrayLike) -> Objective:
     """The bound K at fixed noise and its gradient: a reference to test other gradients against.
 
+    Equations (13) and (14), in the form that needs no precondition; frozen noise as in 2.4.1.
+
     Parameters
     ----------
-    model : GaussianReverse, BinomialReverse or SigmoidReverse
     params : array_like, shape (size,)
         Flat parameters; the computation runs in their dtype (float64 for an oracle).
     x0 : array_like, broadcasting against noise, last axis d
@@ -128,13 +129,9 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     Returns
     -------
     Objective
-        value, an unbiased estimate of K averaged over the states, K itself at this noise when
-        every t in 2..T occurs equally often; its derivatives by params (size,), by x0 (of x0's
-        own shape), by noise (..., d) and by beta_2..T (T-1,), the last None where a beta is 1.
-
-    Notes
-    -----
-    Equations (13) and (14), in the form that needs no precondition; frozen noise as in 2.4.1.
+        value, an unbiased estimate of K averaged over the states, K itself at this noise when every
+        t in 2..T occurs equally often; its derivatives by params (size,), x0 (of x0's own shape),
+        noise (..., d) and beta_2..T (T-1,), the last None where a beta is 1.
     """
     _check_model(model)
     vector = flat_vector("params", params, model.network.size)
@@ -161,18 +158,7 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
 
 def start(model: ReverseModel, *, rng: np.random.Generator,
           dtype: npt.DTypeLike = np.float64) -> TrainingState:
-    """A state to train from, in float32 or float64: random parameters, zero memory, K = L_null.
-
-    Parameters
-    ----------
-    model : GaussianReverse, BinomialReverse or SigmoidReverse
-    rng : numpy.random.Generator
-    dtype : float32 or float64
-
-    Returns
-    -------
-    TrainingState of vectors of shape (size,)
-    """
+    """Initial state in float32 or float64: random parameters (size,), zero moments, K = L_null."""
     _check_model(model)
     params = model.network.init(rng=rng, dtype=dtype)
     return TrainingState(params, np.zeros_like(params), np.zeros_like(params))
@@ -181,17 +167,7 @@ def start(model: ReverseModel, *, rng: np.random.Generator,
 def cosine_decay(peak: float, steps: int, *, warmup: int = 200) -> Callable[[int], float]:
     """A learning rate that rises linearly over `warmup` steps and falls to zero as half a cosine.
 
-    Parameters
-    ----------
-    peak : float > 0
-    steps : int >= 1
-        The step at which it reaches zero.
-    warmup : int >= 1
-
-    Returns
-    -------
-    callable
-        From the number of steps taken to the learning rate.
+    Returns a callable from the number of steps taken to the rate, which is 0 from `steps` on.
 
     >>> rate = cosine_decay(0.01, 1000, warmup=100)
     >>> print("%.6f %.6f" % (rate(9), rate(500)))
@@ -213,33 +189,28 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
           every: int = 100) -> TrainingState:
     """Gradient ascent on K over minibatches of data and of time steps.
 
+    Section 2.4, equations (13) and (14). Saving state and generator after some steps and resuming
+    gives the same parameters, to the bit, as an uninterrupted run. FloatingPointError if a
+    minibatch's K is not finite; the state is then the one that gave it.
+
     Parameters
     ----------
-    model : GaussianReverse, BinomialReverse or SigmoidReverse
     x0 : array_like, shape (N, d)
         The data, of about the prior's scale (see `Scaling`); minibatches draw with replacement.
     state : TrainingState
         Updated in place, and returned.
-    rng : numpy.random.Generator
     steps : int >= 0
         Steps to take now.
     learning_rate : float or callable, from the number of steps taken to the rate
-        By default `cosine_decay` from 0.01 over all steps up to the last of these.
+        By default `cosine_decay` from 0.01 over all steps, those of `state` included.
     batch : int >= 1
         States per time step of a minibatch, in antithetic pairs of one data vector.
     n_times : int in 1..T-1
         Distinct times per minibatch, drawn without replacement; min(T - 1, 40) by default.
     callback : callable (state, K), optional
         Called when the number of steps taken is a multiple of `every`, with the mean of the
-        minibatches' estimates of K since the last call or the start. It may raise, to stop:
-        state and generator are then as at the end of a step.
-    every : int >= 1
-
-    Notes
-    -----
-    Section 2.4, equations (13) and (14). FloatingPointError if a minibatch's K is not finite; the
-    state is then the one that gave it. Stopping after some steps, saving state and generator, and
-    going on gives the same parameters, to the bit, as going on at once.
+        minibatches' K since the last call. It may raise to stop: state and generator are then those
+        of a completed step.
     """
     _check_model(model)
     _check_state("state", state, model.network.size)
@@ -279,13 +250,12 @@ _ADVICE = "try a smaller learning rate"
 
 
 def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
-    """One step of Adam up the gradient, in place.
+    """One step of Adam up the gradient, in place (Kingma and Ba 2015, algorithm 1).
 
     mean <- 0.9 mean + 0.1 grad,  square <- 0.999 square + 0.001 grad^2
     params <- params + rate (mean / (1 - 0.9^k)) / (sqrt(square / (1 - 0.999^k)) + 1e-8)
 
-    k is the number of this step. Kingma and Ba 2015, algorithm 1, the corrections folded into the
-    rate and into epsilon.
+    k is the number of this step. The code folds the corrections into the rate and into epsilon.
     """
     if not math.isfinite(rate):
         raise FloatingPointError(f"learning_rate is {rate} after {state.step} steps")
@@ -303,9 +273,8 @@ def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
 
 def _divergences(model: ReverseModel, tape: Tape, x0: Values, t: IntArray,
                  noise: Values) -> tuple[Any, Values, Draw, Values, Values]:
-    """What of K depends on the parameters, and its derivative by them; states, outputs, by outputs.
-
-    For data x0 (S, n, d) and noise (S, n, d) at times t (S,).
+    """The part of K that depends on the parameters, and its derivative by them; the draw, the
+    outputs, and its derivative by those. Data and noise are (S, n, d), times t (S,).
     """
     times, scale = t[:, None], -(model.diffusion.T - 1) / noise[..., 0].size
     draw = model.draw(x0, times, noise)
@@ -318,7 +287,7 @@ def _divergences(model: ReverseModel, tape: Tape, x0: Values, t: IntArray,
 
 def _minibatch(model: ReverseModel, data: Values, n_times: int, batch: int,
                rng: np.random.Generator) -> tuple[Values, Values]:
-    """Data and noise (n_times, batch, d): the second half is the first, its noise mirrored."""
+    """Data and noise (n_times, batch, d); the second half repeats the first with mirrored noise."""
     half = (batch + 1) // 2
     x0 = data.take(rng.integers(len(data), size=(n_times, half)), axis=0)
     noise = model.diffusion.law.noise((n_times, half, model.d), rng=rng, dtype=data.dtype)
@@ -327,7 +296,6 @@ def _minibatch(model: ReverseModel, data: Values, n_times: int, batch: int,
 
 
 def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
-    """The learning rate as a function of the number of steps taken."""
     if learning_rate is None:
         return cosine_decay(0.01, max(1, last), warmup=min(200, max(1, last // 10)))
     if not callable(learning_rate):
@@ -343,12 +311,11 @@ def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
 
 
 def _matrix(x0: Array) -> Array:
-    """Data (N, d)."""
     return validation.shaped("x0", validation.data("x0", x0), "have shape (N, d)", x0.ndim == 2)
 
 
 def _training_data(model: ReverseModel, x0: npt.ArrayLike) -> Array:
-    """Data (N, d) of the model, of about the prior's scale."""
+    """Data (N, d) for the model, of about the prior's scale."""
     data = validation.components("x0", _matrix(model.diffusion.check_data("x0", x0)), model.d)
     square = np.einsum("nd,nd->d", data, data).max() / len(data)
     if square > 4.0:
@@ -365,7 +332,7 @@ def _check_model(model: Any) -> None:
 
 
 def _check_state(owner: str, state: TrainingState, size: int) -> None:
-    """Refuse what is no state of vectors of this size, or none that training can have left."""
+    """Refuse anything but a state of vectors of this size that training can have left."""
     if not isinstance(state, TrainingState):
         raise ValueError(f"{owner} must be a TrainingState, got {type(state).__name__}")
     vectors = {f"{owner}.{name}": getattr(state, name) for name in _VECTORS}
@@ -384,7 +351,7 @@ def _check_state(owner: str, state: TrainingState, size: int) -> None:
 
 
 def _sum_to(array: Values, shape: tuple[int, ...]) -> Values:
-    """The derivative by an array that was broadcast: the sum over the axes of its repetition."""
+    """The derivative by an array that was broadcast: the sum over the repeated axes."""
     array = array.sum(tuple(range(array.ndim - len(shape))))
     repeated = tuple(axis for axis, size in enumerate(shape) if size == 1)
     return np.asarray(array.sum(repeated, keepdims=True))
@@ -397,20 +364,9 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
          rng: np.random.Generator | None = None) -> None:
     """Write a training state, and the generator's if given, as one npz file.
 
-    The file appears whole or not at all: until then it is NAME.partial. No suffix is added.
-
-    Parameters
-    ----------
-    path : path-like
-    model : GaussianReverse, BinomialReverse or SigmoidReverse
-        Its schedule, prior, and tables of time are stored too.
-    state : TrainingState
-    rng : numpy.random.Generator, optional
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written; what stood at the path before still stands there.
+    It holds the model's schedule, prior and tables of time too. The file is written as NAME.partial
+    and then renamed, so it is never incomplete, and a failed write (OSError) leaves the previous
+    file in place. No suffix is added.
     """
     _check_model(model)
     _check_state("state", state, model.network.size)
@@ -433,17 +389,9 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
 
 def load(path: str | os.PathLike[str],
          model: ReverseModel) -> tuple[TrainingState, np.random.Generator | None]:
-    """Read a training state written by `save` for the same model; nothing in it is executed.
+    """Read a training state written by `save`, and the generator as it was (None if not saved).
 
-    Returns
-    -------
-    (TrainingState, Generator or None)
-        The state, and the generator as it was when saved.
-
-    Raises
-    ------
-    ValueError
-        If the file is no such state, or another model's.
+    ValueError if the file is no such state, or another model's; nothing in it is executed.
     """
     _check_model(model)
     wanted = _description(model)
@@ -469,7 +417,7 @@ def load(path: str | os.PathLike[str],
 
 
 def _description(model: ReverseModel) -> dict[str, Any]:
-    """What the parameters mean nothing without."""
+    """What gives the parameters their meaning."""
     network, diffusion = model.network, model.diffusion
     return {"format": "dpm_ref training state 3", "kernel": type(model).__name__,
             "from_forward": getattr(model, "from_forward", False),
@@ -479,7 +427,7 @@ def _description(model: ReverseModel) -> dict[str, Any]:
 
 
 def _generator(state: Any) -> np.random.Generator | None:
-    """The generator of a state that was saved as JSON."""
+    """The generator of a state saved as JSON."""
     if not state:
         return None
     if state["bit_generator"] not in _GENERATORS:
@@ -501,7 +449,7 @@ def _generator(state: Any) -> np.random.Generator | None:
 def log_steps(beta: npt.ArrayLike) -> Array:
     """The coordinates s_2..s_T of a schedule beta_1..T in (0, 1), T >= 2.
 
-    l_{t-1} - l_t = log(1 + beta_t / ((1 - beta_t) (1 - abar_{t-1}))), without the cancellation.
+    l_{t-1} - l_t = log(1 + beta_t / ((1 - beta_t) (1 - abar_{t-1}))), without cancellation.
 
     >>> print(log_steps([0.5, 0.5, 0.5]).round(6))
     [ 0.094048 -0.165703]
@@ -519,9 +467,7 @@ def log_steps(beta: npt.ArrayLike) -> Array:
 
 
 def from_log_steps(s: npt.ArrayLike, beta1: float) -> Array:
-    """The schedule beta_1..T, beta1 first, whose coordinates are s_2..s_T.
-
-    ValueError where a rate is not to be told from 0 or 1.
+    """The schedule beta_1..T, beta1 first, with coordinates s_2..s_T; no rate may round to 0 or 1.
 
     >>> print(from_log_steps(log_steps([0.1, 0.2, 0.3]), 0.1).round(6))
     [0.1 0.2 0.3]
@@ -536,7 +482,7 @@ def from_log_steps(s: npt.ArrayLike, beta1: float) -> Array:
 
 
 def start_rates(beta: npt.ArrayLike) -> TrainingState:
-    """A state from which rates are learned: the schedule's `log_steps`, and zero memory."""
+    """A state for `learn_rates`: the schedule's `log_steps`, and zero moments."""
     s = log_steps(beta)
     return TrainingState(s, np.zeros_like(s), np.zeros_like(s))
 
@@ -545,17 +491,17 @@ def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
                 rates: TrainingState, *, rng: np.random.Generator, steps: int, learning_rate: Rate,
                 rate_learning_rate: Rate, batch: int = 32, callback: Callback | None = None,
                 every: int = 100) -> GaussianReverse:
-    """Gradient ascent on K by the network's parameters and the diffusion rates, by turns.
+    """Gradient ascent on K by the network's parameters and the diffusion rates in turn.
 
-    Sixteen steps of the network (`train`, at all of t = 2..T), one of the rates. Each draws its own
-    noise, which is frozen for the derivative by beta (section 2.4.1). `state` and `rates`, of the
-    schedule (`start_rates`), are updated in place; `rate_learning_rate` is asked with the number of
-    the network's steps; `callback` is called when that passes a multiple of `every`, with the mean
-    of the rates' minibatches' K since the last call. What is stopped after a multiple of sixteen
-    steps resumes to the bit.
+    One step of the rates follows every sixteen of the network (`train`, at all of t = 2..T), with
+    noise of its own, frozen for the derivative by beta (section 2.4.1). `state` and `rates` (from
+    `start_rates`) are updated in place. Both learning rates are a number or a function of the
+    network's steps. When these pass a multiple of `every`, `callback` gets the mean of the rates'
+    minibatches' K since the last call. Training that is stopped after a multiple of sixteen steps
+    resumes to the bit.
 
-    Returns the kernel over the diffusion that was learned, whose beta_1 is the model's and whose
-    parameters are in `state`. FloatingPointError if K is not finite, or the rates run to 0 or 1.
+    Returns the kernel over the learned diffusion, which keeps the model's beta_1; its parameters
+    are in `state`. FloatingPointError if K is not finite, or a rate reaches 0 or 1.
     """
     if not isinstance(model, GaussianReverse):
         raise ValueError(f"model must be a GaussianReverse, got {type(model).__name__}")

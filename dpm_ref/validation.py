@@ -29,7 +29,7 @@ _LARGEST_COUNT = 2**31 - 1
 def unmasked(name: str, value: Any, depth: int = 64) -> Any:
     """The argument, if neither it nor any part of a nested list is a masked array.
 
-    NumPy's arrays have up to 64 axes; a list that contains itself would have no end.
+    64 is NumPy's limit on axes; it also ends the recursion into a list that contains itself.
     """
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{name} must not be a masked array: its mask would be lost")
@@ -42,7 +42,6 @@ def unmasked(name: str, value: Any, depth: int = 64) -> Any:
 
 
 def _array(name: str, value: Any, kinds: str, rule: str) -> npt.NDArray[Any]:
-    """The argument as an array of these kinds of dtype."""
     unmasked(name, value)
     try:
         array = np.asarray(value)
@@ -54,7 +53,7 @@ def _array(name: str, value: Any, kinds: str, rule: str) -> npt.NDArray[Any]:
 
 
 def ruled(name: str, array: Kept, rule: str, holds: Callable[[Any], Any]) -> Kept:
-    """The array, or an error with the first offending value and where it stands."""
+    """The array, or an error with the first offending value and its index."""
     bad = ~holds(array)
     if bad.any():
         index = tuple(np.argwhere(bad)[0].tolist())
@@ -64,7 +63,7 @@ def ruled(name: str, array: Kept, rule: str, holds: Callable[[Any], Any]) -> Kep
 
 
 def shaped(name: str, array: Kept, rule: str, holds: bool) -> Kept:
-    """The array, if the rule for its shape holds."""
+    """The array, if its shape obeys the rule."""
     if not holds:
         raise ValueError(f"{name} must {rule}, got shape {array.shape}")
     return array
@@ -78,7 +77,7 @@ def real(name: str, value: npt.ArrayLike) -> Array:
 
 
 def _each(rule: str, holds: Callable[[Any], Any]) -> Callable[[str, npt.ArrayLike], Array]:
-    """The check that every number of an argument keeps a rule."""
+    """A check that every number of an argument satisfies a rule."""
     return lambda name, value: ruled(name, real(name, value), rule, holds)
 
 
@@ -139,7 +138,7 @@ def count(name: str, value: Any, least: int) -> int:
 
 
 def number(name: str, value: Any, rule: str, holds: Callable[[Any], Any]) -> float:
-    """One finite real number of which the rule holds."""
+    """One finite real number that satisfies the rule."""
     array, rule = finite(name, value), f"be one number {rule}"
     return float(ruled(name, shaped(name, array, rule, array.ndim == 0), rule, holds))
 
@@ -155,7 +154,7 @@ def fraction(name: str, value: Any) -> float:
 
 
 def flag(name: str, value: Any) -> bool:
-    """True or False, and nothing that only counts as one."""
+    """True or False; 1, 0 and NumPy's are refused."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False, got {value!r:.80}")
     return value
@@ -169,14 +168,13 @@ def generator(rng: Any) -> np.random.Generator:
 
 
 def function(name: str, value: Any) -> Any:
-    """A callable."""
     if not callable(value):
         raise TypeError(f"{name} must be a callable, got {value!r:.80}")
     return value
 
 
 def rounding(value: npt.ArrayLike) -> float:
-    """The relative spacing of the argument's floating-point type, float64's if it has none."""
+    """The machine epsilon of the argument's floating-point type, float64's if it has none."""
     dtype = np.asarray(value).dtype
     return float(np.finfo(dtype if dtype.kind == "f" else np.float64).eps)
 
@@ -196,14 +194,14 @@ def _common_shape(rule: str, **arrays: npt.NDArray[Any]) -> tuple[int, ...]:
 
 
 def own(array: Array) -> Array:
-    """A read-only copy, which no caller can change."""
+    """A read-only copy."""
     copy = np.array(array)
     copy.setflags(write=False)
     return copy
 
 
 class ReadOnly:
-    """An object whose arrays stay read-only in a pickle and in a deep copy."""
+    """An object whose arrays stay read-only when it is pickled or deep-copied."""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for value in state.values():
@@ -213,7 +211,7 @@ class ReadOnly:
 
 
 def brief(array: Array) -> str:
-    """An array on one line: all of it, the ends of a vector, or else its shape."""
+    """An array on one line: in full, by the ends of a vector, or as its shape."""
     if array.ndim > 1 and array.size > 6:
         return f"<shape {array.shape}>"
     text = np.array2string(array, precision=6, separator=", ", threshold=6, edgeitems=2)

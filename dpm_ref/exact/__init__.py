@@ -1,20 +1,18 @@
 """Solvable models: cases in which everything the rest of the package estimates is known exactly.
 
     finite    data on m atoms, either column: log q(x^t), the true reversal, the ideal kernel
-    ideal     K*, H_q(X^t), and what keeps K below -H(X^0), split into parts
+    ideal     K*, H_q(X^t), and the gap from K to -H(X^0), split into parts
     best      the schedule with the largest K*, by dynamic programming
     binary    all 2^d states of d bits: log p(x^0), K and (14) of any model, entropies of any data
-    linear    linear-Gaussian chains, full covariances: the same by algebra
+    linear    linear-Gaussian chains with full covariances: the same by algebra
 
-They stand on the diffusions and their distributions alone, on nothing that they judge. What a
-trained model lacks falls into three parts,
+They depend on the diffusions and laws alone, not on what they are used to test. A trained model
+falls short of the limit -H(X^0) by three parts,
 
-    limit - K = (limit - max K) + (max K - K*) + (K* - K),        limit = -H(X^0):
+    limit - K = (limit - max K) + (max K - K*) + (K* - K)
 
-the price of T and of the schedule, with max K the K of the exact reversal; the price of independent
-components; and what learning has not reached.
-
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.6.
+the cost of T and of the schedule (max K is the K of the exact reversal), the cost of independent
+components, and what training has not reached.
 """
 
 from dpm_ref.exact.best import BestSchedule, ScheduleSearch

@@ -1,7 +1,7 @@
-"""What either column knows about one atom: x^t given the atom, and x^{t-1} given x^t and the atom.
+"""One atom in either column: x^t given the atom, and x^{t-1} given x^t and the atom.
 
 `FiniteData` mixes these. Rows x are (n, d), atoms (m, d), responsibilities (n, m); t is one int.
-Sums over atoms are those of einsum without BLAS, whose bits do not depend on the other rows.
+Sums over atoms use einsum without BLAS, so their bits do not depend on the other rows.
 """
 
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ LOG_2PI = 1.8378770664093453
 
 
 def scale_and_var(diffusion: GaussianDiffusion, var: Array, t: int) -> tuple[float, Array]:
-    """sqrt(abar_t), and the variance of x^t for a variance of x^0, from t = 0 on."""
+    """sqrt(abar_t), and the variance of x^t given that of x^0, at t = 0 too."""
     if t == 0:
         return 1.0, var
     return float(diffusion.sqrt_abar(t)), diffusion.abar(t) * var + diffusion.one_minus_abar(t)
@@ -46,7 +46,7 @@ class GaussianAtoms(_Atoms):
         return np.asarray(-0.5 * square + (log_weights - constant))
 
     def match(self, weights: Array, xt: Array, t: int) -> Array:
-        """Mean and variance of q(x^{t-1} | x^t), stacked (n, 2, d): of the posterior's average."""
+        """Mean and variance of q(x^{t-1} | x^t), stacked (n, 2, d)."""
         q, (mean, var) = self.diffusion, self._predicted(weights, xt, t)
         of_x0, least = q.table("coefficient_x0", t), q.table("posterior_var", t)
         before, after = (scale_and_var(q, self.var[0], s)[1] for s in (t - 1, t))
@@ -56,8 +56,8 @@ class GaussianAtoms(_Atoms):
     def divergence(self, weights: Array, xt: Array, t: int) -> Array:
         """E[ KL( q(x^{t-1} | x^t, x^0) || match ) | x^t ], (n,), t >= 2.
 
-        It is sum_i log(1 + s_i^2) / 2 with 1 + s_i^2 the ratio of the variances of match and
-        posterior, s_i^2 = beta_t abar_{t-1} / (1 - abar_{t-1}) Var(x_i^0 | x^t) / (1 - abar_t).
+        sum_i log(1 + s_i^2) / 2 with 1 + s_i^2 the ratio of the variances of match and posterior,
+        s_i^2 = beta_t abar_{t-1} / (1 - abar_{t-1}) Var(x_i^0 | x^t) / (1 - abar_t).
         """
         q, var = self.diffusion, self._predicted(weights, xt, t)[1]
         of_std = np.sqrt(q.beta[t - 1]) * q.sqrt_abar(t - 1) / q.sqrt_one_minus_abar(t - 1)
@@ -66,7 +66,7 @@ class GaussianAtoms(_Atoms):
         return total(np.log(large) + 0.5 * np.log1p((small / large) ** 2))
 
     def _predicted(self, weights: Array, xt: Array, t: int) -> Array:
-        """Mean and variance of x^0 given x^t, stacked (2, n, d); the mean less its part
+        """Mean and variance of x^0 given x^t, stacked (2, n, d); the mean without its term
         sqrt(abar_t) var_0 / v_0 x^t.
 
         Given the atom too, with v the variance of x^t, x^0 has mean
@@ -93,7 +93,7 @@ class GaussianAtoms(_Atoms):
 
 
 class BinaryAtoms(_Atoms):
-    """x^t given atom k is the diffusion's own marginal."""
+    """x^t given atom k has the diffusion's own marginal."""
 
     def log_joint(self, x: Array, log_weights: Array, t: int) -> Array:
         """log w_k + log q(x^t | atom k), (n, m)."""
@@ -116,10 +116,7 @@ class BinaryAtoms(_Atoms):
         return np.asarray(np.stack(pair, axis=1) / (pair[0] + pair[1])[:, None])
 
     def divergence(self, weights: Array, xt: Array, t: int) -> Array:
-        """E[ KL( q(x^{t-1} | x^t, x^0) || match ) | x^t ], (n,), t >= 2.
-
-        The entropy of the match, less that of the posteriors.
-        """
+        """E[ KL( q(x^{t-1} | x^t, x^0) || match ) | x^t ], (n,), t >= 2, by entropies."""
         match, (atom1, atom0) = self.match(weights, xt, t), self._predicted(weights)
         given1, given0 = (bernoulli_entropy(law.prob1, law.prob0)
                           for law in self._posteriors(xt, t))
@@ -127,7 +124,7 @@ class BinaryAtoms(_Atoms):
         return ideal.entropy() - total(atom1 * given1 + atom0 * given0)
 
     def _predicted(self, weights: Array) -> list[Array]:
-        """P(x^0 = 1 | x^t) and P(x^0 = 0 | x^t), (n, d) each, either from positive terms."""
+        """P(x^0 = 1 | x^t) and P(x^0 = 0 | x^t), (n, d) each, both from positive terms."""
         return [np.einsum("nm,md->nd", weights, bits) for bits in (self.atoms, 1.0 - self.atoms)]
 
     def _posteriors(self, xt: Array, t: int) -> list[Bernoulli]:

@@ -1,6 +1,6 @@
-"""The best schedule of given length: K* maximised over beta_2..T, without a local optimum.
+"""The best schedule of given length: K* maximised over beta_2..T, without local optima.
 
-What the ideal kernel loses in a step depends on that step's two ends alone. With
+The ideal kernel's loss in a step depends only on the two ends of that step. With
 u_i(x^t) = Var(x_i^0 | x^t) / (1 - abar_t) and
 
     kappa = abar_t (exp(l_{t-1} - l_t) - 1),     l_t = log( abar_t / (1 - abar_t) ),
@@ -11,11 +11,9 @@ the ideal kernel's variances are the posterior's times 1 + kappa u_i, and
     K*     = E log pi(x^0) + E KL( q(x^1|x^0) || pi ) - sum_{t=2}^T C(l_{t-1}, l_t)
              - E KL( q(x^T|x^0) || pi )
 
-so the best schedule is a shortest path from l_1, which beta_1 fixes, with T - 1 steps and a toll at
-its end. On a grid of l it is found by dynamic programming, for all T at once.
-
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.4 and 2.4.1; Bellman 1957
-(shortest paths).
+so the best schedule is a shortest path of T - 1 steps from l_1, which beta_1 fixes, with an extra
+cost at its end. On a grid of l dynamic programming finds it (Bellman 1957) for all T at once.
+Sections 2.4 and 2.4.1 of arXiv:1503.03585.
 """
 
 from __future__ import annotations
@@ -36,10 +34,7 @@ __all__ = ["BestSchedule", "ScheduleSearch"]
 
 
 class BestSchedule(NamedTuple):
-    """beta (T,), K* as the search saw it, and L_null.
-
-    The same states chose the schedule, so take `ideal_bound` for a fresh estimate of K*.
-    """
+    """beta (T,), K* as estimated by the search (`ideal_bound` estimates it anew), and L_null."""
 
     beta: Array
     value: float
@@ -47,33 +42,24 @@ class BestSchedule(NamedTuple):
 
 
 class ScheduleSearch:
-    """Every possible step's cost for finite data in the Gaussian column, and the cheapest way.
+    """The best schedules for finite data in the Gaussian column, from the costs of all steps.
+
+    Attributes: `log_snr` (grid,), falling; `cost` (grid, grid), C(l_i, l_j) at [i, j], inf where
+    j <= i; and `end` (grid,), E KL( q(x^T|x^0) || pi ).
 
     Parameters
     ----------
-    atoms, var
-        As for `FiniteData`.
+    atoms, var : as for `FiniteData`
     beta1 : float in (0, 1)
         Fixed, as in section 2.4.1.
     abar_T : float in (0, 1 - beta1)
-        The end of the grid: the least that may be left of the data.
+        The least abar_T of the schedules considered.
     grid : int >= 3
-        Values of the log signal-to-noise ratio, evenly spaced. The grid moves the ends of steps by
-        up to half its spacing, which costs K* the square of that.
+        Evenly spaced values of the log signal-to-noise ratio. They move the ends of steps by up to
+        half the spacing, at a cost in K* quadratic in that.
     n_samples : int >= 1
-        States at each.
-    rng : numpy.random.Generator
+        States x^t for each value.
 
-    Attributes
-    ----------
-    log_snr : ndarray, shape (grid,), falling
-    cost : ndarray, shape (grid, grid)
-        C(l_i, l_j) at [i, j], inf where j <= i.
-    end : ndarray, shape (grid,)
-        E KL( q(x^T|x^0) || pi ).
-
-    Notes
-    -----
     For one Gaussian K* = E log pi + KL(q(x^1) || pi) - KL(q(x^T) || pi) for any path:
 
     >>> search = ScheduleSearch([[0.0]], var=4.0, beta1=0.01, abar_T=0.01, grid=50, n_samples=16,

@@ -1,16 +1,14 @@
 """All 2^d states of d bits: exact p(x^0), K and entropies of any binary model and any binary data.
 
-A distribution over states is a vector, a kernel a matrix, and p(x^{t-1}) = p(x^t) R_t with
-R_t(x^t, x^{t-1}) = p(x^{t-1} | x^t) runs the reverse trajectory in T products. K is taken from its
-definition,
+A distribution over states is a vector, a kernel a matrix R_t(x^t, x^{t-1}) = p(x^{t-1} | x^t), and
+p(x^{t-1}) = p(x^t) R_t gives p(x^0) in T products. K is computed from its definition (12),
 
     K(x^0) = E_{q(x^{1..T}|x^0)} [ log pi(x^T)
              + sum_{t>=1} log p(x^{t-1}|x^t) - log q(x^t|x^{t-1}) ],
 
-which shares neither the rearrangements nor the preconditions of (14). Whatever ends in a logarithm
-is kept as one: pi_1 = 1e-200 is as good as 0.2.
-
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.4 and 2.6.
+which needs neither the rearrangements nor the preconditions of (14). Quantities whose logarithm is
+taken are kept as logarithms, so that pi_1 = 1e-200 loses no accuracy. Sections 2.1 to 2.4 and 2.6
+of arXiv:1503.03585.
 """
 
 from __future__ import annotations
@@ -53,19 +51,10 @@ def state_probabilities(law: Law) -> Array:
 
 
 class BinaryModel:
-    """A reverse trajectory over d bits, all states enumerated (section 2.2).
+    """A reverse trajectory over d = 1..12 bits, all states enumerated (section 2.2).
 
-    Parameters
-    ----------
-    diffusion : BinomialDiffusion
-    d : int in 1..12
-    reverse : callable (xt, t) -> law
-        p(x^{t-1} | x^t), t = 2..T: asked for all states (2^d, d) at one int t.
-    edge : callable x1 -> law, optional
-        p(x^0 | x^1). By default the diffusion's own, T_pi (App. B.2).
+    reverse and edge, called with all states (2^d, d), are callables as described in `dpm_ref`.
 
-    Notes
-    -----
     >>> diffusion = BinomialDiffusion([0.1, 0.2], prior=0.25)
     >>> model = BinaryModel(diffusion, 1, diffusion.kernel)
     >>> print(model.log_likelihood().round(6), model.lower_bound().round(6))
@@ -88,11 +77,11 @@ class BinaryModel:
         return np.exp(self._log_marginal(validation.one_time("t", t, 0, self.diffusion.T)))
 
     def log_likelihood(self) -> Array:
-        """log p(x^0) of every state: shape (2^d,); -inf where the model never goes. (6)."""
+        """log p(x^0) of every state: shape (2^d,); -inf where the model has none. Equation (6)."""
         return self._log_marginal(0)
 
     def lower_bound(self) -> Array:
-        """K(x^0) of every state: shape (2^d,), without preconditions. Equation (10)."""
+        """K(x^0) of every state: shape (2^d,), without preconditions. Equation (12)."""
         q, states = self.diffusion, self.states
         last = _expectation(_marginals(q, states, q.T), _log_probabilities(self._prior))
         steps = [self._step(t) + q.kernel_entropy(states, t) for t in range(1, q.T + 1)]
@@ -104,10 +93,7 @@ class BinaryModel:
                          for t in range(2, self.diffusion.T + 1)]).reshape(-1, len(self.states))
 
     def averages(self, data: BinaryData) -> Averages:
-        """L, K and equation (14) over data.
-
-        (14) supposes a precondition that the data may break, and the edge T_pi: else it is nan.
-        """
+        """L, K and equation (14), whose precondition data may break; it is nan for another edge."""
         instance("data", data, BinaryData)
         q, states = self.diffusion, self.states
         entropies = q.marginal(states, q.T).entropy() - q.marginal(states, 1).entropy()
@@ -137,15 +123,8 @@ class BinaryModel:
 class BinaryData(FiniteData):
     """A data distribution over all states of d bits, each of them an atom.
 
-    Parameters
-    ----------
-    diffusion : BinomialDiffusion
-    pmf : array_like, shape (2^d,)
-        q(x^0) of every state, in the order of `binary_states`.
-
-    Notes
-    -----
-    One bit for which the upper bound of (24) fails:
+    pmf (2^d,) is q(x^0) of every state, in the order of `binary_states`. For this bit the upper
+    bound of (24) fails:
 
     >>> data = BinaryData(BinomialDiffusion([0.1], prior=0.2), [0.5, 0.5])
     >>> print("%.6f" % data.reverse_entropy(1))
@@ -165,11 +144,11 @@ class BinaryData(FiniteData):
         return np.exp(self.log_prob(self.atoms, validation.one_time("t", t, 0, self.diffusion.T)))
 
     def reversal(self, t: int) -> Array:
-        """q(x^{t-1} | x^t), t in 1..T, as a matrix (x^t, x^{t-1}), (2^d, 2^d): the true step."""
+        """q(x^{t-1} | x^t), the true step, t in 1..T, as a matrix (x^t, x^{t-1}), (2^d, 2^d)."""
         return np.exp(self._log_reversal(validation.one_time("t", t, 1, self.diffusion.T)))
 
     def reverse_entropy(self, t: int) -> float:
-        """H_q(X^{t-1} | X^t), t in 1..T: what (24) bounds."""
+        """H_q(X^{t-1} | X^t), t in 1..T, the entropy bounded by (24)."""
         given = _expectation(self.reversal(t), self._log_reversal(t))
         return float(0.0 - _expectation(self.marginal(t), given))
 
@@ -179,7 +158,7 @@ class BinaryData(FiniteData):
 
 
 def _over_states(combine: np.ufunc, zeros: Array, ones: Array) -> Array:
-    """Combine d values, one of each pair (..., d), in every way: shape (..., 2^d)."""
+    """Combine d values, one of each pair (..., d), in all 2^d ways: shape (..., 2^d)."""
     def joined(table: Array, pair: Array) -> Array:
         return np.asarray(combine(table[..., None], pair[..., None, :])).reshape(*leading, -1)
 
@@ -188,7 +167,7 @@ def _over_states(combine: np.ufunc, zeros: Array, ones: Array) -> Array:
 
 
 def _log_probabilities(law: Law) -> Array:
-    """Logarithms of `state_probabilities`, which do not underflow."""
+    """Logarithms of `state_probabilities`, without underflow."""
     bits = Bernoulli.like(law)
     with np.errstate(divide="ignore"):
         return _over_states(np.add, np.log(bits.prob0), np.log(bits.prob1))
@@ -200,6 +179,6 @@ def _marginals(diffusion: BinomialDiffusion, states: Array, t: int) -> Array:
 
 
 def _expectation(probability: Array, values: Array) -> Array:
-    """The sum of probability * value, where a probability of 0 wins over a value of -inf."""
+    """The sum of probability * value; 0 where the probability is 0, even if the value is -inf."""
     with np.errstate(invalid="ignore"):
         return total(np.where(probability > 0, probability * values, 0.0))

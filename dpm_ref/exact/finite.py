@@ -1,17 +1,15 @@
-"""Data that are a finite set of atoms: every distribution of the forward trajectory is known.
+"""Data on finitely many atoms: every distribution of the forward trajectory is known.
 
     q(x^0)           = sum_k w_k  atom_k, or for the Gaussian column N(atom_k, var_k I)
     q(x^t)           = sum_k w_k q(x^t | k)
     q(k | x^t)       = w_k q(x^t | k) / q(x^t)                      the responsibilities
     q(x^{t-1} | x^t) = sum_k q(k | x^t) q(x^{t-1} | x^t, k)         the true reverse step
 
-The true reverse step has dependent components; a reverse kernel of Table App.1 has not. The best of
-those is the moment match: among laws with independent components, the one with the mixture's means
-and variances has the least KL( q(x^{t-1}|x^t) || p ), and hence the largest K. It is the *ideal
-reverse kernel*: no training can go beyond it.
-
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.4 and Table App.1; the
-ideal kernel is beyond the paper.
+The components of the true reverse step are dependent; those of a reverse kernel of Table App.1 are
+not. The best such kernel is the moment match: of all laws with independent components, the one with
+the mixture's means and variances has the least KL( q(x^{t-1}|x^t) || p ), and hence the largest K.
+This is the *ideal reverse kernel*; no training can exceed its K. It is beyond the paper; the rest
+is in sections 2.1 to 2.4 of arXiv:1503.03585.
 """
 
 from __future__ import annotations
@@ -46,21 +44,16 @@ class Averages(NamedTuple):
 class FiniteData(validation.ReadOnly):
     """A data distribution on finitely many atoms, its forward trajectory, and the ideal kernel.
 
+    The arguments are kept as read-only attributes.
+
     Parameters
     ----------
-    diffusion : GaussianDiffusion or BinomialDiffusion
     atoms : array_like, shape (m, d)
     weights : array_like, shape (m,), optional
         Probabilities of the atoms; equal by default.
     var : float or array_like of shape (m,), >= 0
         Variance of an isotropic Gaussian around each atom; Gaussian column only.
 
-    Attributes
-    ----------
-    atoms, weights, var : ndarray, read-only
-
-    Notes
-    -----
     >>> two = FiniteData(GaussianDiffusion([0.1, 0.2]), [[-1.0], [1.0]])
     >>> print("%.6f %.6f" % (two.log_prob([0.5], 2), two.reverse([0.5], 2).mean[0]))
     -1.145353 0.774915
@@ -83,21 +76,18 @@ class FiniteData(validation.ReadOnly):
         self._column = column(diffusion, self.atoms, self.var)
 
     def log_prob(self, x: npt.ArrayLike, t: npt.ArrayLike) -> Array:
-        """log q(x^t) at x (..., d), t in 0..T: shape (...).
-
-        ValueError at t = 0 for Gaussian atoms of variance 0, whose x^0 has no density.
-        """
+        """log q(x^t) at x (..., d), t in 0..T (from 1 if x^0 has no density): shape (...)."""
         return self._map(self._density, *self._states("x", x, t, first=0))
 
     def responsibilities(self, xt: npt.ArrayLike, t: npt.ArrayLike) -> Array:
-        """q(atom k | x^t) at xt (..., d), t in 0..T: shape (..., m)."""
+        """q(atom k | x^t) at xt (..., d): shape (..., m), t as for `log_prob`."""
         return self._map(self._posterior, *self._states("xt", xt, t, first=0))
 
     @takes_times
     def reverse(self, xt: npt.ArrayLike, t: npt.ArrayLike) -> Any:
         """The ideal reverse kernel: the moment match of q(x^{t-1} | x^t) at xt (..., d), a law.
 
-        t in 1..T, or 2..T for Gaussian atoms of variance 0, whose x^0 given x^1 is on the atoms.
+        t in 1..T, or 2..T for Gaussian atoms of variance 0, as x^0 given x^1 is then on the atoms.
         """
         match = self._given(self._column.match, *self._states("xt", xt, t, first=1))
         return self.diffusion.law(match[..., 0, :], match[..., 1, :])
@@ -129,7 +119,7 @@ class FiniteData(validation.ReadOnly):
         return self.draw(rng.random((n, 1 + self.atoms.shape[1])), 0)
 
     def draw(self, uniform: npt.ArrayLike, t: int) -> Array:
-        """The x^t that uniform numbers (..., 1 + d) in [0, 1] stand for: atom, then noise."""
+        """x^t from uniform numbers (..., 1 + d) in [0, 1]: one chooses the atom, d the noise."""
         uniform = validation.probability("uniform", uniform)
         uniform = validation.components("uniform", uniform, 1 + self.atoms.shape[1])
         time, total = validation.one_time("t", t, 0, self.diffusion.T), np.cumsum(self.weights)
@@ -138,15 +128,15 @@ class FiniteData(validation.ReadOnly):
         return self._column.draw(index, self.noise(uniform[..., 1:]), time)
 
     def noise(self, uniform: Array) -> Array:
-        """The noise, as a law's `at` takes it, that uniform numbers in [0, 1] stand for."""
+        """The noise for a law's `at` as a function of uniform numbers in [0, 1]."""
         inside = uniform * (1.0 - 2.0**-52) + 2.0**-53  # off 0 and 1, whose normal is infinite
         return np.asarray(ndtri(inside)) if self._gaussian else inside
 
     def points(self) -> tuple[Array, Array]:
-        """Points (n, d) and weights (n,) with the average of q(x^0) on every quadratic in x^0.
+        """Points (n, d) and weights (n,) that average every quadratic in x^0 as q(x^0) does.
 
-        The atoms; where they have a variance, 2d points sqrt(d var) from each. So L_null and the
-        divergences of q(x^t|x^0) from pi are averaged without sampling.
+        The atoms or, if they have a variance, 2d points sqrt(d var) from each. They give L_null and
+        the divergences of q(x^t|x^0) from pi without sampling.
         """
         if not self.var.any():
             return self.atoms, self.weights
@@ -157,7 +147,7 @@ class FiniteData(validation.ReadOnly):
 
     def _states(self, name: str, x: npt.ArrayLike, t: npt.ArrayLike, first: int
                 ) -> tuple[Array, IntArray]:
-        """Checked states and times; without a density x^0, and x^0 given x^1, are out of reach."""
+        """Checked states and times; without a density, t = 0 and x^0 given x^1 are excluded."""
         x = validation.components(name, self.diffusion.check_data(name, x), self.atoms.shape[1])
         no_density = self._gaussian and first < 2 and not self.var.all()
         return x, validation.times_over(t, first + no_density, self.diffusion.T, x)
@@ -182,7 +172,7 @@ class FiniteData(validation.ReadOnly):
         return logsumexp(self._column.log_joint(rows, self._log_weights, t), axis=1)
 
     def _map(self, function: Callable[[Array, int], Array], x: Array, t: IntArray) -> Array:
-        """function(rows, time), (n, ...), over blocks that share a time, in the states' order."""
+        """function(rows, time), (n, ...), over blocks of one time each, in the states' order."""
         leading = np.broadcast_shapes(x.shape[:-1], t.shape)
         rows = np.broadcast_to(x, (*leading, x.shape[-1])).reshape(-1, x.shape[-1])
         times, size = np.broadcast_to(t, leading).ravel(), max(1, _BLOCK // len(self.atoms))

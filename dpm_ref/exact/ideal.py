@@ -5,27 +5,27 @@ At the moment match the cross-entropy of a true reverse step is the match's own 
     E KL_t = E_{q(x^t)} [ H( ideal kernel ) - E[ H( q(x^{t-1} | x^t, x^0) ) | x^t ] ]
     K*     = E log pi(x^0) + E KL( q(x^1|x^0) || pi ) - E KL( q(x^T|x^0) || pi ) - sum_{t>=2} E KL_t
 
-and the limit, -H(X^0), exceeds a model's K by parts none of which is negative:
+The limit, -H(X^0), exceeds a model's K by parts none of which is negative:
 
     limit - K = edge + end + sum_{t>=2} form_t + sum_{t>=2} learning_t
 
     edge        E KL( q(x^0|x^1) || T_pi(x^0|x^1) )    the last step is not learned (App. B.2)
-    end         KL( q(x^T) || pi )                     the data have not quite gone at T
+    end         KL( q(x^T) || pi )                     x^T still depends on the data
     form_t      E KL( q(x^{t-1}|x^t) || ideal kernel ) a true step has dependent components
-    learning_t  E KL_t(model) - E KL_t(ideal)          what learning has not reached
+    learning_t  E KL_t(model) - E KL_t(ideal)          what training has not reached
 
-The first three are what T and the schedule cost; K* + sum form_t is the K of the exact reversal.
-Summed over states, the parts are differences of entropies,
+The first three are the cost of T and the schedule; K* + sum form_t is the K of the exact reversal.
+By enumeration, edge, end and form are computed as differences of entropies,
 
     edge   = KL( q(x^0) || pi ) - KL( q(x^1) || pi )
     form_t = E KL_t(ideal) - [ I(X^0;X^{t-1}) - I(X^0;X^t) ],  I(X^0;X^t) = H_q(X^t) - H_q(X^t|X^0)
 
-while lattices average each part's own log ratio, which hardly varies where the part is small.
+and by sampling as averages of their log ratios, which hardly vary where the part is small.
 
-Averages over q(x^t): x^t is a function of 1 + d uniform numbers, which atom and its noise. A rank-1
-lattice averages over these with an error of nearly 1/n rather than 1/sqrt(n), a random shift makes
-it unbiased, and independent shifts give its standard error. For bits the average is a finite sum,
-short where components look alike: the heartbeat's 2^20 states come down to 126.
+Enumeration sums over the states of bits, of which few have to be told apart where components are
+alike: 126 of the heartbeat's 2^20. Sampling takes x^t as a function of 1 + d uniform numbers, for
+its atom and its noise. A rank-1 lattice averages over these with an error of nearly 1/n rather than
+1/sqrt(n); a random shift makes it unbiased, and independent shifts give its standard error.
 
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, equations (13), (14) and (24), App. B.2.
 Randomly shifted lattices: L'Ecuyer and Lemieux 2000, Management Science 46(9); the lattice is the
@@ -62,10 +62,7 @@ class Estimate(NamedTuple):
 
 
 class IdealBound(NamedTuple):
-    """K* averaged over the data, its standard error, L_null, and E KL_t of the ideal kernel.
-
-    null is exact, so K* - L_null has the same standard error; kl is (T-1,), t = 2..T.
-    """
+    """K* averaged over data, its standard error, L_null (exact), and E KL_t, (T-1,), t = 2..T."""
 
     value: float
     stderr: float
@@ -74,10 +71,10 @@ class IdealBound(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """The parts of limit - K; form and learning are (T-1,), t = 2..T.
+    """The parts of limit - K, and ideal, K*; form and learning are (T-1,), t = 2..T.
 
-    stderr is the standard error of limit - K* = edge + end + sum of form, and stderrs (T+1,) are
-    those of edge, form and end one by one; 0 by enumeration.
+    stderr is the standard error of limit - K* = edge + end + sum of form, and stderrs (T+1,) those
+    of edge, form and end separately; 0 by enumeration. A lattice can give a part slightly below 0.
     """
 
     ideal: float
@@ -91,25 +88,17 @@ class Gap(NamedTuple):
 
 def ideal_bound(data: FiniteData, *, rng: np.random.Generator | None = None, n_samples: int = 4096
                 ) -> IdealBound:
-    """K*, the largest K of any reverse kernel with independent components.
+    """K*, the largest average of K(x^0), (13), of any reverse kernel with independent components.
 
     Parameters
     ----------
     data : FiniteData
     rng : numpy.random.Generator, optional
-        For lattices of n_samples states x^t to a step, in multiples of 16. Without it binary data
-        are enumerated, exactly; ValueError for Gaussian data, or more than 2^20 states to tell
-        apart.
-    n_samples : int >= 1
+        For lattices of n_samples states x^t per step, rounded up to a multiple of 16. Without it,
+        binary data are enumerated, exactly; ValueError for Gaussian data, or if more than 2^20
+        states are distinguishable.
 
-    Returns
-    -------
-    IdealBound
-
-    Notes
-    -----
-    Equations (13) and (14), without their preconditions: an average of K(x^0). A heartbeat, and a
-    Gaussian, whose reversal is Gaussian:
+    A heartbeat, and a Gaussian, whose reversal is Gaussian:
 
     >>> from dpm_ref import GaussianDiffusion
     >>> five = FiniteData(BinomialDiffusion([0.25, 0.5, 1.0], prior=0.2), np.tile(np.eye(5), 4))
@@ -127,7 +116,7 @@ def ideal_bound(data: FiniteData, *, rng: np.random.Generator | None = None, n_s
 
 def entropy(data: FiniteData, t: int, *, rng: np.random.Generator | None = None,
             n_samples: int = 4096) -> Estimate:
-    """H_q(X^t), t in 0..T; at t = 0 the data's entropy, and minus the limit of K.
+    """H_q(X^t), t in 0..T; at t = 0 the entropy of the data, whose negative is the limit of K.
 
     rng and n_samples as for `ideal_bound`. ValueError at t = 0 for Gaussian atoms of variance 0.
 
@@ -141,25 +130,17 @@ def entropy(data: FiniteData, t: int, *, rng: np.random.Generator | None = None,
 
 def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *,
         rng: np.random.Generator | None = None, n_samples: int = 4096) -> Gap:
-    """What keeps K below its limit, split without remainder.
+    """The gap from a model's K to its limit, split into parts.
 
     Parameters
     ----------
     data : FiniteData
-        With a variance in the Gaussian column, where atoms alone have no entropy.
+        With a variance in the Gaussian column, where atoms alone have no differential entropy.
     kl : array_like, shape (T-1,), optional
-        A model's E KL_t, t = 2..T: `bounds.lower_bound(...).kl` averaged over data. Without it the
-        ideal kernel's.
-    rng, n_samples
-        As for `ideal_bound`.
+        The model's E KL_t, t = 2..T: `bounds.lower_bound(...).kl` averaged over data. By default
+        the ideal kernel's.
+    rng, n_samples : as for `ideal_bound`
 
-    Returns
-    -------
-    Gap
-        By lattices a part that is zero can come out slightly negative.
-
-    Notes
-    -----
     >>> from dpm_ref import GaussianDiffusion
     >>> wide = FiniteData(GaussianDiffusion([0.2, 0.3, 0.4]), [[0.0]], var=4.0)
     >>> parts = gap(wide, rng=np.random.default_rng(0))
@@ -183,7 +164,7 @@ def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *,
 
 
 def _average(data: FiniteData, rng: np.random.Generator | None, n_samples: int) -> Average:
-    """E function(x^t, t) at any t, as independent estimates: one to a lattice, or an exact one."""
+    """E function(x^t, t) at any t, as independent estimates: one per lattice, or an exact one."""
     instance("data", data, FiniteData)
     n_samples = validation.count("n_samples", n_samples, 1)
     if rng is not None:
@@ -240,7 +221,7 @@ def ends(data: FiniteData, times: Iterable[int]) -> tuple[float, Array]:
 
 
 def _estimate(values: Array) -> Estimate:
-    """The mean of independent estimates and its standard error; one value is exact."""
+    """The mean of independent estimates and its standard error; a single value is exact."""
     stderr = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
     return Estimate(float(values.mean()), float(stderr))
 
@@ -255,11 +236,11 @@ def lattice(n: int, dimensions: int) -> Array:
 
 
 def _distinguishable_states(data: FiniteData) -> tuple[Array, Array]:
-    """States of bits (n, d), and the log of how many each of them stands for.
+    """States of bits (n, d), and the log of the number of states that each represents.
 
-    Components in which all atoms agree, and with them pi, are exchangeable: q(x^t) depends on their
-    number of ones alone. Where any two groups of such components may be swapped without changing
-    the data, only the ordered numbers are kept.
+    Components in which all atoms, and pi, agree are exchangeable: q(x^t) depends only on their
+    number of ones. Where any two groups of such components may be swapped without changing the
+    data, only sorted numbers are kept.
     """
     if not isinstance(data.diffusion, BinomialDiffusion):
         raise ValueError("rng must be given for Gaussian data, which cannot be enumerated")

@@ -5,16 +5,15 @@
     reversal  q(x^{t-1} | x^t): with G = C_{t-1} C_t^{-1},
               A_t = sqrt(1 - beta_t) G,  S_t = beta_t G,  b_t = m_{t-1} - A_t m_t
 
-All C_t have the eigenvectors of C, so the reversal is taken eigenvalue by eigenvalue. K is taken
-from its definition: under q(x^{t-1}, x^t | x^0) the residual x^{t-1} - A_t x^t - b_t is Gaussian,
+All C_t share the eigenvectors of C, so the reversal is computed per eigenvalue. K is computed from
+its definition (12): under q(x^{t-1}, x^t | x^0) the residual x^{t-1} - A_t x^t - b_t is Gaussian,
 with a mean r linear in x^0 and a covariance M, and
 
     E log p(x^{t-1} | x^t) = - [ log det(2 pi S_t) + tr(S_t^{-1} M) + r' S_t^{-1} r ] / 2
 
-Every exact quantity is at most quadratic in x^0; its average over N(m, C) is its average over the
-2d points m +- sqrt(d) c_j, with c_j the columns of a square root of C.
-
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.4 and 2.6.
+All these quantities are at most quadratic in x^0, so their average over N(m, C) is that over the
+2d points m +- sqrt(d) c_j, with c_j the columns of a square root of C. Sections 2.1 to 2.4 and 2.6
+of arXiv:1503.03585.
 """
 
 from __future__ import annotations
@@ -51,17 +50,14 @@ class LinearModel:
 
     Parameters
     ----------
-    diffusion : GaussianDiffusion
     kernels : sequence of T-1 triples (A, b, S), t = 2..T
         Shapes (d, d), (d,) and (d, d); S symmetric and positive definite.
     edge : triple (A, b, S), optional
         p(x^0 | x^1). By default T_pi: (sqrt(1 - beta_1) I, 0, beta_1 I), App. B.2.
     d : int, optional
-        To be given for T = 1 with the default edge.
+        Needed only for T = 1 with the default edge.
 
-    Notes
-    -----
-    The exact reversal of N(0, 4), behind the fixed edge:
+    The exact reversal of N(0, 4), with the fixed edge:
 
     >>> data = GaussianData(GaussianDiffusion([0.2, 0.3, 0.4]), [0.0], [[4.0]])
     >>> model = LinearModel(data.diffusion, data.kernels())
@@ -89,10 +85,7 @@ class LinearModel:
         self.kernels = tuple(_kernel(kernel, self.d) for kernel in [first, *kernels])
 
     def reverse(self, xt: npt.ArrayLike, t: int) -> Gaussian:
-        """p(x^{t-1} | x^t) at xt (..., d), one t in 1..T, for `bounds.lower_bound` and the like.
-
-        ValueError where S_t is not diagonal, since a law has independent components.
-        """
+        """p(x^{t-1} | x^t) at xt (..., d), one t in 1..T, a law: S_t must be diagonal."""
         A, b, S = self.kernels[validation.one_time("t", t, 1, self.diffusion.T) - 1]
         if np.count_nonzero(S - np.diag(np.diag(S))):
             raise ValueError(f"S must be diagonal for independent components, got {S} at t = {t}")
@@ -115,7 +108,7 @@ class LinearModel:
         return _log_normal(_data("x0", x0, self.d) - mean, cov, np.zeros_like(cov))
 
     def lower_bound(self, x0: npt.ArrayLike) -> Array:
-        """K(x^0) at x0 (..., d): shape (...), without preconditions. Equation (10)."""
+        """K(x^0) at x0 (..., d): shape (...), without preconditions. Equation (12)."""
         x0, q, eye = _data("x0", x0, self.d), self.diffusion, np.eye(self.d)
         scale, var = scale_and_var(q, np.zeros(()), q.T)
         steps = [self._step(x0, t) + q.kernel_entropy(x0, t) for t in range(1, q.T + 1)]
@@ -128,7 +121,7 @@ class LinearModel:
         return np.array(terms).reshape(-1, *x0.shape[:-1])
 
     def averages(self, data: GaussianData) -> Averages:
-        """L, K and equation (14) over data; (14) is nan for another edge than T_pi."""
+        """L, K and equation (14), whose precondition data may break; it is nan for another edge."""
         instance("data", data, GaussianData)
         x0, q = data.points(), self.diffusion
         entropies = q.marginal(x0, q.T).entropy() - q.marginal(x0, 1).entropy()
@@ -139,7 +132,7 @@ class LinearModel:
     def _step(self, x0: Array, t: int) -> Array:
         """E_{q(x^{t-1},x^t|x^0)} log p(x^{t-1} | x^t).
 
-        The residual is undone x^{t-1} - sqrt(beta_t) A noise - b, whose squares add up.
+        The residual, undone @ x^{t-1} - sqrt(beta_t) A noise - b, is a sum of independent terms.
         """
         (A, b, S), beta = self.kernels[t - 1], self.diffusion.beta[t - 1]
         scale, var = scale_and_var(self.diffusion, np.zeros(()), t - 1)
@@ -149,16 +142,8 @@ class LinearModel:
 
 
 class GaussianData:
-    """Data x^0 ~ N(mean, cov), and the forward trajectory that starts in it.
+    """Data x^0 ~ N(mean, cov), mean (d,), cov (d, d) positive definite, and the forward trajectory.
 
-    Parameters
-    ----------
-    diffusion : GaussianDiffusion
-    mean : array_like, shape (d,)
-    cov : array_like, shape (d, d), symmetric and positive definite
-
-    Notes
-    -----
     >>> data = GaussianData(GaussianDiffusion([0.2, 0.3]), [0.0, 0.0], [[1.0, 0.5], [0.5, 1.0]])
     >>> print("%.6f %.6f" % (data.entropy(0), data.reverse_entropy(2)))
     2.694036 1.587550
@@ -179,7 +164,7 @@ class GaussianData:
         return scale * self._mean, self._in_components(values)
 
     def reversal(self, t: int) -> LinearKernel:
-        """q(x^{t-1} | x^t) = N(A x^t + b, S), t in 1..T: the true step."""
+        """The true step q(x^{t-1} | x^t) = N(A x^t + b, S), t in 1..T."""
         gain, beta = self._in_components(self._gain(t)), self.diffusion.beta[t - 1]
         A = np.sqrt(1.0 - beta) * gain
         return LinearKernel(A, self.marginal(t - 1)[0] - A @ self.marginal(t)[0], beta * gain)
@@ -189,7 +174,7 @@ class GaussianData:
         return [self.reversal(t) for t in range(2, self.diffusion.T + 1)]
 
     def reverse(self, xt: npt.ArrayLike, t: int) -> Gaussian:
-        """The moment match of `reversal` at xt (..., d), one t in 1..T: the ideal kernel."""
+        """The ideal kernel, the moment match of `reversal`, at xt (..., d) and one t in 1..T."""
         A, b, S = self.reversal(t)
         return Gaussian(_data("xt", xt, self._mean.size) @ A.T + b, np.diag(S))
 
@@ -199,11 +184,11 @@ class GaussianData:
         return float(gaussian_entropy(scale_and_var(self.diffusion, self._values, t)[1]).sum())
 
     def reverse_entropy(self, t: int) -> float:
-        """H_q(X^{t-1} | X^t), t in 1..T: what (24) bounds."""
+        """H_q(X^{t-1} | X^t), t in 1..T, the entropy bounded by (24)."""
         return float(gaussian_entropy(self._gain(t) * self.diffusion.beta[t - 1]).sum())
 
     def points(self) -> Array:
-        """2d points, shape (2d, d), with the averages of N(mean, cov) on every quadratic."""
+        """2d points, shape (2d, d), that average every quadratic as N(mean, cov) does."""
         steps = (np.sqrt(self._mean.size * self._values) * self._vectors).T
         return np.concatenate([self._mean + steps, self._mean - steps])
 

@@ -1,23 +1,24 @@
 """Multiplying distributions: p~(x^0) proportional to p(x^0) r(x^0), section 2.5.
 
     factors    r(x): a noisy observation, flipped or missing bits, known components, any function
-    perturbed  r(x^t): constant, r(x^0)^((T-t)/T), diffused, predicted by the model; the start
-               p~(x^T), the kernels (22), and unweighted draws: the paper's recipe
-    particles  a particle filter that weighs such draws: weighted samples of p r / Z, Z, and whether
-               that is to be believed
+    perturbed  r(x^t): constant, r(x^0)^((T-t)/T), diffused, predicted by the model; p~(x^T), the
+               kernels (22), and unweighted draws: the paper's recipe
+    particles  a particle filter that weights such draws: samples of p r / Z, and Z, with a flag
+               for whether to trust it
 
 The unweighted recipes do not sample p r, however large T. With data N(0, 1), r = N(1; x, 1) and
 exact kernels the answer is a mean of 1/2 and a variance of 1/2, and
 
     constant r       tends to 2/3 and 1/3, which is p r^2: in the limit the reverse kernels drift
                      along half the gradient of log p, and all of the gradient of log r is added
-    r^((T-t)/T)      tends to .621 and .351 for constant beta with abar_T = e^-5, else elsewhere
-    diffused r       is exact, since these data are pi; in general as good as pi is for them
+    r^((T-t)/T)      tends to .621 and .351 for constant beta with abar_T = e^-5; the limit depends
+                     on the schedule
+    diffused r       is exact, because these data are pi; for others it is an approximation
     clamped pixels   unit variances, correlation 1/2, 1 observed: .347 and .824 for the other one,
                      where .5 and .75 are right
 
-Each is a proposal for a particle filter, whose answer is p(x^0) r(x^0) / Z of the *model*: a
-learned model's error remains.
+Any of them can be the proposal of a particle filter, whose answer is p(x^0) r(x^0) / Z of the
+*model*: a learned model's error remains.
 
 >>> import numpy as np
 >>> from dpm_ref import GaussianDiffusion, schedules

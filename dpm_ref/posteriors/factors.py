@@ -1,4 +1,4 @@
-"""Factors r(x), by which a distribution of independent components is multiplied: p~ = p r / Z~.
+"""Factors r(x), which multiply a law with independent components: p~ = p r / Z~.
 
     GaussianFactor    prod_i exp(-(x_i - m_i)^2 / (2 v_i))       a noisy observation (denoising)
     BernoulliFactor   prod_i r_i(x_i)                            flipped, known or missing bits
@@ -18,9 +18,8 @@ The slope g of log r gives the exponential tilt p~(x) proportional to p(x) exp(g
 
 which is exact where log r is linear, as it is in each bit of a factorised r, and of first order in
 f_Sigma otherwise. Table App.1 misprints the binomial form (x_i d_i in the denominator): with
-d = r(1) / (r(1) + r(0)) it is c d / (c d + (1 - c)(1 - d)).
-
-References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.5.3, App. C, Table App.1.
+d = r(1) / (r(1) + r(0)) it is c d / (c d + (1 - c)(1 - d)). Section 2.5.3, App. C and Table App.1
+of arXiv:1503.03585.
 """
 
 from __future__ import annotations
@@ -42,14 +41,14 @@ __all__ = ["Factor", "Product", "GaussianFactor", "BernoulliFactor", "noisy_bits
 
 
 class Product(NamedTuple):
-    """p~ = p r / Z~ and log Z~, shape (...); log_z is None where the law is only near p r / Z~."""
+    """p~ = p r / Z~ and log Z~, shape (...); log_z is None where the law is an approximation."""
 
     law: Any
     log_z: Any
 
 
 class Factor(Protocol):
-    """r(x), a bounded nonnegative function; a user's own factor has these names too.
+    """r(x), a bounded nonnegative function: what a user's own factor must provide.
 
     positive    whether r > 0 everywhere
     log_r       log r at x (..., d): shape (...), -inf where r is 0
@@ -98,7 +97,7 @@ class GaussianFactor:
             return np.asarray(self.log_scale - 0.5 * total(difference / self.var * difference))
 
     def power(self, exponent: float) -> GaussianFactor:
-        """r to a power in [0, 1]: the variances divided by it."""
+        """r to a power in [0, 1], which divides the variances."""
         exponent = _exponent(exponent)
         with np.errstate(over="ignore", divide="ignore"):  # a variance beyond 1e308 is inf
             var = self.var / exponent
@@ -130,12 +129,9 @@ class GaussianFactor:
 
 
 class BernoulliFactor:
-    """r(x) = prod_i r_i(x_i) over bits, by the two values of each.
+    """r(x) = prod_i r_i(x_i) over bits, with r1 = r_i(1) and r0 = r_i(0), shape (d,), >= 0.
 
-    Parameters
-    ----------
-    r1, r0 : array_like, shape (d,), >= 0
-        r_i(1) and r_i(0): equal for a missing bit, one of them 0 for a known one.
+    They are equal for a missing bit; one of them is 0 for a known bit.
 
     >>> product = BernoulliFactor([3.0, 1.0], [1.0, 1.0]).multiply(Bernoulli([0.5, 0.2]))
     >>> print(product.law.prob1.round(6), "%.6f" % product.log_z)
@@ -179,14 +175,8 @@ def noisy_bits(bits: npt.ArrayLike, flip_rate: npt.ArrayLike,
                seen: npt.ArrayLike = True) -> BernoulliFactor:
     """r(x) = P(observed bits | x), each bit flipped with a known probability, or missing.
 
-    Parameters
-    ----------
-    bits : array_like, shape (d,)
-        The observation; a missing bit's value does not count.
-    flip_rate : float or array_like, shape (d,), in [0, 1)
-        P(observed bit differs from x).
-    seen : bool array_like, shape (d,)
-        False where a bit is missing.
+    The value of a missing bit, where `seen` (d,) is False, is ignored. `flip_rate` in [0, 1), one
+    number or (d,), is P(observed bit differs from x).
 
     >>> print(noisy_bits([1, 0], 0.1, seen=[True, False]).log_r([[1, 1], [0, 1]]).round(6))
     [-0.105361 -2.302585]
@@ -200,20 +190,13 @@ def noisy_bits(bits: npt.ArrayLike, flip_rate: npt.ArrayLike,
 
 
 class Clamp(GaussianFactor):
-    """r(x) = delta on the observed components, the rest to be filled in (inpainting).
+    """r(x) = delta on the observed components; the others are to be filled in (inpainting).
 
-    Parameters
-    ----------
-    values : array_like, shape (d,)
-        The observed values; those of other components do not count, but must be finite.
-    seen : bool array_like, shape (d,)
-
-    Notes
-    -----
-    Z is the density of the observed values, for bits their probability. As r(x^t) at every t it is
-    the paper's recipe for inpainting, whose answer is biased; a particle filter wants it at t = 0
-    only, after `diffused` or `predicted`. In a product with a Gaussian the observed components get
-    variance 0.
+    The boolean `seen` (d,) is True where `values` (d,) were observed; the other values are ignored,
+    but must be finite. Z is the density, for bits the probability, of the observed values. In a
+    product with a Gaussian the observed components get variance 0. As r(x^t) at every t it is the
+    paper's recipe for inpainting, whose answer is biased; for a particle filter pass it to
+    `diffused` or `predicted`, which use it at t = 0 only.
 
     >>> product = Clamp([1.0, 0.0], [True, False]).multiply(Gaussian([0.0, 0.0], 1.0))
     >>> print(product.law.mean, product.law.var, "%.6f" % product.log_z)
@@ -234,7 +217,7 @@ class Clamp(GaussianFactor):
         return np.where((x == self.values)[..., self.seen].all(-1), 0.0, -np.inf)
 
     def multiply(self, law: Any) -> Product:
-        """The law with the observed components fixed, and the log density of these."""
+        """The law with the observed components fixed, and their log density."""
         return self._bits().multiply(law) if hasattr(law, "prob1") else super().multiply(law)
 
     def power(self, exponent: float) -> Clamp:
@@ -251,25 +234,16 @@ class Clamp(GaussianFactor):
 
 
 class LogFactor:
-    """Any r(x), by its logarithm and, to shift a kernel towards it, the slope of that.
+    """Any r(x), by its logarithm and, to shift a kernel towards it, the slope of log r: App. C.
 
     Parameters
     ----------
     log_r : callable x (m, d) -> (m,)
-        -inf where r is 0.
+        -inf where r is 0; nan and inf are a ValueError at use. x is a copy.
     slope : callable x (m, d) -> (m, d), optional
-        Gaussian column: the gradient of log r, asked at f_mu. Binomial column: log r(x_i = 1) -
-        log r(x_i = 0), asked at the kernel's most probable bits. Without it kernels stay as they
-        are, and only a particle filter, which weighs, makes use of r.
-
-    Raises
-    ------
-    ValueError
-        At use, if log r is nan or inf, a slope not finite, or a shape wrong.
-
-    Notes
-    -----
-    Section 2.5.3, App. C, Table App.1. Both functions get copies of the states.
+        Gaussian column: the gradient of log r, called at f_mu. Binomial column: log r(x_i = 1) -
+        log r(x_i = 0), called at the kernel's most probable bits. Without it kernels are unchanged,
+        and only a particle filter makes use of r, by its weights.
 
     >>> square = lambda x: (x**2).sum(-1, keepdims=True)
     >>> ring = LogFactor(lambda x: -(square(x)[:, 0] - 1) ** 2, lambda x: -4 * (square(x) - 1) * x)
@@ -290,7 +264,7 @@ class LogFactor:
         return ask_states(self._log_r, rule, x, validation.below_infinity, -1)
 
     def slope(self, x: npt.ArrayLike) -> Array:
-        """The slope at x (..., d); 0 if there is none."""
+        """The slope at x (..., d); 0 if none was given."""
         return ask_states(self._slope, "slope", x, validation.finite, None)
 
     def multiply(self, law: Any) -> Product:
@@ -322,7 +296,7 @@ def check_column(r: Any, diffusion: Any) -> None:
 
 def ask_states(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
                check: Callable[[str, Any], Array], axes: int | None) -> Array:
-    """A user's function at states x (..., d): called with a copy (m, d), its result checked."""
+    """A user's function, called with a copy (m, d) of states x (..., d); its result is checked."""
     states = validation.vectors("x", validation.finite("x", x))
     rows = states.reshape(-1, states.shape[-1])
     values, shape = check(name, function(rows.copy())).copy(), rows.shape[:axes]
@@ -336,7 +310,7 @@ def _exponent(value: float) -> float:
 
 
 def _multiplied(p: Bernoulli, r1: tuple[Array, ...], r0: tuple[Array, ...]) -> Product:
-    """p r / Z~ of bits, r(1) and r(0) given as factors; where Z~ = 0, p itself and -inf."""
+    """p r / Z~ of bits, r(1) and r(0) given as products; where Z~ = 0, p itself and -inf."""
     with np.errstate(divide="ignore", invalid="ignore"):
         pair, z, exponent = shares(product(p.prob1, *r1), product(p.prob0, *r0))
         log_z = total(np.log(z) + np.log(2.0) * exponent)
@@ -352,7 +326,7 @@ def _vectors(**arrays: Array) -> list[Array]:
 
 
 def _mask(seen: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """A copy of the mask, over the components; one value stands for all."""
+    """A copy of the boolean mask (d,); one value stands for all."""
     mask = validation.real("seen", seen)
     if np.asarray(seen).dtype != bool or mask.shape not in ((), shape):
         raise ValueError(f"seen must be True or False for each component, got {seen!r:.80}")

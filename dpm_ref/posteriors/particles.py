@@ -6,11 +6,11 @@ p(x^{t..T}) r(x^t):
     w_T = pi(x^T) r(x^T) / p~(x^T),
     w_{t-1} = w_t p(x^{t-1} | x^t) r(x^{t-1}) / (r(x^t) p~(x^{t-1} | x^t)),
 
-where for a product in closed form the factor is Z~_{t-1}(x^t) / r(x^t). Particles are resampled
+which for a product in closed form multiplies w_t by Z~_{t-1}(x^t) / r(x^t). Particles are resampled
 where their effective sample size falls below half their number. The mean weight is an unbiased
-estimate of Z = E_p r(x^0), and the weighted particles are consistent for p r / Z, whatever r(x^t)
-is at t >= 1, as long as it is positive where E[r(x^0) | x^t] is. A clamp at every t, the paper's
-recipe for inpainting, is not, and is refused.
+estimate of Z = E_p r(x^0), and the weighted particles are consistent for p r / Z, for any r(x^t) at
+t >= 1 that is positive where E[r(x^0) | x^t] is. A clamp at every t, the paper's recipe for
+inpainting, is not, and is refused.
 
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.5; Gordon, Salmond and Smith
 1993; Del Moral 2004 (the normaliser is unbiased); Kitagawa 1996 (systematic resampling).
@@ -45,7 +45,7 @@ _MOST_LOST = 0.15
 
 
 class ContradictionWarning(UserWarning):
-    """The evidence contradicts the model, or the particles are too few."""
+    """The evidence contradicts the model, or there are too few particles."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class Particles:
     """Weighted samples of p(x^0) r(x^0) / Z from independent runs of a particle filter.
 
     x0 : (runs, n, d)
-    weights : (runs, n), sum 1 over all runs; all 0 where r(x^0) was 0 at every particle
+    weights : (runs, n), sum 1 over all runs; all 0 if r(x^0) was 0 at every particle
     log_z : log of the mean of the runs' estimates of Z = E_p r(x^0); exp(log_z) is unbiased
     log_z_stderr : std(Z) / (mean(Z) sqrt(runs)) over the runs; nan for one run
-    reliable : whether log_z is to be believed within its standard error, see `particle_filter`
+    reliable : whether log_z can be trusted within its standard error, see `particle_filter`
     log_z_runs : (runs,)
     ess : (T+1, runs), effective sample size (sum w)^2 / sum w^2 at t = 0..T, before resampling
     log_z_null : log E_pi r(x^0)
@@ -72,7 +72,7 @@ class Particles:
     log_z_null: float
 
     def expectation(self, values: Array) -> Array:
-        """The posterior mean of values (runs, n, ...) given at the particles."""
+        """The posterior mean of values (runs, n, ...) at the particles."""
         return np.asarray(np.tensordot(self.weights, values))
 
     def draw(self, n: int, *, rng: np.random.Generator) -> Array:
@@ -89,47 +89,37 @@ def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n
                     edge: Edge | None = None) -> Particles:
     """Weighted samples of p(x^0) r(x^0) / Z, exact as n grows, and an unbiased estimate of Z.
 
+    Section 2.5, and beyond the paper. Memory is that of the particles, not of their trajectories.
+
+    `reliable` is True for 8 or more runs with a standard error below 1/4, and an effective sample
+    size of 40, summed over runs, at every t, unless the model's own draws contradict them. 1,024 of
+    these, weighted by r, also estimate Z; where their effective sample size is 20 or more, the two
+    must agree within 3 standard errors. Where it is below 100, the particles must also have tried
+    small values of r: at every t, less than 15 % of draws x^t ~ q(x^t | x^0) from the final
+    particles may have an r(x^t) below that of nearly all particles.
+
+    Over 1,500 models with a known Z and any r(x^t), 19.1 % of the filters were wrong by more than 4
+    standard errors; 0.40 % were so and reliable; of those right, 89.5 % were reliable, 98.6 % with
+    `diffused` (tests/posteriors/reliability.py prints this). The flag cannot detect a bias within
+    the error of the model's own draws, nor what neither filter nor model draws: with
+    BinomialDiffusion([.001, .5], prior=1e-6), p = T_pi, and BernoulliFactors of (1e6, 1) at t = 0
+    and (1, 1) before, log Z = .001 is called reliable, where log 2 is right.
+
     Parameters
     ----------
-    diffusion, reverse, r, edge
-        As for `Perturbed`, r(x^t) positive at t >= 1. r(x^0) is the r that is sampled; the others
-        only decide how well.
+    diffusion, reverse, r, edge : as for `Perturbed`
+        r(x^0) is the r of the target; r(x^t) at t >= 1, which must be positive everywhere, only
+        decides how well it is sampled. ValueError also if r is nan, negative or unbounded, or 0 at
+        all particles and at all of many draws from pi.
     n, d : int >= 1
         Particles of a run, and their components.
     runs : int >= 1
-        Independent filters, done side by side.
-
-    Returns
-    -------
-    Particles
-
-    Raises
-    ------
-    ValueError
-        Also if r(x^t) is 0 somewhere at t >= 1; if r is nan, negative or unbounded, or 0 at all
-        particles and all of many draws from pi.
+        Independent filters, run side by side.
 
     Warns
     -----
     ContradictionWarning
-        If Z is below a twentieth of E_pi r(x^0): the evidence contradicts the model, or the
-        particles are too few.
-
-    Notes
-    -----
-    Section 2.5 and beyond. Memory is that of the particles: nothing else grows with T.
-
-    `reliable` is True for 8 runs or more whose standard error is below 1/4, with an effective
-    sample size of 40, all runs together, at every t, if the model's own draws do not contradict
-    them. 1,024 of these, weighted by r, estimate Z too, within 3 standard errors where their
-    effective sample size is 20. Where it is below 100, r(x^t) for x^t ~ q(x^t | x^0) from the
-    particles must seldom (15 %) be smaller than at nearly all particles, at any t. Over 1,500
-    models with a known Z and any r(x^t), 19.1 % of the filters were wrong by more than 4 standard
-    errors; 0.40 % were so and reliable; of those right, 89.5 % were reliable, 98.6 % with
-    `diffused` (tests/posteriors/reliability.py prints this). It cannot see a bias within the error
-    of the model's own draws, nor what neither filter nor model draws: BinomialDiffusion([.001, .5],
-    prior=1e-6), p = T_pi, BernoulliFactors of (1e6, 1) at t = 0 and (1, 1) before give log Z =
-    .001, reliable, where log 2 is right.
+        If Z is below a twentieth of E_pi r(x^0).
 
     >>> from dpm_ref import GaussianDiffusion
     >>> from dpm_ref.posteriors import GaussianFactor, diffused
@@ -177,7 +167,7 @@ def _result(x0: Array, log_w: Array, ess: Array, log_z_null: float) -> Particles
 
 def _is_reliable(kernels: Perturbed, result: Particles, rare: Array,
                  rng: np.random.Generator) -> bool:
-    """Whether nothing speaks against log Z; rare[t] is log r(x^t) of the 20th least particle."""
+    """The rule for `reliable`; rare[t] is the 20th smallest log r(x^t) of the particles."""
     few = len(result.log_z_runs) < _LEAST_RUNS or result.ess.sum(1).min() < _LEAST_TOTAL_ESS
     if few or not result.log_z_stderr < _LARGEST_STDERR:
         return False
@@ -190,7 +180,7 @@ def _is_reliable(kernels: Perturbed, result: Particles, rare: Array,
 
 
 def _plain_weights(kernels: Perturbed, d: int, rng: np.random.Generator) -> Array:
-    """log weights of the model's own draws, r(x^0) in closed form given x^1 where it can be."""
+    """log weights of the model's own draws; r(x^0) averaged given x^1 if in closed form."""
     x = np.empty((_CHECK_DRAWS, d))
     for t in range(kernels.T, 0, -1):
         x = kernels.model(x, t).over(x.shape).sample(rng=rng)
@@ -206,7 +196,7 @@ def _lost(kernels: Perturbed, x0: Array, rare: Array, rng: np.random.Generator) 
 
 def _log_r0(kernels: Perturbed, law: Law, shape: tuple[int, ...],
             rng: np.random.Generator) -> Array:
-    """log E r(x^0) under each distribution in closed form, or log r(x^0) at draws (m, d)."""
+    """log E r(x^0) under each law if in closed form, otherwise log r(x^0) at draws (m, d)."""
     log_z = kernels.multiply(law, 0).log_z
     if log_z is None:
         return kernels.log_r(law.over(shape).sample(rng=rng), 0)
@@ -215,9 +205,9 @@ def _log_r0(kernels: Perturbed, law: Law, shape: tuple[int, ...],
 
 def _step(kernels: Perturbed, x: Array, t: int, log_r: Array,
           rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """States x^t drawn from the perturbed kernel, what log w gains, and log r(x^t) of each.
+    """States x^t drawn from the perturbed kernel, the increments of log w, and log r(x^t).
 
-    log_r is that of the states before; where it is -inf there is no weight to gain.
+    log_r is that of the previous states; where it is -inf the increment is -inf.
     """
     law = kernels.model(x, t)
     product = kernels.multiply(law, t)
@@ -229,7 +219,7 @@ def _step(kernels: Perturbed, x: Array, t: int, log_r: Array,
 
 
 def _resample(log_w: Array, poor: Array, rng: np.random.Generator) -> tuple[IntArray, Array]:
-    """Ancestors (runs * n,), and the log weights, a poor run's set to their log mean."""
+    """Ancestors (runs * n,), and log weights; those of a poor run become their log mean."""
     ancestors = np.arange(log_w.size).reshape(log_w.shape)
     log_w, means, weights = log_w.copy(), log_mean_exp(log_w), _scaled(log_w)
     for run in np.flatnonzero(np.logical_and(poor, means > -np.inf)):
@@ -239,10 +229,7 @@ def _resample(log_w: Array, poor: Array, rng: np.random.Generator) -> tuple[IntA
 
 
 def systematic(weights: Array, uniform: float) -> IntArray:
-    """Ancestors (n,) by unnormalised weights (n,) and one uniform number in [0, 1).
-
-    Particle i has n w_i children on average, and never a whole one more or less.
-    """
+    """Ancestors (n,): particle i has n w_i / sum w children on average, rounded up or down."""
     n, share = weights.size, np.cumsum(weights)
     share = np.where(share == share[-1], n, share * (n / share[-1]))  # ends at n exactly
     points = np.minimum(np.arange(n) + uniform, np.nextafter(n, 0.0))
@@ -250,12 +237,12 @@ def systematic(weights: Array, uniform: float) -> IntArray:
 
 
 def _scaled(log_w: Array) -> Array:
-    """Weights over the largest of their row; all 0 where there is none."""
+    """Weights divided by the largest of their row; all 0 if that is 0."""
     peak = log_w.max(-1, keepdims=True)
     return np.asarray(np.exp(log_w - np.where(np.isfinite(peak), peak, 0.0)))
 
 
 def _ess(log_w: Array) -> Array:
-    """(sum w)^2 / sum w^2 of each run, 0 where there is no weight."""
+    """(sum w)^2 / sum w^2 of each run, 0 if all weights are 0."""
     w = _scaled(log_w)
     return np.asarray(w.sum(-1) ** 2 / np.maximum((w**2).sum(-1), 1.0))

@@ -4,7 +4,7 @@
     kernels   p~(x^{t-1} | x^t) = p(x^{t-1} | x^t) r(x^{t-1}) / Z~_{t-1}(x^t)                 (22)
 
 (22) drops the ratio Z~_t / (Z~_{t-1} r(x^t)) of (21) and normalises at each x^t instead. The
-neglected part is O(beta) a step and O(1) in all, unless r(x^t) = E[r(x^0) | x^t]: then
+neglected part is O(beta) per step and O(1) in all, unless r(x^t) = E[r(x^0) | x^t]: then
 Z~_{t-1}(x^t) = r(x^t), and nothing is neglected. Choices of r(x^t) (section 2.5.4):
 
     constant    r(x^t) = r(x)                   the paper's first choice
@@ -16,20 +16,20 @@ Z~_{t-1}(x^t) = r(x^t), and nothing is neglected. Choices of r(x^t) (section 2.5
 Any other is a function of t too: lambda t: LogFactor(lambda x: f(x, t), lambda x: slope(x, t)).
 
 A reverse kernel is a posterior q(x^{t-1} | x^t, x^0) averaged over a predicted distribution of x^0,
-which `predicted` reads back from it:
+which `predicted` recovers from it:
 
     Gaussian   f_mu = c0 m + c1 x^t,  f_Sigma = s2 + c0^2 V             ->  x^0 ~ N(m, V)
     binomial   f_b = rho q(1 | x^t, 1) + (1 - rho) q(1 | x^t, 0)        ->  x^0 ~ B(rho)
 
-For the slope of its log Z~ no backward pass is needed. With E, rho and E~, rho~ the means before
-and after multiplication by r,
+The slope of its log Z~ needs no backward pass. With E, rho and E~, rho~ the means before and after
+multiplication by r,
 
     Gaussian   grad log r_t = sqrt(abar_t) / (1 - abar_t) (E~[x^0] - E[x^0])
     binomial   r_t(x_i') / r_t(x_i) = M(rho~_i) / M(rho_i),   M(rho) = rho R_1 + (1 - rho) R_0,
                R_b = q(x_i' | b) / q(x_i | b)
 
-These hold for the true distribution of x^0 given x^t. The prediction neglects that its components
-depend on each other, which a particle filter corrects.
+These hold for the true distribution of x^0 given x^t. The prediction neglects the dependence
+between its components, which a particle filter corrects.
 
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.5.1 to 2.5.4, (21) and (22);
 `diffused` and `predicted` are beyond the paper. Wu et al. 2023, arXiv:2306.17775, twist a particle
@@ -77,7 +77,7 @@ def tempered(r: Any, T: int) -> OverTime:
 
 
 def diffused(r: Any, diffusion: Diffusion) -> OverTime:
-    """r(x^t) = E r(x^0) over t forward steps from x^t, which are T_pi's reverse steps too.
+    """r(x^t) = E r(x^0) over t forward steps from x^t, which are also the reverse steps of T_pi.
 
     >>> from dpm_ref import GaussianDiffusion
     >>> from dpm_ref.posteriors import GaussianFactor
@@ -93,13 +93,9 @@ class Perturbed:
 
     Parameters
     ----------
-    diffusion : GaussianDiffusion or BinomialDiffusion
-    reverse : callable (xt, t) -> law
-        p(x^{t-1} | x^t), asked for states (m, d) and one int t in 2..T.
+    diffusion, reverse, edge : see `dpm_ref`
     r : callable t -> factor
         r(x^t), t = 0..T, such as `constant(factor)`.
-    edge : callable x1 -> law, optional
-        p(x^0 | x^1); by default the diffusion's own, T_pi (App. B.2).
 
     >>> from dpm_ref import GaussianDiffusion
     >>> from dpm_ref.posteriors import GaussianFactor, constant
@@ -157,16 +153,9 @@ def predicted(r: Factor, diffusion: Any, reverse: ReverseKernel,
               edge: Edge | None = None) -> OverTime:
     """r(x^t) = Z~ of the model's own prediction of x^0 times r, a closed form.
 
-    Parameters
-    ----------
-    r : GaussianFactor, BernoulliFactor or Clamp
-        r(x^0), which is also what is returned at t = 0; at t >= 1 the result is positive.
-    diffusion, reverse, edge
-        The model, as for `Perturbed`.
-
-    Notes
-    -----
-    Exact where x^0's components are independent given x^t and the prediction is right:
+    r, a GaussianFactor, BernoulliFactor or Clamp, is r(x^0), and returned at t = 0; the results at
+    t >= 1 are positive. They are exact if the prediction is right and the components of x^0 are
+    independent given x^t:
 
     >>> from dpm_ref import GaussianDiffusion
     >>> from dpm_ref.posteriors import GaussianFactor
@@ -196,7 +185,7 @@ def predicted(r: Factor, diffusion: Any, reverse: ReverseKernel,
 
 
 def predicted_data(model: Perturbed, xt: Array, t: int) -> Any:
-    """The distribution of x^0 whose average posterior the kernel is at xt (m, d), or the edge.
+    """The law of x^0 over which the posterior's average is the kernel at xt (m, d), or the edge.
 
     Variances and probabilities are kept off 0: a kernel may be narrower than any such average.
     """
@@ -235,33 +224,18 @@ def _log_ratio(diffusion: BinomialDiffusion, before: Any, after: Any, x: Array, 
 def sample(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n: int, d: int, *,
            rng: np.random.Generator, keep: Iterable[int] = (),
            edge: Edge | None = None) -> Trajectory:
-    """Draw n vectors along the perturbed trajectory: the paper's recipe, unweighted.
+    """Draw n vectors along the perturbed trajectory: the paper's recipe, unweighted. Section 2.5.
+
+    The draws are of p(x^0) r(x^0) / Z if r(x^t) = E[r(x^0) | x^t] and the product of kernel and r
+    has independent components. Any other r over time samples another distribution, however large T
+    (see `dpm_ref.posteriors`); `particle_filter` has the weights to correct it.
 
     Parameters
     ----------
-    diffusion, reverse, r, edge
-        As for `Perturbed`.
-    n, d : int >= 1
-        Vectors, and components of each.
-    keep : iterable of int in 0..T
-        Times whose states to return.
-
-    Returns
-    -------
-    Trajectory
-        x0 (n, d), and a dict from each time kept to its states (n, d).
-
-    Raises
-    ------
-    ValueError
-        Also if r is 0 at all draws, or a `LogFactor` without a slope, which would leave the model's
-        kernels as they are.
-
-    Notes
-    -----
-    Section 2.5. The draws are of p(x^0) r(x^0) / Z where r(x^t) = E[r(x^0) | x^t] and the product
-    of kernel and r has independent components; any other r over time samples another distribution,
-    however large T (see `dpm_ref.posteriors`), and `particle_filter` has the weights to correct it.
+    diffusion, reverse, r, edge : as for `Perturbed`
+        ValueError for a `LogFactor` without a slope, which would leave kernels unchanged, and if r
+        is 0 at all draws.
+    n, d, keep : as for `reverse.sample_trajectory`, and so is the result
 
     >>> from dpm_ref import GaussianDiffusion
     >>> from dpm_ref.posteriors import Clamp, constant
