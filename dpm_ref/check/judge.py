@@ -77,6 +77,7 @@ class Row:
 def row_of(q: Quantity, name: str, asked: list[tuple[Problem, Returned]]) -> Row:
     """The verdict on all the calls that were made for one quantity."""
     row = partial(Row, name, q.equation, summary=q.summary)
+    asked = [each for each in asked if not _let_pass(*each)]
     broken = [unmet(q, p.setting, p.inputs.get("x0")) for p, _ in asked]
     if all(broken):
         return row(
@@ -101,6 +102,14 @@ def row_of(q: Quantity, name: str, asked: list[tuple[Problem, Returned]]) -> Row
         digits = min(_digits(c.error, c.problem.size) for c in known)
         message = "; ".join(filter(None, (message, _not_compared(known))))
     return row(status, diagnoses, message, described(worst.problem, at), got, wanted, digits)
+
+
+def _let_pass(p: Problem, answer: Returned) -> bool:
+    """Whether nothing is compared: at t = 1, where q(x^{t-1} | x^t, x^0) is a point."""
+    q, first = p.quantity, "t" in p.inputs and (p.inputs["t"] == 1).all()
+    if not first or q.kind == "table" or (q.first == 1 and not q.lenient):
+        return False
+    return q.first > 1 or not isinstance(answer, Answer) or bool(np.isnan(answer.got).any())
 
 
 def _digits(error: Any, size: Any) -> float:
@@ -303,9 +312,10 @@ def _not_compared(known: list[Answer]) -> str:
         return f"{first}: {next(said, f'{stands:.6g}')} stands there"
     if "t" not in p.inputs:
         return ""
-    if any((~c.defined & (c.problem.inputs["t"] == 1)).any() for c in known):
+    first_rows = [(c, c.problem.inputs["t"] == 1) for c in known]
+    if any((rows & ~np.isfinite(c.problem.wanted)).any() for c, rows in first_rows):
         return f"{first}: infinite"
-    return first if p.quantity.first > 1 else ""
+    return "" if any((rows & c.defined).any() for c, rows in first_rows) else first
 
 
 def _flat(known: list[Answer], part: Callable[[Answer], Any]) -> Any:

@@ -134,10 +134,15 @@ def _from(change: Callable[[Any], Any]) -> Callable[[Tables], Tables]:
     return lambda s: Tables.exact(change(s.beta[1:]))
 
 
-def _abar_1_before(s: Tables) -> Tables:
-    abar, rest = s.abar_prev.copy(), s.one_minus_abar_prev.copy()
-    abar[1], rest[1] = s.abar[1], s.one_minus_abar[1]
-    return s._replace(abar_prev=abar, one_minus_abar_prev=rest)
+def _before_first(entry: Callable[[Tables], float]) -> Callable[[Tables], Tables]:
+    """Another abar_0 than 1."""
+
+    def made(s: Tables) -> Tables:
+        abar, rest = s.abar_prev.copy(), s.one_minus_abar_prev.copy()
+        abar[1], rest[1] = entry(s), 1.0 - entry(s)
+        return s._replace(abar_prev=abar, one_minus_abar_prev=rest)
+
+    return made
 
 
 def _abar_after(s: Tables) -> Tables:
@@ -178,7 +183,10 @@ BUILDS: list[tuple[str, Callable[[Tables], Tables]]] = [
      _product(lambda s: np.r_[1.0, 1.0, np.cumprod(s.alpha[2:])])),
     ("twice beta_t: the chance to be drawn anew for the chance to flip", _doubled(2.0)),
     ("beta_t / 2 for beta_t: the chance to flip for the chance to be drawn anew", _doubled(0.5)),
-    ("the product before the first step is abar_1, not 1", _abar_1_before),
+    ("the product before the first step is abar_1, not 1", _before_first(lambda s: s.abar[1])),
+    ("the product before the first step is abar_T, not 1: entry -1 is the last",
+     _before_first(lambda s: s.abar[-1])),
+    ("the product before the first step is 0, not 1", _before_first(lambda s: 0.0)),
     ("abar_{t+1} for abar_{t-1}", _abar_after),
     ("beta clipped to at most 0.5", _from(lambda beta: np.minimum(beta, 0.5))),
     (REVERSED, _from(lambda beta: beta[::-1])),

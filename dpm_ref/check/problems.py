@@ -166,7 +166,9 @@ def generic(q: Quantity, s: Setting, rng: Any) -> dict[str, Any]:
 
 
 def times(q: Quantity, s: Setting, rng: Any) -> Inputs:
-    for t in s.times(q.first, rng):
+    """At all t together; where t = 1 may have no value, it is asked for last, by itself."""
+    alone = [np.ones((s.n, 1), dtype=int)] * q.lenient
+    for t in [*s.times(q.first + q.lenient, rng), *alone]:
         i = generic(q, s, rng) | {"t": t, "pi1": s.pi1}
         if "mean" in i:
             exact = exact_posterior(s.tables, i["x0"], i["xt"], t)
@@ -356,9 +358,11 @@ class Answer:
     @cached_property
     def defined(self) -> Any:
         """Where there is something to compare: at the ends of ranges an infinity is a value too."""
-        p = self.problem
+        p, q = self.problem, self.problem.quantity
         known = ~np.isnan(p.wanted) if p.end else np.isfinite(p.wanted)
-        return known & (p.inputs["t"] > 1) if p.quantity.free else known
+        if q.kind == "table":
+            known &= (p.inputs["t"] > 1) | ~(q.free | q.lenient & np.isnan(self.got))
+        return known
 
     @cached_property
     def error(self) -> Any:

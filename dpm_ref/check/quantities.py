@@ -1,10 +1,11 @@
 """What can be checked: each quantity as an expression over the schedule's tables, in nats.
 
 The catalogue is text: name and other names, arguments, kind, summary, and the formula, in as many
-forms as people write it (`;`). Where `t>1` stands, t = 1 is not asked for. In formulas `rest` is
-1 - abar_t, `_prev` stands for t - 1, `c0` and `c1` are the coefficients of the posterior's mean and
-`post` is its variance; arguments that begin with `var` are variances. What takes more than a line
-is written in `WORDS`; functions are those of a column of Table App.1 and of `Letters`.
+forms as people write it (`;`). Where `t>1` stands, t = 1 is not asked for; where `t?` stands, an
+error or a nan there is let pass. In formulas `rest` is 1 - abar_t, `_prev` stands for t - 1, `c0`
+and `c1` are the coefficients of the posterior's mean and `post` is its variance; arguments that
+begin with `var` are variances. What takes more than a line is written in `WORDS`; functions are
+those of a column of Table App.1 and of `Letters`.
 """
 
 import functools
@@ -37,8 +38,8 @@ sqrt_recipm1_abar sqrt_recipm1_alphas_cumprod | t | table | sqrt(1 / abar_t - 1)
     sqrt(rest / abar); sqrt(1 / abar - 1)
 posterior_variance | t | table | beta_t (1 - abar_{t-1}) / (1 - abar_t) | post
 posterior_log_variance posterior_log_variance_clipped | t | table | its logarithm | log(post)
-posterior_coefficient_x0 posterior_mean_coef1 | t | table | of x^0 in the posterior's mean | c0
-posterior_coefficient_xt posterior_mean_coef2 | t | table | of x^t in the posterior's mean | c1
+posterior_coefficient_x0 posterior_mean_coef1 | t? | table | of x^0 in the posterior's mean | c0
+posterior_coefficient_xt posterior_mean_coef2 | t? | table | of x^t in the posterior's mean | c1
 vlb_weight loss_weight lvlb_weights | t | table | weight of |eps - eps_hat|^2 in the bound, t >= 2 |
     0.5 * beta**2 / ruled(s, post) / alpha / rest
 vlb_weight_x0 loss_weight_x0 | t | table | weight of |x0 - x0_hat|^2 in the bound, t >= 2 |
@@ -49,7 +50,7 @@ kernel_var | x_prev t | var | variance of q(x^t | x^{t-1}) | beta
 marginal_mean | x0 t | state | mean of q(x^t | x^0) | sqrt(abar) * x0
 marginal_var | x0 t | var | variance of q(x^t | x^0) | rest
 marginal_log_var | x0 t | state | log variance of q(x^t | x^0) | log(rest)
-posterior_mean | x0 xt t>1 | state | mean of q(x^{t-1} | x^t, x^0) |
+posterior_mean | x0 xt t? | state | mean of q(x^{t-1} | x^t, x^0) |
     term("the term of x0", c0 * x0) + term("the term of xt", c1 * xt)
 posterior_var | x0 xt t>1 | var | variance of q(x^{t-1} | x^t, x^0) | post
 posterior_log_var | x0 xt t>1 | state | log variance of q(x^{t-1} | x^t, x^0) | log(post)
@@ -81,12 +82,12 @@ score_from_x0 | xt t x0 | state | the score of q(x^t | x^0) | -((xt - sqrt(abar)
 score_from_eps | xt t eps | state | the score from the noise | -(eps / sqrt(rest))
 score_from_v | xt t v | state | the score from x^t and the velocity |
     -((sqrt(rest) * xt + sqrt(abar) * v) / sqrt(rest))
-mean_from_eps | xt t>1 eps | state | mean of p(x^{t-1} | x^t) from the noise predicted |
+mean_from_eps | xt t? eps | state | mean of p(x^{t-1} | x^t) from the noise predicted |
     ddpm_mean(eps); mean_hat("eps", s, xt, eps)
-mean_from_x0 | xt t>1 x0 | state | mean of p(x^{t-1} | x^t) from x^0 | mean_hat("x0", s, xt, x0)
-mean_from_v | xt t>1 v | state | mean of p(x^{t-1} | x^t) from the velocity predicted |
+mean_from_x0 | xt t? x0 | state | mean of p(x^{t-1} | x^t) from x^0 | mean_hat("x0", s, xt, x0)
+mean_from_v | xt t? v | state | mean of p(x^{t-1} | x^t) from the velocity predicted |
     mean_hat("v", s, xt, v)
-mean_from_score | xt t>1 score | state | mean of p(x^{t-1} | x^t) from the score predicted |
+mean_from_score | xt t? score | state | mean of p(x^{t-1} | x^t) from the score predicted |
     mean_hat("score", s, xt, score)
 learned_range_var | w t>1 | var | variance between the posterior's and beta_t, at w in [-1, 1] |
     exp(0.5 * (w + 1) * log(beta) + (1 - 0.5 * (w + 1)) * log(post))
@@ -386,7 +387,8 @@ class Quantity:
     kind: str  # table, state, prob, var, nats, nats_row, slope or slope_var
     drawn: str  # which inputs
     formula: str
-    first: int  # the first t that is asked for
+    first: int  # the first t that is compared
+    lenient: bool  # whether it may have no value at t = 1
 
     @property
     def bits(self) -> bool:
@@ -404,7 +406,7 @@ class Quantity:
     @property
     def free(self) -> bool:
         """Whether its entry at t = 1 is a choice."""
-        return self.kind == "table" and self.name.startswith("posterior")
+        return self.name in ("posterior_variance", "posterior_log_variance")
 
     def arguments(self, c: Conventions) -> tuple[str, ...]:
         ruled = c.reverse_var != "given" and self.drawn != "path"
@@ -584,9 +586,12 @@ def _read_catalogue() -> None:
             continue
         names, arguments, kind, *summary, formula = (part.strip() for part in line.split(" | "))
         name, *aliases = names.split()
-        every, said = tuple(arguments.replace("t>1", "t").split()), " | ".join(summary)
-        first = 2 if "t>1" in arguments else 1
-        QUANTITIES[name] = Quantity(name, equation, said, every, kind, drawn, formula, first)
+        times = {"t>1": "t", "t?": "t"}
+        every, said = tuple(times.get(a, a) for a in arguments.split()), " | ".join(summary)
+        first, lenient = 2 if "t>1" in arguments else 1, "t?" in arguments
+        QUANTITIES[name] = Quantity(
+            name, equation, said, every, kind, drawn, formula, first, lenient
+        )
         ALIASES.update(dict.fromkeys(aliases, (name,)))
 
 

@@ -325,6 +325,47 @@ def test_a_posterior_s_table_may_hold_anything_at_its_first_entry():
         assert one("posterior_variance", np.concatenate([[first], table[1:]])).status == "PASS"
 
 
+ABAR = np.cumprod(1.0 - BETA)
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        (1.0, ()),
+        (ABAR[0], "abar_1, not 1"),
+        (ABAR[-1], "abar_T, not 1: entry -1 is the last"),
+        (0.0, "0, not 1"),
+    ],
+)
+def test_the_first_step_s_mean_is_x0_and_the_product_before_it_is_1(before, said):
+    tables = BETA, 1.0 - BETA, ABAR, np.append(before, ABAR[:-1])
+
+    def mean(x0, xt, t):
+        beta, alpha, abar, prev = (table[t - 1] for table in tables)
+        return (np.sqrt(prev) * beta * x0 + np.sqrt(alpha) * (1 - prev) * xt) / (1 - abar)
+
+    for name, function in {
+        "posterior_mean": mean,
+        "mean_from_x0": lambda xt, t, x0: mean(x0, xt, t),
+        "posterior_coefficient_x0": np.sqrt(tables[3]) * BETA / (1 - ABAR),
+    }.items():
+        row = one(name, function)
+        named = said and (f"the product before the first step is {said}",)
+        assert (row.status, row.diagnoses) == ("WRONG" if said else "PASS", named)
+        assert "not compared" not in row.message
+
+
+@pytest.mark.parametrize("nothing", [np.nan, None])
+def test_the_first_step_s_mean_need_not_exist(nothing):
+    def mean(x0, xt, t):
+        if t == 1 and nothing is None:
+            raise ValueError("q(x^0 | x^1, x^0) is a point")
+        return RIGHT.posterior_mean(x0, xt, t) * (nothing if t == 1 else 1.0)
+
+    row = one("posterior_mean", mean)
+    assert (row.status, row.message) == ("PASS", "t = 1 not compared")
+
+
 def test_of_values_that_are_equally_far_off_the_first_is_shown():
     assert one("beta", 3.0 * BETA).worst_input["at"] == [0, 0]
 
