@@ -470,7 +470,7 @@ def others(q: Quantity, c: Conventions) -> list[tuple[str, Expr]]:
         made.append((f"{q.every[-1]} taken for {kind}", taken))
     for line in _entries(OTHERS):
         where, _, rest = line.partition(" | ")
-        if where in (q.drawn, q.name, q.name.removeprefix("binomial_")):
+        if where in (q.drawn, q.name, q.name.removeprefix("binomial_" * (q.drawn != "times"))):
             name, text = rest.rsplit(" | ", 1)
             made.append((name, number(letters.read(text))))
     return [(name, presented(q, c, tree)) for name, tree in made]
