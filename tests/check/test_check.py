@@ -12,6 +12,7 @@ import pytest
 
 from dpm_ref import check
 from dpm_ref.check.conventions import Conventions
+from dpm_ref.check.mistakes import mistakes
 from dpm_ref.check.problems import Problem, Setting, draws
 from dpm_ref.check.quantities import ALIASES, QUANTITIES
 
@@ -62,6 +63,18 @@ def test_tables_in_float32_lose_digits_and_are_named():
         assert rows[name].status == "PRECISION"
         assert any("float32" in habit for habit in rows[name].diagnoses)
         assert rows[name].digits < 6
+
+
+@pytest.mark.parametrize("name", QUANTITIES)
+def test_every_mistake_of_a_formula_can_be_evaluated(name):  # kl_term's on bits raised KeyError
+    q, c = QUANTITIES[name], Conventions(shape=(4, 4), t_shape="batch")
+    if "model" in q.every:
+        return
+    inputs = next(draws(q, Setting(BETA, 0.2, (4, 4), c), np.random.default_rng(4)))
+    problem = Problem.of(q, Setting(BETA, 0.2, (4, 4), c), inputs)
+    for mistake in mistakes(q, c):
+        with np.errstate(invalid="ignore"):
+            assert problem.value(mistake.of(problem.trees[mistake.form])).shape == problem.shape
 
 
 @pytest.mark.parametrize("name", QUANTITIES)
