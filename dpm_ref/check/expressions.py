@@ -119,9 +119,12 @@ class Expr:
             below = [_wrapped(each.args[0]) for each in self.args if each.op == "inv"]
             return " / ".join([" ".join(above) or "1", *below])
         first, inner = words[0], _wrapped(self.args[0])
-        unseen = dict.fromkeys(("read", "write", "weighed", "components", "batch", "unit"), first)
+        unseen = dict.fromkeys(UNSEEN, first)
         known = {"neg": f"-{first}", "inv": f"1 / {inner}", "square": f"{inner}^2", **unseen}
         return known.get(self.op, f"{self.op}({', '.join(words)})")
+
+
+UNSEEN = ("read", "write", "weighed", "components", "batch", "unit", "least")
 
 
 def _parts(kind: str, node: Expr) -> tuple[Expr, ...]:
@@ -236,8 +239,11 @@ class Context:
         return getattr(tables, node.name)[self.times(node)]
 
     def times(self, node: Expr) -> Any:
-        T = self.tables.T
-        fixed = {"t": self.inputs.get("t"), "T": T, "T-1": T - 1, "1": 1, "2": min(2, T), "0": 0}
+        T, t = self.tables.T, self.inputs.get("t")
+        fixed = {"t": t, "T": T, "T-1": T - 1, "1": 1, "2": min(2, T), "0": 0}
+        if t is not None:
+            square = len(t) == self.batch[1]
+            fixed |= {"first row": t[:1], "across": t.T if square else t}
         times = fixed.get(node.at)
         if times is None:
             times = np.arange(2 if node.at == "2..T" else 1, T + 1)[:, None, None]
@@ -303,6 +309,17 @@ def _components(node: Expr, c: Context, x: Any) -> Any:
     return wide.mean(-1) if node.name == "mean" else wide.sum(-1)
 
 
+# the mass of the first bin and of the last, of what is below, inside and above
+ENDS: dict[str, Callable[[Any, Any, Any], tuple[Any, Any]]] = {
+    "": lambda low, inside, high: (low, high),
+    " closed": lambda low, inside, high: (inside, inside),
+    " low": lambda low, inside, high: (low, inside),
+    " high": lambda low, inside, high: (inside, high),
+    " exchanged": lambda low, inside, high: (high, low),
+    " below": lambda low, inside, high: (low, np.log(-np.expm1(high))),
+}
+
+
 def _log_bin(node: Expr, c: Context, x: Any, mean: Any, std: Any) -> Any:
     """log of a normal distribution's mass between x - 1/255 and x + 1/255, open at -1 and 1."""
     off, edge = (x - mean) / std, node.value / 255.0 / std
@@ -316,8 +333,8 @@ def _log_bin(node: Expr, c: Context, x: Any, mean: Any, std: Any) -> Any:
         far = log_above + np.log(-np.expm1(log_ndtr(below) - log_above))  # the mass underflows
         inside = np.where(mass > 1e-290, np.log(mass), far)
         low, high = log_ndtr(off + edge), log_ndtr(edge - off)
-    if node.op == "log_bin":
-        inside = np.where(x < -0.999, low, np.where(x > 0.999, high, inside))
+    at_0, at_255 = ENDS[node.op.removeprefix("log_bin")](low, inside, high)
+    inside = np.where(x < -0.999, at_0, np.where(x > 0.999, at_255, inside))
     return np.maximum(inside, math.log(1e-12)) if node.name else inside
 
 
@@ -344,6 +361,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "known": lambda node, c: np.where(c.inputs["t"] > 1, 1.0, np.nan),
     "first": lambda node, c, a, b: np.where(c.inputs["t"] == 1, a, b),
     "second": lambda node, c, a, b: np.where(c.inputs["t"] == 2, a, b),
+    "last": lambda node, c, a, b: np.where(c.inputs["t"] == c.tables.T, a, b),
     "if": lambda node, c, x, a, b: np.where(x > 0.5, a, b),
     "+": lambda node, c, *terms: sum(terms),
     "*": lambda node, c, *factors: functools.reduce(np.multiply, factors),
@@ -371,7 +389,6 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "sum": _steps,
     "batch": _batch,
     "components": _components,
-    "log_bin": _log_bin,
-    "log_closed_bin": _log_bin,
+    **dict.fromkeys((f"log_bin{ends}" for ends in ENDS), _log_bin),
 }
 # fmt: on

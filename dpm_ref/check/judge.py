@@ -10,7 +10,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -21,14 +21,14 @@ from .conventions import CHOICES, EPS
 from .expressions import Expr
 from .mistakes import DESIGN, Mistake, compose, constants, doubled, habits, mistakes
 from .problems import Answer, Problem, unmet
-from .quantities import Quantity, accepted, kind_of
+from .quantities import Quantity, accepted, kind_of, right
 
 __all__ = ["STATUSES", "Row", "row_of"]
 
 STATUSES = ("PASS", "PRECISION", "WRONG", "UNDEFINED")
 UNKNOWN = "no known source of precision loss"
 ENDS = "at the ends of the range only: certainty, tiny or huge variances, x far out"
-SINGLES, PAIRS = 20.0, 3.0  # seconds of search
+SINGLES, PAIRS = 20.0, 4.0  # seconds of search
 Names = tuple[str, ...]
 
 
@@ -124,12 +124,18 @@ def _verdict(known: list[Answer]) -> tuple[str, Names, str]:
     if not missing and not coarse:
         return "PASS", (), ""
     q, declared = known[0].problem.quantity, known[0].problem.conventions
-    for note, tree in accepted(q, declared).items():
+    variants = accepted(q, declared)
+    for note, changed in variants.items():
+        tree = right(q, declared, **changed)[0]
         if all(c.keeps(tree, slack=2.0) for c in known):
             return "PASS", (), note
     broken, every = _broken(known), mistakes(q, declared)
     blurred = all((c.error <= c.blurred).all() for c in missing)
     found = () if blurred else _search(known, every)
+    for changed in () if blurred else variants.values():
+        trees = right(q, declared, **changed)
+        based = [replace(c, problem=replace(c.problem, trees=trees)) for c in known]
+        found = found or _search(based, mistakes(q, declared, **changed))
     if found or broken:
         return "WRONG", found or _pairs(known), broken
     rounded = all((c.error <= EPS[c.dtype] * np.abs(c.problem.wanted)).all() for c in known)
@@ -146,7 +152,7 @@ def _verdict(known: list[Answer]) -> tuple[str, Names, str]:
         return "WRONG", found, "and digits are lost"
     units, sums = ([m for m in every if m.expects == kind] for kind in ("unit", "components"))
     found = _search(known, _composed(itertools.product(units, sums)), loose=True, most=1)
-    found = found or _pairs(known)
+    found = found or _bounded(known) or _pairs(known)
     place = f"no known mistake, nor two; deviates {_where(known)}{_relation(known)}"
     return "WRONG", found, "" if found else place
 
@@ -191,6 +197,19 @@ def _search(
             if m.rank == DESIGN or len(found) == most:
                 break
     return tuple(found)
+
+
+def _bounded(known: list[Answer]) -> Names:
+    """Whether it is right but for a bound that several values meet."""
+    usual = _flat(known, lambda c: c.defined & (not c.problem.end) & np.isfinite(c.got))
+    values, counts = np.unique(_flat(known, lambda c: c.got)[usual], return_counts=True)
+    if len(values) < 3 or max(counts[0], counts[-1]) < 3:
+        return ()
+    low, high = values[0], values[-1]
+    for least, most in ((low, np.inf), (-np.inf, high), (low, high)):
+        if all(c.reproduced(np.clip(c.problem.wanted, least, most), c.allowed) for c in known):
+            return (f"clipped to [{least:.6g}, {most:.6g}]",)
+    return ()
 
 
 def _composed(pairs: Iterable[tuple[Mistake, Mistake]]) -> Iterator[Mistake]:

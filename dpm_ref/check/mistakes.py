@@ -21,7 +21,7 @@ import numpy as np
 
 from .conventions import CHOICES, Conventions
 from .expressions import TABLES, Change, Expr, Tables, number, op, table_text
-from .quantities import QUANTITIES, Quantity, kind_of, others, right, undeclared
+from .quantities import QUANTITIES, SPREADS, Quantity, kind_of, others, right, undeclared
 
 __all__ = ["CONSTANTS", "DESIGN", "HABITS", "Mistake", "compose", "constants", "habits"]
 __all__ += ["doubled", "mistakes", "names"]
@@ -100,15 +100,32 @@ def _complement(node: Expr) -> Expr:
     return 1 - node
 
 
+def _abar(node: Expr) -> Expr:
+    return replace(node, name=node.name.removeprefix("one_minus_"))
+
+
 def _one_minus_root(node: Expr) -> Expr:
     """1 - sqrt(abar) for 1 - abar."""
-    if not node.name.startswith("one_minus"):
-        return node
-    return 1 - op("sqrt", replace(node, name=node.name.removeprefix("one_minus_")))
+    return 1 - op("sqrt", _abar(node)) if node.name.startswith("one_minus") else node
 
 
 def _rooted(node: Expr) -> Expr:
     return op("sqrt", node) if node.name.startswith("one_minus") else node
+
+
+def _root_first(node: Expr) -> Expr:
+    """1 - sqrt(abar) for sqrt(1 - abar)."""
+    return _one_minus_root(node.args[0]) if "one_minus" in node.args[0].name else node
+
+
+def _over_abar(node: Expr) -> Expr:
+    """(1 - abar) / abar for 1 - abar."""
+    return node / _abar(node) if node.name.startswith("one_minus") else node
+
+
+def _xt(node: Expr) -> Expr:
+    """The x^t in x0_hat; x0_hat itself where it is predicted."""
+    return next((n for _, n in node.walk() if n.name in ("xt", "xs", "x_1")), node)
 
 
 def _clipped(node: Expr) -> Expr:
@@ -134,20 +151,14 @@ def _from(change: Callable[[Any], Any]) -> Callable[[Tables], Tables]:
     return lambda s: Tables.exact(change(s.beta[1:]))
 
 
-def _before_first(entry: Callable[[Tables], float]) -> Callable[[Tables], Tables]:
-    """Another abar_0 than 1."""
+def _before(change: Callable[[Tables], Any], beta_1: float = 1.0) -> Callable[[Tables], Tables]:
+    """Other abar_{t-1} at t = 1..T; and a factor of beta_1, where it is read from their ratio."""
 
     def made(s: Tables) -> Tables:
-        abar, rest = s.abar_prev.copy(), s.one_minus_abar_prev.copy()
-        abar[1], rest[1] = entry(s), 1.0 - entry(s)
-        return s._replace(abar_prev=abar, one_minus_abar_prev=rest)
+        prev, beta = np.r_[1.0, change(s)], s.beta * np.r_[1.0, beta_1, np.ones(s.T - 1)]
+        return s._replace(beta=beta, abar_prev=prev, one_minus_abar_prev=1.0 - prev)
 
     return made
-
-
-def _abar_after(s: Tables) -> Tables:
-    after = np.r_[1.0, s.abar[2:], 0.0]
-    return s._replace(abar_prev=after, one_minus_abar_prev=1.0 - after)
 
 
 def _doubled(factor: float) -> Callable[[Tables], Tables]:
@@ -160,6 +171,8 @@ def _doubled(factor: float) -> Callable[[Tables], Tables]:
 
 EARLY = "t one too small: entry t - 1 of the tables is read"
 LATE = "t one too large: entry t + 1 of the tables is read"
+ACROSS = "t broadcast along the components, not along the rows"
+FIRST = "the product before the first step is"
 REVERSED = "schedule reversed: entry T - t of the tables is read"
 # fmt: off
 # of entries 0..T, as an array of T entries is misread
@@ -183,15 +196,30 @@ BUILDS: list[tuple[str, Callable[[Tables], Tables]]] = [
      _product(lambda s: np.r_[1.0, 1.0, np.cumprod(s.alpha[2:])])),
     ("twice beta_t: the chance to be drawn anew for the chance to flip", _doubled(2.0)),
     ("beta_t / 2 for beta_t: the chance to flip for the chance to be drawn anew", _doubled(0.5)),
-    ("the product before the first step is abar_1, not 1", _before_first(lambda s: s.abar[1])),
-    ("the product before the first step is abar_T, not 1: entry -1 is the last",
-     _before_first(lambda s: s.abar[-1])),
-    ("the product before the first step is 0, not 1", _before_first(lambda s: 0.0)),
-    ("abar_{t+1} for abar_{t-1}", _abar_after),
+    (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]])),
+    (f"{FIRST} abar_T, not 1: index -1", _before(lambda s: np.r_[s.abar[-1], s.abar[1:-1]])),
+    (f"{FIRST} 0, not 1", _before(lambda s: np.r_[0.0, s.abar[1:-1]])),
+    (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]], beta_1=0.0)),
+    ("abar_t for abar_{t-1}", _before(lambda s: np.r_[1.0, s.abar[2:]])),
+    ("abar_t for abar_{t-1}", _before(lambda s: np.r_[s.abar[1:-1], 1.0])),
+    ("abar_{t+1} for abar_{t-1}", _before(lambda s: np.r_[s.abar[2:], 0.0])),
+    ("abar_{t+1} for abar_{t-1}", _before(lambda s: np.r_[s.abar[2:], 1.0])),
     ("beta clipped to at most 0.5", _from(lambda beta: np.minimum(beta, 0.5))),
+    ("beta_t not capped at 0.999", _from(lambda beta: np.where(beta == 0.999, 1.0, beta))),
+    ("sqrt(1 - beta_t) for 1 - beta_t at each step",
+     _from(lambda beta: np.where(beta == 0.999, beta, 1.0 - np.sqrt(1.0 - beta)))),
+    ("the linear schedule with the same ends", _from(lambda b: np.linspace(b[0], b[-1], b.size))),
+    ("the quadratic schedule with the same ends",
+     _from(lambda b: np.linspace(b[0]**0.5, b[-1]**0.5, b.size)**2)),
+    ("the linear schedule without its end: endpoint=False",
+     _from(lambda b: np.linspace(b[0], b[-1], b.size, endpoint=False))),
+    ("beta not scaled by 1000 / T", _from(lambda b: b * b.size / 1000)),
+    ("beta_1 not scaled by 1000 / T, beta_T scaled",
+     _from(lambda b: np.linspace(b[0] * b.size / 1000, b[-1], b.size))),
     (REVERSED, _from(lambda beta: beta[::-1])),
 ]
 # fmt: on
+COUPLED = (("beta", "alpha"), ("abar", "one_minus_abar"), ("abar_prev", "one_minus_abar_prev"))
 # tables exchanged together
 HERE = {"abar_prev": "abar", "one_minus_abar_prev": "one_minus_abar"}
 BEFORE = {"abar": "abar_prev", "one_minus_abar": "one_minus_abar_prev"}
@@ -202,13 +230,14 @@ TOGETHER = {
     "abar_t for alpha_t": {"alpha": "abar", "beta": "one_minus_abar"},
     "alpha_t for abar_t": {"abar": "alpha", "one_minus_abar": "beta"},
     "alpha_t and beta_t exchanged": {"alpha": "beta", "beta": "alpha"},
+    "alpha_t and abar_{t-1} exchanged": {"alpha": "abar_prev", "abar_prev": "alpha"},
+    "abar_t and 1 - abar_t exchanged": {"abar": "one_minus_abar", "one_minus_abar": "abar"},
 }
 # fmt: off
 TERMS = [
     ("{2} left out", 0.0), ("sign of {2} flipped", -1.0), ("{2} counted twice", 2.0),
     ("half of {2} only", 0.5),
 ]
-WORDS = {"var": "variance", "std": "standard deviation", "logvar": "log variance"}
 IN_BITS = "log weights handed over in bits, taken for nats, or the reverse"
 BOTH_WAYS = "converted to bits the wrong way: times ln 2 where it is divided"
 LN_2, LN_10, COUNT = math.log(2.0), math.log(10.0), op("count")
@@ -221,7 +250,7 @@ IN_PART: list[tuple[str, Any]] = [  # conventions in one part only
 READ = [("early" if "small" in name else "late", _set(move=move)) for name, move in MOVES[:5]]
 
 
-SPREADS = [
+WIDTHS = [
     ("the variance", _taken("square")),
     ("the root", _taken("sqrt")),
     ("exp of the standard deviation", _taken("exp")),
@@ -232,9 +261,15 @@ BINS: list[tuple[str, Change]] = [
     ("bins twice as wide: 1/127.5 for 1/255", _set(value=2.0)),
     ("bins half as wide: 1/510 for 1/255", _set(value=0.5)),
     ("1/256 for 1/255: bins of 256 levels, which have 255 steps", _set(value=255 / 256)),
-    ("the first and the last bin closed, where they reach to infinity", _set(op="log_closed_bin")),
+    *((name, _set(op=f"log_bin {ends}")) for ends, name in {
+        "closed": "the first and the last bin closed, where they reach to infinity",
+        "low": "the last bin closed, where it reaches to infinity",
+        "high": "the first bin closed, where it reaches to infinity",
+        "exchanged": "the tails of the first and the last bin exchanged",
+        "below": "P(below) for P(above) in the last bin: 1 - is forgotten",
+    }.items()),
     *((f"{done} where the standard deviation of L_0 is meant", _put(2, change))
-      for done, change in SPREADS),
+      for done, change in WIDTHS),
 ]
 Rule = tuple[str, str, Change, int]  # where, the name, the change, how plausible it is
 # in one place, and wherever the same table, argument or label stands
@@ -249,17 +284,22 @@ RULES: list[Rule] = [
       for when, change in READ),
     ("input", "sign of {1} flipped", lambda y: -y, LOCAL),
     ("input w", "w read as a fraction in [0, 1], not in [-1, 1]", lambda y: 2 * y - 1, PLAIN),
+    ("input w", "w + 1 not halved", lambda y: 2 * y + 1, PLAIN),
     ("input pi1", "1 - pi_1 for pi_1", _complement, PLAIN),
     ("input pi1", "pi_1 left out", _constant(0), PLAIN),
     ("input pi1", "pi_1 taken as 1/2", _constant(0.5), PLAIN),
     ("bit", "0 and 1 of {1} exchanged", _complement, PLAIN),
+    ("bit", "{1} taken for a logit", _taken("sigmoid"), PLAIN),
+    ("bit", "one-hot {1} taken for logits", lambda y: op("sigmoid", 2 * y - 1), PLAIN),
+    ("xlogy", "{0} left out before the logarithm", lambda y: op("log", y.args[1]), PLAIN),
+    ("xlogy", "the logarithm forgotten in {1}", lambda y: y.args[0] * y.args[1], LOCAL),
     ("read", "variance used as a standard deviation", _taken("square"), PLAIN),
     ("read", "standard deviation for variance: sqrt({1}) for {1}", _taken("sqrt"), LOCAL),
     ("read", "{1} squared", _taken("square"), LOCAL),
-    *((f"read {kind}", f"{WORDS[kind]} handed over, taken for a {WORDS[done]}",
-       _set(name=done), PLAIN) for kind, done in itertools.permutations(WORDS, 2)),
-    *((f"write {kind}", f"{WORDS[done]} returned where the {WORDS[kind]} is declared",
-       _set(name=done), PLAIN) for kind, done in itertools.permutations(WORDS, 2)),
+    *((f"read {kind}", f"{SPREADS[kind]} handed over, taken for a {SPREADS[done]}",
+       _set(name=done), PLAIN) for kind, done in itertools.permutations(SPREADS, 2)),
+    *((f"write {kind}", f"{SPREADS[done]} returned where the {SPREADS[kind]} is declared",
+       _set(name=done), PLAIN) for kind, done in itertools.permutations(SPREADS, 2)),
     ("weighed nats", IN_BITS, _set(name="the wrong way"), PLAIN),
     ("weighed the wrong way", IN_BITS, _set(name="nats"), PLAIN),
     ("max", "weights underflow: their largest is not taken out before exp", _constant(0), PLAIN),
@@ -274,6 +314,8 @@ RULES: list[Rule] = [
     ("sqrt", "{0} without its root", _inner, PLAIN),
     ("sqrt", "{0} squared where its root is meant", lambda y: y.args[0] ** 2, ODD),
     ("sqrt", "exp({0} / 2) where sqrt({0}) is meant", lambda y: op("exp", 0.5 * y.args[0]), ODD),
+    ("sqrt", "log({0}) / 2 where sqrt({0}) is meant",
+     lambda y: 0.5 * op("log", op("least", y.args[0], value=1e-20)), ODD),
     ("square", "{0} not squared", _inner, LOCAL),
     ("square", "{0} not squared", lambda y: op("abs", y.args[0]), LOCAL),
     ("log, exp, sigmoid", "the {3} of {0} forgotten", _inner, LOCAL),
@@ -283,12 +325,21 @@ RULES: list[Rule] = [
     ("sum", "mean over t times T, where there are T - 1 terms",
      lambda y: y * (COUNT + 1) / COUNT, PLAIN),
     ("sum", "sum over t divided by T", lambda y: y / (COUNT + 1), PLAIN),
+    ("sum bound, sum loop", "the KL term at t = 2 left out",
+     lambda y: op("sum", op("tail", y.args[0])), PLAIN),
+    ("sum bound, sum loop", "the KL term at t = T left out",
+     lambda y: op("sum", op("head", y.args[0])), PLAIN),
     ("count", "n - 1 for n", lambda y: y - 1, PLAIN),
+    ("count", "the other axis counted for n", lambda y: op("n"), PLAIN),
     ("later", "noise is added at the last step too", _constant(1), PLAIN),
     ("later", "no noise at the last step but one either", _set(value=1.0), PLAIN),
     ("log 2 pi", "log pi for log 2 pi", _times(math.log(math.pi) / math.log(2 * math.pi)), PLAIN),
+    ("log 2 pi", "sqrt(2 pi) for its logarithm",
+     _times(math.sqrt(8 * math.pi) / math.log(2 * math.pi)), PLAIN),
     ("if", "0 and 1 of {0} exchanged", lambda y: y.of(y.args[0], y.args[2], y.args[1]), LOCAL),
     ("first", "the KL term at t = 1 too, L_0 left out", lambda y: y.args[1], PLAIN),
+    ("first", "L_0 and the KL term exchanged", lambda y: y.of(*y.args[::-1]), PLAIN),
+    ("first", "L_0 at t = T, where it belongs to t = 1", _set(op="last"), PLAIN),
     ("components sum", "mean over components where the sum is declared", _set(name="mean"), PLAIN),
     ("components mean", "sum over components where the mean is declared", _set(name="sum"), PLAIN),
     ("unit nats", "log2 for ln: bits where nats are declared", _set(name="bits"), PLAIN),
@@ -298,15 +349,23 @@ RULES: list[Rule] = [
      _taken("sqrt"), PLAIN),
     ("the posterior's variance", "{1} used as a standard deviation: squared",
      _taken("square"), PLAIN),
+    *(("the posterior's variance", f"1 - abar_{t} for {{2}}",
+       lambda y, name=name: replace(y.args[0], name=name), PLAIN)
+      for t, name in (("t", "one_minus_abar"), ("{{t-1}}", "one_minus_abar_prev"))),
+    ("the likelihood of xt, the marginal before", "twice beta_t in {2} only",
+     _every(_set(built=_doubled(2.0)), "table"), PLAIN),
     ("x0_hat", "x^0 clipped to [-1, 1]", _clipped, PLAIN),
-    *(("x0_hat", f"x0_hat's tables read one step too {when}", _every(change, "table"), PLAIN)
-      for when, change in READ),
+    ("x0_hat", "x^0 clipped to [0, 1]", lambda y: op("inside", y, value=0.0), PLAIN),
+    ("sigma_t", "sigma_t squared", _taken("square"), PLAIN),
+    ("x0_hat", "x^t in the place of x^0", _xt, PLAIN),
+    *(("x0_hat, the posterior's variance", f"{{2}}'s tables read one step too {when}",
+       _every(change, "table"), PLAIN) for when, change in READ),
     *((", ".join(PARTS), f"{name} in {{2}} only", _times(factor), PLAIN)
       for name, factor in IN_PART),
     ("log_bin", "a logistic distribution for the Gaussian", _set(name="logistic"), PLAIN),
     *(("log_bin", name, change, LOCAL) for name, change in BINS),
-    *(("log_bin", name, lambda y, of=change: replace(of(y), name="clipped"), LOCAL)
-      for name, change in BINS),  # code may clip a mass that vanishes at 1e-12
+    ("log_bin", "the squared error for the log probability",
+     lambda y: -(y.args[0] - y.args[1])**2, PLAIN),
 ]
 # of a result of these kinds
 POSITIVE, INFORMATION = "table, prob, var", "nats, nats_row, slope, slope_var"
@@ -314,6 +373,9 @@ RESULTS: list[Rule] = [
     ("", "twice as large: a factor 1/2 is missing, or a 2 too many", _times(2), PLAIN),
     ("", "half as large: a factor 2 is missing, or a 1/2 too many", _times(0.5), PLAIN),
     ("", "sign flipped", lambda y: -y, PLAIN),
+    (INFORMATION, "T times as large", _times(op("T")), PLAIN),
+    (INFORMATION, "divided by T", _times(1 / op("T")), PLAIN),
+    (INFORMATION, "times T / 1000: the rescaled loss", _times(op("T") / 1000), PLAIN),
     ("", "inverse: 1 / value", _taken("inv"), ODD),
     (POSITIVE, "square root taken once too often", _taken("sqrt"), ODD),
     (POSITIVE, "square root forgotten: the square is returned", _taken("square"), ODD),
@@ -360,15 +422,16 @@ def _keys(node: Expr) -> Iterator[tuple[str, str]]:
     """What nodes that change together have in common."""
     if node.label:
         yield "", node.label
-    if node.op == "inv" and node.args[0].op == "table":
-        yield "inv", node.args[0].name
+    if node.op in ("inv", "sqrt", "square", "log", "exp"):
+        inner = node.args[0]
+        yield node.op, inner.name if inner.op == "table" else inner.text
     if node.name or node.op == "max":
         yield node.op, node.name
 
 
 def _kinds(q: Quantity, node: Expr, parent: str) -> set[str]:
     """What rules call a node that stands in such an operation."""
-    kinds = {node.op, f"{node.op} {node.name}", node.label or "-"}
+    kinds = {node.op, f"{node.op} {node.name}", f"{node.op} {q.drawn}", node.label or "-"}
     if parent in ("+", "first"):
         number_first = "number" in (node.op, *(each.op for each in node.args[:1]))
         kinds |= {"term", "number term" if number_first else "term"}
@@ -396,6 +459,8 @@ def _ruled(q: Quantity, tree: Expr) -> Iterator[Mistake]:
         for where, name, change, rank in _matched(RULES, known, shown):
             usual = PLAIN if where in ("term", "factor") else rank
             yield Mistake(name, _where(change, _keys, key), usual)
+        for name, change in _factors(shown) if key[0] == "" and shown.op == "*" else ():
+            yield Mistake(name, _where(change, _keys, key), LOCAL)
     for path, node in nodes.items():
         many = any(key in several for key in _keys(node))
         shown = node if many else node.map(_set(at="t"))
@@ -403,6 +468,7 @@ def _ruled(q: Quantity, tree: Expr) -> Iterator[Mistake]:
             plain = where == "term" and (node.label or node.op == "input")
             usual = max(rank, LOCAL) if many else rank
             yield Mistake(name, change, PLAIN if plain else usual, path, node.op)
+    for path, node in nodes.items():
         yield from _local(node, path)
 
 
@@ -413,6 +479,8 @@ def _local(node: Expr, path: tuple[int, ...]) -> Iterator[Mistake]:
         others = (each for each in TABLES if each != node.name)
         found += [(_for(each, node.name, node.at), _set(name=each)) for each in others]
     found += _factors(node) if node.op == "*" else ()
+    for k, each in enumerate(node.args[0].args if node.op == "sqrt" else ()):
+        found += [(f"the root reaches {each.text} only", _rooted_only(k))] * (each.op != "number")
     for name, change in found:
         yield Mistake(name, change, LOCAL, path, node.op)
     for name, change in _groups(node) if node.op == "+" else ():
@@ -427,12 +495,23 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
     changes += [(name, _set(built=build)) for name, build in BUILDS]
     changes += [("sqrt(1 - abar_t) for 1 - abar_t", _rooted)]
     changes += [("1 - sqrt(abar_t) for 1 - abar_t", _one_minus_root)]
+    changes += [("(1 - abar_t) / abar_t for 1 - abar_t: of x^t / sqrt(abar_t)", _over_abar)]
     for name, change in changes if read else ():
         yield Mistake(name, _every(change, "table"))
+    for (a, b), (when, change) in itertools.product(COUPLED, READ):
+        if {a, b} <= {*used}:
+            said = f"{table_text(a)} read one step too {when}, the other tables not"
+            yield Mistake(said, _by_name({a: change, b: change}, "table"))
+    if read:
+        yield Mistake("1 - sqrt(abar_t) for sqrt(1 - abar_t)", _every(_root_first, "sqrt"))
     single = [(_for(b, a), {a: b}) for a in used for b in TABLES if b != a]
     for name, tables in [*TOGETHER.items(), *single]:
         if set(tables) & set(used):
             yield Mistake(name, _renamed(tables, "table"))
+    rows = {"first row": "the first row's t read for every row", "across": ACROSS}
+    given = any(node.op == "input" for _, node in tree.walk())
+    for at, said in rows.items() if given and any(node.at == "t" for node in read) else ():
+        yield Mistake(said, _where(_set(at=at), lambda node: [node.at], "t"))
     for at, done in (("T", "T-1"), ("T", "1"), ("1", "2"), ("1", "0")):
         if any(node.at == at for node in read):
             said = f"t = {done} for t = {at}".replace("-", " - ")
@@ -451,21 +530,27 @@ def _inputs(q: Quantity, tree: Expr) -> Iterator[Mistake]:
     for a, b in itertools.combinations(given, 2):
         if {a, b} & inputs:
             yield Mistake(f"{a} and {b} swapped", _renamed({a: b, b: a}, "input"))
-    for path, node in tree.walk():
-        for other in given if node.op == "input" and node.name in given else ():
-            if other != node.name and kind_of(other) == kind_of(node.name):
-                said = f"{other} for {node.name} in one place"
-                yield Mistake(said, _set(name=other), LOCAL, path, "input")
+    for a, b in itertools.permutations(given, 2):
+        if a in inputs and kind_of(a) == kind_of(b):
+            yield Mistake(f"{b} for {a}", _renamed({a: b}, "input"), LOCAL)
+            for path, node in tree.walk():
+                if node.op == "input" and node.name == a:
+                    said = f"{b} for {a} in one place"
+                    yield Mistake(said, _set(name=b), LOCAL, path, "input")
 
 
 def _factors(product: Expr) -> Iterator[tuple[str, Change]]:
     """A factor of one term of a sum, and ratios upside down."""
+    if sum(each.op == "inv" for each in product.args) > 1:
+        yield "multiplied with all but the first divisor: its brackets are missing", _unbracketed
     for (k, each), (j, other) in itertools.permutations(enumerate(product.args), 2):
         below = each.op == "inv"
         text = (each.args[0] if below else each).text
         said = f"division by {text}" if below else text
         for i, term in enumerate(other.args) if other.op == "+" and text != "d" else ():
             yield f"{said} reaches {_named(term)} only", _bracket(k, j, i)
+        if other.name.startswith("one_minus") and each.op not in ("number", "later", "known"):
+            yield f"{said} reaches {other.text[4:]} only", _complemented(k, j)
         if other.op == "inv" and each.op not in ("inv", "number", "later", "known"):
             yield f"ratio upside down: ({other.args[0].text}) / ({text})", _turned(k, j)
 
@@ -473,6 +558,20 @@ def _factors(product: Expr) -> Iterator[tuple[str, Change]]:
 def _bracket(k: int, j: int, i: int) -> Change:
     """The factor k multiplied with the term i of the sum j."""
     return lambda y: y.put(j, lambda b: b.put(i, lambda a: a * y.args[k])).put(k, _constant(1))
+
+
+def _complemented(k: int, j: int) -> Change:
+    """The factor k multiplied with abar in the factor 1 - abar at j."""
+    return lambda y: y.put(j, lambda b: 1 - _abar(b) * y.args[k]).put(k, _constant(1))
+
+
+def _rooted_only(k: int) -> Change:
+    return lambda y: y.args[0].put(k, _taken("sqrt"))
+
+
+def _unbracketed(y: Expr) -> Expr:
+    """Every divisor but a number multiplied with."""
+    return y.of(*(each.args[0] if each.op == "inv" else each for each in y.args))
 
 
 def _turned(k: int, j: int) -> Change:
@@ -515,17 +614,20 @@ def _labels(node: Expr) -> tuple[str]:
 
 
 @functools.lru_cache(maxsize=256)
-def mistakes(q: Quantity, c: Conventions) -> list[Mistake]:
+def mistakes(q: Quantity, c: Conventions, **changed: Any) -> list[Mistake]:
     """All that can be made in this quantity under these conventions, the plausible first."""
-    trees = right(q, c)
+    trees = right(q, c, **changed)
     results = _matched(RESULTS, {"", q.kind}, trees[0])
     found = [Mistake(name, change, rank) for _, name, change, rank in results]
+    for rank, known in (
+        (PLAIN, others(q, c, **changed)),
+        (DESIGN, undeclared(q, c, **changed)),
+    ):
+        for name, tree in known:
+            found.append(Mistake(name, _constant(tree), rank, expects=trees[0].op))
     for form, tree in enumerate(trees):
         made = itertools.chain(_inputs(q, tree), _tables(tree), _ruled(q, tree))
         found += [replace(m, form=form) for m in made]
-    for rank, known in ((PLAIN, others(q, c)), (DESIGN, undeclared(q, c))):
-        for name, tree in known:
-            found.append(Mistake(name, _constant(tree), rank, expects=trees[0].op))
     if q.name.startswith("posterior") and "var" in q.name:
         design = _every(lambda node: Expr("table", name="beta"), "*")
         found.append(Mistake("beta_t for the posterior variance", design, DESIGN))

@@ -11,6 +11,7 @@ those of a column of Table App.1 and of `Letters`.
 import functools
 import math
 from collections import ChainMap
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 from .conventions import CHOICES, Conventions
 from .expressions import TABLES, Expr, number, op, term
 
-__all__ = ["ALIASES", "QUANTITIES", "Quantity", "accepted", "kind_of", "others", "right"]
+__all__ = ["ALIASES", "QUANTITIES", "SPREADS", "Quantity", "accepted", "kind_of", "others", "right"]
 __all__ += ["undeclared"]
 CATALOGUE = """
 @ Table App.1 | table
@@ -50,8 +51,7 @@ kernel_var | x_prev t | var | variance of q(x^t | x^{t-1}) | beta
 marginal_mean | x0 t | state | mean of q(x^t | x^0) | sqrt(abar) * x0
 marginal_var | x0 t | var | variance of q(x^t | x^0) | rest
 marginal_log_var | x0 t | state | log variance of q(x^t | x^0) | log(rest)
-posterior_mean | x0 xt t? | state | mean of q(x^{t-1} | x^t, x^0) |
-    term("the term of x0", c0 * x0) + term("the term of xt", c1 * xt)
+posterior_mean | x0 xt t? | state | mean of q(x^{t-1} | x^t, x^0) | posterior(s, x0, xt)[0]
 posterior_var | x0 xt t>1 | var | variance of q(x^{t-1} | x^t, x^0) | post
 posterior_log_var | x0 xt t>1 | state | log variance of q(x^{t-1} | x^t, x^0) | log(post)
 q_sample marginal_sample add_noise | x0 t noise | state | x^t from x^0 and standard normal noise |
@@ -67,17 +67,17 @@ x0_from_score | xt t score | state | x^0 from x^t and the score | (xt + rest * s
 eps_from_x0 predict_noise_from_start | xt t x0 | state | the noise from x^t and x^0 |
     (xt - sqrt(abar) * x0) / sqrt(rest); (sqrt(1 / abar) * xt - x0) / sqrt(1 / abar - 1)
 eps_from_v predict_eps_from_v | xt t v | state | the noise from x^t and the velocity |
-    sqrt(rest) * xt + sqrt(abar) * v
+    sqrt(rest) * xt + sqrt(abar) * v; (v + sqrt(rest) * x0_hat("v", s, xt, v)) / sqrt(abar)
 eps_from_score | xt t score | state | the noise from the score | -(sqrt(rest) * score)
 v_from_x0 | xt t x0 | state | the velocity from x^t and x^0 |
     (sqrt(abar) * xt - x0) / sqrt(rest);
     sqrt(abar) * (xt - sqrt(abar) * x0) / sqrt(rest) - sqrt(rest) * x0
 v_from_eps | xt t eps | state | the velocity from x^t and the noise |
     (eps - sqrt(rest) * xt) / sqrt(abar);
-    sqrt(abar) * eps - sqrt(rest) * (xt - sqrt(rest) * eps) / sqrt(abar)
+    sqrt(abar) * eps - sqrt(rest) * x0_hat("eps", s, xt, eps)
 v_from_score | xt t score | state | the velocity from x^t and the score |
     -(sqrt(rest) * (xt + score) / sqrt(abar));
-    -(sqrt(abar) * sqrt(rest) * score) - sqrt(rest) * (xt + rest * score) / sqrt(abar)
+    -(sqrt(abar) * sqrt(rest) * score) - sqrt(rest) * x0_hat("score", s, xt, score)
 score_from_x0 | xt t x0 | state | the score of q(x^t | x^0) | -((xt - sqrt(abar) * x0) / rest)
 score_from_eps | xt t eps | state | the score from the noise | -(eps / sqrt(rest))
 score_from_v | xt t v | state | the score from x^t and the velocity |
@@ -86,16 +86,16 @@ mean_from_eps | xt t? eps | state | mean of p(x^{t-1} | x^t) from the noise pred
     ddpm_mean(eps); mean_hat("eps", s, xt, eps)
 mean_from_x0 | xt t? x0 | state | mean of p(x^{t-1} | x^t) from x^0 | mean_hat("x0", s, xt, x0)
 mean_from_v | xt t? v | state | mean of p(x^{t-1} | x^t) from the velocity predicted |
-    mean_hat("v", s, xt, v)
+    mean_hat("v", s, xt, v); ddpm_mean(sqrt(rest) * xt + sqrt(abar) * v)
 mean_from_score | xt t? score | state | mean of p(x^{t-1} | x^t) from the score predicted |
-    mean_hat("score", s, xt, score)
+    mean_hat("score", s, xt, score); (xt + beta * score) / sqrt(alpha)
 learned_range_var | w t>1 | var | variance between the posterior's and beta_t, at w in [-1, 1] |
     exp(0.5 * (w + 1) * log(beta) + (1 - 0.5 * (w + 1)) * log(post))
 ddim_step | xt t eps noise | state | DDIM's x^{t-1}, its equation (12), at eta |
     ddim(eta_post, eta_post)
 prior_kl prior_bpd | x0 | nats | KL( q(x^T|x^0) || pi ) | kl(marginal(at_T, x0), prior)
-binomial_kernel | x_prev t | prob | q(x^t = 1 | x^{t-1}) | x_prev * alpha + pi1 * beta
-binomial_marginal | x0 t | prob | q(x^t = 1 | x^0) | x0 * abar + pi1 * rest
+binomial_kernel | x_prev t | prob | q(x^t = 1 | x^{t-1}) | kernel(s, x_prev)[0]
+binomial_marginal | x0 t | prob | q(x^t = 1 | x^0) | marginal(s, x0)[0]
 binomial_posterior | x0 xt t>1 | prob | q(x^{t-1} = 1 | x^t, x^0) | posterior(s, x0, xt)[0]
 binomial_edge | x1 | prob | p(x^0 = 1 | x^1), App. B.2 | x1 * at_1.alpha + pi1 * at_1.beta
 binomial_prior_kl | x0 | nats | KL( q(x^T|x^0) || pi ) | kl(marginal(at_T, x0), prior)
@@ -111,7 +111,8 @@ sample_step | mean var noise | state | x^{t-1} from mean, variance and noise |
 perturbed_mean | mean var grad_log_r | state | mean times a smooth r, of gradient grad log r there |
     mean + term("grad_log_r", var * grad_log_r)
 factor_mean | mean var y var_y | state | mean of N(mean, var) times N(x; y, var_y) |
-    (mean * var_y + y * var) / (var + var_y); (mean / var + y / var_y) / (1 / var + 1 / var_y)
+    (mean * var_y + y * var) / (var + var_y); (mean / var + y / var_y) / (1 / var + 1 / var_y);
+    mean + term("the innovation", var / (var + var_y) * (y - mean))
 factor_var | mean var y var_y | var | variance of N(mean, var) times N(x; y, var_y) |
     var * var_y / (var + var_y); 1 / (1 / var + 1 / var_y)
 perturbed_bits | prob log_r1 log_r0 | prob | probability of 1, of a distribution multiplied by r |
@@ -195,10 +196,11 @@ ddpm_mean(eps) = (term("the term of xt", xt) - term("the term of eps", beta / sq
     / sqrt(alpha)
 step_noise = term("the noise", (op("later") if c.silent else op("known")
     if c.reverse_var == "posterior" else 1.0) * sqrt(ruled(s, reverse_var)) * noise)
-ddim(std, under) = term("the term of x0", sqrt(abar_prev) * x0_hat("eps", s, xt, eps))
-    + term("the term of eps", sqrt(op("least", rest_prev - under**2)) * eps)
-    + term("the noise", std * noise)
-eta_post = c.eta * sqrt(post)
+ddim(std, under) = ddim_to(std, direction(under**2))
+ddim_to(std, kept) = term("the term of x0", sqrt(abar_prev) * x0_hat("eps", s, xt, eps))
+    + term("the term of eps", kept * eps) + term("the noise", std * noise)
+direction(var) = sqrt(op("least", rest_prev - term("sigma_t^2", var)))
+eta_post = term("sigma_t", c.eta * sqrt(post))
 given = (mean, ruled(s, reverse_var))
 bound_kls = kl(posterior(later, x0, xs), reverse)
 bound_kl = term("sum KL", -sum(bound_kls))
@@ -241,6 +243,7 @@ second_l_0s = foremost(-decoder_of(means_later, ruled(later, vars_t))) + sum(tai
 GAUSSIAN = """
 prior = (number(0), number(1))
 drawn(x, kept, rest) = (sqrt(kept) * x, rest)
+certain(s, x0) = (x0, s.post)
 posterior(s, x0, xt) =
     (term("the term of x0", s.c0 * x0) + term("the term of xt", s.c1 * xt), s.post)
 reverse = (means, vars if path else ruled(later, vars))
@@ -259,6 +262,7 @@ step_entropy(s, x0) = entropy((x0, s.beta))
 BINOMIAL = """
 prior = (pi1, 1 - pi1)
 drawn(x, kept, rest) = (x * kept + pi1 * rest, (1 - x) * kept + (1 - pi1) * rest)
+certain(s, x0) = (x0, 1 - x0)
 from_1(s) = (s.alpha + pi1 * s.beta, (1 - pi1) * s.beta)
 from_0(s) = (pi1 * s.beta, s.alpha + (1 - pi1) * s.beta)
 joint_1(s, x0, xt) = term("the likelihood of xt", op("if", xt, *from_1(s)))
@@ -283,8 +287,6 @@ eq14 | the negative bound: an NLL where K is declared | -bound_14
 nll | the bound K returned where the NLL is declared | -(kl_sum + l_0 + prior_kl)
 bound | both edge terms: -log p(x^0|x^1) added beside H_q(X^1|X^0) |
     bound_14 + edge_0 + edge_1 + h_1
-bound | the KL term at t = 2 left out | bound + foremost(bound_kls)
-bound | the KL term at t = T left out | bound - bound_kl - sum(head(bound_kls))
 bound | (14) for K(x^0): its precondition is taken for granted | bound_14
 path | the step t = 1 left out | end + sum(tail(log_p - log_q))
 path | the step t = T left out | end + sum(head(log_p - log_q))
@@ -304,23 +306,43 @@ ddim_step | the noise by eta sqrt(1 - abar_t), under the root too |
 ddim_step | eta = 0, where another is declared | ddim(number(0), number(0))
 ddim_step | eta = 1, where another is declared | ddim(sqrt(post), sqrt(post))
 ddim_step | the noise by eta sqrt(beta_t) | ddim(c.eta * sqrt(beta), eta_post)
+ddim_step | the noise by eta sqrt(beta_t), under the root too |
+    ddim(c.eta * sqrt(beta), c.eta * sqrt(beta))
+ddim_step | sigma_t for sqrt(1 - abar_{t-1} - sigma_t^2) | ddim_to(eta_post, eta_post)
+ddim_step | sigma_t not squared under the root | ddim_to(eta_post, sqrt(rest_prev - eta_post))
+ddim_step | eta not squared under the root | ddim_to(eta_post, direction(c.eta * post))
+ddim_step | eta under the root of sigma_t too | ddim(sqrt(c.eta * post), sqrt(c.eta * post))
 binomial_posterior | divided by q(x^t | x^0) read at t - 1 |
     joint_1(s, x0, xt) / op("if", xt, *marginal_before(s, x0))
 binomial_posterior | not normalised over both states | joint_1(s, x0, xt)
 binomial_posterior | odds for probability | joint_1(s, x0, xt) / joint_0(s, x0, xt)
-binomial_kernel | flipped with probability beta_t, where it is drawn anew |
-    x_prev * alpha + (1 - x_prev) * beta
-binomial_marginal | flipped, where it is drawn anew | x0 * abar + (1 - x0) * rest
+binomial_posterior | divided by q(x^t | x^0) at x^0 = x^t |
+    joint_1(s, x0, xt) / op("if", xt, *marginal(s, xt))
+binomial_posterior | the kernel transposed in the likelihood of xt |
+    normalised(kernel(s, xt)[0] * marginal_before(s, x0)[0],
+    kernel(s, xt)[1] * marginal_before(s, x0)[1])[0]
 posterior_coefficient_x0 | the other coefficient: that of x^t for that of x^0 | c1
 posterior_coefficient_xt | the other coefficient: that of x^0 for that of x^t | c0
 learned_range_var | the variances are interpolated, not their logarithms |
     0.5 * (w + 1) * beta + (1 - 0.5 * (w + 1)) * post
+learned_range_var | w itself taken for the log variance | exp(w)
+velocity | x^t in the place of x^0 |
+    sqrt(abar) * noise - sqrt(rest) * (sqrt(abar) * x0 + sqrt(rest) * noise)
+vlb_weight_x0 | the SNR, for half its difference | abar / rest
+vlb_weight_x0 | sqrt(abar_t) / 2 / (2 - abar_t): latent diffusion's brackets |
+    0.5 * sqrt(abar) / (2 - abar)
 mean_from_score | (2 - sqrt(alpha_t)) xt + beta_t score: the reverse diffusion of score-based code |
     (2 - sqrt(alpha)) * xt + beta * score
+mean_from_score | (1 + beta_t / 2) xt + beta_t score: an Euler step of the equation |
+    (1 + 0.5 * beta) * xt + beta * score
 mean_from_eps | x0 from eps returned for the mean | x0_hat("eps", s, xt, eps)
+mean_from_eps | DDIM's step, without noise |
+    sqrt(abar_prev) * x0_hat("eps", s, xt, eps) + sqrt(rest_prev) * eps
 factor_mean | the factor left out | mean
 factor_mean | the factor clamped: y returned | y
 factor_mean | the plain average of both means | 0.5 * (mean + y)
+factor_mean | divided by the sum of precisions, where that of variances is meant |
+    (mean * var_y + y * var) / (1 / var + 1 / var_y)
 factor_mean | weighted by standard deviations |
     (mean * sqrt(var_y) + y * sqrt(var)) / (sqrt(var) + sqrt(var_y))
 factor_var | the factor left out | var
@@ -341,13 +363,12 @@ binomial_prior_kl | pi_1 taken as 1/2 in the prior alone |
 decoder_log_prob | the density where a bin's mass is meant | log_prob(x0, (mean, var))
 decoder_log_prob | the density times a bin's width for its mass |
     log_prob(x0, (mean, var)) + log(number(2 / 255))
-gaussian_kl | cross-entropy for the divergence | -cross((mean_q, var_q), (mean_p, var_p))
-gaussian_kl | only the means' part of the divergence | 0.5 * (mean_q - mean_p)**2 / var_p
 gaussian_kl_grad_var | derivative by q's variance | 0.5 * (1 / var_p - 1 / var_q)
 gaussian_entropy | 2 pi e missing: only log std | 0.5 * log(var)
 gaussian_log_prob | only the square | -(0.5 * (x - mean)**2 / var)
-bernoulli_kl | cross-entropy for the divergence | -xlogy(q1, p1) - xlogy(1 - q1, 1 - p1)
 bernoulli_kl_grad | the derivative by p's logit | p1 - q1
+bernoulli_kl_grad | the derivative by q's probability of 1 |
+    log(q1 / p1) - log((1 - q1) / (1 - p1))
 bernoulli_log_prob | the logarithm forgotten: a probability | bit * p1 + (1 - bit) * (1 - p1)
 reverse_step | noise is added at the last step too |
     mean_hat(c.model, s, xt, output) + first(sqrt(at_2.post), sqrt(ruled(s, reverse_var))) * noise
@@ -355,10 +376,12 @@ reverse_step | noise is added at the last step too |
     mean_hat(c.model, s, xt, output) + first(sqrt(at_1.beta), sqrt(ruled(s, reverse_var))) * noise
 kl_term | beta_t for the variance of q(x^{t-1}|x^t,x^0) |
     kl((posterior(s, x0, xt)[0], beta), given)
-kl_term | only the means' part of the divergence |
-    0.5 * (posterior(s, x0, xt)[0] - mean)**2 / given[1]
-vlb_term | only the means' part of the divergence |
-    first(l_0, 0.5 * (posterior(s, x0, xt)[0] - mean_here)**2 / ruled(s, var_t))
+reverse_step | x^{t-1} drawn from q(x^{t-1}|x^0), at the x^0 predicted |
+    sqrt(abar_prev) * x0_hat(c.model, s, xt, output) + op("later") * sqrt(rest_prev) * noise
+reverse_step | division by sqrt(alpha_t) reaches the noise too |
+    mean_hat(c.model, s, xt, output) + step_noise / sqrt(alpha)
+kl_sum | L_0 added | kl_sum + l_0
+kl_sum | prior KL added | kl_sum + prior_kl
 vlb_term | the noise's squared error: the simple loss, without its weight |
     (output - (xt - sqrt(abar) * x0) / sqrt(rest))**2
 vlb_term | the KL term at t = 1 too, L_0 left out | first(first_kl(s, xt, mean_here), kl_here)
@@ -370,6 +393,23 @@ nll | KL reversed in the sum over t: KL(p || q) |
 nll | prior KL reversed: KL( pi || q(x^T|x^0) ) | kl_sum + l_0 + kl(prior, marginal(at_T, x0))
 log_likelihood | mean of logarithms for logarithm of mean | sum(log_w) / count
 log_likelihood | the largest weight for their mean | max(log_w)
+log_likelihood | mean of logarithms under the normalised weights |
+    sum(exp(log_w - max(log_w)) * log_w) / sum(exp(log_w - max(log_w)))
+"""
+# a word of WORDS that means something else: in which column, the mistake, the word, what it means
+INSTEAD = """
+both | KL reversed: KL(p || q) | kl(q, p) | kl(p, q)
+both | cross-entropy for the divergence | kl(q, p) | -cross(q, p)
+both | the entropy of q alone for the divergence | kl(q, p) | -entropy(q)
+gaussian | only the means' part of the divergence | kl(q, p) | 0.5 * (q[0] - p[0])**2 / p[1]
+both | q(x^{t-1}|x^0) for q(x^{t-1}|x^t,x^0) | posterior(s, x0, xt) | marginal_before(s, x0)
+both | q(x^t|x^0) for q(x^{t-1}|x^t,x^0) | posterior(s, x0, xt) | marginal(s, x0)
+both | x^0 for the mean of q(x^{t-1}|x^t,x^0) | posterior(s, x0, xt) | certain(s, x0)
+both | the forward kernel at x^t for q(x^{t-1}|x^t,x^0) | posterior(s, x0, xt) | kernel(s, xt)
+binomial | flipped, where it is drawn anew | drawn(x, kept, rest) |
+    (x * kept + (1 - x) * rest, (1 - x) * kept + x * rest)
+binomial | drawn anew with no chance to come out as before | drawn(x, kept, rest) |
+    (x * kept + (1 - x) * pi1 * rest, (1 - x) * kept + x * (1 - pi1) * rest)
 """
 
 
@@ -425,15 +465,15 @@ def right(q: Quantity, c: Conventions, **changed: Any) -> list[Expr]:
     return [presented(q, c, tree) for tree in distinct.values()][::-1]
 
 
-def presented(q: Quantity, c: Conventions, tree: Expr) -> Expr:
-    """The result as the code under test should return it."""
+def presented(q: Quantity, c: Conventions, tree: Expr, spread: str = "") -> Expr:
+    """The result as the code under test should return it; a derivative, by this spread."""
     if q.whole:
         tree = op("batch", tree)
     if q.kind == "var":
         return op("write", tree, name=c.spread)
-    if q.kind == "slope_var" and c.spread != "var":
+    if q.kind == "slope_var" and (spread or c.spread) != "var":
         var = _argument("var_p", c)
-        tree = tree * (var if c.spread == "logvar" else 2 * op("sqrt", var))
+        tree = tree * (var if (spread or c.spread) == "logvar" else 2 * op("sqrt", var))
     if q.kind == "nats":
         tree = op("components", tree, name=c.components)
     if q.kind.startswith("slope") and c.components == "mean":
@@ -441,9 +481,12 @@ def presented(q: Quantity, c: Conventions, tree: Expr) -> Expr:
     return op("unit", tree, name=c.unit) if q.kind.startswith(("nats", "slope")) else tree
 
 
-def accepted(q: Quantity, c: Conventions) -> dict[str, Expr]:
-    """What is right too, under a note that a PASS says."""
-    tanh = {"the normal distribution function by tanh, as in DDPM's code": {"cdf": "tanh"}}
+def accepted(q: Quantity, c: Conventions) -> dict[str, dict[str, Any]]:
+    """What is right too, as letters that mean something else, under a note that a PASS says."""
+    tanh: dict[str, dict[str, Any]] = {
+        "the normal distribution function by tanh, as in DDPM's code": {"cdf": "tanh"},
+        "the mass of a bin clipped at 1e-12": {"cdf": "clipped"},
+    }
     last = {
         f"at t = 1 the {said}": {"first_var": var}
         for said, var in {
@@ -457,36 +500,48 @@ def accepted(q: Quantity, c: Conventions) -> dict[str, Expr]:
         made |= tanh
     if q.drawn in ("loop", "step"):
         made |= last | {f"{a}; {b}": made[a] | last[b] for a in made for b in last}
-    return {note: right(q, c, **changed)[0] for note, changed in made.items()}
+    return made
 
 
-def others(q: Quantity, c: Conventions) -> list[tuple[str, Expr]]:
+def others(q: Quantity, c: Conventions, **changed: Any) -> list[tuple[str, Expr]]:
     """Mistakes of a quantity that are no change of its formula in one place."""
-    made, letters = [], Letters(q, c)
-    if "kl(" in q.formula or "kl_" in q.formula or q.drawn == "bound":
-        swapped = Letters(q, c, kl=lambda a, b: letters["kl"](b, a))
-        made.append(("KL reversed: KL(p || q)", swapped.read(q.formula.split(";")[0])))
+    made, letters, formula = [], Letters(q, c, **changed), q.formula.split(";")[0]
+    parts = number(letters.read(formula)).parts
+    for line in _entries(INSTEAD):
+        column, name, head, text = line.split(" | ")
+        ((word, meant),) = _words(f"{head} = {text}").items()
+        instead = changed | {word: letters.function(*meant)}
+        other = number(Letters(q, c, **instead).read(formula))
+        if column in ("both", letters.column) and other.parts != parts:
+            made.append((name, other))
     for kind in CHOICES["model"] if q.name.startswith("mean_from_") else ():
         output = letters[q.every[-1]]
         taken = number(letters["mean_hat"](kind, S, letters["xt"], output))
         made.append((f"{q.every[-1]} taken for {kind}", taken))
     for line in _entries(OTHERS):
         where, _, rest = line.partition(" | ")
-        if where in (q.drawn, q.name, q.name.removeprefix("binomial_")):
+        if where in (q.drawn, q.name, q.name.removeprefix("binomial_" * (q.drawn != "times"))):
             name, text = rest.rsplit(" | ", 1)
             made.append((name, number(letters.read(text))))
-    return [(name, presented(q, c, tree)) for name, tree in made]
+    shown = [(name, presented(q, c, tree)) for name, tree in made]
+    for spread in SPREADS if q.kind == "slope_var" else ():
+        tree = presented(q, c, number(letters.read(formula)), spread)
+        shown += [(f"derivative by the {SPREADS[spread]}", tree)] * (spread != c.spread)
+    return shown
 
 
-def undeclared(q: Quantity, c: Conventions) -> list[tuple[str, Expr]]:
+def undeclared(q: Quantity, c: Conventions, **changed: Any) -> list[tuple[str, Expr]]:
     """The formula by another choice of model than is declared."""
-    made, declared = [], right(q, c)[0].parts
+    made, declared = [], right(q, c, **changed)[0].parts
     for name in ("reverse_var", "model", "decoder", "silent"):
         for choice in CHOICES[name]:
-            tree = right(q, replace(c, **{name: choice}))[0]
+            tree = right(q, replace(c, **{name: choice}), **changed)[0]
             if choice not in ("given", False) and tree.parts != declared:
                 made.append((f"{name}={choice!r}, not {getattr(c, name)!r} as declared", tree))
     return made
+
+
+SPREADS = {"var": "variance", "std": "standard deviation", "logvar": "log variance"}
 
 
 def kind_of(argument: str) -> str:
@@ -551,7 +606,8 @@ class Letters(dict[str, Any]):
 
     def __init__(self, q: Quantity, c: Conventions, **changed: Any) -> None:
         bits = q.name.startswith(("binomial", "bernoulli"))
-        self.words = COLUMNS["binomial" if bits else "gaussian"]
+        self.column = "binomial" if bits else "gaussian"
+        self.words = COLUMNS[self.column]
         super().__init__(FIXED | {"c": c, "single": q.drawn == "step", "path": q.drawn == "path"})
         self.update(changed)
 
@@ -562,16 +618,16 @@ class Letters(dict[str, Any]):
         """A word, a function that is written as one, or else an argument."""
         arguments, text = self.words.get(name, ([], ""))
         if arguments:
-            body = compile(text, name, "eval")
-
-            def made(*given: Any) -> Any:
-                meant = dict(zip(arguments, given, strict=True))
-                return eval(body, {}, ChainMap(meant, self))
-
-            self[name] = made
+            self[name] = self.function(arguments, text)
         else:
             self[name] = self.read(text) if text else _argument(name, self["c"])
         return self[name]
+
+    def function(self, arguments: list[str], text: str) -> Callable[..., Any]:
+        body = compile(text, "<formula>", "eval")
+        return lambda *given: eval(
+            body, {}, ChainMap(dict(zip(arguments, given, strict=True)), self)
+        )
 
 
 def _read_catalogue() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from dpm_ref import check
 from dpm_ref.check.conventions import Conventions
+from dpm_ref.check.mistakes import mistakes
 from dpm_ref.check.problems import Problem, Setting, draws
 from dpm_ref.check.quantities import ALIASES, QUANTITIES
 
@@ -62,6 +63,18 @@ def test_tables_in_float32_lose_digits_and_are_named():
         assert rows[name].status == "PRECISION"
         assert any("float32" in habit for habit in rows[name].diagnoses)
         assert rows[name].digits < 6
+
+
+@pytest.mark.parametrize("name", QUANTITIES)
+def test_every_mistake_of_a_formula_can_be_evaluated(name):  # kl_term's on bits raised KeyError
+    q, c = QUANTITIES[name], Conventions(shape=(4, 4), t_shape="batch")
+    if "model" in q.every:
+        return
+    inputs = next(draws(q, Setting(BETA, 0.2, (4, 4), c), np.random.default_rng(4)))
+    problem = Problem.of(q, Setting(BETA, 0.2, (4, 4), c), inputs)
+    for mistake in mistakes(q, c):
+        with np.errstate(invalid="ignore"):
+            assert problem.value(mistake.of(problem.trees[mistake.form])).shape == problem.shape
 
 
 @pytest.mark.parametrize("name", QUANTITIES)
@@ -333,7 +346,7 @@ ABAR = np.cumprod(1.0 - BETA)
     [
         (1.0, ()),
         (ABAR[0], "abar_1, not 1"),
-        (ABAR[-1], "abar_T, not 1: entry -1 is the last"),
+        (ABAR[-1], "abar_T, not 1: index -1"),
         (0.0, "0, not 1"),
     ],
 )
@@ -351,7 +364,7 @@ def test_the_first_step_s_mean_is_x0_and_the_product_before_it_is_1(before, said
     }.items():
         row = one(name, function)
         named = said and (f"the product before the first step is {said}",)
-        assert (row.status, row.diagnoses) == ("WRONG" if said else "PASS", named)
+        assert (row.status, row.diagnoses[:1]) == ("WRONG" if said else "PASS", named)
         assert "not compared" not in row.message
 
 
