@@ -29,6 +29,7 @@ def one(name, function, **conventions):
 # Right code
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("k", range(4, 10))
 def test_right_code_in_float64_passes_under_any_convention(k):
     rng = np.random.default_rng([1, k])
@@ -37,6 +38,7 @@ def test_right_code_in_float64_passes_under_any_convention(k):
     assert {row.status for row in rows} == {"PASS"}
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("k", range(4, 10))
 def test_right_code_in_float32_with_tables_in_float64_is_never_wrong(k):
     rng = np.random.default_rng([2, k])
@@ -44,6 +46,7 @@ def test_right_code_in_float32_with_tables_in_float64_is_never_wrong(k):
     assert {row.status for row in rows} <= {"PASS", "PRECISION"}
 
 
+@pytest.mark.dear
 def test_tables_in_float32_lose_digits_and_are_named():
     rng = np.random.default_rng(3)
     rows = {
@@ -82,6 +85,7 @@ def test_all_forms_of_a_formula_agree(name):
 # Mistakes
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("kind", ["float64", "float32, tables in float64", "all float32"])
 def test_injected_mistakes_never_pass_and_nearly_all_are_named(kind):
     counts, _ = measured.measure_injected(1, *measured.KINDS[kind], fraction=0.04, seed=6)
@@ -90,6 +94,7 @@ def test_injected_mistakes_never_pass_and_nearly_all_are_named(kind):
     assert counts["diagnosed"] >= 0.95 * sum(counts.values())  # a few dozen; the script has all
 
 
+@pytest.mark.dear
 def test_two_mistakes_at_once_are_named_as_a_pair():
     row = one(
         "gaussian_kl",
@@ -99,6 +104,7 @@ def test_two_mistakes_at_once_are_named_as_a_pair():
     assert any("twice" in said and "sign of the log" in said for said in row.diagnoses)
 
 
+@pytest.mark.dear
 def test_a_diagnosis_that_fits_all_inputs_but_one_is_not_given():
     def swapped_but_at_the_end(x0, xt, t):
         return (
@@ -113,6 +119,7 @@ def test_a_diagnosis_that_fits_all_inputs_but_one_is_not_given():
     )
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize(("wrong_at", "said"), [(2, "at t = 2 only"), (6, "at t = T only")])
 def test_a_deviation_at_one_edge_is_placed_there(wrong_at, said):
     row = one(
@@ -408,6 +415,7 @@ def test_no_subject_passes_a_malformed_function_or_crashes(name, function):
     assert report.rows[0].message
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize(
     "name", ["q_sample", "gaussian_kl", "lower_bound", "posterior_variance", "binomial_posterior"]
 )
@@ -482,6 +490,7 @@ def test_warnings_of_a_function_are_its_own():
 # Interface
 
 
+@pytest.mark.dear
 def test_a_schedule_handed_to_a_factory_shows_what_short_ones_hide():
     def functions(beta):
         return independent_ddpm.functions(
