@@ -322,8 +322,8 @@ def _time(c: Answer) -> Any:
 
 
 def _bad(c: Answer) -> Any:
-    """Where a value is no number, or infinite where it should not be."""
-    return c.defined & ~np.isfinite(c.got) & (np.isnan(c.got) | np.isfinite(c.problem.wanted))
+    """Where a value is no number, or infinite."""
+    return c.defined & ~np.isfinite(c.got)
 
 
 def _broken(known: list[Answer]) -> str:

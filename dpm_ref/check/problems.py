@@ -355,9 +355,9 @@ class Answer:
 
     @cached_property
     def defined(self) -> Any:
-        """Where there is something to compare: at the ends of ranges an infinity is a value too."""
+        """Where there is something to compare."""
         p = self.problem
-        known = ~np.isnan(p.wanted) if p.end else np.isfinite(p.wanted)
+        known = np.isfinite(p.wanted)
         return known & (p.inputs["t"] > 1) if p.quantity.free else known
 
     @cached_property
