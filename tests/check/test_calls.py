@@ -20,8 +20,9 @@ def row_of(name, function, **conventions):
 class Network:
     """A model's bound in the paper's terms, from a network of any kind; t = 1..T."""
 
-    def __init__(self, kind="eps", reverse_var="posterior", decoder="discretised", first_t=1, **how):
-        self.kind, self.reverse_var, self.decoder, self.first = kind, reverse_var, decoder, first_t
+    def __init__(self, kind="eps", reverse_var="posterior", **how):
+        self.kind, self.reverse_var = kind, reverse_var
+        self.decoder, self.first = how.get("decoder"), how.get("first_t", 1)
         self.batch, self.read = how.get("t_shape") == "batch", SPREADS[how.get("spread", "var")]
         self.rng = np.random.default_rng(5)
 

@@ -203,7 +203,8 @@ def test_no_number_at_the_ends_of_the_range_is_told_with_its_inputs():
 
 
 def test_no_number_at_one_time_is_placed_and_counted():
-    row = row_of("marginal_mean", lambda x0, t: mean(x0, t) * np.where(x0 > 0, 1, np.nan ** (t > 2)))
+    half = lambda x0, t: mean(x0, t) * np.where(x0 > 0, 1, np.nan ** (t > 2))  # noqa: E731
+    row = row_of("marginal_mean", half)
     assert "returns nan in " in row.message
     assert row.message.endswith("values, first at t = 3")
     row = row_of(
@@ -286,7 +287,8 @@ def test_the_inputs_of_a_row_are_shown():
     inputs = {name: np.array(v) for name, v in row.worst_input.items() if name != "at"}
     assert row.wanted == pytest.approx(kl(**inputs))
     assert row.got == pytest.approx(-kl(**inputs))
-    assert "T" not in row.worst_input and "beta" not in row.worst_input
+    assert "T" not in row.worst_input
+    assert "beta" not in row.worst_input
 
 
 def test_the_weights_of_a_vector_are_shown():
@@ -368,4 +370,4 @@ def test_a_result_rounded_to_float32_is_no_more_than_that():
 def test_float32_that_is_handed_back_as_float64_is_told_by_its_digits():
     row = row_of("marginal_mean", lambda x0, t: np.float64(np.float32(mean(x0, t))))
     assert row.status == "PRECISION"
-    assert row.diagnoses[0] in ("computed in float32", "float64 tables rounded to float32 when read")
+    assert any("float32" in said for said in row.diagnoses)

@@ -295,14 +295,14 @@ def test_a_part_that_is_left_out_has_no_row_and_an_alias_of_one_its_own_name():
     ],
 )
 def test_a_name_that_cannot_be_checked_is_refused_with_those_near_it(name, hint):
-    with pytest.raises(ValueError) as refused:
+    with pytest.raises(ValueError, match=" must ") as refused:
         check.run({name: None}, beta=BETA)
     said = f"functions must have names that can be checked, got {name!r}"
     assert str(refused.value).startswith(said + hint)
 
 
 def test_functions_of_a_schedule_that_none_declares_are_refused_by_their_name():
-    with pytest.raises(ValueError) as refused:
+    with pytest.raises(ValueError, match=" must ") as refused:
         check.run({"gaussian_entropy": entropy, "q_posterior": None})
     assert str(refused.value).startswith("beta must be given, the schedule that q_posterior")
 
