@@ -88,7 +88,7 @@ LAWS = (
 CHECK = ("conventions", "expressions", "quantities", "mistakes")
 CHECK += ("problems", "calls", "judge", "report")
 TESTED = ("calls", "check", "conventions", "expressions", "judge", "mistakes", "models")
-TESTED += ("precision_loss", "problems", "report")
+TESTED += ("precision_loss", "problems", "quantities", "report")
 ROOMS = {
     "laws": Room(("information", "schedules", "gaussian", "binomial", "protocols"), LAWS),
     "bounds": Room(("bounds",), ("test_bounds.py", "test_mistakes_in_restatements.py")),

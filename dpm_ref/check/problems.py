@@ -416,7 +416,9 @@ class Answer:
 
     def keeps(self, tree: Expr, slack: float = 1.0) -> bool:
         """Whether what was returned would pass for the formula."""
-        return self.reproduced(self.problem.value(tree), slack * self.allowed)
+        size = np.maximum(self.problem.size, self.problem.error(tree))
+        most = slack * RELATIVE[self.problem.conventions.dtype] * size
+        return self.reproduced(self.problem.value(tree), most)
 
     @property
     def relative(self) -> float:

@@ -207,9 +207,7 @@ def test_the_only_entry_of_a_mapping_is_the_result_whatever_its_key():
 
 def test_a_key_that_is_missing_is_told_beside_those_that_are_there():
     row = row_of("posterior_mean", lambda *a: {"a": 0, "b": 1})
-    assert row.message == (
-        "returns a mapping with keys a, b, none of them posterior_mean or mean"
-    )
+    assert row.message == ("returns a mapping with keys a, b, none of them posterior_mean or mean")
 
 
 def test_several_results_may_be_a_list_and_one_may_be_a_list_of_rows():
@@ -288,15 +286,19 @@ def test_extended_precision_counts_as_float64():
 def test_a_table_s_function_is_asked_at_ints_or_at_an_array_as_declared():
     numbers = BETA.tolist()
     assert row_of("beta", lambda t: numbers[t - 1]).status == "PASS"
-    assert row_of("beta", lambda t: BETA[:len(t)], t_shape="batch").status == "PASS"
+    assert row_of("beta", lambda t: BETA[: len(t)], t_shape="batch").status == "PASS"
 
 
 @pytest.mark.parametrize(
     ("name", "error", "said"),
     [
         ("q_sample", "takes 2", "; called as q_sample(x0, t, noise)"),
-        ("nll", "takes 1", "; called as nll(model, x0), where the model returns its output and a "
-                           "variance: see reverse_var"),
+        (
+            "nll",
+            "takes 1",
+            "; called as nll(model, x0), where the model returns its output and a "
+            "variance: see reverse_var",
+        ),
         ("q_sample", "'int' object is no array", "declared"),
     ],
 )

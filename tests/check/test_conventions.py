@@ -223,8 +223,10 @@ ABAR = np.cumprod(1 - BETA)
     ],
 )
 def test_each_table_gives_the_same_rates(declared):
-    same(schedule_of(beta=None, **declared) if "beta" not in declared else schedule_of(**declared),
-         BETA)
+    same(
+        schedule_of(beta=None, **declared) if "beta" not in declared else schedule_of(**declared),
+        BETA,
+    )
 
 
 def test_nothing_declared_is_no_schedule():

@@ -1,5 +1,5 @@
-"""Expressions have the values of the formulas they stand for, errors of the size of their terms, and
-texts that a reader of the formula understands.
+"""Expressions have the values of the formulas they stand for, errors of the size of their terms,
+and texts that a reader of the formula understands.
 """
 
 import math

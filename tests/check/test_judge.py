@@ -207,9 +207,7 @@ def test_no_number_at_one_time_is_placed_and_counted():
     row = row_of("marginal_mean", half)
     assert "returns nan in " in row.message
     assert row.message.endswith("values, first at t = 3")
-    row = row_of(
-        "marginal_mean", lambda x0, t: mean(x0, t + 1) * np.nan ** (t > 1), first_t=0
-    )
+    row = row_of("marginal_mean", lambda x0, t: mean(x0, t + 1) * np.nan ** (t > 1), first_t=0)
     assert row.message.endswith("values, first at t = 2")
 
 
@@ -308,8 +306,9 @@ def test_large_inputs_are_shown_by_their_shape_and_long_schedules_not_at_all():
     row = row_of("eq14", lambda *a: None, beta=long[1:])
     assert row.worst_input == {"T": 16, "beta": long[1:].tolist()}
     for shape, shown in (((13, 5), "array of shape (13, 5)"), ((8, 8), None)):
-        row = row_of("entropy_lower_bound", lambda x0, t: -RIGHT.entropy_lower_bound(x0, t),
-                     shape=shape)
+        row = row_of(
+            "entropy_lower_bound", lambda x0, t: -RIGHT.entropy_lower_bound(x0, t), shape=shape
+        )
         assert row.diagnoses[0] == "sign flipped"
         assert row.worst_input["x0"] == shown or np.shape(row.worst_input["x0"]) == shape
 
