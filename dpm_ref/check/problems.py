@@ -416,9 +416,7 @@ class Answer:
 
     def keeps(self, tree: Expr, slack: float = 1.0) -> bool:
         """Whether what was returned would pass for the formula."""
-        size = np.maximum(self.problem.size, self.problem.error(tree))
-        most = slack * RELATIVE[self.problem.conventions.dtype] * size
-        return self.reproduced(self.problem.value(tree), most)
+        return self.reproduced(self.problem.value(tree), slack * self.allowed)
 
     @property
     def relative(self) -> float:
