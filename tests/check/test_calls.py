@@ -206,6 +206,7 @@ def test_the_only_entry_of_a_mapping_is_the_result_whatever_its_key():
 
 
 def test_a_key_that_is_missing_is_told_beside_those_that_are_there():
+    assert row_of(KL, lambda *a: {"a": 0, "b": 1}).message.endswith("none of them gaussian_kl")
     row = row_of("posterior_mean", lambda *a: {"a": 0, "b": 1})
     assert row.message == ("returns a mapping with keys a, b, none of them posterior_mean or mean")
 

@@ -53,6 +53,13 @@ def test_a_value_outside_the_rule_is_refused_with_the_rule(name, value, rule):
     assert str(refused.value) == f"{name} must be {rule}, got {value!r}"
 
 
+def test_every_convention_says_what_it_is_about_and_its_rule():
+    for name, rule in RULES.items():
+        assert rule["about"]
+        assert rule["rule"].startswith(("one of ", "a "))
+        assert ("choices" in rule) == rule["rule"].startswith("one of "), name
+
+
 def test_a_convention_that_does_not_exist_is_refused_with_those_near_it():
     with pytest.raises(ValueError, match=" must ") as refused:
         Conventions().but({"components": "mean", "first_tt": 0})
@@ -69,6 +76,7 @@ def test_names_near_another_are_at_most_three_and_by_spelling_or_by_a_common_wor
         "; near it: posterior_mean, mean_a, mean_b"
     )
     assert near("mean_e", known).count(",") == 2
+    assert near("abxy", ["abcd", "axyz"]) == "; near it: axyz, abcd"
     assert near("xyz", known) == ""
     assert near(3, known) == ""
 

@@ -90,7 +90,8 @@ def test_diagnoses_are_said_after_what_was_got():
     assert said.endswith("digits agree; the result comes in float32; declare dtype='float32'?")
     assert "looks like" not in said
     assert str(row_of("beta", lambda t: None)).endswith("floating-point numbers are wanted")
-    assert "got" not in str(row_of("beta", BETA))
+    assert str(row_of("beta", BETA)).endswith(" 15.9 digits")
+    assert "digits" not in str(row_of("beta", 3 * BETA))
 
 
 def test_fewer_than_no_digits_are_none():
@@ -327,7 +328,18 @@ FIRST = {
     "the value of t = 2": POST[1],
     "beta_1": BETA[0],
     "0.3": 0.3,
+    "1e-20": 1e-20,
 }
+
+
+def test_what_stands_there_is_compared_over_the_same_schedule():
+    def functions(beta):
+        abar = np.cumprod(1 - beta)
+        var = beta[1:] * (1 - abar[:-1]) / -np.expm1(np.cumsum(np.log1p(-beta)))[1:]
+        return {"posterior_variance": np.append(beta[0], var)}
+
+    row = check.run(functions).rows[0]
+    assert row.message.startswith("t = 1 not compared: beta_1 stands there")
 
 
 @pytest.mark.parametrize("said", FIRST)
@@ -358,6 +370,23 @@ def test_a_first_step_that_is_infinite_or_not_asked_for_is_told():
 
 
 # Lost digits
+
+
+def test_arithmetic_in_float32_is_told_and_whether_terms_cancel():
+    def single(function):
+        return lambda *a: np.float64(function(*map(np.float32, a)))
+
+    row = row_of("gaussian_entropy", single(entropy))
+    assert (row.status, row.diagnoses) == ("PRECISION", ("computed in float32",))
+    assert row_of("gaussian_kl", single(kl)).diagnoses == ("computed in float32",)
+
+
+def test_tables_that_give_no_number_explain_no_lost_digits():
+    beta = np.array([1e-9, 1e-9])
+    snr = 1 / np.cumsum(beta)
+    weight = 0.5 * (np.append(np.inf, snr[:-1]) - snr)
+    row = row_of("vlb_weight_x0", weight * (1 + 3e-9), beta=beta)
+    assert (row.status, row.diagnoses) == ("PRECISION", ("computed in float32",))
 
 
 def test_a_result_rounded_to_float32_is_no_more_than_that():

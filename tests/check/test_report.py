@@ -285,6 +285,14 @@ def test_a_part_that_is_left_out_has_no_row_and_an_alias_of_one_its_own_name():
     report.assert_ok()
 
 
+def test_of_two_rows_of_one_name_the_first_is_found():
+    functions = {"kernel_mean": lambda x, t: np.sqrt(1 - BETA[t - 1]) * x}
+    functions["kernel"] = lambda x, t: (0 * x, 0 * x + BETA[t - 1])
+    report = check.run(functions, beta=BETA)
+    assert [row.status for row in report.rows if row.name == "kernel_mean"] == ["PASS", "WRONG"]
+    assert report["kernel_mean"].status == "PASS"
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
