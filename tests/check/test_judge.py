@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 
 from dpm_ref import check
+from dpm_ref.check.conventions import Conventions
+from dpm_ref.check.judge import _likely
+from dpm_ref.check.problems import Answer, Problem, Setting, draws
+from dpm_ref.check.quantities import QUANTITIES
 
 BETA = np.array([0.1, 0.25, 0.2, 0.4])
 T, ABAR = len(BETA), np.cumprod(1 - BETA)
@@ -133,6 +137,46 @@ def test_two_mistakes_are_named_as_a_pair_whether_they_add_up_or_multiply():
     row = row_of("marginal_mean", lambda x0, t: -ABAR[t - 1] * x0)
     assert len(row.diagnoses) > 0
     assert all(said.startswith("sign") or "sign" in said for said in row.diagnoses)
+
+
+def probe(name, wrong):
+    """The answer of a wrong function at its first inputs."""
+    setting = Setting(BETA, 0.5, (5, 3), Conventions())
+    inputs = next(draws(QUANTITIES[name], setting, np.random.default_rng(1)))
+    problem = Problem.of(QUANTITIES[name], setting, inputs)
+    return Answer(
+        problem, wrong(**{name: inputs[name] for name in QUANTITIES[name].every}), "float64"
+    )
+
+
+ADD_UP = probe("sample_step", lambda mean, var, noise: 2 * mean - np.sqrt(var) * noise)
+MULTIPLY = probe("marginal_mean", lambda x0, t: -2 * np.sqrt(ABAR[t - 1]) * x0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        (ADD_UP, {"mean counted twice", "sign of the noise flipped"}),
+        (MULTIPLY, {"twice as large: a factor 1/2 is missing, or a 2 too many", "sign flipped"}),
+    ],
+)
+def test_pairs_whose_changes_add_up_or_multiply_are_tried_first_and_then_all(answer, names):
+    tried = list(_likely(answer))
+    a, b = tried[0]
+    assert {a.name, b.name} == names
+    known = {id(each) for pair in tried for each in pair}
+    every = tried[-len(known) * (len(known) - 1) // 2 :]
+    assert len(tried) - len(every) < 5
+    assert len({frozenset(map(id, pair)) for pair in every}) == len(every)
+    ranks = [a.rank + b.rank for a, b in every]
+    assert np.mean(ranks[:50]) < np.mean(ranks[-50:])
+
+
+def test_one_component_is_the_first_and_the_last_and_not_said_to_be():
+    row = row_of(
+        "marginal_mean", lambda x0, t: mean(x0, t) * np.where(x0 > 2, 1.31, 1.3), shape=(5, 1)
+    )
+    assert "component" not in row.message
 
 
 def test_a_result_of_nothing_but_nan_is_given_no_diagnosis():
