@@ -403,6 +403,7 @@ def test_malformed_functions_are_wrong_and_told_so(name):
     json.dumps(report.to_dict(), allow_nan=False)
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "function",
