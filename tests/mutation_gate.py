@@ -1,7 +1,8 @@
 """The mutation gate: every change that mutmut makes to the package must be noticed by a test, or be
 excused by name.
 
-    python tests/mutation_gate.py [--room ROOM ...] [--only FUNCTION] [--all] [--children N]
+    python tests/mutation_gate.py [--room ROOM ...] [--only FUNCTION] [--sample N] [--seed SEED]
+                                  [--all] [--children N]
 
 It exits 1 where a mutant survives that no file in `mutation_allowed` excuses, where an excuse there
 fits no mutant any more, and where mutmut itself fails. The package is taken room by room: some
@@ -15,6 +16,8 @@ take hours:
 - Excused mutants are not run; --all runs them too, for three seconds each, and names those that
   are killed after all.
 - Property tests try 15 examples and do not shrink.
+
+--sample takes that many mutants of a room at random and judges these alone.
 
 mutmut passes over decorated functions, so `cached_property` is put on a separate function in the
 copy that is mutated; text in quotes is left as it is. Nothing is written to the checkout.
@@ -30,6 +33,7 @@ import json
 import math
 import multiprocessing
 import os
+import random
 import re
 import resource
 import signal
@@ -52,7 +56,13 @@ RESHAPED = re.compile(r"(reshape\((?:[^()\[\]]|\([^()]*\)|\[[^\[\]]*\])*)(?<![\w
 COPIED = re.compile(r"(astype\([^()]*), (?:copy=\w+)?\)")
 SURVIVED, NO_TESTS, KILLED = 0, 33, {1, 3}
 UNREAD = "Not read yet."  # a survivor that is known, and owes a test or a reason
-AT_IMPORT = {"validation.x__each"}  # run when the module is imported, which is done anew for them
+AT_IMPORT = {  # run when the module is imported, which is done anew for them
+    "validation.x__each",
+    *(f"check.conventions.x__{name}" for name in ("one_of", "at_least")),
+    *(f"check.quantities.x__{name}" for name in ("times", "words", "read_catalogue")),
+    *(f"check.mistakes.x__{name}" for name in ("put", "times", "taken", "set", "every")),
+    *(f"check.mistakes.x__{name}" for name in ("constant", "product", "from", "doubled")),
+}
 MEMORY = 8 * 2**30  # bytes that a fork may address
 EXCUSED_SECONDS = 3.0  # of processor time for a mutant of which no test is expected to fail
 
@@ -60,7 +70,7 @@ EXCUSED_SECONDS = 3.0  # of processor time for a mutant of which no test is expe
 class Room(NamedTuple):
     """What is mutated, and the tests that are run."""
 
-    modules: tuple[str, ...]  # patterns of names below dpm_ref
+    modules: tuple[str, ...]  # patterns of names below dpm_ref; what is imported first, first
     tests: tuple[str, ...]  # paths below tests/
 
 
@@ -75,6 +85,10 @@ LAWS = (
     "test_properties_of_laws.py",
     "test_mistakes_in_restatements.py",
 )
+CHECK = ("conventions", "expressions", "quantities", "mistakes")
+CHECK += ("problems", "calls", "judge", "report")
+TESTED = ("calls", "check", "conventions", "expressions", "judge", "mistakes", "models")
+TESTED += ("precision_loss", "problems", "quantities", "report")
 ROOMS = {
     "laws": Room(("information", "schedules", "gaussian", "binomial", "protocols"), LAWS),
     "bounds": Room(("bounds",), ("test_bounds.py", "test_mistakes_in_restatements.py")),
@@ -85,6 +99,10 @@ ROOMS = {
     "learning": Room(("reverse", "training"), ("test_reverse.py", "test_training.py")),
     "likelihood": Room(("likelihood",), ("test_likelihood.py",)),
     "posteriors": Room(("posteriors.*",), ("posteriors",)),
+    "check": Room(
+        tuple(f"check.{name}" for name in CHECK),
+        tuple(f"check/test_{name}.py" for name in TESTED),
+    ),
 }
 
 
@@ -250,10 +268,10 @@ class Runner:
     after another.
     """
 
-    def __init__(self, patience: Callable[[str], float]) -> None:
+    def __init__(self, modules: tuple[str, ...], patience: Callable[[str], float]) -> None:
         from mutmut.state import state
 
-        self.patience, self.state = patience, state()
+        self.modules, self.patience, self.state = modules, patience, state()
         self.tests: dict[str, Callable[..., Any]] = {}
         self.seconds: dict[str, float] = {}  # of processor time, in the clean run
         self.left_out: set[str] = set()  # tests that cannot be called twice
@@ -327,7 +345,8 @@ class Runner:
             return int(len(self.left_out) > 0.02 * len(self.tests))
         name = module(mutant_name)
         if f"{name}.{mutant_name.rpartition('.')[2].partition('__mutmut_')[0]}" in AT_IMPORT:
-            importlib.reload(sys.modules[f"dpm_ref.{name}"])
+            if not self.imports(name):
+                return 1
             tests = sorted(self.tests, key=self.seconds.__getitem__)
         end = time.process_time() + self.patience(mutant_name)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -338,6 +357,16 @@ class Runner:
             if not self.passes(name, 10.0 * self.seconds[name] + 2.0):
                 return 1
         return SURVIVED
+
+    def imports(self, name: str) -> bool:
+        """Whether a module, those of its room after it and their package are imported anew."""
+        later = self.modules[self.modules.index(name) :]
+        try:
+            for each in (*later, name.rpartition(".")[0]):
+                importlib.reload(sys.modules[f"dpm_ref.{each}".rstrip(".")])
+        except Exception:
+            return False
+        return True
 
     def passes(self, name: str, limit: float = 0.0) -> bool:
         """Whether a test passes, with warnings as errors and in so many seconds, 0 for any."""
@@ -410,8 +439,12 @@ def all_excuses() -> dict[Mutant, str]:
     }
 
 
-def run_mutmut(room: Room, runner: Runner, found: dict[str, Mutant], children: int) -> bool:
-    """Run mutmut in the current directory, tell the mutants it finds, and whether it ended well."""
+def run_mutmut(
+    room: Room, runner: Runner, found: dict[str, Mutant], chosen: Callable[[], Any], children: int
+) -> bool:
+    """Run mutmut in the current directory on the mutants that are chosen of those it finds, and
+    tell whether it ended well.
+    """
     import mutmut.__main__ as mutmut_main
     from mutmut.configuration import config
     from mutmut.runners.harness import PytestRunner
@@ -426,7 +459,14 @@ def run_mutmut(room: Room, runner: Runner, found: dict[str, Mutant], children: i
         found.update(all_mutants())
         return stats(self, tests=tests)
 
+    collect = mutmut_main.collect_source_file_mutation_data
+
+    def collect_chosen(**options: Any) -> tuple[list[Any], Any]:
+        mutants, data = collect(**options)
+        return [each for each in mutants if each[1] in chosen()], data
+
     PytestRunner.run_stats = with_index  # type: ignore[method-assign]
+    mutmut_main.collect_source_file_mutation_data = collect_chosen  # type: ignore[assignment]
     config().only_mutate[:] = [f"dpm_ref/{name.replace('.', '/')}.py" for name in room.modules]
     config().pytest_add_cli_args_test_selection[:] = [f"tests/{name}" for name in room.tests]
     try:
@@ -436,7 +476,7 @@ def run_mutmut(room: Room, runner: Runner, found: dict[str, Mutant], children: i
     return True
 
 
-def gate(room: Room, only: str, everything: bool, children: int) -> Counter[str]:
+def gate(room: Room, options: argparse.Namespace) -> Counter[str]:
     """Run mutmut in the current directory, and judge: how many mutants there are of each kind."""
     start = time.monotonic()
     excuses = {
@@ -446,23 +486,30 @@ def gate(room: Room, only: str, everything: bool, children: int) -> Counter[str]
     }
     found: dict[str, Mutant] = {}
 
-    def chosen(name: str) -> bool:
-        return fnmatch.fnmatch(found[name].function, only) and not is_no_change(found[name])
+    @functools.cache
+    def chosen() -> frozenset[str]:
+        names = [
+            name
+            for name, mutant in sorted(found.items())
+            if fnmatch.fnmatch(mutant.function, options.only) and not is_no_change(mutant)
+        ]
+        some = random.Random(options.seed).sample(names, min(options.sample, len(names)))
+        return frozenset(some if options.sample else names)
 
     def patience(name: str) -> float:
         """The seconds of processor time for a mutant."""
-        if chosen(name) and found[name] not in excuses:
+        if found[name] not in excuses:
             return math.inf
-        return EXCUSED_SECONDS if chosen(name) and everything else 0.0
+        return EXCUSED_SECONDS if options.all else 0.0
 
-    runner = Runner(patience)
-    ended = run_mutmut(room, runner, found, children)
+    runner = Runner(room.modules, patience)
+    ended = run_mutmut(room, runner, found, chosen, options.children)
     if runner.left_out:
         print(f"tests that fail where they are called a second time: {sorted(runner.left_out)}")
     if not ended:
         print("mutmut failed")
         return Counter(failed=1)
-    codes = {name: code for name, code in results().items() if chosen(name)}
+    codes = {name: code for name, code in results().items() if name in chosen()}
     killed = {name for name, code in codes.items() if code in KILLED}
     left = {name: found[name] for name in codes if name not in killed}
     new = {name: mutant for name, mutant in left.items() if mutant not in excuses}
@@ -512,10 +559,11 @@ def run_room(name: str, options: argparse.Namespace) -> Counter[str]:
         copy_tree(Path(folder))
         os.chdir(folder)
         try:
-            counts = gate(ROOMS[name], options.only, options.all, options.children)
+            counts = gate(ROOMS[name], options)
         finally:
             os.chdir(ROOT)
-    print(summary(name, counts), flush=True)
+    sampled = f" (a sample, seed {options.seed})" if options.sample else ""
+    print(summary(name + sampled, counts), flush=True)
     return counts
 
 
@@ -525,6 +573,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--room", nargs="+", choices=ROOMS, default=list(ROOMS), metavar="ROOM")
     parser.add_argument("--only", default="*", help="run these alone, as 'schedules.Schedule.*'")
+    parser.add_argument("--sample", type=int, default=0, help="so many of each room at random")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--all", action="store_true", help="run the excused mutants too")
     parser.add_argument("--children", type=int, default=processors, help="processes at a time")
     options = parser.parse_args()

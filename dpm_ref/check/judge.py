@@ -60,7 +60,7 @@ class Row:
             like = "looks like: " if self.status == "WRONG" else ""
             said.append(like + " | ".join(self.diagnoses))
         words = "; ".join([*said, self.message] if self.message else said)
-        return f"{self.status:<9} {self.name:<28} {self.equation:<12} {words}".rstrip()
+        return f"{self.status:<9} {self.name:<28} {self.equation:<12} {words}"
 
     def __repr__(self) -> str:
         return f"<Row {self.name} {self.status}>"
@@ -270,14 +270,14 @@ def _habits(known: list[Answer]) -> tuple[Names, bool]:
         return found, best[1] <= 1.0
     worst = max(float((c.error / c.problem.size).max()) for c in known)
     said = "computed in float32" + ", where the terms cancel" * (worst > 64 * EPS["float32"])
-    return ((said,) if worst > 0 else ()), False
+    return (said,), False
 
 
 def _left(known: list[Answer], tree: Expr) -> tuple[float, float]:
     """What a formula leaves unexplained, in all and at most, in units of what a PASS allows."""
     with np.errstate(all="ignore"):
         off = [((c.got - c.problem.value(tree)) / c.allowed)[c.defined] for c in known]
-        size = np.nan_to_num(np.abs(np.concatenate(off)), nan=0.0, posinf=np.inf)
+        size = np.nan_to_num(np.abs(np.concatenate(off)), nan=np.inf, posinf=np.inf)
         return float((size**2).sum()), float(size.max())
 
 
@@ -324,7 +324,7 @@ def _not_compared(known: list[Answer]) -> str:
         log, stands = "log" in p.quantity.name, float(c.got[0, 0])
         known_as = {
             "the exact value": p.wanted[0, 0],
-            "the value of t = 2": p.wanted[min(1, p.tables.T - 1), 0],
+            "the value of t = 2": p.wanted[1, 0],
             "beta_1": np.log(p.setting.beta[0]) if log else p.setting.beta[0],
         }
         said = (word for word, value in known_as.items() if np.isclose(stands, value, atol=0.0))
@@ -351,8 +351,8 @@ def _time(c: Answer) -> Any:
 
 
 def _bad(c: Answer) -> Any:
-    """Where a value is no number, or infinite where it should not be."""
-    return c.defined & ~np.isfinite(c.got) & (np.isnan(c.got) | np.isfinite(c.problem.wanted))
+    """Where a value is no number, or infinite."""
+    return c.defined & ~np.isfinite(c.got)
 
 
 def _broken(known: list[Answer]) -> str:

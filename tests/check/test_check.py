@@ -30,6 +30,7 @@ def one(name, function, **conventions):
 # Right code
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("k", range(4, 10))
 def test_right_code_in_float64_passes_under_any_convention(k):
     rng = np.random.default_rng([1, k])
@@ -38,6 +39,7 @@ def test_right_code_in_float64_passes_under_any_convention(k):
     assert {row.status for row in rows} == {"PASS"}
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("k", range(4, 10))
 def test_right_code_in_float32_with_tables_in_float64_is_never_wrong(k):
     rng = np.random.default_rng([2, k])
@@ -45,6 +47,7 @@ def test_right_code_in_float32_with_tables_in_float64_is_never_wrong(k):
     assert {row.status for row in rows} <= {"PASS", "PRECISION"}
 
 
+@pytest.mark.dear
 def test_tables_in_float32_lose_digits_and_are_named():
     rng = np.random.default_rng(3)
     rows = {
@@ -95,6 +98,7 @@ def test_all_forms_of_a_formula_agree(name):
 # Mistakes
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("kind", ["float64", "float32, tables in float64", "all float32"])
 def test_injected_mistakes_never_pass_and_nearly_all_are_named(kind):
     counts, _ = measured.measure_injected(1, *measured.KINDS[kind], fraction=0.04, seed=6)
@@ -103,6 +107,7 @@ def test_injected_mistakes_never_pass_and_nearly_all_are_named(kind):
     assert counts["diagnosed"] >= 0.95 * sum(counts.values())  # a few dozen; the script has all
 
 
+@pytest.mark.dear
 def test_two_mistakes_at_once_are_named_as_a_pair():
     row = one(
         "gaussian_kl",
@@ -112,6 +117,7 @@ def test_two_mistakes_at_once_are_named_as_a_pair():
     assert any("twice" in said and "sign of the log" in said for said in row.diagnoses)
 
 
+@pytest.mark.dear
 def test_a_diagnosis_that_fits_all_inputs_but_one_is_not_given():
     def swapped_but_at_the_end(x0, xt, t):
         return (
@@ -126,6 +132,7 @@ def test_a_diagnosis_that_fits_all_inputs_but_one_is_not_given():
     )
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize(("wrong_at", "said"), [(2, "at t = 2 only"), (6, "at t = T only")])
 def test_a_deviation_at_one_edge_is_placed_there(wrong_at, said):
     row = one(
@@ -450,6 +457,7 @@ def test_malformed_functions_are_wrong_and_told_so(name):
     json.dumps(report.to_dict(), allow_nan=False)
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "function",
@@ -462,6 +470,7 @@ def test_no_subject_passes_a_malformed_function_or_crashes(name, function):
     assert report.rows[0].message
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize(
     "name", ["q_sample", "gaussian_kl", "lower_bound", "posterior_variance", "binomial_posterior"]
 )
@@ -536,6 +545,7 @@ def test_warnings_of_a_function_are_its_own():
 # Interface
 
 
+@pytest.mark.dear
 def test_a_schedule_handed_to_a_factory_shows_what_short_ones_hide():
     def functions(beta):
         return independent_ddpm.functions(

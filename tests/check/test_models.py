@@ -11,7 +11,14 @@ import pytest
 from scipy.special import log_ndtr, ndtr
 
 from dpm_ref import check, schedules
+from dpm_ref.check import judge
+from dpm_ref.check.calls import call
+from dpm_ref.check.conventions import Conventions
+from dpm_ref.check.problems import Problem, Setting, draws
+from dpm_ref.check.quantities import QUANTITIES
 
+BETA = np.array([0.1, 0.25, 0.2, 0.4])
+ABAR = np.cumprod(1 - BETA)
 PRIOR = {"prior": 0.5, "less": 0.9, "more": 1.1}  # what is made of the prior KL
 WIDTH = {"wide": 2, "narrow": 0.5}  # of the decoder's bins
 DECLARED = {"first_t": 0, "unit": "bits", "components": "mean", "reverse_var": "posterior"}
@@ -81,6 +88,7 @@ def loop(mistake, dtype="float64"):
     ).rows[0]
 
 
+@pytest.mark.dear
 def test_a_right_loop_passes():
     report = check.run(
         lambda beta: {"calc_bpd_loop": Diffusion(beta).loop, "vb_terms_bpd": Diffusion(beta).term},
@@ -89,20 +97,21 @@ def test_a_right_loop_passes():
     report.assert_ok()
 
 
-@pytest.mark.parametrize(
-    ("mistake", "said"),
-    [
-        ("half", "-1/2 left out"),
-        ("clip", "x^0 clipped to [-1, 1]"),
-        ("decoder", "L_0 left out"),
-        ("prior", "half of prior KL only"),
-        ("sign", "the bound K returned where the NLL is declared"),
-    ],
-)
-def test_the_part_of_a_loop_that_is_off_is_named(mistake, said):
+IN_A_LOOP = {
+    "half": "-1/2 left out",
+    "clip": "x^0 clipped to [-1, 1]",
+    "decoder": "L_0 left out",
+    "prior": "half of prior KL only",
+    "sign": "the bound K returned where the NLL is declared",
+}
+
+
+@pytest.mark.dear
+@pytest.mark.parametrize("mistake", IN_A_LOOP)
+def test_the_part_of_a_loop_that_is_off_is_named(mistake):
     row = loop(mistake)
     assert row.status == "WRONG"
-    assert said in row.diagnoses
+    assert IN_A_LOOP[mistake] in row.diagnoses
 
 
 IN_ONE_PART = {
@@ -119,6 +128,7 @@ IN_ONE_PART = {
 }
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("mistake", IN_ONE_PART)
 def test_what_is_off_in_one_part_is_named_alone(mistake):
     def functions(beta):
@@ -130,11 +140,30 @@ def test_what_is_off_in_one_part_is_named_alone(mistake):
         assert any(said.startswith(IN_ONE_PART[mistake]) for said in row.diagnoses), str(row)
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("mistake", ["second", "KL in nats", "closed"])
 def test_what_is_off_in_one_part_is_named_in_float32_too(mistake):
     row = loop(mistake, "float32")
     assert row.status == "WRONG"
     assert any(said.startswith(IN_ONE_PART[mistake]) for said in row.diagnoses), str(row)
+
+
+@pytest.mark.parametrize("mistake", [*IN_ONE_PART, *IN_A_LOOP])
+def test_what_is_off_in_one_part_is_named_over_a_short_schedule(mistake):
+    wrong, said = Diffusion(BETA, mistake), {**IN_ONE_PART, **IN_A_LOOP}[mistake]
+    functions = {"vb_terms_bpd": wrong.term} if mistake in IN_ONE_PART else {"nll": wrong.loop}
+    row = check.run(functions, beta=BETA, **DECLARED).rows[0]
+    assert row.status == "WRONG"
+    assert any(each.startswith(said) for each in row.diagnoses), str(row)
+
+
+@pytest.mark.parametrize("mistake", ["less", "more"])
+def test_the_factor_of_a_part_is_found_where_all_parts_of_a_loop_are_known(mistake):
+    setting = Setting(BETA, 0.5, (5, 3), Conventions().but(DECLARED))
+    inputs = next(draws(QUANTITIES["nll"], setting, np.random.default_rng(1)))
+    problem = Problem.of(QUANTITIES["nll"], setting, inputs)
+    answers = call(Diffusion(BETA, mistake).loop, [problem])
+    assert judge._relation(answers) == f"; got is wanted with prior KL times {PRIOR[mistake]}"
 
 
 @pytest.mark.parametrize("last", ["posterior", "beta"])
@@ -154,12 +183,14 @@ def test_noise_of_a_clipped_variance_at_the_last_step_is_named(last):
     assert row.diagnoses == ("noise is added at the last step too",)
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("mistake", PRIOR)
 def test_a_prior_kl_that_is_off_is_wrong_in_float32_too(mistake):
     assert loop("", "float32").status in ("PASS", "PRECISION")
     assert loop(mistake, "float32").status == "WRONG"
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("mistake", ["less", "more"])
 def test_the_factor_of_a_part_is_told(mistake):
     said = f"got is wanted with prior KL times {PRIOR[mistake]}"
@@ -178,10 +209,6 @@ def test_bits_per_dimension_are_those_that_the_name_says_unless_others_are_decla
     assert row.message == "components='mean', as its name says"
     nats = {"prior_bpd": (lambda x0: prior(x0) * np.log(2), {"unit": "nats"})}
     assert check.run(nats, beta=BETA).rows[0].status == "PASS"
-
-
-BETA = np.array([0.1, 0.25, 0.2, 0.4])
-ABAR = np.cumprod(1 - BETA)
 
 
 def test_noise_is_handed_to_code_that_draws_its_own():
@@ -225,6 +252,7 @@ def test_a_loop_over_one_step_is_undefined():
     assert "the schedule has one step" in row.message
 
 
+@pytest.mark.dear
 def test_a_function_that_returns_less_the_second_time_is_told():
     parts = iter([3] * 6 + [2] * 6)
     functions = {"q_posterior": lambda x0, xt, t: (xt,) * next(parts)}

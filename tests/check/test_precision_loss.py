@@ -112,6 +112,7 @@ def test_a_constant_that_only_happens_to_be_small_enough_is_not_named():
     assert CONSTANT not in row.diagnoses
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize(
     ("shift", "said"),
     [

@@ -1,0 +1,445 @@
+"""The verdict on a function, where it is said to be off, and at which inputs."""
+
+import json
+
+import independent_ddpm
+import numpy as np
+import pytest
+
+from dpm_ref import check
+from dpm_ref.check.conventions import Conventions
+from dpm_ref.check.judge import _likely
+from dpm_ref.check.problems import Answer, Problem, Setting, draws
+from dpm_ref.check.quantities import QUANTITIES
+
+BETA = np.array([0.1, 0.25, 0.2, 0.4])
+T, ABAR = len(BETA), np.cumprod(1 - BETA)
+PREV = np.append(1.0, ABAR[:-1])
+POST = BETA * (1 - PREV) / (1 - ABAR)
+RIGHT = independent_ddpm.Somebody(BETA)
+
+
+def row_of(name, function, **conventions):
+    return check.run({name: function}, **{"beta": BETA, **conventions}).rows[0]
+
+
+def mean(x0, t):
+    return np.sqrt(ABAR[t - 1]) * x0
+
+
+def entropy(var):
+    return (0.5 * np.log(2 * np.pi * np.e * var)).sum(-1)
+
+
+def kl(mean_q, var_q, mean_p, var_p):
+    return (0.5 * (np.log(var_p / var_q) + (var_q + (mean_q - mean_p) ** 2) / var_p - 1)).sum(-1)
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize(("off", "status"), [(0.9e-9, "PASS"), (1.1e-9, "PRECISION")])
+def test_nine_digits_pass(off, status):
+    assert row_of("marginal_mean", lambda x0, t: mean(x0, t) * (1 + off)).status == status
+
+
+@pytest.mark.parametrize(("off", "status"), [(0.9e-5, "PASS"), (1.1e-5, "PRECISION")])
+def test_five_digits_pass_in_float32(off, status):
+    row = row_of("marginal_mean", lambda x0, t: mean(x0, t) * (1 + off), dtype="float32")
+    assert row.status == status
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_three_percent_are_wrong_however_lossy_the_code(dtype):
+    row = row_of("marginal_mean", lambda x0, t: mean(x0, t) * 1.035, dtype=dtype)
+    assert row.status == "WRONG"
+
+
+def test_digits_are_those_of_the_worst_value_relative_to_its_terms():
+    row = row_of("marginal_mean", lambda x0, t: mean(x0, t) * (1 + 1e-10 * (t == 3)))
+    assert row.digits == pytest.approx(10.0, abs=0.01)
+    assert "10.0 digits" in str(row)
+    assert row_of("marginal_mean", mean).digits > 15
+    row = row_of("beta", BETA.astype(np.float32))
+    worst = np.abs(BETA.astype(np.float32) / BETA - 1).max()
+    assert row.digits == pytest.approx(-np.log10(worst), abs=0.01)
+
+
+def test_exact_values_have_all_digits_that_float64_has():
+    assert row_of("beta", BETA).digits == 15.9
+
+
+def test_the_shown_value_is_the_one_that_is_furthest_off():
+    row = row_of("beta", BETA * [1.5, 1.2, 2.5, 1.9])
+    assert row.worst_input == {"T": 4, "t": 3, "beta": BETA.tolist(), "at": [2, 0]}
+    assert (row.got, row.wanted) == pytest.approx((0.5, 0.2))
+    assert str(row).startswith("WRONG     beta                         Table App.1  beta_t")
+    assert "beta_t at t = 3 (T = 4): got 0.5, wanted 0.2; " in str(row)
+
+
+def test_a_verdict_is_data_and_numbers_that_json_lacks_are_none():
+    data = row_of("marginal_mean", lambda x0, t: x0 * np.nan).to_dict()
+    assert (data["status"], data["got"], data["diagnoses"]) == ("WRONG", None, [])
+    assert json.loads(json.dumps(data, allow_nan=False))["name"] == "marginal_mean"
+    data = row_of("sample_step", lambda m, v, n: m + v * n).to_dict()
+    assert isinstance(data["got"], float)
+    assert data["diagnoses"][0] == "var without its root"
+    assert row_of("gaussian_entropy", lambda var: 1 / 0).to_dict()["digits"] is None
+
+
+def test_diagnoses_are_said_after_what_was_got():
+    said = str(row_of("sample_step", lambda m, v, n: m - np.sqrt(v) * n))
+    assert "; looks like: sign of the noise flipped" in said
+    said = str(row_of("beta", BETA.astype(np.float32)))
+    assert said.endswith("digits agree; the result comes in float32; declare dtype='float32'?")
+    assert "looks like" not in said
+    assert str(row_of("beta", lambda t: None)).endswith("floating-point numbers are wanted")
+    assert str(row_of("beta", BETA)).endswith(" 15.9 digits")
+    assert "digits" not in str(row_of("beta", 3 * BETA))
+
+
+def test_fewer_than_no_digits_are_none():
+    row = row_of("gaussian_entropy", lambda v: entropy(np.maximum(v, 1e-5)))
+    assert row.status == "PRECISION"
+    assert "; 0.0 digits agree; " in str(row)
+    assert row.digits < 0
+
+
+def test_what_is_right_too_passes_under_a_note():
+    def step(xt, t, output, noise):
+        x0 = (xt - np.sqrt(1 - ABAR[t - 1]) * output) / np.sqrt(ABAR[t - 1])
+        k = t - 1
+        mean = np.sqrt(PREV[k]) * BETA[k] * x0 + np.sqrt(1 - BETA[k]) * (1 - PREV[k]) * xt
+        return mean / (1 - ABAR[k]) + (t > 1) * np.sqrt(POST[k]) * noise
+
+    row = row_of("p_sample", step, reverse_var="posterior")
+    assert (row.status, row.message) == ("PASS", "")
+
+
+def test_a_mistake_beside_lost_digits_is_said_to_be_beside_them():
+    def wrong(x0, xt, t):
+        abar, k = np.float32(ABAR), t - 1
+        prev, beta = np.append(np.float32(1), abar[:-1]), np.float32(BETA)
+        x0, xt = np.float32(x0), np.float32(xt)
+        mean = np.sqrt(prev[k]) * beta[k] * xt + np.sqrt(1 - beta[k]) * (1 - prev[k]) * x0
+        return np.float64(mean / (1 - abar[k]))
+
+    row = row_of("posterior_mean", wrong)
+    assert (row.status, row.diagnoses[0]) == ("WRONG", "x0 and xt swapped")
+    assert row.message == "and digits are lost"
+
+
+def test_two_mistakes_are_named_as_a_pair_whether_they_add_up_or_multiply():
+    row = row_of("sample_step", lambda m, v, n: m + 0.5 * v * n)
+    assert "half of the noise only, and var without its root" in row.diagnoses
+    row = row_of("sample_step", lambda m, v, n: 2 * m - np.sqrt(v) * n)
+    assert row.diagnoses == ("mean counted twice, and sign of the noise flipped",)
+    row = row_of("marginal_mean", lambda x0, t: -ABAR[t - 1] * x0)
+    assert len(row.diagnoses) > 0
+    assert all(said.startswith("sign") or "sign" in said for said in row.diagnoses)
+
+
+def probe(name, wrong):
+    """The answer of a wrong function at its first inputs."""
+    setting = Setting(BETA, 0.5, (5, 3), Conventions())
+    inputs = next(draws(QUANTITIES[name], setting, np.random.default_rng(1)))
+    problem = Problem.of(QUANTITIES[name], setting, inputs)
+    return Answer(
+        problem, wrong(**{name: inputs[name] for name in QUANTITIES[name].every}), "float64"
+    )
+
+
+ADD_UP = probe("sample_step", lambda mean, var, noise: 2 * mean - np.sqrt(var) * noise)
+MULTIPLY = probe("marginal_mean", lambda x0, t: -2 * np.sqrt(ABAR[t - 1]) * x0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        (ADD_UP, {"mean counted twice", "sign of the noise flipped"}),
+        (MULTIPLY, {"twice as large: a factor 1/2 is missing, or a 2 too many", "sign flipped"}),
+    ],
+)
+def test_pairs_whose_changes_add_up_or_multiply_are_tried_first_and_then_all(answer, names):
+    tried = list(_likely(answer))
+    a, b = tried[0]
+    assert {a.name, b.name} == names
+    known = {id(each) for pair in tried for each in pair}
+    every = tried[-len(known) * (len(known) - 1) // 2 :]
+    assert len(tried) - len(every) < 5
+    assert len({frozenset(map(id, pair)) for pair in every}) == len(every)
+    ranks = [a.rank + b.rank for a, b in every]
+    assert np.mean(ranks[:50]) < np.mean(ranks[-50:])
+
+
+def test_one_component_is_the_first_and_the_last_and_not_said_to_be():
+    row = row_of(
+        "marginal_mean", lambda x0, t: mean(x0, t) * np.where(x0 > 2, 1.31, 1.3), shape=(5, 1)
+    )
+    assert "component" not in row.message
+
+
+def test_a_result_of_nothing_but_nan_is_given_no_diagnosis():
+    row = row_of("log_snr", lambda t: np.log(-BETA[t - 1]))
+    assert (row.status, row.diagnoses) == ("WRONG", ())
+    assert row.message == "returns nan in 8 of 8 values, first at t = 1"  # asked for on two batches
+
+
+# Where it is off
+
+PLACES = {
+    "at t = 1 only": lambda t, at: t == 1,
+    "at t = 2 only": lambda t, at: t == 2,
+    "at t = T only": lambda t, at: t == T,
+    "at every t but t = 1": lambda t, at: t != 1,
+    "at every t but t = 2": lambda t, at: t != 2,
+    "at every t but t = T": lambda t, at: t != T,
+    "in the first component only": lambda t, at: at == 0,
+    "in the last component only": lambda t, at: at == at[-1],
+    "in all but the first component": lambda t, at: at != 0,
+    "in all but the last component": lambda t, at: at != at[-1],
+    "in 2 of 3 values": lambda t, at: (at % 3 == 0) | (t == 3),
+    "everywhere": lambda t, at: True,
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_place_of_a_deviation_is_told(place):
+    counts = []
+
+    def wrong(x0, t):
+        off = PLACES[place](t, np.arange(x0.shape[-1]))
+        counts.append(np.broadcast_to(off, x0.shape))
+        return mean(x0, t) + 0.1 * off * (1 + x0**2)
+
+    row = row_of("marginal_mean", wrong)
+    if "values" in place:
+        counts = counts[: len(counts) // 2]
+        size = sum(each.size for each in counts)
+        place = f"in {sum(each.sum() for each in counts)} of {size} values"
+    assert row.message == f"no known mistake, nor two; deviates {place}"
+
+
+def test_the_place_of_a_deviation_is_counted_as_the_user_counts():
+    def wrong(place):
+        return lambda x0, t: mean(x0, t + 1) + 0.1 * (t == place) * (1 + x0**2)
+
+    for place, said in ((0, "at t = 0 only"), (1, "at t = 1 only"), (3, "at t = T - 1 only")):
+        row = row_of("marginal_mean", wrong(place), first_t=0)
+        assert row.message.endswith(said)
+        assert row.worst_input["t"] == place
+
+
+def test_a_deviation_at_the_ends_of_the_range_alone_is_placed_there():
+    row = row_of("gaussian_entropy", lambda v: entropy(v) + (v.max() > 1e5))
+    assert row.message == (
+        "no known mistake, nor two; deviates at the ends of the range only: certainty, tiny or "
+        "huge variances, x far out"
+    )
+
+
+def test_no_number_at_the_ends_of_the_range_is_told_with_its_inputs():
+    row = row_of("gaussian_entropy", lambda v: entropy(v) * np.where(v.max() > 1e5, np.inf, 1))
+    assert row.message == (
+        "returns inf in 5 of 25 values at the ends of the range only: "
+        f"var = {row.worst_input['var']}"
+    )
+    assert len(row.worst_input["var"]) == 3
+
+
+def test_no_number_at_one_time_is_placed_and_counted():
+    half = lambda x0, t: mean(x0, t) * np.where(x0 > 0, 1, np.nan ** (t > 2))  # noqa: E731
+    row = row_of("marginal_mean", half)
+    assert "returns nan in " in row.message
+    assert row.message.endswith("values, first at t = 3")
+    row = row_of("marginal_mean", lambda x0, t: mean(x0, t + 1) * np.nan ** (t > 1), first_t=0)
+    assert row.message.endswith("values, first at t = 2")
+
+
+def test_an_infinity_where_one_is_wanted_is_no_deviation():
+    def log_prob(bit, p1):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(bit == 1, np.log(p1), np.log1p(-p1)).sum(-1)
+
+    assert row_of("bernoulli_log_prob", log_prob).status == "PASS"
+    finite = row_of("bernoulli_log_prob", lambda bit, p1: log_prob(bit, p1).clip(-1e4))
+    assert finite.status == "PASS" or "inf" not in finite.message
+
+
+@pytest.mark.parametrize("change", [1.3, 0.75])
+def test_a_constant_factor_is_told(change):
+    row = row_of("marginal_mean", lambda x0, t: mean(x0, t) * change)
+    assert row.message.endswith(f"deviates everywhere; got is wanted times {change}")
+
+
+def test_a_constant_offset_is_told():
+    row = row_of("gaussian_entropy", lambda v: entropy(v) - 0.3)
+    assert row.message.endswith("deviates everywhere; got is wanted plus -0.3")
+
+
+def test_a_factor_that_is_not_constant_is_not_told():
+    row = row_of("marginal_mean", lambda x0, t: mean(x0, t) * np.where(x0 > 2, 1.31, 1.3))
+    assert row.message.endswith("deviates everywhere")
+
+
+# A call that failed among others
+
+
+def test_a_call_that_fails_is_placed_among_those_that_do_not():
+    row = row_of("marginal_mean", lambda x0, t: mean(x0, t) / (1 if t != 3 else None))
+    assert row.message.endswith("called as marginal_mean(x0, t) at t = 3 of 4")
+    assert row.worst_input == {"T": 4, "t": 3, "beta": BETA.tolist()}
+    assert (row.got, row.wanted) == (None, None)
+    row = row_of("marginal_mean", lambda x0, t: mean(x0, t + 1) / (t != 3 or None), first_t=0)
+    assert row.message.endswith("at t = 3 of 3")
+
+
+def test_times_of_a_batch_that_fails_are_told():
+    def fails(x0, t):
+        if t[0] == 1:
+            raise RuntimeError("one")
+        return np.sqrt(ABAR[t - 1])[:, None] * x0
+
+    row = row_of("marginal_mean", fails, t_shape="batch")
+    assert row.message.startswith("raises RuntimeError: one at t among [1, ")
+    assert row.message.endswith("] of 4")
+
+
+def test_a_failure_without_times_or_of_every_call_has_no_place():
+    row = row_of("gaussian_entropy", lambda v: entropy(v) / (1 if v.max() < 1e5 else None))
+    assert row.message.endswith("called as gaussian_entropy(var)")
+    row = row_of("marginal_mean", lambda x0, t: x0 / None)
+    assert row.message.endswith("called as marginal_mean(x0, t)")
+
+
+# At which input
+
+
+def test_the_inputs_of_a_single_value_are_shown():
+    def posterior_mean(x0, xt, t):
+        return RIGHT.posterior_mean(x0, xt, t)
+
+    row = row_of("posterior_mean", lambda x0, xt, t: posterior_mean(xt, x0, t))
+    i = {name: row.worst_input[name] for name in ("x0", "xt", "t")}
+    assert row.wanted == pytest.approx(posterior_mean(**i))
+    assert row.got == pytest.approx(posterior_mean(i["xt"], i["x0"], i["t"]))
+
+
+def test_the_inputs_of_a_row_are_shown():
+    row = row_of("gaussian_kl", lambda *a: -kl(*a))
+    inputs = {name: np.array(v) for name, v in row.worst_input.items() if name != "at"}
+    assert row.wanted == pytest.approx(kl(**inputs))
+    assert row.got == pytest.approx(-kl(**inputs))
+    assert "T" not in row.worst_input
+    assert "beta" not in row.worst_input
+
+
+def test_the_weights_of_a_vector_are_shown():
+    def log_mean(log_w):
+        top = log_w.max(0)
+        return top + np.log(np.exp(log_w - top).mean(0))
+
+    row = row_of("log_likelihood", lambda log_w: log_mean(log_w) + 0.1 * (log_w[0] > -1))
+    shown = np.array(row.worst_input["log_w"])
+    assert row.wanted == pytest.approx(log_mean(shown[:, None])[0])
+
+
+def test_large_inputs_are_shown_by_their_shape_and_long_schedules_not_at_all():
+    long = np.full(17, 0.1)
+    row = row_of("eq14", lambda *a: None, beta=long)
+    assert row.worst_input == {"T": 17}
+    row = row_of("eq14", lambda *a: None, beta=long[1:])
+    assert row.worst_input == {"T": 16, "beta": long[1:].tolist()}
+    for shape, shown in (((13, 5), "array of shape (13, 5)"), ((8, 8), None)):
+        row = row_of(
+            "entropy_lower_bound", lambda x0, t: -RIGHT.entropy_lower_bound(x0, t), shape=shape
+        )
+        assert row.diagnoses[0] == "sign flipped"
+        assert row.worst_input["x0"] == shown or np.shape(row.worst_input["x0"]) == shape
+
+
+def test_the_time_of_a_result_for_the_whole_batch_is_shown():
+    row = row_of("entropy_lower_bound", lambda x0, t: -RIGHT.entropy_lower_bound(x0, t))
+    assert row.wanted == pytest.approx(
+        RIGHT.entropy_lower_bound(np.array(row.worst_input["x0"]), row.worst_input["t"])
+    )
+
+
+# What a PASS does not say
+
+FIRST = {
+    "the exact value": 0.0,
+    "the value of t = 2": POST[1],
+    "beta_1": BETA[0],
+    "0.3": 0.3,
+    "1e-20": 1e-20,
+}
+
+
+def test_what_stands_there_is_compared_over_the_same_schedule():
+    def functions(beta):
+        abar = np.cumprod(1 - beta)
+        var = beta[1:] * (1 - abar[:-1]) / -np.expm1(np.cumsum(np.log1p(-beta)))[1:]
+        return {"posterior_variance": np.append(beta[0], var)}
+
+    row = check.run(functions).rows[0]
+    assert row.message.startswith("t = 1 not compared: beta_1 stands there")
+
+
+@pytest.mark.parametrize("said", FIRST)
+def test_what_stands_at_a_posterior_table_s_free_entry_is_told(said):
+    row = row_of("posterior_variance", np.append(FIRST[said], POST[1:]))
+    assert (row.status, row.message) == ("PASS", f"t = 1 not compared: {said} stands there")
+
+
+def test_what_stands_at_a_log_variance_s_free_entry_is_told_as_a_logarithm():
+    row = row_of("posterior_log_variance", np.log(np.append(BETA[0], POST[1:])))
+    assert row.message == "t = 1 not compared: beta_1 stands there"
+    row = row_of("posterior_log_variance", np.log(np.append(1e-20, POST[1:])), first_t=0)
+    assert row.message == "t = 0 not compared: -46.0517 stands there"
+
+
+def test_a_first_step_that_is_infinite_or_not_asked_for_is_told():
+    weight = 0.5 * BETA**2 / np.append(1.0, POST[1:]) / (1 - BETA) / (1 - ABAR)
+    row = row_of("vlb_weight", weight, reverse_var="posterior")
+    assert (row.status, row.message) == ("PASS", "t = 1 not compared: infinite")
+
+    def posterior_log_var(x0, xt, t):
+        return np.log(POST[t]) + 0 * x0
+
+    row = row_of("posterior_log_var", posterior_log_var, first_t=0)
+    assert (row.status, row.message) == ("PASS", "t = 0 not compared")
+    assert row_of("marginal_mean", mean).message == ""
+    assert row_of("gaussian_entropy", entropy).message == ""
+
+
+# Lost digits
+
+
+def test_arithmetic_in_float32_is_told_and_whether_terms_cancel():
+    def single(function):
+        return lambda *a: np.float64(function(*map(np.float32, a)))
+
+    row = row_of("gaussian_entropy", single(entropy))
+    assert (row.status, row.diagnoses) == ("PRECISION", ("computed in float32",))
+    assert row_of("gaussian_kl", single(kl)).diagnoses == ("computed in float32",)
+
+
+def test_tables_that_give_no_number_explain_no_lost_digits():
+    beta = np.array([1e-9, 1e-9])
+    snr = 1 / np.cumsum(beta)
+    weight = 0.5 * (np.append(np.inf, snr[:-1]) - snr)
+    row = row_of("vlb_weight_x0", weight * (1 + 3e-9), beta=beta)
+    assert (row.status, row.diagnoses) == ("PRECISION", ("computed in float32",))
+
+
+def test_a_result_rounded_to_float32_is_no_more_than_that():
+    row = row_of("marginal_mean", lambda x0, t: mean(x0, t).astype(np.float32))
+    assert (row.status, row.diagnoses) == ("PRECISION", ("the result comes in float32",))
+    assert row.message == "declare dtype='float32'?"
+
+
+def test_float32_that_is_handed_back_as_float64_is_told_by_its_digits():
+    row = row_of("marginal_mean", lambda x0, t: np.float64(np.float32(mean(x0, t))))
+    assert row.status == "PRECISION"
+    assert any("float32" in said for said in row.diagnoses)

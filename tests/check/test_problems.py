@@ -1,0 +1,475 @@
+"""The inputs that functions are asked at are what their names say, reach the ends of their ranges,
+and keep preconditions; how far apart what was got and what is wanted may be.
+"""
+
+import independent_ddpm
+import numpy as np
+import pytest
+
+from dpm_ref import check
+from dpm_ref.check.conventions import Conventions
+from dpm_ref.check.problems import Answer, Problem, Setting, draws, exact_posterior, unmet
+from dpm_ref.check.quantities import QUANTITIES
+
+BETA = np.array([0.1, 0.25, 0.2, 0.4])
+T, ABAR = len(BETA), np.cumprod(1 - BETA)
+PREV = np.append(1.0, ABAR[:-1])
+POST = BETA * (1 - PREV) / (1 - ABAR)
+RIGHT = independent_ddpm.Somebody(BETA)
+MANY = (400, 50)
+
+
+def setting(shape=(5, 3), beta=BETA, pi1=0.2, data=None, **conventions):
+    return Setting(beta, pi1, shape, Conventions(**conventions), data)
+
+
+def inputs(name, where=None, seed=3):
+    where = setting() if where is None else where
+    return list(draws(QUANTITIES[name], where, np.random.default_rng(seed)))
+
+
+def standard(z):
+    """Whether these are as many standard normal numbers, by three moments at six deviations."""
+    n = np.size(z)
+    assert abs(z.mean()) < 6 / np.sqrt(n)
+    assert abs((z**2).mean() - 1) < 6 * np.sqrt(2 / n)
+    assert abs((z**4).mean() - 3) < 6 * np.sqrt(96 / n)
+
+
+# Data and times
+
+
+def test_data_are_rows_of_numbers_that_float32_holds():
+    data = np.arange(24.0).reshape(4, 3, 2) / 10
+    where = setting(data=data)
+    np.testing.assert_array_equal(where.data, data.reshape(4, 6).astype(np.float32))
+    assert (where.components, where.d, where.n) == ((3, 2), 6, 5)
+    assert setting(data=data, shape=(5, 3)).n == 5
+    assert setting().data is None
+
+
+@pytest.mark.parametrize(
+    ("data", "shape", "said"),
+    [
+        (np.zeros((4, 2)), (7, 3), "data must have shape (m, 3) and be finite, got (4, 2)"),
+        (np.zeros((4, 2)), (7, 2, 1), "data must have shape (m, 2, 1) and be finite, got (4, 2)"),
+        (np.zeros(3), None, "data must have shape (m, ...) and be finite, got (3,)"),
+        (np.zeros((0, 3)), None, "data must have shape (m, 3) and be finite, got (0, 3)"),
+        (np.full((2, 3), np.nan), None, "data must have shape (m, 3) and be finite, got (2, 3)"),
+    ],
+)
+def test_other_data_are_refused(data, shape, said):
+    with pytest.raises(ValueError, match=" must ") as refused:
+        check.run({"marginal_mean": None}, beta=BETA, data=data, shape=shape)
+    assert str(refused.value) == said
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 40])
+@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("t_shape", ["scalar", "batch"])
+def test_times_reach_both_ends_and_what_is_beside_them(length, first, t_shape):
+    where = setting(beta=np.full(length, 0.1), t_shape=t_shape)
+    asked = where.times(first, np.random.default_rng(2))
+    known = {int(t) for each in asked for t in each[:, 0]}
+    wanted = {first, first + 1, 2, 3, length - 1, length} & set(range(first, length + 1))
+    assert wanted <= known <= set(range(first, length + 1))
+    assert all(each.shape == (5, 1) for each in asked)
+    if t_shape == "scalar":
+        assert all((each == each[0]).all() for each in asked)
+        assert len({int(each[0, 0]) for each in asked}) == len(asked)
+        assert len(asked) <= len(wanted) + 2
+    else:
+        assert not asked or len(asked) == -(-(len(wanted) + 2) // 5) + 1
+    if length == 40:
+        assert len(known) > len(wanted)
+
+
+def test_times_of_a_batch_differ_within_it():
+    where = setting(beta=np.full(40, 0.1), t_shape="batch")
+    assert all(len(set(each[:, 0])) > 1 for each in where.times(1, np.random.default_rng(0)))
+
+
+# Arguments
+
+
+def test_arguments_are_drawn_in_their_range():
+    where, rng = setting(MANY), np.random.default_rng(0)
+    for name in ("x0", "xt", "x_prev", "x1", "noise", "mean", "eps"):
+        standard(where.some(name, rng))
+    for name in ("var", "var_q", "reverse_var"):
+        standard(np.log(where.some(name, rng)))
+    for name in ("q1", "p1", "prob"):
+        p = where.some(name, rng)
+        standard(np.log(p / (1 - p)) / 1.5)
+    standard(np.arctanh(where.some("w", rng).clip(-1 + 1e-7, 1 - 1e-7)).clip(-6, 6))
+    assert (where.some("log_r1", rng) < 0).all()
+    assert set(where.some("bit", rng).ravel()) == {0.0, 1.0}
+    for name in ("x0", "xt", "x_prev", "x1"):
+        bits = where.some(name, rng, True)
+        assert set(bits.ravel()) == {0.0, 1.0}
+        assert abs(bits.mean() - 0.5) < 0.02
+    standard(where.some("noise", rng, True))
+
+
+@pytest.mark.parametrize("name", ["x0", "w", "prob", "noise"])
+def test_states_and_probabilities_are_numbers_that_float32_holds(name):
+    drawn = setting().some(name, np.random.default_rng(0))
+    np.testing.assert_array_equal(drawn, drawn.astype(np.float32))
+
+
+def test_states_are_the_user_s_data_where_these_are_given():
+    data = np.array([[0.5, 1.5], [-1.0, 2.0]])
+    for name in ("x0", "xt", "x_prev", "x1"):
+        drawn = setting(data=data).some(name, np.random.default_rng(0))
+        assert drawn.shape == (5, 2)
+        assert set(map(tuple, drawn.tolist())) == set(map(tuple, data.tolist()))
+    assert not np.isin(setting(data=data).some("noise", np.random.default_rng(0)), data).any()
+
+
+def test_a_posterior_is_that_of_the_code_of_others():
+    rng = np.random.default_rng(0)
+    x0, xt = rng.standard_normal((2, 5, 3))
+    tables = setting().tables
+    for t in range(2, T + 1):
+        mean, var = exact_posterior(tables, x0, xt, t)
+        np.testing.assert_allclose(mean, RIGHT.posterior_mean(x0, xt, t), rtol=1e-12)
+        np.testing.assert_allclose(var, np.full((5, 3), POST[t - 1]), rtol=1e-12)
+
+
+def test_a_network_s_distribution_is_near_the_posterior():
+    where = setting(MANY)
+    for each in inputs("kl_term", where):
+        t = each["t"][0, 0]
+        mean = RIGHT.posterior_mean(each["x0"], each["xt"], t)
+        standard((each["mean"] - mean) / np.sqrt(POST[t - 1]))
+        standard(np.log(each["reverse_var"] / POST[t - 1]) / 0.5)
+
+
+# Pairs of distributions
+
+
+def test_pairs_of_gaussians_come_closer_and_then_reach_the_ends():
+    *usual, end = inputs("gaussian_kl", setting(MANY))
+    assert len(usual) == 4
+    for each, near in zip(usual, (1.0, 1.0, 0.25, 1e-3), strict=True):
+        standard((each["mean_p"] - each["mean_q"]) / near)
+        standard(np.log(each["var_p"] / each["var_q"]) / near)
+        standard(each["mean_q"])
+        standard(np.log(each["var_q"]))
+    assert "end" not in usual[0]
+    assert end["end"] is True
+    even, odd = slice(None, None, 2), slice(1, None, 2)
+    assert (end["mean_p"] == end["mean_q"]).all()
+    assert (end["var_p"][:, odd] == end["var_q"][:, odd]).all()
+    assert (end["var_p"] != end["var_q"])[:, even].all()
+    single = {float(np.float32(v)) for v in (1e-8, 1.0, 1e6, 1e-3, 40.0)}
+    assert set(end["var_q"].ravel()) == set(end["var_p"][:, even].ravel()) == single
+
+
+def test_pairs_of_bits_come_closer_and_then_reach_certainty():
+    *usual, end = inputs("bernoulli_kl", setting(MANY))
+    assert len(usual) == 4
+    for each, near in zip(usual, (None, None, 0.25, 1e-3), strict=True):
+        q, p = each["q1"], each["p1"]
+        assert ((q > 0) & (q < 1) & (p > 0) & (p < 1)).all()
+        if near is not None:
+            assert (np.abs(p - q) <= near * q * (1 - q) * (1 + 1e-3) + 1e-7).all()
+            assert np.abs(p - q).max() > 0.1 * near * (q * (1 - q)).max()
+    certain = set(zip(end["q1"].ravel(), end["p1"].ravel(), strict=True))
+    assert {(0.0, 0.0), (1.0, 1.0), (0.0, 0.5), (1.0, 0.5)} <= certain
+    assert np.isfinite(Problem.of(QUANTITIES["bernoulli_kl"], setting(MANY), end).wanted).all()
+
+
+def test_bits_that_are_certain_are_drawn_as_they_are():
+    end = inputs("bernoulli_log_prob", setting(MANY))[-1]
+    certain = (end["p1"] == 0) | (end["p1"] == 1)
+    assert certain.any()
+    assert not certain.all()
+    assert (end["bit"] == end["p1"])[certain].all()
+    assert set(end["bit"][~certain]) == {0.0, 1.0}
+
+
+def test_a_density_is_asked_for_near_its_mean_and_far_out():
+    *usual, end = inputs("gaussian_log_prob", setting(MANY))
+    for each in usual:
+        standard(each["x"] - each["mean"])
+    deviations = (end["x"] - end["mean"]) / np.sqrt(end["var"])
+    np.testing.assert_allclose(deviations, 60.0, rtol=1e-5)
+    assert set(end["var"].ravel()) == {1.0, float(np.float32(1e-2)), 1e4}
+
+
+def test_quantities_of_no_such_range_have_no_ends():
+    assert not any("end" in each for each in inputs("marginal_mean"))
+    assert [each.get("end") for each in inputs("sample_step")] == [None] * 4 + [True]
+
+
+def test_weights_are_of_every_size():
+    drawn = inputs("log_likelihood", setting(MANY))
+    assert [len(each["log_w"]) for each in drawn] == [7, 7, 7, 5, 1, 4]
+    assert [each["end"] for each in drawn] == [False, False, False, True, True, True]
+    sizes = [(0.0, 1.5), (-3.0, 1.5), (-2000.0, 1.5), (900.0, 300.0), (-5.0, 1.0)]
+    for each, (offset, scale) in zip(drawn, sizes, strict=False):
+        assert abs(each["log_w"].mean() - offset) < 0.5 * scale
+        assert 0.8 < each["log_w"].std() / scale < 1.2
+    assert np.isneginf(drawn[-1]["log_w"]).all()
+    assert all(each["log_w"].shape[1] == MANY[0] for each in drawn)
+
+
+# Chains
+
+
+@pytest.mark.parametrize("name", ["lower_bound", "eq14"])
+def test_states_of_a_bound_are_drawn_from_their_marginals(name):
+    (each,) = inputs(name, setting(MANY))
+    assert each["xs"].shape == (T - 1, *MANY)
+    for t in range(2, T + 1):
+        x = each["xs"][t - 2]
+        standard((x - np.sqrt(ABAR[t - 1]) * each["x0"]) / np.sqrt(1 - ABAR[t - 1]))
+        mean = RIGHT.posterior_mean(each["x0"], x, t)
+        standard((each["means"][t - 2] - mean) / np.sqrt(POST[t - 1]))
+        standard(np.log(each["vars"][t - 2] / POST[t - 1]) / 0.5)
+    assert each["pi1"] == 0.2
+    assert inputs(name, setting(beta=BETA[:1])) == []
+
+
+def test_bits_of_a_bound_have_probabilities():
+    (each,) = inputs("binomial_lower_bound", setting(MANY))
+    assert set(each["xs"].ravel()) == {0.0, 1.0}
+    assert each["probs"].shape == each["xs"].shape
+    assert ((each["probs"] > 0) & (each["probs"] < 1)).all()
+    assert "means" not in each
+
+
+def test_a_trajectory_is_that_of_the_forward_kernels():
+    (each,) = inputs("log_weights", setting(MANY))
+    x = each["trajectory"]
+    assert x.shape == (T, *MANY) or x.shape == (T + 1, *MANY)
+    standard(x[0])
+    np.testing.assert_array_equal(each["before"], x[:-1])
+    np.testing.assert_array_equal(each["after"], x[1:])
+    np.testing.assert_array_equal(each["end_state"], x[-1])
+    np.testing.assert_array_equal(each["start"], x[:1])
+    for t in range(1, len(x)):
+        standard((x[t] - np.sqrt(1 - BETA[t - 1]) * x[t - 1]) / np.sqrt(BETA[t - 1]))
+        standard((each["means"][t - 1] - x[t - 1]) / np.sqrt(BETA[t - 1]))
+        standard(np.log(each["vars"][t - 1] / BETA[t - 1]) / 0.5)
+    np.testing.assert_array_equal(x, x.astype(np.float32))
+
+
+def test_a_trajectory_of_bits_is_that_of_the_forward_kernels():
+    (each,) = inputs("binomial_log_weights", setting(MANY))
+    x = each["trajectory"]
+    assert set(x.ravel()) == {0.0, 1.0}
+    for t in range(1, len(x)):
+        for bit in (0, 1):
+            p = bit * (1 - BETA[t - 1]) + 0.2 * BETA[t - 1]
+            seen = x[t][x[t - 1] == bit]
+            assert abs(seen.mean() - p) < 6 * np.sqrt(p * (1 - p) / seen.size)
+    assert each["probs"].shape == each["before"].shape
+
+
+def test_entropies_are_asked_for_at_every_end_of_the_schedule_once():
+    drawn = inputs("entropy_lower_bound", setting(beta=np.full(40, 0.1)))
+    times = [int(each["t"][0, 0]) for each in drawn]
+    assert {2, 3, 39, 40} <= set(times)
+    assert len(times) == len(set(times))
+    assert all((each["t"] == t).all() for each, t in zip(drawn, times, strict=True))
+    assert all(each["t"].shape == (5, 1) for each in drawn)
+
+
+def test_images_have_256_levels_both_ends_among_them():
+    drawn = inputs("decoder_log_prob", setting(MANY))
+    assert len(drawn) == 2
+    for each in drawn:
+        levels = (each["x0"] + 1) * 127.5
+        assert np.abs(levels - np.round(levels)).max() < 1e-4
+        assert (levels.min(), levels.max()) == pytest.approx((0, 255), abs=1e-4)
+        assert each["x0"][0, :2].tolist() == [-1.0, 1.0]
+        assert len(np.unique(np.round(levels))) == 256
+        standard((np.log(each["var"]) + 4) / 2)
+        standard((each["mean"] - each["x0"]) / np.sqrt(each["var"]))
+    assert inputs("decoder_log_prob", setting((4, 1)))[0]["x0"][0, 0] == -1.0
+
+
+def test_a_model_is_asked_about_images_or_the_user_s_data():
+    drawn = inputs("nll", setting((40, 50)))
+    assert len(drawn) == 2
+    assert all(set(each) == {"x0"} for each in drawn)
+    assert drawn[0]["x0"][0, :2].tolist() == [-1.0, 1.0]
+    data = np.array([[0.5, 1.5], [-1.0, 2.0]])
+    assert all(np.isin(each["x0"], data).all() for each in inputs("nll", setting(data=data)))
+    assert inputs("nll", setting(beta=BETA[:1])) == []
+
+
+def test_states_of_a_model_s_term_are_drawn_from_their_marginals():
+    drawn = inputs("vlb_term", setting(MANY))
+    assert {1, 2, 3, 4} == {int(each["t"][0, 0]) for each in drawn}
+    for each in drawn:
+        k = each["t"][0, 0] - 1
+        standard((each["xt"] - np.sqrt(ABAR[k]) * each["x0"]) / np.sqrt(1 - ABAR[k]))
+    assert inputs("vlb_term", setting(beta=BETA[:1])) == []
+
+
+# Preconditions
+
+
+def test_data_that_are_drawn_keep_the_preconditions():
+    for name in ("eq14", "binomial_eq14", "entropy_upper_bound", "binomial_entropy_upper_bound"):
+        for pi1 in (0.2, 0.8):
+            for seed in range(8):
+                where = setting((10, 4), pi1=pi1)
+                for each in inputs(name, where, seed):
+                    assert unmet(QUANTITIES[name], where, each["x0"]) == ""
+                    assert np.unique(each["x0"]).size > 1 or "upper" in name
+
+
+def test_data_of_a_bound_without_a_precondition_are_no_others_than_drawn():
+    (each,) = inputs("lower_bound", setting(MANY))
+    standard(each["x0"])
+    assert abs((each["x0"] ** 2).mean() - 1) > 1e-6
+
+
+@pytest.mark.parametrize("factor", [1.0, 1 + 3e-6, 1 - 3e-6])
+def test_equation_14_s_precondition_is_the_second_moment(factor):
+    x0 = np.array([[1.0, -1.0, 1.0], [-1.0, 1.0, 1.0]]) * np.sqrt(factor)
+    said = unmet(QUANTITIES["eq14"], setting(), x0)
+    assert bool(said) == (factor != 1.0)
+    bits = np.array([[1, 0, 0, 0, 0]]) * 1.0
+    assert unmet(QUANTITIES["binomial_eq14"], setting(), bits) == ""
+    assert unmet(QUANTITIES["binomial_eq14"], setting(), 1 - bits) != ""
+    assert unmet(QUANTITIES["binomial_eq14"], setting(pi1=0.5), 1 - bits) == ""
+
+
+def test_the_upper_entropy_bound_s_condition_is_the_trace_of_the_covariance():
+    x0 = np.array([[1.0, 2.0], [-1.0, 2.0]])  # tr Cov = 1
+    name = "entropy_upper_bound"
+    assert unmet(QUANTITIES[name], setting(), np.sqrt(2.0) * x0) == ""
+    assert unmet(QUANTITIES[name], setting(), np.sqrt(2.0001) * x0) != ""
+    bits = np.array([[1.0, 0.0], [0.0, 0.0]])  # logit(pi) (m - pi) sums to 0.1 logit(pi) at 0.2
+    name = "binomial_" + name
+    assert unmet(QUANTITIES[name], setting(pi1=0.2), bits) != ""
+    assert unmet(QUANTITIES[name], setting(pi1=0.3), bits) == ""
+    assert unmet(QUANTITIES["lower_bound"], setting(), 9 * x0) == ""
+
+
+# Comparison
+
+
+def answer(got, name="marginal_mean", dtype="float64", k=0, **conventions):
+    where = setting(**conventions)
+    problem = Problem.of(QUANTITIES[name], where, inputs(name, where)[k])
+    return Answer(problem, got(problem.wanted), dtype)
+
+
+def test_arguments_are_written_under_the_conventions_and_states_as_they_are():
+    where = setting(spread="logvar", unit="bits")
+    (given, *_) = inputs("gaussian_kl", where)
+    written = Problem.of(QUANTITIES["gaussian_kl"], where, given).inputs
+    np.testing.assert_allclose(np.exp(written["var_q"]), given["var_q"], rtol=1e-6)
+    np.testing.assert_array_equal(written["mean_q"], given["mean_q"])
+    (given, *_) = inputs("log_likelihood", where)
+    written = Problem.of(QUANTITIES["log_likelihood"], where, given).inputs
+    np.testing.assert_allclose(written["log_w"], given["log_w"] / np.log(2), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "components", "shape"),
+    [
+        ("abar", "sum", (4,)),
+        ("log_likelihood", "sum", (5,)),
+        ("marginal_mean", "sum", (5, 3, 2)),
+        ("gaussian_kl", "sum", (5,)),
+        ("gaussian_kl", "mean", (5,)),
+        ("gaussian_kl", "none", (5, 3, 2)),
+        ("gaussian_kl_grad_mean", "sum", (5, 3, 2)),
+        ("eq14", "sum", ()),
+        ("eq14", "none", (3, 2)),
+        ("entropy_lower_bound", "mean", ()),
+    ],
+)
+def test_results_have_the_shape_that_is_declared(name, components, shape):
+    where = setting((5, 3, 2), components=components)
+    problem = Problem.of(QUANTITIES[name], where, inputs(name, where)[0])
+    assert problem.returned(components) == shape
+    assert problem.wanted.size == np.prod(shape)
+
+
+def test_data_of_their_own_length_make_results_of_that_length():
+    data = np.array([[1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
+    where = setting(data=data)
+    problem = Problem.of(QUANTITIES["lower_bound"], where, inputs("lower_bound", where)[0])
+    assert problem.returned("sum") == (3,)
+
+
+def test_an_error_is_the_distance_from_what_is_wanted():
+    off = answer(lambda wanted: wanted + 0.25)
+    np.testing.assert_allclose(off.error, 0.25)
+    np.testing.assert_allclose(off.ratio, 0.25 / (1e-9 * np.abs(off.problem.wanted)))
+    assert off.misses.all()
+    same = answer(lambda wanted: wanted)
+    assert not same.error.any()
+    assert not same.misses.any()
+    assert np.isinf(answer(lambda wanted: wanted * np.nan).error).all()
+    assert np.isinf(answer(lambda wanted: wanted - np.inf).error).all()
+    assert (answer(lambda wanted: wanted * np.inf).ratio == 1e300).all()
+
+
+def test_the_scale_of_a_sum_s_error_is_that_of_its_terms():
+    problem = answer(lambda wanted: wanted, "posterior_mean").problem
+    i, t = problem.inputs, problem.inputs["t"] - 1
+    first = np.sqrt(PREV[t]) * BETA[t] / (1 - ABAR[t]) * i["x0"]
+    second = np.sqrt(1 - BETA[t]) * (1 - PREV[t]) / (1 - ABAR[t]) * i["xt"]
+    np.testing.assert_allclose(problem.size, np.abs(first) + np.abs(second), rtol=1e-6)
+
+
+def test_a_free_entry_is_not_compared():
+    table = answer(lambda wanted: wanted, "posterior_variance")
+    assert table.defined[:, 0].tolist() == [False, True, True, True]
+    assert answer(lambda wanted: wanted, "beta").defined.all()
+
+
+def test_where_an_infinity_is_wanted_nothing_is_compared():
+    usual = answer(lambda wanted: wanted, "vlb_weight", reverse_var="posterior")
+    assert usual.defined[:, 0].tolist() == [False, True, True, True]
+
+
+def test_what_reproduces_values_to_a_tolerance():
+    got = answer(lambda wanted: wanted)
+    wanted = got.problem.wanted
+    assert got.reproduced(wanted + 0.1, 0.11)
+    assert not got.reproduced(wanted + 0.1, 0.09)
+    assert not got.reproduced(wanted * np.nan, 1.0)
+    blown = answer(lambda wanted: np.sign(wanted) * np.inf, dtype="float32")
+    assert blown.reproduced(np.sign(wanted) * 1e39, 0.0)
+    assert not blown.reproduced(-np.sign(wanted) * 1e39, 0.0)
+    assert not blown.reproduced(np.sign(wanted) * 1e37, 0.0)
+    double = answer(lambda wanted: np.sign(wanted) * np.inf)
+    assert not double.reproduced(np.sign(wanted) * 1e39, 0.0)
+    assert double.reproduced(np.sign(wanted) * 2e300, 0.0)
+    nothing = answer(lambda wanted: wanted * np.nan)
+    assert nothing.reproduced(wanted * np.nan, 0.0)
+    assert not nothing.reproduced(wanted, 1.0)
+
+
+def test_no_number_fits_any_value_at_the_ends_alone():
+    end = answer(lambda wanted: wanted * np.nan, "gaussian_entropy", k=4)
+    assert end.problem.end
+    assert end.reproduced(end.problem.wanted, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "declared", "relative"),
+    [
+        ("float64", "float64", 1e-9),
+        ("float32", "float64", 1e-5),
+        ("float64", "float32", 1e-5),
+        ("float16", "float32", 1e-2),
+        ("float32", "bfloat16", 0.05),
+    ],
+)
+def test_a_formula_fits_to_the_digits_of_the_coarser_type(dtype, declared, relative):
+    most = min(4 * relative, 1e-3)
+    where = {"dtype": declared} if declared != "float64" else {}
+    problem = Problem.of(QUANTITIES["beta"], setting(**where), inputs("beta")[0])
+    for by, fits in ((0.9 * most, True), (2.2 * most, False)):
+        assert Answer(problem, problem.wanted * (1 + by), dtype).fits(problem.trees[0]) == fits
