@@ -62,10 +62,10 @@ def lookup(table):
     return reverse
 
 
-def random_bits(d, T, seed, learned_edge=False, width=0.3):
+def random_bits(d, T, seed, learned_edge=False):
     """Rates drawn at random for every bit, state and time: nothing like a reversal."""
     diffusion = BinomialDiffusion(rng(seed).uniform(0.6, 0.9, T), rng(seed).uniform(0.3, 0.7, d))
-    reverse = lookup(rng(seed + 1).uniform(0.5 - width, 0.5 + width, (T + 1, 2**d, d)))
+    reverse = lookup(rng(seed + 1).uniform(0.2, 0.8, (T + 1, 2**d, d)))
     edge = (lambda x1: reverse(x1, 1)) if learned_edge else None
     return (
         diffusion,
@@ -119,7 +119,7 @@ CASES = {  # and the samples with which the estimates are put to the test
     "1 bit, T = 3": (512, lambda: random_bits(1, 3, 20)),
     "2 bits, T = 3": (1024, lambda: random_bits(2, 3, 30)),
     "2 bits, T = 4, an edge": (1024, lambda: random_bits(2, 4, 40, learned_edge=True)),
-    "3 bits, T = 5": (1536, lambda: random_bits(3, 5, 50, width=0.15)),
+    "3 bits, T = 5": (512, lambda: nearly_reversed_bits(3, 5, 50, 0.4)),
     "5 bits, T = 10": (512, lambda: nearly_reversed_bits(5, 10, 60, 0.3)),
     "8 bits, T = 20": (256, lambda: nearly_reversed_bits(8, 20, 70, 0.1)),
     "N in 1-D, T = 2": (256, lambda: linear_chain(1, 2, 80)),
@@ -462,10 +462,10 @@ def test_k_is_the_first_of_a_rising_sequence_that_stays_below_log_p():
     assert means[-1] > log_p - 0.1 * (log_p - K)
 
 
-@pytest.mark.parametrize("k", [1, 3, 10])
-def test_the_mean_estimate_is_the_member_of_that_sequence(k):
+@pytest.mark.parametrize(("k", "runs"), [(1, 5_000), (3, 6_000), (10, 15_000)])
+def test_the_mean_estimate_is_the_member_of_that_sequence(k, runs):
     diffusion, reverse, edge, _, log_p, means = bias_case()
-    got = estimate(diffusion, reverse, np.ones((10_000, 1)), k, 8, edge=edge).value
+    got = estimate(diffusion, reverse, np.ones((runs, 1)), k, 8, edge=edge).value
     deviation = got.std() / math.sqrt(got.size)
     assert abs(got.mean() - means[k - 1]) < SIGMAS * deviation
     assert log_p - got.mean() > SIGMAS * deviation  # the bias is seen
@@ -613,10 +613,13 @@ def test_the_sandwich_closes_to_a_hundredth_of_a_nat(name):
 
 
 @pytest.mark.parametrize("n_samples", [1, 4])
-@pytest.mark.parametrize("name", ["2 bits, T = 3", "2 bits, T = 4, an edge", "N in 3-D, T = 8"])
-def test_the_sandwich_holds_the_exact_value_in_expectation(name, n_samples):
+@pytest.mark.parametrize(
+    ("name", "n"),
+    [("2 bits, T = 3", 3000), ("2 bits, T = 4, an edge", 3000), ("N in 3-D, T = 8", 8000)],
+)
+def test_the_sandwich_holds_the_exact_value_in_expectation(name, n, n_samples):
     """So few samples leave both gaps wide enough to be seen."""
-    got, log_p = sandwiched(name, 3000, n_samples)
+    got, log_p = sandwiched(name, n, n_samples)
     for gap in (log_p - got.lower, got.upper - log_p):
         assert gap.mean() > SIGMAS * gap.std() / math.sqrt(gap.size)
 
