@@ -53,7 +53,7 @@ from dpm_ref.posteriors.particles import systematic
 from dpm_ref.posteriors.perturbed import predicted_data
 from dpm_ref.reverse import BinomialReverse
 
-ALARM, SIGMAS = alarm(60), limit(60)  # comparisons in this file
+ALARM, SIGMAS = alarm(80), limit(80)  # comparisons in this file
 # For means of skewed numbers over their own standard error: beyond 8 with P < 1e-9 at most, by the
 # Chernoff bound on self-normalised sums (900 numbers of skewness 3.2, 400 of 1, 200 of .6).
 SKEWED = 8.0
@@ -352,11 +352,11 @@ def test_inpainting_with_correlation_gets_the_answer_that_clamping_misses():
     twist = LinearTwist(model, clamp)
     mean, cov = twist.posterior()
     for r in (diffused(clamp, diffusion), of_time(twist.log_r, twist.slope, at_0=clamp)):
-        result = particle_filter(diffusion, model.reverse, r, 1000, 2, rng=seed(7), runs=60)
+        result = particle_filter(diffusion, model.reverse, r, 1000, 2, rng=seed(7), runs=80)
         x = result.x0[..., 1]
-        # standard errors .005 and .0075
+        # with the exact twist, standard errors of .0047 and .006
         assert abs(result.expectation(x) - mean[1]) < 0.03
-        assert abs(result.expectation((x - mean[1]) ** 2) - cov[1, 1]) < 0.045
+        assert abs(result.expectation((x - mean[1]) ** 2) - cov[1, 1]) < 0.04
         assert abs(result.log_z - twist.log_z) < SKEWED * result.log_z_stderr
 
 
