@@ -707,8 +707,8 @@ def test_a_part_of_the_particles_may_lose_all_weight():
     # zeros at t >= 1 are the author's affair: paths that are not positive at every t are lost
     steps = np.cumsum(np.log1p(-DIFFUSION.beta)) / 2
     cov = np.exp(-np.abs(np.subtract.outer([0.0, *steps], [0.0, *steps])))
-    lost = result.log_z - stats.multivariate_normal(cov=cov).logcdf(np.zeros(4))
-    assert abs(lost) < SKEWED * result.log_z_stderr
+    apart = result.log_z - stats.multivariate_normal(cov=cov).logcdf(np.zeros(4))
+    assert abs(apart) < SKEWED * result.log_z_stderr
     free = of_time(lambda x, t: np.zeros(x.shape[:-1]), at_0=indicator)
     exact = filtered(free, n=4000, runs=10, rng=seed(0))
     positive = round(40_000 * np.exp(exact.log_z))
