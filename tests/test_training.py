@@ -776,16 +776,16 @@ def test_times_of_a_minibatch_are_distinct_and_every_subset_is_as_likely():
         np.zeros((1, 1)),
         start(model, rng=statistics_budget.seed(19)),
         rng=statistics_budget.seed(19),
-        steps=6000,
+        steps=12_000,
         batch=1,
         n_times=2,
         learning_rate=lambda _: 0.0,
     )
     subsets = [tuple(sorted(t.ravel())) for _, t, _ in model.drawn]
     counts = [subsets.count(pair) for pair in ((2, 3), (2, 4), (3, 4))]
-    assert sum(counts) == 6000
+    assert sum(counts) == 12_000
     assert stats.chisquare(counts).pvalue > ALARM
-    assert stats.chisquare(counts, [2300, 2000, 1700]).pvalue < ALARM  # power
+    assert stats.chisquare(counts, [4600, 4000, 3400]).pvalue < ALARM  # power
 
 
 @columns
@@ -796,12 +796,12 @@ def test_noise_of_a_minibatch_has_the_law_of_the_column_and_is_new_for_every_sta
         dataset(column),
         start(model, rng=statistics_budget.seed(20)),
         rng=statistics_budget.seed(20),
-        steps=4,
+        steps=10,
         batch=5000,
         learning_rate=rate,
     )
     noise = np.concatenate([noise[:, :2500].ravel() for _, _, noise in model.drawn])
-    assert len(np.unique(noise)) == 4 * 3 * 2500 * 2
+    assert len(np.unique(noise)) == 10 * 3 * 2500 * 2
     assert (
         stats.kstest(noise, "norm" if column == "gaussian" else "uniform").pvalue
         > ALARM

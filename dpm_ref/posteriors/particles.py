@@ -102,7 +102,7 @@ def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n
     standard errors; 0.40 % were so and reliable; of those right, 89.5 % were reliable, 98.6 % with
     `diffused` (tests/posteriors/reliability.py prints this). The flag cannot detect a bias within
     the error of the model's own draws, nor what neither filter nor model draws: with
-    BinomialDiffusion([.001, .5], prior=1e-6), p = T_pi, and BernoulliFactors of (1e6, 1) at t = 0
+    BinomialDiffusion([.001, .5], prior=1e-12), p = T_pi, and BernoulliFactors of (1e12, 1) at t = 0
     and (1, 1) before, log Z = .001 is called reliable, where log 2 is right.
 
     Parameters

@@ -143,16 +143,16 @@ def outcomes(n_models, seed):
 
 
 def lost_bits(rng):
-    """Half of Z lies where r(x^T) = 1e-6: log Z = -0.6931."""
+    """Half of Z lies where r(x^T) = 1e-12: log Z = -0.6931."""
     diffusion = BinomialDiffusion([0.5, 1.0])
-    r = constant(BernoulliFactor([1.0], [1e-6]))
+    r = constant(BernoulliFactor([1.0], [1e-12]))
     return particle_filter(diffusion, diffusion.kernel, r, 1000, 1, rng=rng)
 
 
 def lost_values(rng):
-    """r = N(1; x, .1) at every t, of data N(0, 1): log Z = -1.6535."""
+    """r = N(1; x, .03) at every t, of data N(0, 1): log Z = -2.2535."""
     diffusion = GaussianDiffusion(schedules.constant(30, 0.1))
-    r = constant(GaussianFactor([1.0], 0.1))
+    r = constant(GaussianFactor([1.0], 0.03))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ContradictionWarning)
         return particle_filter(diffusion, diffusion.kernel, r, 1000, 1, rng=rng)
@@ -175,7 +175,8 @@ def main():
             f"{choice:<14} {len(rows):6d}  {reliable.mean():7.1%}  {wrong.mean():5.1%}  "
             f"{(reliable & wrong).mean():17.2%}  {right:22.1%}"
         )
-    for name, case, truth in (("r = 1e-6", lost_bits, -0.6931), ("narrow r", lost_values, -1.6535)):
+    lost = ("r = 1e-12", lost_bits, -0.6931), ("narrow r", lost_values, -2.2535)
+    for name, case, truth in lost:
         runs = [case(np.random.default_rng([options.seed, i])) for i in range(20)]
         print(
             f"{name}: log Z = {runs[0].log_z:.4f} +- {runs[0].log_z_stderr:.4f}, right {truth}; "
