@@ -166,10 +166,28 @@ def test_pairs_whose_changes_add_up_or_multiply_are_tried_first_and_then_all(ans
     assert {a.name, b.name} == names
     known = {id(each) for pair in tried for each in pair}
     every = tried[-len(known) * (len(known) - 1) // 2 :]
+    assert len(every) == len(known) * (len(known) - 1) // 2
     assert len(tried) - len(every) < 5
     assert len({frozenset(map(id, pair)) for pair in every}) == len(every)
     ranks = [a.rank + b.rank for a, b in every]
     assert np.mean(ranks[:50]) < np.mean(ranks[-50:])
+
+
+def test_no_mistake_is_paired_with_itself():
+    row = row_of("marginal_mean", lambda x0, t: 4 * mean(x0, t))
+    assert row.message.endswith("got is wanted times 4")
+
+
+def test_a_pair_is_named_beside_no_number_at_the_ends_of_the_range_alone():
+    def wrong(limit):
+        return lambda m, v, n: np.where(v > limit, np.nan, 2 * m - np.sqrt(v) * n)
+
+    row = row_of("sample_step", wrong(1e5))
+    assert row.diagnoses == ("mean counted twice, and sign of the noise flipped",)
+    assert row.message.startswith(
+        "returns nan in 3 of 75 values at the ends of the range only: mean"
+    )
+    assert row_of("sample_step", wrong(2.0)).diagnoses == ()
 
 
 def test_one_component_is_the_first_and_the_last_and_not_said_to_be():
