@@ -323,6 +323,12 @@ def test_a_constant_offset_is_told_though_the_ends_of_the_range_have_another():
     assert row.message.endswith("got is wanted plus -0.3")
 
 
+def test_a_factor_is_told_though_one_entry_is_not_compared():
+    weight = 0.5 * BETA**2 / np.append(1.0, POST[1:]) / (1 - BETA) / (1 - ABAR)
+    row = row_of("vlb_weight", 1.3729 * weight, reverse_var="posterior")
+    assert row.message.endswith("got is wanted times 1.3729")
+
+
 def test_a_factor_of_three_values_or_fewer_is_not_told():
     def message(beta):
         return check.run({"beta": 1.3729 * np.array(beta)}, beta=beta).rows[0].message
