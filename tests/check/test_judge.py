@@ -8,7 +8,7 @@ import pytest
 
 from dpm_ref import check
 from dpm_ref.check.conventions import Conventions
-from dpm_ref.check.judge import _likely
+from dpm_ref.check.judge import _clipped, _likely
 from dpm_ref.check.problems import Answer, Problem, Setting, draws
 from dpm_ref.check.quantities import QUANTITIES
 
@@ -166,10 +166,28 @@ def test_pairs_whose_changes_add_up_or_multiply_are_tried_first_and_then_all(ans
     assert {a.name, b.name} == names
     known = {id(each) for pair in tried for each in pair}
     every = tried[-len(known) * (len(known) - 1) // 2 :]
+    assert len(every) == len(known) * (len(known) - 1) // 2
     assert len(tried) - len(every) < 5
     assert len({frozenset(map(id, pair)) for pair in every}) == len(every)
     ranks = [a.rank + b.rank for a, b in every]
     assert np.mean(ranks[:50]) < np.mean(ranks[-50:])
+
+
+def test_no_mistake_is_paired_with_itself():
+    row = row_of("marginal_mean", lambda x0, t: 4 * mean(x0, t))
+    assert row.message.endswith("got is wanted times 4")
+
+
+def test_a_pair_is_named_beside_no_number_at_the_ends_of_the_range_alone():
+    def wrong(limit):
+        return lambda m, v, n: np.where(v > limit, np.nan, 2 * m - np.sqrt(v) * n)
+
+    row = row_of("sample_step", wrong(1e5))
+    assert row.diagnoses == ("mean counted twice, and sign of the noise flipped",)
+    assert row.message.startswith(
+        "returns nan in 3 of 75 values at the ends of the range only: mean"
+    )
+    assert row_of("sample_step", wrong(2.0)).diagnoses == ()
 
 
 def test_one_component_is_the_first_and_the_last_and_not_said_to_be():
@@ -177,6 +195,9 @@ def test_one_component_is_the_first_and_the_last_and_not_said_to_be():
         "marginal_mean", lambda x0, t: mean(x0, t) * np.where(x0 > 2, 1.31, 1.3), shape=(5, 1)
     )
     assert "component" not in row.message
+    first = lambda x0, t: mean(x0, t) + [0.1, 0.0] * (1 + x0**2)  # noqa: E731
+    row = row_of("marginal_mean", first, shape=(5, 2))
+    assert row.message.endswith("in the first component only")
 
 
 def test_a_result_of_nothing_but_nan_is_given_no_diagnosis():
@@ -256,6 +277,26 @@ def test_no_number_at_one_time_is_placed_and_counted():
     assert row.message.endswith("values, first at t = 2")
 
 
+@pytest.mark.parametrize("t_shape", ["scalar", "batch"])
+def test_no_number_in_a_sum_over_components_is_placed_too(t_shape):
+    def kl_term(x0, xt, t, mean, var):
+        return x0.sum(-1) * np.nan
+
+    row = row_of("kl_term", kl_term, t_shape=t_shape)
+    assert row.message.endswith("values, first at t = 2")
+
+
+def test_constants_are_not_tried_where_it_would_take_minutes():
+    def clipped(T):
+        setting = Setting(np.full(T, 0.01), 0.5, (2, 2), Conventions())
+        inputs = next(draws(QUANTITIES["log_weights"], setting, np.random.default_rng(1)))
+        problem = Problem.of(QUANTITIES["log_weights"], setting, inputs)
+        return _clipped([Answer(problem, problem.wanted, "float64")])
+
+    assert list(clipped(101)) == []
+    assert next(clipped(3))
+
+
 def test_an_infinity_where_one_is_wanted_is_no_deviation():
     def log_prob(bit, p1):
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -275,6 +316,25 @@ def test_a_constant_factor_is_told(change):
 def test_a_constant_offset_is_told():
     row = row_of("gaussian_entropy", lambda v: entropy(v) - 0.3)
     assert row.message.endswith("deviates everywhere; got is wanted plus -0.3")
+
+
+def test_a_constant_offset_is_told_though_the_ends_of_the_range_have_another():
+    row = row_of("gaussian_entropy", lambda v: entropy(v) - np.where(v.max() > 1e5, 0.7, 0.3))
+    assert row.message.endswith("got is wanted plus -0.3")
+
+
+def test_a_factor_is_told_though_one_entry_is_not_compared():
+    weight = 0.5 * BETA**2 / np.append(1.0, POST[1:]) / (1 - BETA) / (1 - ABAR)
+    row = row_of("vlb_weight", 1.3729 * weight, reverse_var="posterior")
+    assert row.message.endswith("got is wanted times 1.3729")
+
+
+def test_a_factor_of_three_values_or_fewer_is_not_told():
+    def message(beta):
+        return check.run({"beta": 1.3729 * np.array(beta)}, beta=beta).rows[0].message
+
+    assert "got is wanted" not in message([0.3])
+    assert message([0.3, 0.4]).endswith("deviates everywhere; got is wanted times 1.3729")
 
 
 def test_a_factor_that_is_not_constant_is_not_told():
