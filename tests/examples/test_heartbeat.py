@@ -12,7 +12,7 @@ from dpm_ref.mlp import Tape
 from dpm_ref.reverse import BinomialReverse, SigmoidReverse
 
 EXACT = 1e-12
-COMPARISONS = 3 * 2 * 3 + 4  # three kernels, K and log p, three sequences; those of the quick run
+COMPARISONS = 3 * 2 * 3 + 5  # three kernels, K and log p, three sequences; those of the quick run
 Z = statistics_budget.limit(COMPARISONS)
 KERNELS = {
     "posterior": BinomialReverse,

@@ -28,7 +28,7 @@ SPEC = importlib.util.spec_from_file_location("rates", Path(__file__).with_name(
 rates = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(rates)
 
-ALARM, SIGMAS = alarm(14), limit(14)  # comparisons in this file
+ALARM, SIGMAS = alarm(17), limit(17)  # comparisons in this file
 DIFFUSION = GaussianDiffusion(schedules.constant(6, 0.3))
 FACTOR = GaussianFactor([1.0], 0.5)
 
