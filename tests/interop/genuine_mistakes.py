@@ -101,6 +101,51 @@ def sum_for_the_product(beta):
     return {"alphas_cumprod": np.cumsum(1 - beta)}
 
 
+@genuine("is 0, not 1")
+def product_before_the_first_step_padded_with_0(beta):
+    return {"alphas_cumprod_prev": np.append(0.0, tables(beta)[1][:-1])}
+
+
+@genuine("abar_t reaches abar_t only", **FROM_0)
+def division_binds_before_the_difference(beta):  # EDAPINENUT/GNTPP, issue 2
+    abar = tables(beta)[1]
+    return {"sqrt_recipm1_alphas_cumprod": np.sqrt(1 - abar / abar)}
+
+
+@genuine("1 - sqrt(abar_t) for sqrt(1 - abar_t)")
+def root_of_the_product_only(beta):  # labmlai/annotated_deep_learning_paper_implementations, 152
+    return {"sqrt_one_minus_alphas_cumprod": 1.0 - tables(beta)[1] ** 0.5}
+
+
+@genuine("latent diffusion's brackets")
+def weight_of_x0_without_its_brackets(beta):  # CompVis/latent-diffusion
+    abar = tables(beta)[1]
+    return {"loss_weight_x0": 0.5 * np.sqrt(abar) / (2.0 * 1 - abar)}
+
+
+@genuine("brackets are missing")
+def weight_without_its_brackets(beta):
+    alpha, abar, _ = tables(beta)
+    return {"lvlb_weights": beta**2 / 2 * posterior_variance(beta) * alpha * (1 - abar)}
+
+
+@genuine("[-inf, 5]")
+def signal_to_noise_capped_for_the_loss(beta):  # min-SNR weighting
+    abar = tables(beta)[1]
+    return {"snr": np.minimum(abar / (1 - abar), 5.0)}
+
+
+@genuine("beta_T scaled", beta=("linear", 200))
+def one_end_of_the_schedule_scaled(_):  # NVlabs/I2SB, issue 11
+    return {"betas": np.linspace(1e-4, 5 * 0.02, 200)}
+
+
+@genuine("not capped", beta=("cosine", 100))
+def product_of_betas_before_they_are_capped(_):  # Project-MONAI/MONAI, pull request 8427
+    abar = np.cos((np.arange(101) / 100 + 0.008) / 1.008 * np.pi / 2) ** 2
+    return {"alphas_cumprod": abar[1:] / abar[0]}
+
+
 # Steps
 
 
@@ -127,7 +172,7 @@ def x0_from_the_step_before(beta):  # dmme 0.5.2, DDIM
     return {"ddim_step": ddim_step}
 
 
-@genuine("", eta=0.7, **FROM_0)
+@genuine("sqrt(1 - abar_t), under the root too", eta=0.7, **FROM_0)
 def ddim_noise_of_the_marginal(beta):  # jsboige/CoursIA, pull request 16158
     _, abar, prev = tables(beta)
 
@@ -139,7 +184,7 @@ def ddim_noise_of_the_marginal(beta):  # jsboige/CoursIA, pull request 16158
     return {"ddim_step": ddim_step}
 
 
-@genuine("", eta=0.5, **FROM_0)  # nan where the root is negative: not named
+@genuine("sigma_t not squared", eta=0.5, **FROM_0)  # nan where the root is negative
 def ddim_noise_not_squared_under_the_root(beta):
     _, abar, prev = tables(beta)
 
@@ -256,6 +301,85 @@ def step_of_the_discretised_equation(beta):  # as score-based code samples
 @genuine("squared where its root is meant", spread="logvar")
 def log_variance_doubled_for_halved(beta):
     return {"sample_step": lambda mean, log_var, noise: mean + np.exp(2 * log_var) * noise}
+
+
+@genuine("sigma_t for sqrt", eta=0.5, **FROM_0)
+def ddim_direction_as_long_as_its_noise(beta):  # jsboige/CoursIA, pull request 16158
+    _, abar, prev = tables(beta)
+
+    def ddim_step(xt, t, eps, noise):
+        std = 0.5 * np.sqrt((1 - prev[t]) / (1 - abar[t]) * (1 - abar[t] / prev[t]))
+        x0 = (xt - np.sqrt(1 - abar[t]) * eps) / np.sqrt(abar[t])
+        return np.sqrt(prev[t]) * x0 + std * eps + std * noise
+
+    return {"ddim_step": ddim_step}
+
+
+@genuine("eta not squared", eta=0.5, **FROM_0)
+def ddim_eta_not_squared_under_the_root(beta):  # inbarhub/DDPM_inversion, issue 12
+    _, abar, prev = tables(beta)
+
+    def ddim_step(xt, t, eps, noise):
+        var = (1 - prev[t]) / (1 - abar[t]) * (1 - abar[t] / prev[t])
+        x0 = (xt - np.sqrt(1 - abar[t]) * eps) / np.sqrt(abar[t])
+        direction = np.sqrt(1 - prev[t] - 0.5 * var) * eps
+        return np.sqrt(prev[t]) * x0 + direction + 0.5 * np.sqrt(var) * noise
+
+    return {"ddim_step": ddim_step}
+
+
+@genuine("before the first step is abar_1", eta=0.5, **FROM_0)
+def ddim_ends_at_the_first_product(beta):  # lllyasviel/ControlNet, pull request 587
+    abar = tables(beta)[1]
+    prev = np.append(abar[0], abar[:-1])
+
+    def ddim_step(xt, t, eps, noise):
+        std = 0.5 * np.sqrt((1 - prev[t]) / (1 - abar[t]) * (1 - abar[t] / prev[t]))
+        x0 = (xt - np.sqrt(1 - abar[t]) * eps) / np.sqrt(abar[t])
+        return np.sqrt(prev[t]) * x0 + np.sqrt(1 - prev[t] - std**2) * eps + std * noise
+
+    return {"ddim_step": ddim_step}
+
+
+@genuine("x^t in the place of x^0", **FROM_0)
+def noise_from_the_velocity_and_xt(beta):  # threestudio-project/threestudio, issue 126
+    abar = tables(beta)[1]
+    return {
+        "eps_from_v": lambda xt, t, v: (v + np.sqrt(1 - abar[t]) * xt) / np.sqrt(abar[t]),
+    }
+
+
+@genuine("drawn from q(x^{t-1}|x^0)", reverse_var="posterior", **FROM_0)
+def x0_predicted_and_noised_again(beta):
+    _, abar, prev = tables(beta)
+
+    def p_sample(xt, t, eps, noise):
+        x0 = (xt - np.sqrt(1 - abar[t]) * eps) / np.sqrt(abar[t])
+        return np.sqrt(prev[t]) * x0 + np.sqrt(1 - prev[t]) * noise
+
+    return {"p_sample": p_sample}
+
+
+@genuine("reaches the noise too", reverse_var="posterior", **FROM_0)
+def noise_inside_the_bracket(beta):
+    alpha, abar, _ = tables(beta)
+    std = np.sqrt(posterior_variance(beta))
+
+    def p_sample(xt, t, eps, noise):
+        shift = beta[t] / np.sqrt(1 - abar[t]) * eps
+        return (xt - shift + std[t] * noise) / np.sqrt(alpha[t])
+
+    return {"p_sample": p_sample}
+
+
+@genuine("the first row's t", t_shape="batch", **FROM_0)
+def one_t_for_the_whole_batch(beta):
+    abar = tables(beta)[1]
+
+    def q_sample(x0, t, noise):
+        return np.sqrt(abar[t[0]]) * x0 + np.sqrt(1 - abar[t[0]]) * noise
+
+    return {"q_sample": q_sample}
 
 
 # Divergences, densities, weights
@@ -489,6 +613,44 @@ def entropies_inside_the_loop(beta):
     return {"lower_bound": lower_bound}
 
 
+@genuine("x^0 for the mean of q")
+def divergence_from_x0(beta):
+    var = posterior_variance(beta)
+
+    def kl_term(x0, xt, t, mean, p):
+        q = var[t - 1]
+        return 0.5 * ((x0 - mean) ** 2 / p + q / p - 1 - np.log(q / p)).sum(-1)
+
+    return {"kl_term": kl_term}
+
+
+@genuine("under the normalised weights")
+def weights_normalised_and_averaged(beta):  # AntixK/PyTorch-VAE, pull request 53
+    def log_likelihood(log_w):
+        weights = np.exp(log_w - log_w.max(0))
+        return (weights / weights.sum(0) * log_w).sum(0)
+
+    return {"log_likelihood": log_likelihood}
+
+
+@genuine("L_0 and the KL term exchanged", reverse_var="given", decoder="gaussian", t_shape="batch")
+def branches_of_where_exchanged(beta):
+    alpha, abar, _ = tables(beta)
+    (c0, c1), low = coefficients(beta), posterior_variance(beta)
+
+    def vlb_term(model, x0, xt, t):
+        k = (t - 1)[:, None]
+        noise, p = model(xt, t)
+        mean = (xt - beta[k] / np.sqrt(1 - abar[k]) * noise) / np.sqrt(alpha[k])
+        square, ratio = (c0[k] * x0 + c1[k] * xt - mean) ** 2 / p, low[k] / p
+        with np.errstate(divide="ignore"):
+            kl = 0.5 * (square + ratio - 1 - np.log(ratio))
+        first = 0.5 * ((x0 - mean) ** 2 / p + np.log(2 * np.pi * p))
+        return np.where(k == 0, kl, first).sum(-1)
+
+    return {"vlb_term": vlb_term}
+
+
 # Bits
 
 
@@ -531,7 +693,7 @@ def posterior_divided_by_the_step_before(beta):  # evodiff 1.1.2, the loss of al
     return {"binomial_posterior": posterior}
 
 
-@genuine("", prior=0.5, **FROM_0)
+@genuine("taken for logits", prior=0.5, **FROM_0)
 def one_hot_taken_for_logits(beta):  # bionemo-moco 0.0.2.2, D3PM's loss
     alpha, _, prev = tables(beta)
 
@@ -569,6 +731,34 @@ def one_probability_of_the_prior_for_both(beta):
         return one / (one + zero)
 
     return {"binomial_posterior": posterior}
+
+
+@genuine("at x^0 = x^t")
+def posterior_divided_by_xt_noised_again(beta):  # mhh0318/UniD3, issue 1
+    alpha, abar, prev = tables(beta)
+
+    def posterior(x0, xt, t):
+        k = t - 1
+        step = np.where(xt == 1, (1 + alpha[k]) / 2, (1 - alpha[k]) / 2)
+        return (prev[k] * x0 + (1 - prev[k]) / 2) * step / ((1 + abar[k]) / 2)
+
+    return {"binomial_posterior": posterior}
+
+
+@genuine("cross-entropy")
+def cross_entropy_for_the_divergence_of_bits(beta):
+    alpha, _, prev = tables(beta)
+
+    def kl_term(x0, xt, t, prob):
+        one, zero = (
+            (alpha[t - 1] * (xt == s) + beta[t - 1] / 2)
+            * (prev[t - 1] * (x0 == s) + (1 - prev[t - 1]) / 2)
+            for s in (1, 0)
+        )
+        q = one / (one + zero)
+        return -(q * np.log(prob) + (1 - q) * np.log(1 - prob)).sum(-1)
+
+    return {"binomial_kl_term": kl_term}
 
 
 # Two at once
