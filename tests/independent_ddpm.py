@@ -262,7 +262,7 @@ class Somebody:
     def log_likelihood(self, log_w):
         unit = np.log(2) if self.unit == "bits" else 1.0
         log_w = log_w * self.dtype.type(unit)
-        top = log_w.max(0)
+        top = np.maximum(log_w.max(0), np.finfo(self.dtype).min)  # weights may all be zero
         return (top + np.log(np.exp(log_w - top).sum(0)) - np.log(log_w.shape[0])) / unit
 
     # K, Gaussian column

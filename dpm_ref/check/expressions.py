@@ -377,7 +377,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "clip": lambda node, c, x: np.clip(x, -node.value, node.value),
     "least": lambda node, c, x: np.maximum(x, node.value),
     "inside": lambda node, c, x: np.clip(x, node.value, 1.0 - node.value),
-    "max": lambda node, c, x: x.max(0),
+    "max": lambda node, c, x: np.nan_to_num(x.max(0), neginf=0.0) if node.name else x.max(0),
     "min": lambda node, c, x: x.min(0),
     "tail": lambda node, c, x: x[1:],
     "head": lambda node, c, x: x[:-1],

@@ -298,7 +298,7 @@ def described(p: Problem, at: tuple[int, ...] | None) -> dict[str, Any]:
                 array = array[:, at[0]]
             elif not q.whole:
                 array = array[(..., *(*at, slice(None))[:2])]
-            values = np.where(np.isfinite(array), array, np.array(None)).tolist()
+            values = np.where(np.isfinite(array), array.astype(object), array.astype(str)).tolist()
             known[name] = values if array.size <= 64 else f"array of shape {array.shape}"
     if p.tables.T <= 16 and q.scheduled:
         known["beta"] = p.setting.beta.tolist()
@@ -351,8 +351,8 @@ def _time(c: Answer) -> Any:
 
 
 def _bad(c: Answer) -> Any:
-    """Where a value is no number, or infinite."""
-    return c.defined & ~np.isfinite(c.got)
+    """Where a value is no number, or infinite where it should not be."""
+    return c.defined & ~np.isfinite(c.got) & (np.isnan(c.got) | np.isfinite(c.problem.wanted))
 
 
 def _broken(known: list[Answer]) -> str:

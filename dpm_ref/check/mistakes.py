@@ -426,7 +426,7 @@ def _keys(node: Expr) -> Iterator[tuple[str, str]]:
         inner = node.args[0]
         yield node.op, inner.name if inner.op == "table" else inner.text
     if node.name or node.op == "max":
-        yield node.op, node.name
+        yield node.op, "" if node.op == "max" else node.name
 
 
 def _kinds(q: Quantity, node: Expr, parent: str) -> set[str]:

@@ -357,9 +357,9 @@ class Answer:
 
     @cached_property
     def defined(self) -> Any:
-        """Where there is something to compare."""
+        """Where there is something to compare: at the ends of ranges an infinity is a value too."""
         p, q = self.problem, self.problem.quantity
-        known = np.isfinite(p.wanted)
+        known = ~np.isnan(p.wanted) if p.end else np.isfinite(p.wanted)
         if q.kind == "table":
             known &= (p.inputs["t"] > 1) | ~(q.free | q.lenient & np.isnan(self.got))
         return known

@@ -139,7 +139,7 @@ bernoulli_log_prob | bit p1 | nats | log probability of bits |
 @ (9) | weights
 log_likelihood | log_w | nats_row | log mean w from log w, over the first axis |
     term("the largest weight", max(log_w)) - term("log n", log(count))
-    + term("the log of the sum", log(sum(exp(log_w - max(log_w)))))
+    + term("the log of the sum", log(sum(exp(log_w - taken_out))))
 @ (14) | times
 kl_term | x0 xt t>1 mean reverse_var | nats | KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) |
     kl(posterior(s, x0, xt), given); split_kl(posterior(s, x0, xt), given)
@@ -214,6 +214,7 @@ bound_14 = bound_kl + h_T + h_1 + term("H_p(X^T)", -entropy(prior))
 end = term("p(x^T)", log_prob(end_state, prior))
 log_p = log_prob(before, reverse)
 log_q = log_prob(after, kernel(every, before))
+taken_out = op("max", log_w, name="finite")
 weight = end + term("p(x^{t-1}|x^t)", sum(log_p)) - term("q(x^t|x^{t-1})", sum(log_q))
 h_step = term("H_q(X^t|X^{t-1})", step_entropy(s, x0))
 h_before = term("H_q(X^{t-1}|X^0)", entropy(marginal_before(s, x0)))

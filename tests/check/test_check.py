@@ -386,6 +386,17 @@ def test_the_first_step_s_mean_need_not_exist(nothing):
     assert (row.status, row.message) == ("PASS", "t = 1 not compared")
 
 
+def test_the_mean_of_weights_that_are_all_zero_is_zero():
+    def subtracted(log_w):
+        largest = log_w.max(0)
+        return largest + np.log(np.exp(log_w - largest).mean(0))
+
+    right = one("log_likelihood", lambda log_w: np.logaddexp.reduce(log_w) - np.log(len(log_w)))
+    assert right.status == "PASS"
+    assert "returns nan in" in one("log_likelihood", subtracted).message
+    assert one("log_likelihood", lambda w: np.nan_to_num(subtracted(w), nan=0.0)).status == "WRONG"
+
+
 def test_of_values_that_are_equally_far_off_the_first_is_shown():
     assert one("beta", 3.0 * BETA).worst_input["at"] == [0, 0]
 
@@ -505,7 +516,7 @@ def test_an_index_out_of_range_at_the_end_is_told_with_what_it_looks_like():
     )
     assert "raises IndexError" in row.message
     assert "at t = 6 of 6" in row.message
-    assert row.diagnoses == ("t one too large: entry t + 1 of the tables is read",)
+    assert row.diagnoses[0] == "t one too large: entry t + 1 of the tables is read"
 
 
 def test_an_int_where_an_array_of_times_is_expected_is_told():

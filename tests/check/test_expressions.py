@@ -199,7 +199,7 @@ BINS = [
 def test_a_bin_s_mass_is_right_far_out_too(place):
     nodes = [number(each) for each in place]
     assert value(op("log_bin", *nodes, value=1.0)) == pytest.approx(log_mass(*place), rel=1e-9)
-    found = value(op("log_closed_bin", *nodes, value=2.0))
+    found = value(op("log_bin closed", *nodes, value=2.0))
     assert found == pytest.approx(log_mass(*place, 2.0, True), rel=1e-9)
     clipped = value(op("log_bin", *nodes, value=1.0, name="clipped"))
     assert clipped == pytest.approx(max(log_mass(*place), math.log(1e-12)), rel=1e-9)
