@@ -499,7 +499,7 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
     for name, change in changes if read else ():
         yield Mistake(name, _every(change, "table"))
     for (a, b), (when, change) in itertools.product(COUPLED, READ):
-        if {a, b} <= {*used}:
+        if {a, b} < {*used}:
             said = f"{table_text(a)} read one step too {when}, the other tables not"
             yield Mistake(said, _by_name({a: change, b: change}, "table"))
     if read:
@@ -619,15 +619,12 @@ def mistakes(q: Quantity, c: Conventions, **changed: Any) -> list[Mistake]:
     trees = right(q, c, **changed)
     results = _matched(RESULTS, {"", q.kind}, trees[0])
     found = [Mistake(name, change, rank) for _, name, change, rank in results]
-    for rank, known in (
-        (PLAIN, others(q, c, **changed)),
-        (DESIGN, undeclared(q, c, **changed)),
-    ):
-        for name, tree in known:
-            found.append(Mistake(name, _constant(tree), rank, expects=trees[0].op))
+    known = {PLAIN: others(q, c, **changed), DESIGN: undeclared(q, c, **changed)}
+    for rank, made in known.items():
+        found += [Mistake(n, _constant(tree), rank, expects=trees[0].op) for n, tree in made]
     for form, tree in enumerate(trees):
-        made = itertools.chain(_inputs(q, tree), _tables(tree), _ruled(q, tree))
-        found += [replace(m, form=form) for m in made]
+        every = itertools.chain(_inputs(q, tree), _tables(tree), _ruled(q, tree))
+        found += [replace(m, form=form) for m in every]
     if q.name.startswith("posterior") and "var" in q.name:
         design = _every(lambda node: Expr("table", name="beta"), "*")
         found.append(Mistake("beta_t for the posterior variance", design, DESIGN))

@@ -482,6 +482,7 @@ def presented(q: Quantity, c: Conventions, tree: Expr, spread: str = "") -> Expr
     return op("unit", tree, name=c.unit) if q.kind.startswith(("nats", "slope")) else tree
 
 
+@functools.lru_cache(maxsize=512)  # so that trees are made of the same nodes each time
 def accepted(q: Quantity, c: Conventions) -> dict[str, dict[str, Any]]:
     """What is right too, as letters that mean something else, under a note that a PASS says."""
     tanh: dict[str, dict[str, Any]] = {
