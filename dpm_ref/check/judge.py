@@ -114,8 +114,7 @@ def _let_pass(p: Problem, answer: Returned) -> bool:
 
 def _digits(error: Any, size: Any) -> float:
     with np.errstate(all="ignore"):
-        ratio = np.where(error == 0, 0.0, np.nan_to_num(error / size, nan=np.inf)).max()
-        return round(min(15.9, -float(np.log10(ratio))), 2)
+        return round(min(15.9, -float(np.log10((error / size).max()))), 2)
 
 
 def _verdict(known: list[Answer]) -> tuple[str, Names, str]:

@@ -123,12 +123,16 @@ def test_the_network_is_handed_numbers_of_the_type_declared():
 
     def nll(model, x0):
         out, var = model(x0, 1)
-        seen.update({out.dtype, var.dtype, x0.dtype})
-        assert out.shape == var.shape == x0.shape
+        seen.update((each.dtype, each.shape) for each in (x0, out, var))
         return x0.sum(-1)
 
     row_of("nll", nll, dtype="float32", shape=(2, 3, 4))
-    assert seen == {np.dtype(np.float32)}
+    assert seen == {(np.dtype(np.float32), (2, 3, 4))}
+
+
+def test_a_batch_of_one_is_asked_too():
+    row = row_of("marginal_mean", lambda x0, t: np.sqrt(ABAR[t - 1]) * x0, shape=(1, 3))
+    assert row.status == "PASS"
 
 
 @pytest.mark.parametrize("first", [0, 1])
