@@ -485,7 +485,7 @@ def presented(q: Quantity, c: Conventions, tree: Expr, spread: str = "") -> Expr
 @functools.lru_cache(maxsize=512)  # so that trees are made of the same nodes each time
 def accepted(q: Quantity, c: Conventions) -> dict[str, dict[str, Any]]:
     """What is right too, as letters that mean something else, under a note that a PASS says."""
-    tanh: dict[str, dict[str, Any]] = {
+    mass: dict[str, dict[str, Any]] = {
         "the normal distribution function by tanh, as in DDPM's code": {"cdf": "tanh"},
         "the mass of a bin clipped at 1e-12": {"cdf": "clipped"},
     }
@@ -499,7 +499,7 @@ def accepted(q: Quantity, c: Conventions) -> dict[str, dict[str, Any]]:
     }
     made: dict[str, dict[str, Any]] = {}
     if q.drawn in ("decoder", "loop", "step") and c.decoder == "discretised":
-        made |= tanh
+        made |= mass
     if q.drawn in ("loop", "step"):
         made |= last | {f"{a}; {b}": made[a] | last[b] for a in made for b in last}
     return made
