@@ -108,8 +108,9 @@ class Recorded:
     def compare(self, others, wrong):
         with np.errstate(invalid="ignore"):
             for k, other in enumerate(others):
-                same = np.abs(other - wrong) <= LEAST * np.abs(other).max()
-                self.differs[k] |= not bool(same.all())
+                largest = np.abs(other)[np.isfinite(other)].max(initial=0.0)
+                same = (other == wrong) | (np.abs(other - wrong) <= LEAST * largest)
+                self.differs[k] |= not bool((same | np.isnan(other)).all())
 
 
 def injected(injection, drawn, rng, dtype, table_dtype):
