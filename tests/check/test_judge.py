@@ -173,6 +173,11 @@ def test_pairs_whose_changes_add_up_or_multiply_are_tried_first_and_then_all(ans
     assert np.mean(ranks[:50]) < np.mean(ranks[-50:])
 
 
+def test_another_design_is_named_alone_whatever_else_it_can_be_made_by():
+    row = row_of("posterior_variance", BETA)
+    assert row.diagnoses == ("beta_t for the posterior variance",)
+
+
 def test_no_mistake_is_paired_with_itself():
     row = row_of("marginal_mean", lambda x0, t: 4 * mean(x0, t))
     assert row.message.endswith("got is wanted times 4")
