@@ -178,6 +178,18 @@ def test_another_design_is_named_alone_whatever_else_it_can_be_made_by():
     assert row.diagnoses == ("beta_t for the posterior variance",)
 
 
+def test_two_conventions_kept_otherwise_are_named_where_digits_are_lost_too():
+    def bits_and_mean(var):
+        return np.float64((0.5 * np.log2(2 * np.pi * np.e * np.float32(var))).mean(-1))
+
+    row = row_of("gaussian_entropy", bits_and_mean)
+    assert row.diagnoses == (
+        "log2 for ln: bits where nats are declared, and mean over components where the sum is "
+        "declared",
+    )
+    assert (row.status, row.message) == ("WRONG", "")
+
+
 def test_no_mistake_is_paired_with_itself():
     row = row_of("marginal_mean", lambda x0, t: 4 * mean(x0, t))
     assert row.message.endswith("got is wanted times 4")
@@ -357,6 +369,11 @@ def test_a_call_that_fails_is_placed_among_those_that_do_not():
     assert (row.got, row.wanted) == (None, None)
     row = row_of("marginal_mean", lambda x0, t: mean(x0, t + 1) / (t != 3 or None), first_t=0)
     assert row.message.endswith("at t = 3 of 3")
+
+
+def test_a_call_that_fails_on_a_batch_of_one_is_placed_too():
+    row = row_of("marginal_mean", lambda x0, t: mean(x0, t) / (t != 3 or None), shape=(1, 3))
+    assert row.worst_input["t"] == 3
 
 
 def test_times_of_a_batch_that_fails_are_told():
