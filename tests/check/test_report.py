@@ -134,6 +134,8 @@ def test_a_factory_is_asked_for_three_short_schedules_and_ddpm_s():
 
     check.run(functions).assert_ok()
     assert [len(beta) for beta in seen] == [7, 5, 9, 1000]
+    check.run(functions)
+    assert all(np.array_equal(a, b) for a, b in zip(seen[:4], seen[4:], strict=True))
     assert all((beta >= 0.05).all() and (beta <= 0.6).all() for beta in seen[:3])
     assert all((single(beta) == beta).all() for beta in seen)
     np.testing.assert_allclose(seen[3], np.linspace(1e-4, 0.02, 1000), rtol=1e-6)
