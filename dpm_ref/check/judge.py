@@ -26,7 +26,6 @@ from .quantities import Quantity, accepted, kind_of, right
 __all__ = ["STATUSES", "Row", "row_of"]
 
 STATUSES = ("PASS", "PRECISION", "WRONG", "UNDEFINED")
-UNKNOWN = "no known source of precision loss"
 ENDS = "at the ends of the range only: certainty, tiny or huge variances, x far out"
 SINGLES, PAIRS = 20.0, 4.0  # seconds of search
 Names = tuple[str, ...]
@@ -145,7 +144,7 @@ def _verdict(known: list[Answer]) -> tuple[str, Names, str]:
         came = [c.dtype for c in coarse[:1]]
         names = (*(f"the result comes in {dtype}" for dtype in came), *tables)
         hint = [f"declare dtype={dtype!r}?" for dtype in came if dtype in CHOICES["dtype"]]
-        return "PRECISION", names, hint[0] if hint else "" if names else UNKNOWN
+        return "PRECISION", names, hint[0] if hint else ""
     found = _search(known, every, loose=True)
     if found:
         return "WRONG", found, "and digits are lost"

@@ -283,6 +283,11 @@ def test_a_result_in_bfloat16_is_told():
     assert row.message == "declare dtype='bfloat16'?"
 
 
+def test_what_is_no_array_is_told_by_its_type():
+    row = row_of(KL, lambda *_: [[1.0], [1.0, 2.0]])
+    assert row.message.startswith("returns list, which is no array: ")
+
+
 def test_extended_precision_counts_as_float64():
     row = row_of(KL, lambda *a: kl(*(x.astype(np.longdouble) for x in a)).sum(-1))
     assert (row.status, row.message) == ("PASS", "")

@@ -14,6 +14,7 @@ from dpm_ref.check.conventions import RULES
 from dpm_ref.check.mistakes import CONSTANTS, HABITS, names
 from dpm_ref.check.quantities import ALIASES, QUANTITIES
 
+pytestmark = pytest.mark.dear  # processes of their own, which no change to this one reaches
 ROOT = Path(__file__).parents[2]
 MODULE = """
 import numpy as np

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from dpm_ref import check
+from dpm_ref.check.mistakes import HABITS
+from dpm_ref.check.report import agreed
 
 BETA = np.array([0.1, 0.25, 0.2, 0.4])
 ABAR = np.cumprod(1 - BETA)
@@ -132,6 +134,8 @@ def test_a_factory_is_asked_for_three_short_schedules_and_ddpm_s():
 
     check.run(functions).assert_ok()
     assert [len(beta) for beta in seen] == [7, 5, 9, 1000]
+    check.run(functions)
+    assert all(np.array_equal(a, b) for a, b in zip(seen[:4], seen[4:], strict=True))
     assert all((beta >= 0.05).all() and (beta <= 0.6).all() for beta in seen[:3])
     assert all((single(beta) == beta).all() for beta in seen)
     np.testing.assert_allclose(seen[3], np.linspace(1e-4, 0.02, 1000), rtol=1e-6)
@@ -233,6 +237,29 @@ def test_a_factory_of_something_else_is_told():
     )
 
 
+def test_a_time_out_is_placed_at_the_call_that_did_not_return():
+    def slow(x0, t):
+        time.sleep(60 if t == 3 else 0)
+        return marginal_mean(x0, t)
+
+    row = check.run({"marginal_mean": slow}, beta=BETA, time_limit=0.05).rows[0]
+    assert "did not return within 0.05 s" in row.message
+    assert row.worst_input["t"] == 3
+
+
+def test_of_several_ways_to_lose_digits_the_one_that_explains_most_rows_is_kept():
+    rounded, read = list(HABITS)[1], list(HABITS)[4]
+    other = "the result comes in float32"
+    rows = [
+        check.Row("a", "", "PRECISION", (rounded, other, read)),
+        check.Row("b", "", "PRECISION", (read,)),
+        *(check.Row(name, "", "WRONG", (rounded,)) for name in "cd"),
+        check.Row("e", "", "PASS"),
+    ]
+    kept = [row.diagnoses for row in agreed(rows)]
+    assert kept == [(other, read), (read,), (rounded,), (rounded,), ()]
+
+
 # What is returned the second time
 
 
@@ -244,6 +271,16 @@ def test_a_result_that_differs_the_second_time_by_rounding_alone_passes():
         return entropy(var) * (1 + 1e-14 * len(calls))
 
     check.run({"gaussian_entropy": rounding}).assert_ok()
+
+
+def test_large_results_may_differ_the_second_time_by_as_large_a_rounding():
+    calls = []
+
+    def rounding(mean, var, noise):
+        calls.append(0)
+        return (mean + np.sqrt(var) * noise) * (1 + 1e-11 * len(calls))
+
+    check.run({"sample_step": rounding}).assert_ok()
 
 
 def test_a_result_that_differs_the_second_time_is_wrong_though_the_first_was_right():
