@@ -18,6 +18,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+from scipy.stats import chi2, norm
 
 from .conventions import EPS, Conventions
 from .expressions import Tables
@@ -187,11 +188,28 @@ class Model:
 
         if t is not None:
             return dict(zip(("xt", "output", "var_t"), at(t), strict=True))
-        nothing = np.stack([0.0 * self.x0, 0.0 * self.x0, 0.0 * self.x0 + 1.0])
-        first = at(1) if (1, 0) in self.asked else nothing
-        later = np.stack([at(each) for each in range(2, self.tables.T + 1)], 1)
+        if (1, 0) not in self.asked:  # L_0 is left out: compared with that of a draw
+            noise = np.random.default_rng(0).standard_normal(self.x0.shape)
+            root, std = np.sqrt(self.tables.abar[1]), np.sqrt(self.tables.one_minus_abar[1])
+            x = root * self.x0 + std * noise
+            drawn = np.stack([x, *self._output(x, np.array([[1]]))], 1)
+            self.asked |= {(1, row): each for row, each in enumerate(drawn)}
+        steps = np.stack([at(each) for each in range(1, self.tables.T + 1)], 1)
+        self._check_states(steps[0])
         names = ("xs", "outs", "vars_t", "x_1", "out_1", "var_1")
-        return dict(zip(names, (*later, *first), strict=True))
+        return dict(zip(names, (*steps[:, 1:], *steps[:, 0]), strict=True))
+
+    def _check_states(self, xs: Any) -> None:
+        """A Fault where the noise of the states x^t, t = 1..T, is not standard normal."""
+        abar, rest = self.tables.abar[1:, None, None], self.tables.one_minus_abar[1:, None, None]
+        noise = ((xs - np.sqrt(abar) * self.x0) / np.sqrt(rest)).reshape(len(xs), -1)
+        mean, square, n = noise.mean(1), (noise**2).sum(1), noise.shape[1]
+        chances = [norm.sf(np.abs(mean) * n**0.5), chi2.sf(square, n), chi2.cdf(square, n)]
+        if (unlikely := np.min(chances, 0) < 1e-12).any():
+            k = int(unlikely.argmax())
+            said = f"its noise has mean {mean[k]:.2g} and mean square {square[k] / n:.2g}"
+            t = k + self.conventions.first_t
+            raise Fault(f"asks the model at an x^t that is not drawn from q at t = {t}: {said}")
 
 
 # The call

@@ -22,7 +22,8 @@ from dpm_ref.validation import Array
 
 from .conventions import WRITE
 
-__all__ = ["TABLES", "Context", "Expr", "Tables", "error_of", "number", "op", "term", "value_of"]
+__all__ = ["TABLES", "Context", "Expr", "Tables", "error_of", "number", "op", "term"]
+__all__ += ["terms_of", "value_of"]
 
 Change = Callable[["Expr"], "Expr"]
 
@@ -220,7 +221,7 @@ class Context:
     batch: tuple[int, int]  # n and d
     trees: list[Expr]  # what is evaluated of them is remembered
     values: dict[int, Any] = field(default_factory=dict, init=False)
-    errors: dict[tuple[int, bool], Any] = field(default_factory=dict, init=False)
+    errors: dict[tuple[int, bool, bool], Any] = field(default_factory=dict, init=False)
     built: dict[Any, Tables] = field(default_factory=dict, init=False)
 
     @cached_property
@@ -260,23 +261,43 @@ def value_of(node: Expr, context: Context) -> Any:
     return made
 
 
+def scale_of(node: Expr, context: Context) -> Any:
+    """The value's size: of sums, the terms' sizes added; without what roundings are worth."""
+    if node.op in ("+", "neg", *UNSEEN[3:]):
+        terms = [scale_of(each, context) for each in node.args]
+        return sum(terms) if node.op == "+" else OPERATIONS[node.op](node, context, *terms)
+    return np.abs(value_of(node, context))
+
+
+def terms_of(node: Expr, context: Context) -> Any:
+    """The size of the terms that the value is the sum of."""
+    if node.op == "+":
+        return sum(np.abs(value_of(each, context)) for each in node.args)
+    if node.op in ("*", "neg", "components", "batch", "unit"):
+        parts = [terms_of(each, context) for each in node.args]
+        return np.abs(OPERATIONS[node.op](node, context, *parts))
+    return np.abs(value_of(node, context))
+
+
 STEP = 1e-8  # of the differences that stand for derivatives
 
 
-def error_of(node: Expr, context: Context, lossy: bool = False) -> Any:
+def error_of(node: Expr, context: Context, lossy: bool = False, plain: bool = False) -> Any:
     """The scale of rounding errors: of the value itself, and as errors of the arguments move it.
 
     Roundings are few, and of several factors the worst counts; errors of tables add up. `lossy`
-    means tables that were built in floating point.
+    means tables that were built in floating point; `plain` takes the mass of a bin as it is.
     """
-    if (id(node), lossy) in context.errors:
-        return context.errors[id(node), lossy]
+    if (id(node), lossy, plain) in context.errors:
+        return context.errors[id(node), lossy, plain]
     y, values = value_of(node, context), [value_of(each, context) for each in node.args]
+    if plain and node.op.startswith("log_"):
+        return np.abs(y)
     made: Any = 0.0 * y
     merged = np.add if lossy or node.op == "+" else np.maximum
     for k, each in enumerate(node.args):
         moved = [*values]
-        moved[k] = values[k] + STEP * error_of(each, context, lossy)
+        moved[k] = values[k] + STEP * error_of(each, context, lossy, plain)
         off = np.abs(OPERATIONS[node.op](node, context, *moved) - y) / STEP
         made = merged(made, np.nan_to_num(off, nan=0.0, posinf=0.0))
     own = np.abs(y)
@@ -287,7 +308,7 @@ def error_of(node: Expr, context: Context, lossy: bool = False) -> Any:
         own = own + (np.exp(-y) + ends) / 16.0
     made = np.maximum(made, own)
     if id(node) in context.kept:
-        context.errors[id(node), lossy] = made
+        context.errors[id(node), lossy, plain] = made
     return made
 
 

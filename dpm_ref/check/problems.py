@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import expit
 
 from .conventions import EPS, Conventions
-from .expressions import Context, Expr, Tables, error_of, value_of
+from .expressions import Context, Expr, Tables, error_of, terms_of, value_of
 from .quantities import Quantity, kind_of, right
 
 __all__ = ["RELATIVE", "Answer", "Problem", "Setting", "draws", "exact_posterior", "unmet"]
@@ -330,11 +330,11 @@ class Problem(Context):
         with np.errstate(all="ignore"):
             return np.broadcast_to(value_of(tree, self), self.shape)
 
-    def error(self, tree: Expr, lossy: bool = False) -> Any:
-        """The scale of its rounding errors; in lossy tables, of all errors."""
+    def error(self, tree: Expr, lossy: bool = False, plain: bool = False) -> Any:
+        """The scale of its rounding errors; in lossy tables, of all errors; plain, of its terms."""
         with np.errstate(all="ignore"):
             value = np.abs(self.value(tree))
-            error = np.broadcast_to(error_of(tree, self, lossy), self.shape)
+            error = np.broadcast_to(error_of(tree, self, lossy, plain), self.shape)
             known = np.where(np.isfinite(value), value, 0.0)
             return np.maximum(np.where(np.isfinite(error), error, known), 1e-38)
 
@@ -345,6 +345,17 @@ class Problem(Context):
     @cached_property
     def size(self) -> Any:
         return self.error(self.trees[0])
+
+    @cached_property
+    def terms(self) -> Any:
+        """The size of the terms that it is the sum of."""
+        with np.errstate(all="ignore"):
+            made = np.broadcast_to(terms_of(self.trees[0], self), self.shape)
+            return np.where(np.isfinite(made), made, 0.0)
+
+    @cached_property
+    def plain(self) -> Any:
+        return self.error(self.trees[0], plain=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -373,7 +384,12 @@ class Answer:
 
     @cached_property
     def allowed(self) -> Any:
-        return RELATIVE[self.problem.conventions.dtype] * self.problem.size
+        p, digits = self.problem, RELATIVE[self.problem.conventions.dtype]
+        return np.minimum(digits * p.size, self.most(min(LARGEST, 1e6 * digits), digits))
+
+    def most(self, share: float, digits: float, got: Any = 0.0) -> Any:
+        """A share of a value's terms, and so many digits of what they are computed from."""
+        return share * (self.problem.terms + got) + digits * self.problem.plain
 
     @cached_property
     def ratio(self) -> Any:
@@ -396,7 +412,7 @@ class Answer:
     @cached_property
     def blurred(self) -> Any:
         most = np.max([self.lost(tree) for tree in self.problem.trees], 0)
-        return np.minimum(most, (LARGEST + 4 * self.eps) * self.problem.size)
+        return np.minimum(most, self.most(LARGEST + 4 * self.eps, 8 * self.eps))
 
     def reproduced(self, values: Any, tolerance: Any) -> bool:
         with np.errstate(all="ignore"):
@@ -412,7 +428,8 @@ class Answer:
         a lower precision leaves.
         """
         values, got = self.problem.value(tree), np.nan_to_num(np.abs(self.got), posinf=0.0)
-        most = (LARGEST if loose else 1e-3) * (self.problem.size + got)
+        digits = self.eps if loose else self.relative
+        most = self.most(LARGEST if loose else 1e-3, 8 * digits, got)
         if not self.reproduced(values, most):
             return False
         tolerance = self.lost(tree) if loose else 4 * self.relative * self.problem.error(tree)
