@@ -18,7 +18,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
-from scipy.stats import chi2, norm
+from scipy.special import gammainc, gammaincc, ndtr
 
 from .conventions import EPS, Conventions
 from .expressions import Tables
@@ -204,8 +204,8 @@ class Model:
         abar, rest = self.tables.abar[1:, None, None], self.tables.one_minus_abar[1:, None, None]
         noise = ((xs - np.sqrt(abar) * self.x0) / np.sqrt(rest)).reshape(len(xs), -1)
         mean, square, n = noise.mean(1), (noise**2).sum(1), noise.shape[1]
-        chances = [norm.sf(np.abs(mean) * n**0.5), chi2.sf(square, n), chi2.cdf(square, n)]
-        if (unlikely := np.min(chances, 0) < 1e-12).any():
+        chi2 = (gammaincc(n / 2, square / 2), gammainc(n / 2, square / 2))
+        if (unlikely := np.min([ndtr(-np.abs(mean) * n**0.5), *chi2], 0) < 1e-12).any():
             k = int(unlikely.argmax())
             said = f"its noise has mean {mean[k]:.2g} and mean square {square[k] / n:.2g}"
             t = k + self.conventions.first_t

@@ -363,10 +363,7 @@ def _tanh_cdf(x: Any) -> Any:
     return 0.5 * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
 
 
-CDFS: dict[str, Callable[[Any], Any]] = {
-    "tanh": _tanh_cdf,
-    "logistic": expit,
-}  # tanh as in DDPM's code
+CDFS: dict[str, Callable[[Any], Any]] = {"tanh": _tanh_cdf, "logistic": expit}
 READ: dict[str, Callable[[Any], Any]] = {"var": np.asarray, "std": np.square, "logvar": np.exp}
 UNITS = {"nats": 1.0, "bits": 1.0 / math.log(2.0), "the wrong way": math.log(2.0)}
 # fmt: off

@@ -27,7 +27,7 @@ __all__ = ["STATUSES", "Row", "row_of"]
 
 STATUSES = ("PASS", "PRECISION", "WRONG", "UNDEFINED")
 ENDS = "at the ends of the range only: certainty, tiny or huge variances, x far out"
-SINGLES, PAIRS = 20.0, 4.0  # seconds of search
+SINGLES, PAIRS = 20.0, 4.0  # seconds of processor time for a search
 Names = tuple[str, ...]
 
 
@@ -105,15 +105,14 @@ def row_of(q: Quantity, name: str, asked: list[tuple[Problem, Returned]]) -> Row
 
 def _let_pass(p: Problem, answer: Returned) -> bool:
     """Whether nothing is compared: at t = 1, where q(x^{t-1} | x^t, x^0) is a point."""
-    q, first = p.quantity, "t" in p.inputs and (p.inputs["t"] == 1).all()
-    if not first or q.kind == "table" or (q.first == 1 and not q.lenient):
-        return False
-    return q.first > 1 or not isinstance(answer, Answer) or bool(np.isnan(answer.got).any())
+    q, later = p.quantity, np.any(p.inputs.get("t", 2) > 1)
+    none = not isinstance(answer, Answer) or not np.isfinite(answer.got).all()
+    return bool(not later and (q.first > 1 or (q.lenient and none)))
 
 
 def _digits(error: Any, size: Any) -> float:
     with np.errstate(all="ignore"):
-        return round(min(15.9, -float(np.log10((error / size).max()))), 2)
+        return round(min(-float(np.log10((error / size).max())), 15.9), 2)
 
 
 def _verdict(known: list[Answer]) -> tuple[str, Names, str]:
@@ -132,7 +131,7 @@ def _verdict(known: list[Answer]) -> tuple[str, Names, str]:
     found = () if blurred else _search(known, every)
     for changed in () if blurred else variants.values():
         trees = right(q, declared, **changed)
-        based = [replace(c, problem=replace(c.problem, trees=trees)) for c in known]
+        based = [replace(c, problem=c.problem.over(trees)) for c in known]
         found = found or _search(based, mistakes(q, declared, **changed))
     if found or broken:
         return "WRONG", found or _pairs(known), broken
@@ -165,9 +164,9 @@ def _fitting(
     seconds: float = SINGLES,
 ) -> Iterator[tuple[Mistake, Expr]]:
     """Those that reproduce every value, as long as time allows."""
-    stop, trees = time.monotonic() + seconds, known[0].problem.trees
+    stop, trees = time.process_time() + seconds, known[0].problem.trees
     for m in candidates:
-        if time.monotonic() > stop:
+        if time.process_time() > stop:
             return
         try:
             tree = m.of(trees[m.form])
@@ -201,7 +200,7 @@ def _bounded(known: list[Answer]) -> Names:
     """Whether it is right but for a bound that several values meet."""
     usual = _flat(known, lambda c: c.defined & (not c.problem.end) & np.isfinite(c.got))
     values, counts = np.unique(_flat(known, lambda c: c.got)[usual], return_counts=True)
-    if len(values) < 3 or max(counts[0], counts[-1]) < 3:
+    if len(values) < 3 or max(counts[0], counts[-1]) <= 2 * len(known):
         return ()
     low, high = values[0], values[-1]
     for least, most in ((low, np.inf), (-np.inf, high), (low, high)):
@@ -227,8 +226,8 @@ def _likely(probe: Answer) -> Iterable[tuple[Mistake, Mistake]]:
     """Pairs whose changes add up or multiply to what was got; then all, the plausible first."""
     p, made = probe.problem, dict[Any, tuple[Mistake, Any]]()
     at = np.argsort(np.where(probe.defined, -probe.ratio, 0.0), axis=None)[:3]
-    for m in mistakes(p.quantity, p.conventions):
-        values = np.where(probe.defined, p.value(m.of(p.trees[m.form])), 0.0)
+    for m, tree in _fitting([probe], mistakes(p.quantity, p.conventions), lambda *_: True):
+        values = np.where(probe.defined, p.value(tree), 0.0)
         if np.isfinite(values[probe.defined]).any():
             made.setdefault((m.form, values.astype(np.float32).tobytes()), (m, values.ravel()[at]))
     every = [m for m, _ in made.values()]

@@ -106,21 +106,12 @@ def _abar(node: Expr) -> Expr:
 
 def _one_minus_root(node: Expr) -> Expr:
     """1 - sqrt(abar) for 1 - abar."""
-    return 1 - op("sqrt", _abar(node)) if node.name.startswith("one_minus") else node
-
-
-def _rooted(node: Expr) -> Expr:
-    return op("sqrt", node) if node.name.startswith("one_minus") else node
+    return 1 - op("sqrt", _abar(node))
 
 
 def _root_first(node: Expr) -> Expr:
     """1 - sqrt(abar) for sqrt(1 - abar)."""
-    return _one_minus_root(node.args[0]) if "one_minus" in node.args[0].name else node
-
-
-def _over_abar(node: Expr) -> Expr:
-    """(1 - abar) / abar for 1 - abar."""
-    return node / _abar(node) if node.name.startswith("one_minus") else node
+    return _one_minus_root(node.args[0]) if node.args[0].name in RESTS else node
 
 
 def _xt(node: Expr) -> Expr:
@@ -147,8 +138,13 @@ def _product(change: Callable[[Tables], Any]) -> Callable[[Tables], Tables]:
 
 
 def _from(change: Callable[[Any], Any]) -> Callable[[Tables], Tables]:
-    """Another beta, and what follows from it."""
-    return lambda s: Tables.exact(change(s.beta[1:]))
+    """Another beta, and what follows from it; it may leave [0, 1]."""
+
+    def made(s: Tables) -> Tables:
+        beta = change(s.beta[1:])
+        return Tables.product(beta, 1 - beta, np.cumprod(1 - beta))
+
+    return made
 
 
 def _before(change: Callable[[Tables], Any], beta_1: float = 1.0) -> Callable[[Tables], Tables]:
@@ -161,19 +157,12 @@ def _before(change: Callable[[Tables], Any], beta_1: float = 1.0) -> Callable[[T
     return made
 
 
-def _doubled(factor: float) -> Callable[[Tables], Tables]:
-    def made(s: Tables) -> Tables:
-        beta = factor * s.beta[1:]
-        return Tables.product(beta, 1 - beta, np.cumprod(1 - beta))
-
-    return made
-
-
 EARLY = "t one too small: entry t - 1 of the tables is read"
 LATE = "t one too large: entry t + 1 of the tables is read"
 ACROSS = "t broadcast along the components, not along the rows"
 FIRST = "the product before the first step is"
 REVERSED = "schedule reversed: entry T - t of the tables is read"
+TWICE = _from(lambda beta: 2.0 * beta)
 # fmt: off
 # of entries 0..T, as an array of T entries is misread
 MOVES: list[tuple[str, Callable[[int], Any]]] = [
@@ -194,8 +183,9 @@ BUILDS: list[tuple[str, Callable[[Tables], Tables]]] = [
     ("abar_t squared: the product taken of (1 - beta_s)^2", _product(lambda s: s.abar**2)),
     ("beta_1 left out of the product",
      _product(lambda s: np.r_[1.0, 1.0, np.cumprod(s.alpha[2:])])),
-    ("twice beta_t: the chance to be drawn anew for the chance to flip", _doubled(2.0)),
-    ("beta_t / 2 for beta_t: the chance to flip for the chance to be drawn anew", _doubled(0.5)),
+    ("twice beta_t: the chance to be drawn anew for the chance to flip", TWICE),
+    ("beta_t / 2 for beta_t: the chance to flip for the chance to be drawn anew",
+     _from(lambda beta: 0.5 * beta)),
     (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]])),
     (f"{FIRST} abar_T, not 1: index -1", _before(lambda s: np.r_[s.abar[-1], s.abar[1:-1]])),
     (f"{FIRST} 0, not 1", _before(lambda s: np.r_[0.0, s.abar[1:-1]])),
@@ -219,6 +209,12 @@ BUILDS: list[tuple[str, Callable[[Tables], Tables]]] = [
     (REVERSED, _from(lambda beta: beta[::-1])),
 ]
 # fmt: on
+RESTS = ("one_minus_abar", "one_minus_abar_prev")
+REST: dict[str, Change] = {
+    "sqrt(1 - abar_t) for 1 - abar_t": _taken("sqrt"),
+    "1 - sqrt(abar_t) for 1 - abar_t": _one_minus_root,
+    "(1 - abar_t) / abar_t for 1 - abar_t: of x^t / sqrt(abar_t)": lambda y: y / _abar(y),
+}
 COUPLED = (("beta", "alpha"), ("abar", "one_minus_abar"), ("abar_prev", "one_minus_abar_prev"))
 # tables exchanged together
 HERE = {"abar_prev": "abar", "one_minus_abar_prev": "one_minus_abar"}
@@ -247,9 +243,7 @@ IN_PART: list[tuple[str, Any]] = [  # conventions in one part only
     ("mean over components", 1 / op("d")), ("sum over components", op("d")),
     ("nats", LN_2), ("bits", 1 / LN_2),
 ]
-READ = [("early" if "small" in name else "late", _set(move=move)) for name, move in MOVES[:5]]
-
-
+READ = [("early" if name == EARLY else "late", _set(move=move)) for name, move in MOVES[:5]]
 WIDTHS = [
     ("the variance", _taken("square")),
     ("the root", _taken("sqrt")),
@@ -353,7 +347,7 @@ RULES: list[Rule] = [
        lambda y, name=name: replace(y.args[0], name=name), PLAIN)
       for t, name in (("t", "one_minus_abar"), ("{{t-1}}", "one_minus_abar_prev"))),
     ("the likelihood of xt, the marginal before", "twice beta_t in {2} only",
-     _every(_set(built=_doubled(2.0)), "table"), PLAIN),
+     _every(_set(built=TWICE), "table"), PLAIN),
     ("x0_hat", "x^0 clipped to [-1, 1]", _clipped, PLAIN),
     ("x0_hat", "x^0 clipped to [0, 1]", lambda y: op("inside", y, value=0.0), PLAIN),
     ("sigma_t", "sigma_t squared", _taken("square"), PLAIN),
@@ -493,15 +487,14 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
     used = dict.fromkeys(node.name for node in read)
     changes = [(name, _set(move=move)) for name, move in MOVES]
     changes += [(name, _set(built=build)) for name, build in BUILDS]
-    changes += [("sqrt(1 - abar_t) for 1 - abar_t", _rooted)]
-    changes += [("1 - sqrt(abar_t) for 1 - abar_t", _one_minus_root)]
-    changes += [("(1 - abar_t) / abar_t for 1 - abar_t: of x^t / sqrt(abar_t)", _over_abar)]
     for name, change in changes if read else ():
         yield Mistake(name, _every(change, "table"))
-    for (a, b), (when, change) in itertools.product(COUPLED, READ):
-        if {a, b} < {*used}:
-            said = f"{table_text(a)} read one step too {when}, the other tables not"
-            yield Mistake(said, _by_name({a: change, b: change}, "table"))
+    for name, change in REST.items() if read else ():
+        yield Mistake(name, _by_name(dict.fromkeys(RESTS, change), "table"))
+    for pair, (when, change) in itertools.product(COUPLED, READ):
+        if {*pair} < {*used}:
+            said = f"{table_text(pair[0])} read one step too {when}, the other tables not"
+            yield Mistake(said, _by_name(dict.fromkeys(pair, change), "table"))
     if read:
         yield Mistake("1 - sqrt(abar_t) for sqrt(1 - abar_t)", _every(_root_first, "sqrt"))
     single = [(_for(b, a), {a: b}) for a in used for b in TABLES if b != a]
@@ -606,11 +599,8 @@ def _scaled(labels: tuple[str, ...], factor: Expr | float) -> Change:
 def doubled(tree: Expr) -> dict[str, Expr]:
     """The formula with each of its parts counted twice."""
     labels = {node.label for _, node in tree.walk()}
-    return {label: _where(_times(2), _labels, label)(tree) for label in PARTS if label in labels}
-
-
-def _labels(node: Expr) -> tuple[str]:
-    return (node.label,)
+    double = functools.partial(_where, _times(2), lambda node: [node.label])
+    return {label: double(label)(tree) for label in PARTS if label in labels}
 
 
 @functools.lru_cache(maxsize=256)
@@ -636,13 +626,11 @@ def mistakes(q: Quantity, c: Conventions, **changed: Any) -> list[Mistake]:
 
 SMALL = (1e-20, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 EVERY = "a small constant added to every 1 - abar_t"
-CONSTANTS: dict[str, Callable[[float], Change]] = {
-    EVERY: lambda c: lambda y: y + c,
-    "a variance, a table or a probability clipped from below": lambda c: (
-        lambda y: op("least", y, value=c)
-    ),
-    "a small constant added to a variance, a table or a probability": lambda c: lambda y: y + c,
-    "a probability clipped at both ends": lambda c: lambda y: op("inside", y, value=c),
+CONSTANTS: dict[str, Callable[[float, Expr], Expr]] = {
+    EVERY: lambda c, y: y + c,
+    "a variance, a table or a probability clipped from below": lambda c, y: op("least", y, value=c),
+    "a small constant added to a variance, a table or a probability": lambda c, y: y + c,
+    "a probability clipped at both ends": lambda c, y: op("inside", y, value=c),
 }
 
 
@@ -650,7 +638,7 @@ def constants(q: Quantity, c: Conventions) -> Iterator[Mistake]:
     """A value clipped or shifted on purpose, by a small constant."""
     for (name, made), small in itertools.product(CONSTANTS.items(), SMALL):
         places = _wider if name == EVERY else _places
-        for change in places(q, made(small), small):
+        for change in places(q, functools.partial(made, small), small):
             yield from (Mistake(name, change, form=k) for k in range(len(right(q, c))))
 
 

@@ -187,9 +187,9 @@ kernel(s, x) = drawn(x, s.alpha, s.beta)
 marginal(s, x0) = drawn(x0, s.abar, s.rest)
 marginal_before(s, x0) = drawn(x0, s.abar_prev, s.rest_prev)
 ruled(s, given) = {"given": given, "posterior": s.post, "beta": s.beta}[c.reverse_var]
-x0_hat(kind, s, xt, out) = term("x0_hat", {"x0": out, "v": sqrt(s.abar) * xt - sqrt(s.rest) * out,
+x0_hat(kind, s, xt, out) = term("x0_hat", {"v": sqrt(s.abar) * xt - sqrt(s.rest) * out,
     "eps": (xt - sqrt(s.rest) * out) / sqrt(s.abar),
-    "score": (xt + s.rest * out) / sqrt(s.abar)}[kind])
+    "score": (xt + s.rest * out) / sqrt(s.abar)}.get(kind, out))
 mean_hat(kind, s, xt, out) = out if kind == "mean" else
     posterior(s, x0_hat(kind, s, xt, out), xt)[0]
 ddpm_mean(eps) = (term("the term of xt", xt) - term("the term of eps", beta / sqrt(rest) * eps))
@@ -576,17 +576,14 @@ def _argument(name: str, c: Conventions) -> Expr:
     return op("weighed", node, name=unit) if name == "log_w" else node
 
 
-FUNCTIONS = (
-    *("sqrt", "log", "exp", "sigmoid", "xlogy", "max", "sum", "tail", "head", "foremost"),
-    *("first", "second"),
-)
+FUNCTIONS = ("sqrt", "log", "exp", "sigmoid", "xlogy", "max", "sum", "tail", "head", "foremost")
 S = _times("t")
 FIXED = {
     **vars(S),
     **{"s": S, "at_1": _times("1"), "at_2": _times("2"), "at_T": _times("T")},
     **{"later": _times("2..T"), "every": _times("1..T"), "count": op("count")},
     **{"op": op, "term": term, "number": number, "log_2_pi": math.log(2.0 * math.pi), "cdf": ""},
-    **{name: functools.partial(op, name) for name in FUNCTIONS},
+    **{name: functools.partial(op, name) for name in (*FUNCTIONS, "first", "second")},
 }
 
 
@@ -644,12 +641,9 @@ def _read_catalogue() -> None:
             continue
         names, arguments, kind, *summary, formula = (part.strip() for part in line.split(" | "))
         name, *aliases = names.split()
-        times = {"t>1": "t", "t?": "t"}
-        every, said = tuple(times.get(a, a) for a in arguments.split()), " | ".join(summary)
-        first, lenient = 2 if "t>1" in arguments else 1, "t?" in arguments
-        QUANTITIES[name] = Quantity(
-            name, equation, said, every, kind, drawn, formula, first, lenient
-        )
+        every = tuple(a.removesuffix(">1").removesuffix("?") for a in arguments.split())
+        known = name, equation, " | ".join(summary), every, kind, drawn, formula
+        QUANTITIES[name] = Quantity(*known, 1 + ("t>1" in arguments), "t?" in arguments)
         ALIASES.update(dict.fromkeys(aliases, (name,)))
 
 
