@@ -1498,6 +1498,7 @@ def test_weights_that_do_not_vary_have_no_bulk_shape(values, bulk):
 def test_discrete_weights_met_again_and_again_have_no_bulk_shape():
     often = np.repeat([3.0, 2.0, 0.0], 50)
     assert likelihood._bulk_shape(often) == 0.0
+    assert likelihood._bulk_shape(np.repeat([3.0, 2.0, 0.0], 2)) == 0.0
     assert likelihood._bulk_shape(np.append([3.0 + 1e-12], often)) == 0.0
     assert likelihood._bulk_shape(often - 1000.0) == 0.0
     assert likelihood._bulk_shape(np.append([7.0], often)) > 0.5  # two fifths of the sum
