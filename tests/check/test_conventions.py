@@ -237,6 +237,11 @@ def test_each_table_gives_the_same_rates(declared):
     )
 
 
+def test_a_table_in_float32_gives_the_rates_of_its_numbers_to_all_digits():
+    single = ABAR.astype(np.float32)
+    same(schedule_of(abar=single), schedule_of(abar=single.astype(np.float64)))
+
+
 def test_nothing_declared_is_no_schedule():
     assert schedule_of(beta=None, abar=None) is None
 
