@@ -212,7 +212,8 @@ def _rows(asked: list[Asked]) -> Iterator[Row]:
             made = [(p[k], a[k], b[k]) for (_, p), a, b in zip(each.calls, one, two, strict=True)]
             if any(a is not None for _, a, _ in made) or not made:
                 name = each.name if len(each.parts) == 1 else q.name
-                row = row_of(q, name, [(p, _steady(a, b)) for p, a, b in made])
+                with np.errstate(all="ignore"):  # of values that are far off
+                    row = row_of(q, name, [(p, _steady(a, b)) for p, a, b in made])
                 yield replace(row, message="; ".join(filter(None, (row.message, each.note))))
 
 

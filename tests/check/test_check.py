@@ -80,6 +80,22 @@ def test_every_mistake_of_a_formula_can_be_evaluated(name):  # kl_term's on bits
             assert problem.value(mistake.of(problem.trees[mistake.form])).shape == problem.shape
 
 
+@pytest.mark.dear
+@pytest.mark.parametrize("model", ["eps", "mean", "v"])
+def test_functions_without_a_known_mistake_crash_nothing(model):
+    # rates that leave [0, 1] when scaled, and no conversion of a predicted mean: both raised
+    wrong = {
+        "marginal_var": lambda x0, t: np.full_like(x0, 0.123) * t,
+        "p_sample": lambda xt, t, output, noise: 1.37 * output + 0.2 * xt * noise,
+        "vlb_term": lambda model, x0, xt, t: (1.37 * x0 + 0.2 * xt * model(xt, t)).sum(-1),
+    }
+    known = {"model": model, "reverse_var": "beta", "t_shape": "batch"}
+    wrong["marginal_var"] = (wrong["marginal_var"], {"t_shape": "scalar"})
+    rows = check.run(wrong, beta=np.linspace(1e-4, 0.95, 1100), shape=(3, 2), **known).rows
+    assert {row.status for row in rows} == {"WRONG"}
+    assert all("no known mistake" in row.message for row in rows)
+
+
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_all_forms_of_a_formula_agree(name):
     q, c = QUANTITIES[name], Conventions(shape=(4, 5))

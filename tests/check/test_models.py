@@ -114,6 +114,46 @@ def test_the_part_of_a_loop_that_is_off_is_named(mistake):
     assert IN_A_LOOP[mistake] in row.diagnoses
 
 
+LONG = schedules.linear(200)
+
+
+def long_loop(mistake="", factor=1.0, rng=None):
+    """The verdict on a loop over images and a declared schedule of 200 steps."""
+    made = Diffusion(LONG, mistake)
+    made.rng = rng or made.rng
+
+    def loop(model, x0):
+        def flat(x, t):
+            return model(x.reshape(x0.shape), t).reshape(len(x), -1)
+
+        return factor * made.loop(flat, x0.reshape(len(x0), -1))["total_bpd"]
+
+    return check.run({"nll": loop}, beta=LONG, **DECLARED, shape=(4, 3, 4, 4)).rows[0]
+
+
+@pytest.mark.dear
+@pytest.mark.parametrize("factor", [0.0, 1.1])
+def test_a_loop_that_is_off_by_more_than_3_percent_is_no_loss_of_digits(factor):
+    assert long_loop(factor=factor).status == "WRONG"
+
+
+@pytest.mark.dear
+def test_a_loop_that_never_asks_at_the_first_step_has_left_out_l_0():
+    assert long_loop().status == "PASS"
+    row = long_loop("decoder")
+    assert (row.status, row.diagnoses[0]) == ("WRONG", "L_0 left out")
+
+
+def test_states_that_are_not_drawn_from_q_are_told():
+    class Uniform:
+        def standard_normal(self, shape):
+            return np.random.default_rng(6).random(shape)
+
+    row = long_loop(rng=Uniform())
+    assert row.status == "WRONG"
+    assert "that is not drawn from q at t = 0: its noise has mean 0.5" in row.message
+
+
 IN_ONE_PART = {
     "late": "x0_hat's tables read one step too late",
     "second": "L_0 at the second t, the KL term at the first",
