@@ -1,8 +1,7 @@
 """The mutation gate: every change that mutmut makes to the package must be noticed by a test, or be
 excused by name.
 
-    python tests/mutation_gate.py [--room ROOM ...] [--only FUNCTION] [--sample N] [--seed SEED]
-                                  [--all] [--children N]
+    python tests/mutation_gate.py [--room ROOM ...] [--only FUNCTION] [--all] [--children N]
 
 It exits 1 where a mutant survives that no file in `mutation_allowed` excuses, where an excuse there
 fits no mutant any more, and where mutmut itself fails. The package is taken room by room: some
@@ -16,8 +15,6 @@ take hours:
 - Excused mutants are not run; --all runs them too, for three seconds each, and names those that
   are killed after all.
 - Property tests try 15 examples and do not shrink.
-
---sample takes that many mutants of a room at random and judges these alone.
 
 mutmut passes over decorated functions, so `cached_property` is put on a separate function in the
 copy that is mutated; text in quotes is left as it is. Nothing is written to the checkout.
@@ -33,7 +30,6 @@ import json
 import math
 import multiprocessing
 import os
-import random
 import re
 import resource
 import signal
@@ -435,12 +431,8 @@ def all_excuses() -> dict[Mutant, str]:
     }
 
 
-def run_mutmut(
-    room: Room, runner: Runner, found: dict[str, Mutant], chosen: Callable[[], Any], children: int
-) -> bool:
-    """Run mutmut in the current directory on the mutants that are chosen of those it finds, and
-    tell whether it ended well.
-    """
+def run_mutmut(room: Room, runner: Runner, found: dict[str, Mutant], children: int) -> bool:
+    """Run mutmut in the current directory, tell the mutants it finds, and whether it ended well."""
     import mutmut.__main__ as mutmut_main
     from mutmut.configuration import config
     from mutmut.runners.harness import PytestRunner
@@ -455,14 +447,7 @@ def run_mutmut(
         found.update(all_mutants())
         return stats(self, tests=tests)
 
-    collect = mutmut_main.collect_source_file_mutation_data
-
-    def collect_chosen(**options: Any) -> tuple[list[Any], Any]:
-        mutants, data = collect(**options)
-        return [each for each in mutants if each[1] in chosen()], data
-
     PytestRunner.run_stats = with_index  # type: ignore[method-assign]
-    mutmut_main.collect_source_file_mutation_data = collect_chosen  # type: ignore[assignment]
     config().only_mutate[:] = [f"dpm_ref/{name.replace('.', '/')}.py" for name in room.modules]
     config().pytest_add_cli_args_test_selection[:] = [f"tests/{name}" for name in room.tests]
     try:
@@ -472,7 +457,7 @@ def run_mutmut(
     return True
 
 
-def gate(room: Room, options: argparse.Namespace) -> Counter[str]:
+def gate(room: Room, only: str, everything: bool, children: int) -> Counter[str]:
     """Run mutmut in the current directory, and judge: how many mutants there are of each kind."""
     start = time.monotonic()
     excuses = {
@@ -482,30 +467,23 @@ def gate(room: Room, options: argparse.Namespace) -> Counter[str]:
     }
     found: dict[str, Mutant] = {}
 
-    @functools.cache
-    def chosen() -> frozenset[str]:
-        names = [
-            name
-            for name, mutant in sorted(found.items())
-            if fnmatch.fnmatch(mutant.function, options.only) and not is_no_change(mutant)
-        ]
-        some = random.Random(options.seed).sample(names, min(options.sample, len(names)))
-        return frozenset(some if options.sample else names)
+    def chosen(name: str) -> bool:
+        return fnmatch.fnmatch(found[name].function, only) and not is_no_change(found[name])
 
     def patience(name: str) -> float:
         """The seconds of processor time for a mutant."""
-        if found[name] not in excuses:
+        if chosen(name) and found[name] not in excuses:
             return math.inf
-        return EXCUSED_SECONDS if options.all else 0.0
+        return EXCUSED_SECONDS if chosen(name) and everything else 0.0
 
     runner = Runner(room.modules, patience)
-    ended = run_mutmut(room, runner, found, chosen, options.children)
+    ended = run_mutmut(room, runner, found, children)
     if runner.left_out:
         print(f"tests that fail where they are called a second time: {sorted(runner.left_out)}")
     if not ended:
         print("mutmut failed")
         return Counter(failed=1)
-    codes = {name: code for name, code in results().items() if name in chosen()}
+    codes = {name: code for name, code in results().items() if chosen(name)}
     killed = {name for name, code in codes.items() if code in KILLED}
     left = {name: found[name] for name in codes if name not in killed}
     new = {name: mutant for name, mutant in left.items() if mutant not in excuses}
@@ -555,11 +533,10 @@ def run_room(name: str, options: argparse.Namespace) -> Counter[str]:
         copy_tree(Path(folder))
         os.chdir(folder)
         try:
-            counts = gate(ROOMS[name], options)
+            counts = gate(ROOMS[name], options.only, options.all, options.children)
         finally:
             os.chdir(ROOT)
-    sampled = f" (a sample, seed {options.seed})" if options.sample else ""
-    print(summary(name + sampled, counts), flush=True)
+    print(summary(name, counts), flush=True)
     return counts
 
 
@@ -569,8 +546,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--room", nargs="+", choices=ROOMS, default=list(ROOMS), metavar="ROOM")
     parser.add_argument("--only", default="*", help="run these alone, as 'schedules.Schedule.*'")
-    parser.add_argument("--sample", type=int, default=0, help="so many of each room at random")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--all", action="store_true", help="run the excused mutants too")
     parser.add_argument("--children", type=int, default=processors, help="processes at a time")
     options = parser.parse_args()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dpm_ref import check
+from dpm_ref.check import conventions
 from dpm_ref.check.conventions import RULES, Conventions, near, schedule_of
 
 
@@ -54,7 +55,7 @@ def test_a_value_outside_the_rule_is_refused_with_the_rule(name, value, rule):
 
 
 def test_every_convention_says_what_it_is_about_and_its_rule():
-    for name, rule in RULES.items():
+    for name, rule in conventions.RULES.items():
         assert rule["about"]
         assert rule["rule"].startswith(("one of ", "a "))
         assert ("choices" in rule) == rule["rule"].startswith("one of "), name
