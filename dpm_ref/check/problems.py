@@ -354,7 +354,9 @@ class Problem(Context):
 
     @cached_property
     def terms(self) -> Any:
-        """The size of the terms that it is the sum of."""
+        """The size of the terms that it is the sum of; a probability is a share of two."""
+        if self.quantity.kind == "prob":
+            return self.plain
         with np.errstate(all="ignore"):
             made = np.broadcast_to(terms_of(self.trees[0], self), self.shape)
             return np.where(np.isfinite(made), made, 0.0)
