@@ -147,13 +147,13 @@ binomial_kl_term | x0 xt t>1 prob | nats | KL( q(x^{t-1}|x^t,x^0) || p ) of bits
     kl(posterior(s, x0, xt), (prob, 1 - prob))
 @ (13) | bound
 lower_bound K elbo | x0 xs means vars | nats | K(x^0) at given x^2..x^T and reverse kernels | bound
-binomial_lower_bound binomial_K | x0 xs probs | nats | the same of bits | bound
+binomial_lower_bound binomial_K | x0 xs probs | nats | K(x^0) of bits, at given x^2..x^T | bound
 @ (14) | bound
 eq14 | x0 xs means vars | nats | K averaged, for data that meet its precondition | bound_14
-binomial_eq14 | x0 xs probs | nats | the same of bits | bound_14
+binomial_eq14 | x0 xs probs | nats | K of bits averaged, for data of pi's mean | bound_14
 @ (9) | path
 log_weights | trajectory means vars | nats | log w of trajectories, t = 1..T | weight
-binomial_log_weights | trajectory probs | nats | the same of bits | weight
+binomial_log_weights | trajectory probs | nats | log w of trajectories of bits | weight
 @ (24) | entropy
 entropy_lower_bound | x0 t>1 | nats | lower side, of the whole vector, t >= 2 | h_lower
 entropy_upper_bound | x0 t>1 | nats | upper side, where its condition holds | h_step
