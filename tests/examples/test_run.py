@@ -148,10 +148,12 @@ def test_a_run_stopped_after_training_resumes_without_training(
     module = load("swiss_roll")
     arguments = ["--quick", *RUNS["swiss_roll"], "--out", str(tmp_path)]
     whole = module.main(arguments)
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's job
     with monkeypatch.context() as patch:
         patch.setattr(module, "ideal", lambda *_: signal.raise_signal(signal.SIGINT))
         with pytest.raises(SystemExit) as exit_:
             module.main(arguments)
+    signal.signal(signal.SIGINT, former)
     assert exit_.value.code == common.STOPPED
     assert "skips the training" in capsys.readouterr().err
     with monkeypatch.context() as patch:
