@@ -259,11 +259,14 @@ def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
     """
     if not math.isfinite(rate):
         raise FloatingPointError(f"learning_rate is {rate} after {state.step} steps")
+    grad = 0.1 * grad
+    with np.errstate(over="ignore"):
+        square = 0.999 * state.square + (0.001 / 0.1**2) * (grad * grad)
+    if not math.isfinite(square.max()):
+        raise FloatingPointError(f"the gradient overflows after {state.step} steps; {_ADVICE}")
     state.step += 1
     correction = math.sqrt(1.0 - 0.999**state.step)
-    grad = 0.1 * grad
-    state.mean[:] = 0.9 * state.mean + grad
-    state.square[:] = 0.999 * state.square + (0.001 / 0.1**2) * (grad * grad)
+    state.mean[:], state.square[:] = 0.9 * state.mean + grad, square
     step = state.mean / (np.sqrt(state.square) + 1e-8 * correction)
     state.params += rate * correction / (1.0 - 0.9**state.step) * step
 

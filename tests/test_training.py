@@ -485,6 +485,18 @@ def test_adam_refuses_a_rate_that_is_not_finite_and_changes_nothing(wrong):
     assert (state.step, *state.params, *state.mean, *state.square) == (0,) * 7
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_gradient_whose_square_overflows_is_an_error_and_leaves_the_state(dtype):
+    state = TrainingState(*np.ones((3, 2), dtype))
+    large = np.array([1.0, 30 * np.sqrt(np.finfo(dtype).max)], dtype)
+    with pytest.raises(FloatingPointError, match="the gradient overflows after 0 steps; try a sm"):
+        adam_step(state, large, 0.1)
+    assert state.step == 0
+    assert all((vector == 1).all() for vector in (state.params, state.mean, state.square))
+    adam_step(state, large / 1000, 0.1)
+    assert np.isfinite(state.square).all()
+
+
 def test_cosine_decay_rises_over_two_hundred_steps_by_default():
     rate = cosine_decay(1.0, 10**9)
     assert [rate(step) for step in (0, 99, 199, 250)] == pytest.approx([0.005, 0.5, 1.0, 1.0])
