@@ -268,7 +268,8 @@ def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
     correction = math.sqrt(1.0 - 0.999**state.step)
     state.mean[:], state.square[:] = 0.9 * state.mean + grad, square
     step = state.mean / (np.sqrt(state.square) + 1e-8 * correction)
-    state.params += rate * correction / (1.0 - 0.9**state.step) * step
+    with np.errstate(over="ignore", invalid="ignore"):  # `train` tells
+        state.params += rate * correction / (1.0 - 0.9**state.step) * step
 
 
 # A step's parts
@@ -281,8 +282,8 @@ def _divergences(model: ReverseModel, tape: Tape, x0: Values, t: IntArray,
     """
     times, scale = t[:, None], -(model.diffusion.T - 1) / noise[..., 0].size
     draw = model.draw(x0, times, noise)
-    out = tape.forward(draw.inputs, t)
     with np.errstate(over="ignore", invalid="ignore"):  # K tells
+        out = tape.forward(draw.inputs, t)
         kl, dout = model.kl_and_grad(out, draw, times)
         dout *= scale
         return scale * kl.sum(), tape.backward(dout), draw, out, dout
