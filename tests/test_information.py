@@ -432,6 +432,12 @@ def test_log_mean_exp_of_zero_weights_and_of_far_ones(values, truth):
     assert information.log_mean_exp(values) == pytest.approx(truth, rel=EPS, abs=0)
 
 
+def test_log_mean_exp_keeps_what_its_differences_lose():
+    mp, values = mpmath_oracle.mp, [0.044812554255228065, -0.09132007467921795, -0.088391767627712]
+    truth = mp.log(mp.fsum(mp.exp(mp.mpf(value)) for value in values) / 3)
+    assert mpmath_oracle.eps_error(information.log_mean_exp(values), truth, values[0]) <= 2
+
+
 def test_log_mean_exp_takes_any_axis():
     values = np.random.default_rng(5).normal(size=(3, 4, 5))
     for axis in (0, 1, 2, -1, -3):
