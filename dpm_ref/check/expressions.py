@@ -261,14 +261,6 @@ def value_of(node: Expr, context: Context) -> Any:
     return made
 
 
-def scale_of(node: Expr, context: Context) -> Any:
-    """The value's size: of sums, the terms' sizes added; without what roundings are worth."""
-    if node.op in ("+", "neg", *UNSEEN[3:]):
-        terms = [scale_of(each, context) for each in node.args]
-        return sum(terms) if node.op == "+" else OPERATIONS[node.op](node, context, *terms)
-    return np.abs(value_of(node, context))
-
-
 def terms_of(node: Expr, context: Context) -> Any:
     """The size of the terms that the value is the sum of."""
     if node.op == "+":

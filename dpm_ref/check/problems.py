@@ -337,7 +337,7 @@ class Problem(Context):
             return np.broadcast_to(value_of(tree, self), self.shape)
 
     def error(self, tree: Expr, lossy: bool = False, plain: bool = False) -> Any:
-        """The scale of its rounding errors; in lossy tables, of all errors; plain, of its terms."""
+        """The scale of its rounding errors; lossy, of those of tables too; plain, less a bin's."""
         with np.errstate(all="ignore"):
             value = np.abs(self.value(tree))
             error = np.broadcast_to(error_of(tree, self, lossy, plain), self.shape)
@@ -363,6 +363,7 @@ class Problem(Context):
 
     @cached_property
     def plain(self) -> Any:
+        """The scale of rounding errors, but for those of a bin's mass."""
         return self.error(self.trees[0], plain=True)
 
 
@@ -380,7 +381,8 @@ class Answer:
         p, q = self.problem, self.problem.quantity
         known = ~np.isnan(p.wanted) if p.end else np.isfinite(p.wanted)
         if q.kind == "table":
-            known &= (p.inputs["t"] > 1) | (q.lenient <= np.isfinite(self.got)) & ~np.bool_(q.free)
+            unknown = q.free | (q.lenient & ~np.isfinite(self.got))  # at t = 1
+            known &= (p.inputs["t"] > 1) | np.logical_not(unknown)
         return known
 
     @cached_property
