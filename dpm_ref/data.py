@@ -38,7 +38,7 @@ class Atoms(NamedTuple):
 
 
 def swiss_roll(n: int, *, noise: float, rng: np.random.Generator) -> Array:
-    """Draw n points of the noisy spiral, with mean zero and E|x|^2 = 2: shape (n, 2).
+    """Draw n >= 1 points of the noisy spiral, with mean zero and E|x|^2 = 2: shape (n, 2).
 
     `noise`, in [0, 1e100], is its standard deviation in each coordinate before scaling, in units in
     which the radius runs from 1.5 pi to 4.5 pi. The paper's is not published.
@@ -83,9 +83,9 @@ def swiss_roll_entropy(noise: float) -> float:
 
 
 def heartbeat(n: int, *, rng: np.random.Generator, length: int = 20, period: int = 5) -> Array:
-    """Draw n sequences of bits with a 1 in every `period`-th bin, the phase uniform: (n, length).
+    """Draw n >= 1 sequences of 0. and 1., a 1 in every `period`-th bin, the phase uniform.
 
-    The defaults are those of the paper's Figure 2. 1 <= period <= length.
+    Shape (n, length). The defaults are those of the paper's Figure 2. 1 <= period <= length.
 
     >>> int(heartbeat(1, rng=np.random.default_rng(0)).sum())
     4

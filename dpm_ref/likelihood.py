@@ -13,10 +13,10 @@ If x^0 was drawn from the model, its own trajectory is an exact draw from p(x^{1
 with k forward ones, it gives an estimate p^ of p(x^0) with E[1 / p^] = 1 / p(x^0), whose logarithm
 is biased high, so that log p(x^0) lies between the two expectations (bidirectional Monte Carlo).
 
-Only running sums of the weights are kept, scaled by the largest, so memory grows neither with the
-number of samples nor with T, and weights do not overflow. The samples of a data vector are split
-into chunks of 1024, each with its own random generator, so draws depend neither on the worker nor
-on how chunks are grouped into tasks.
+Only running sums of the weights, scaled by the largest, and the largest themselves are kept, so
+memory grows neither with the number of samples nor with T, and weights do not overflow. The samples
+of a data vector are split into chunks of 1024, each with its own random generator, so draws depend
+neither on the worker nor on how chunks are grouped into tasks.
 
 References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.1 to 2.3; Grosse, Ghahramani
 and Adams 2015, arXiv:1511.02543; Burda, Grosse and Salakhutdinov 2016, arXiv:1509.00519; Vehtari,

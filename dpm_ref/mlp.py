@@ -44,10 +44,11 @@ class MLP:
     Parameters
     ----------
     d_in, d_out : int >= 1
+        Components in and out.
     T : int >= 2
         The network serves the times 2..T.
     hidden : int or sequence of int >= 1
-        Widths of the tanh layers.
+        Widths of the tanh layers; four of 64 by default.
     time_features : array_like, shape (T-1, F), optional
         Inputs to the trunk at the times 2..T; none by default.
     basis : array_like, shape (T-1, B), optional

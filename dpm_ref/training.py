@@ -191,7 +191,7 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
 
     Section 2.4, equations (13) and (14). Saving state and generator after some steps and resuming
     gives the same parameters, to the bit, as an uninterrupted run. FloatingPointError if a
-    minibatch's K is not finite; the state is then the one that gave it.
+    minibatch's K is not finite, or its gradient overflows; the state is then the one that gave it.
 
     Parameters
     ----------
@@ -209,8 +209,8 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
         Distinct times per minibatch, drawn without replacement; min(T - 1, 40) by default.
     callback : callable (state, K), optional
         Called when the number of steps taken is a multiple of `every`, with the mean of the
-        minibatches' K since the last call. It may raise to stop: state and generator are then those
-        of a completed step.
+        minibatches' K since the last call, or the start. It may raise to stop: state and generator
+        are then those of a completed step.
     """
     _check_model(model)
     _check_state("state", state, model.network.size)

@@ -239,7 +239,8 @@ class LogFactor:
     Parameters
     ----------
     log_r : callable x (m, d) -> (m,)
-        -inf where r is 0; nan and inf are a ValueError at use. x is a copy.
+        -inf where r is 0; nan and inf are a ValueError at use, and so is a slope that is not
+        finite, or another shape. Both functions get copies.
     slope : callable x (m, d) -> (m, d), optional
         Gaussian column: the gradient of log r, called at f_mu. Binomial column: log r(x_i = 1) -
         log r(x_i = 0), called at the kernel's most probable bits. Without it kernels are unchanged,
