@@ -5,6 +5,7 @@ may do to each other.
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from scipy.special import log_ndtr, ndtr
 
 from dpm_ref import check, schedules
 from dpm_ref.check import judge
-from dpm_ref.check.calls import call
+from dpm_ref.check.calls import Fault, Model, call
 from dpm_ref.check.conventions import Conventions
+from dpm_ref.check.expressions import Tables
 from dpm_ref.check.problems import Problem, Setting, draws
 from dpm_ref.check.quantities import QUANTITIES
 
@@ -152,6 +154,17 @@ def test_states_that_are_not_drawn_from_q_are_told():
     row = long_loop(rng=Uniform())
     assert row.status == "WRONG"
     assert "that is not drawn from q at t = 0: its noise has mean 0.5" in row.message
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_states_of_the_step_after_are_told_from_those_of_the_step(late):
+    x0, rng = np.full((50, 4), 10.0), np.random.default_rng(7)
+    model = Model(Tables.exact(BETA), x0, Conventions())
+    for t in range(1, len(BETA) + 1):
+        abar = ABAR[min(t + late, len(BETA)) - 1]
+        model(np.sqrt(abar) * x0 + np.sqrt(1 - abar) * rng.standard_normal(x0.shape), t)
+    with pytest.raises(Fault, match="not drawn from q at t = 1") if late else nullcontext():
+        assert model.inputs(None)["xs"].shape == (len(BETA) - 1, *x0.shape)
 
 
 IN_ONE_PART = {
