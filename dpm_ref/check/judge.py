@@ -20,7 +20,7 @@ from .calls import Fault, Returned
 from .conventions import CHOICES, EPS
 from .expressions import Expr
 from .mistakes import DESIGN, Mistake, compose, constants, doubled, habits, mistakes
-from .problems import Answer, Problem, unmet
+from .problems import RELATIVE, Answer, Problem, unmet
 from .quantities import Quantity, accepted, kind_of, right
 
 __all__ = ["STATUSES", "Row", "row_of"]
@@ -128,20 +128,17 @@ def _verdict(known: list[Answer]) -> tuple[str, Names, str]:
             return "PASS", (), note
     broken, every = _broken(known), mistakes(q, declared)
     blurred = all((c.error <= c.blurred).all() for c in missing)
-    stop = time.process_time() + SINGLES
-    found = () if blurred else _search(known, every)
-    for changed in () if blurred else variants.values():
-        if found or time.process_time() > stop:
-            break
-        based = [replace(c, problem=c.problem.over(right(q, declared, **changed))) for c in known]
-        left = stop - time.process_time()
-        found = _search(based, mistakes(q, declared, **changed), seconds=left)
+    found = () if blurred else _single(known)
     if found or broken:
         return "WRONG", found or _pairs(known), broken
     rounded = all((c.error <= EPS[c.dtype] * np.abs(c.problem.wanted)).all() for c in known)
     tables, whole = _habits(known) if blurred and not rounded else ((), False)
     for m, _ in () if whole or rounded else _clipped(known):
         return "PRECISION", (m.name,), ""
+    double = all(c.relative == RELATIVE["float64"] for c in known)
+    found = _single(known, exact=True) if blurred and double and not (whole or rounded) else ()
+    if found:
+        return "WRONG", found, ""
     if blurred:
         came = [c.dtype for c in coarse[:1]]
         names = (*(f"the result comes in {dtype}" for dtype in came), *tables)
@@ -179,20 +176,36 @@ def _fitting(
             yield m, tree
 
 
+def _single(known: list[Answer], exact: bool = False) -> Names:
+    """The mistakes found, beside a decoder of each accepted form."""
+    q, declared = known[0].problem.quantity, known[0].problem.conventions
+    stop = time.process_time() + SINGLES
+    for changed in ({}, *accepted(q, declared).values()):
+        other = right(q, declared, **changed)
+        based = [replace(c, problem=c.problem.over(other)) for c in known] if changed else known
+        left = stop - time.process_time()
+        found = _search(based, mistakes(q, declared, **changed), exact=exact, seconds=left)
+        if found:
+            return found
+    return ()
+
+
 def _search(
     known: list[Answer],
     candidates: Iterable[Mistake],
     loose: bool = False,
+    exact: bool = False,
     most: int = 6,
     seconds: float = SINGLES,
 ) -> Names:
-    """Those that reproduce every value and can be told from lost digits."""
+    """Those that reproduce every value and can be told from lost digits; exactly, to twelve."""
     found: dict[str, None] = {}
     if all(np.isnan(c.got[c.misses]).all() for c in known):
         return ()
     known = sorted(known, key=lambda c: (not c.misses.any(), c.problem.tables.T, c.got.size))
-    for m, tree in _fitting(known, candidates, partial(Answer.fits, loose=loose), seconds):
-        if any(c.tells(tree) for c in known):
+    fits = partial(Answer.fits, loose=loose, exact=exact)
+    for m, tree in _fitting(known, candidates, fits, seconds):
+        if any(c.tells(tree, exact) for c in known):
             found[m.name] = None
             if m.rank == DESIGN or len(found) == most:
                 break

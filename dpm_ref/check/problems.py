@@ -433,16 +433,17 @@ class Answer:
         near |= np.isnan(self.got) & (np.isnan(values) | self.problem.end)
         return bool((near | ~self.defined).all())
 
-    def fits(self, tree: Expr, loose: bool = False) -> bool:
+    def fits(self, tree: Expr, loose: bool = False, exact: bool = False) -> bool:
         """Whether the formula gives every value, to the digits computed or, loosely, to those that
-        a lower precision leaves.
+        a lower precision leaves; exactly, to twelve.
         """
         values, got = self.problem.value(tree), np.nan_to_num(np.abs(self.got), posinf=0.0)
         digits = self.eps if loose else min(self.relative, 1e-5)
         most = self.most(3e-3 if loose else 1e-3, 8 * digits, got)
         if not self.reproduced(values, most):
             return False
-        tolerance = self.lost(tree) if loose else 4 * self.relative * self.problem.error(tree)
+        computed = (1e-12 if exact else 4 * self.relative) * self.problem.error(tree)
+        tolerance = self.lost(tree) if loose else computed
         return self.reproduced(values, np.minimum(tolerance, most))
 
     def keeps(self, tree: Expr, slack: float = 1.0) -> bool:
@@ -454,10 +455,11 @@ class Answer:
         """Of the coarser of the types that were declared and returned."""
         return max(RELATIVE[self.problem.conventions.dtype], RELATIVE[self.dtype])
 
-    def tells(self, tree: Expr) -> bool:
-        """Whether the change moves a value by more than lost digits do."""
-        values, size = self.problem.value(tree), self.problem.error(tree)
-        least = np.maximum(8 * self.relative * np.maximum(size, self.problem.size), self.blurred)
+    def tells(self, tree: Expr, exact: bool = False) -> bool:
+        """Whether the change moves a value by more than lost digits do; exactly, than the tenth."""
+        values = self.problem.value(tree)
+        size = np.maximum(self.problem.error(tree), self.problem.size)
+        least = 1e-10 * size if exact else np.maximum(8 * self.relative * size, self.blurred)
         with np.errstate(all="ignore"):
             off = np.abs(values - self.problem.wanted)
         return bool((self.defined & ~(off <= least)).any())

@@ -243,6 +243,22 @@ def test_a_prior_kl_that_is_off_is_wrong_in_float32_too(mistake):
     assert loop(mistake, "float32").status == "WRONG"
 
 
+@pytest.mark.parametrize(("known", "said"), [("prior", "half of prior KL only"), ("float32", "")])
+def test_a_small_part_that_is_off_is_told_from_lost_digits_in_float64(known, said):
+    """Half of a prior KL of 1.6e-5 of the whole; tables rounded to float32 are not named so."""
+
+    def functions(beta):
+        made = Diffusion(beta, known)
+        if known == "float32":
+            made.abar = made.abar.astype("float32").astype("float64")
+            made.prev = np.append(1.0, made.abar[:-1])
+        return {"nll": made.loop}
+
+    row = check.run(functions, beta=schedules.linear(1000), **DECLARED).rows[0]
+    assert row.status == ("WRONG" if said else "PRECISION")
+    assert not said or row.diagnoses[0] == said
+
+
 @pytest.mark.dear
 @pytest.mark.parametrize("mistake", ["less", "more"])
 def test_the_factor_of_a_part_is_told(mistake):

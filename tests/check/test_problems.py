@@ -473,3 +473,16 @@ def test_a_formula_fits_to_the_digits_of_the_coarser_type(dtype, declared, relat
     problem = Problem.of(QUANTITIES["beta"], setting(**where), inputs("beta")[0])
     for by, fits in ((0.9 * most, True), (2.2 * most, False)):
         assert Answer(problem, problem.wanted * (1 + by), dtype).fits(problem.trees[0]) == fits
+
+
+def test_exactly_a_formula_fits_to_twelve_digits_and_tells_by_a_change_of_the_tenth():
+    problem = Problem.of(QUANTITIES["beta"], setting(), inputs("beta")[0])
+    (tree,) = problem.trees
+    for by, near in ((0.9e-12, True), (1.1e-12, False)):
+        answer = Answer(problem, problem.wanted * (1 + by), "float64")
+        assert answer.fits(tree, exact=True) == near
+        assert answer.fits(tree)
+    for by, told in ((0.9e-10, False), (1.1e-10, True)):
+        answer = Answer(problem, problem.wanted, "float64")
+        assert answer.tells((1 + by) * tree, exact=True) == told
+        assert not answer.tells((1 + by) * tree)
