@@ -96,7 +96,7 @@ ddim_step | xt t eps noise | state | DDIM's x^{t-1}, its equation (12), at eta |
 prior_kl prior_bpd | x0 | nats | KL( q(x^T|x^0) || pi ) | kl(marginal(at_T, x0), prior)
 binomial_kernel | x_prev t | prob | q(x^t = 1 | x^{t-1}) | kernel(s, x_prev)[0]
 binomial_marginal | x0 t | prob | q(x^t = 1 | x^0) | marginal(s, x0)[0]
-binomial_posterior | x0 xt t>1 | prob | q(x^{t-1} = 1 | x^t, x^0) | posterior(s, x0, xt)[0]
+binomial_posterior | x0 xt t? | prob | q(x^{t-1} = 1 | x^t, x^0) | posterior(s, x0, xt)[0]
 binomial_edge | x1 | prob | p(x^0 = 1 | x^1), App. B.2 | x1 * at_1.alpha + pi1 * at_1.beta
 binomial_prior_kl | x0 | nats | KL( q(x^T|x^0) || pi ) | kl(marginal(at_T, x0), prior)
 @ (5) | times
@@ -143,7 +143,7 @@ log_likelihood | log_w | nats_row | log mean w from log w, over the first axis |
 @ (14) | times
 kl_term | x0 xt t>1 mean reverse_var | nats | KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) |
     kl(posterior(s, x0, xt), given); split_kl(posterior(s, x0, xt), given)
-binomial_kl_term | x0 xt t>1 prob | nats | KL( q(x^{t-1}|x^t,x^0) || p ) of bits |
+binomial_kl_term | x0 xt t? prob | nats | KL( q(x^{t-1}|x^t,x^0) || p ) of bits |
     kl(posterior(s, x0, xt), (prob, 1 - prob))
 @ (13) | bound
 lower_bound K elbo | x0 xs means vars | nats | K(x^0) at given x^2..x^T and reverse kernels | bound

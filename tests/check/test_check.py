@@ -9,6 +9,7 @@ import independent_ddpm
 import injected_mistakes
 import numpy as np
 import pytest
+from scipy.special import rel_entr
 
 from dpm_ref import check
 from dpm_ref.check.conventions import Conventions
@@ -391,6 +392,29 @@ def test_the_first_step_s_mean_is_x0_and_the_product_before_it_is_1(before, said
         assert "not compared" not in row.message
 
 
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [(1.0, ()), (ABAR[0], ("the product before the first step is abar_1, not 1",))],
+)
+def test_the_first_step_s_bit_is_that_of_x0_and_its_kl_term_what_the_bit_costs(before, said):
+    prev = np.append(before, ABAR[:-1])
+
+    def posterior(x0, xt, t):
+        beta, kept = BETA[t - 1], prev[t - 1]
+        one = np.where(xt == 1, 1 - beta + 0.5 * beta, 0.5 * beta) * (x0 * kept + 0.5 * (1 - kept))
+        zero = np.where(xt == 1, 0.5 * beta, 1 - 0.5 * beta) * (1 - x0 * kept - 0.5 * (1 - kept))
+        return one / (one + zero)
+
+    def kl_term(x0, xt, t, prob):
+        q = posterior(x0, xt, t)
+        return (rel_entr(q, prob) + rel_entr(1 - q, 1 - prob)).sum(-1)
+
+    for name, function in {"binomial_posterior": posterior, "binomial_kl_term": kl_term}.items():
+        row = one(name, function)
+        assert (row.status, row.diagnoses[:1]) == ("WRONG" if said else "PASS", said)
+        assert "not compared" not in row.message
+
+
 @pytest.mark.parametrize("nothing", [np.nan, None])
 def test_the_first_step_s_mean_need_not_exist(nothing):
     def mean(x0, xt, t):
@@ -399,6 +423,16 @@ def test_the_first_step_s_mean_need_not_exist(nothing):
         return RIGHT.posterior_mean(x0, xt, t) * (nothing if t == 1 else 1.0)
 
     row = one("posterior_mean", mean)
+    assert (row.status, row.message) == ("PASS", "t = 1 not compared")
+
+
+def test_logarithms_of_the_first_step_s_bits_may_be_undefined():
+    def kl_term(x0, xt, t, prob):
+        q = RIGHT.binomial_posterior(x0, xt, t)
+        parts = q * np.log(q / prob) + (1 - q) * np.log((1 - q) / (1 - prob))
+        return np.where(t == 1, np.nan, parts).sum(-1)
+
+    row = one("binomial_kl_term", kl_term)
     assert (row.status, row.message) == ("PASS", "t = 1 not compared")
 
 
