@@ -342,7 +342,9 @@ class Problem(Context):
             value = np.abs(self.value(tree))
             error = np.broadcast_to(error_of(tree, self, lossy, plain), self.shape)
             known = np.where(np.isfinite(value), value, 0.0)
-            return np.maximum(np.where(np.isfinite(error), error, known), 1e-38)
+            point = self.quantity.kind == "prob" and self.quantity.lenient  # a bit known at t = 1
+            least = np.where(point & (value == 0), 1.0, 1e-38)
+            return np.maximum(np.where(np.isfinite(error), error, known), least)
 
     @cached_property
     def wanted(self) -> Any:

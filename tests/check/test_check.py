@@ -426,6 +426,14 @@ def test_the_first_step_s_mean_need_not_exist(nothing):
     assert (row.status, row.message) == ("PASS", "t = 1 not compared")
 
 
+@pytest.mark.parametrize(("least", "status"), [(1e-30, "PASS"), (1e-6, "PRECISION")])
+def test_the_first_step_s_bit_may_be_as_sure_as_code_can_be(least, status):
+    def posterior(x0, xt, t):
+        return RIGHT.binomial_posterior(x0.clip(least, 1 - least), xt, t)
+
+    assert one("binomial_posterior", posterior).status == status
+
+
 def test_logarithms_of_the_first_step_s_bits_may_be_undefined():
     def kl_term(x0, xt, t, prob):
         q = RIGHT.binomial_posterior(x0, xt, t)
