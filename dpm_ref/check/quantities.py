@@ -447,7 +447,7 @@ class Quantity:
     @property
     def free(self) -> bool:
         """Whether its entry at t = 1 is a choice."""
-        return self.name in ("posterior_variance", "posterior_log_variance")
+        return self.name in ("posterior_variance", "posterior_log_variance", "vlb_weight")
 
     def arguments(self, c: Conventions) -> tuple[str, ...]:
         ruled = c.reverse_var != "given" and self.drawn != "path"

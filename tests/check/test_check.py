@@ -365,6 +365,16 @@ def test_a_posterior_s_table_may_hold_anything_at_its_first_entry():
 ABAR = np.cumprod(1.0 - BETA)
 
 
+def test_a_weight_s_table_holds_that_of_the_second_step_at_its_first_entry_as_in_latent_diffusion():
+    table = 0.5 * BETA / (1 - BETA) / (1 - ABAR)
+    for first, said in ((table[1], "the value of t = 2"), (table[0], "the exact value")):
+        weight = np.append(first, table[1:])
+        row = one("lvlb_weights", weight, reverse_var="beta")
+        assert (row.status, row.message) == ("PASS", f"t = 1 not compared: {said} stands there")
+        row = one("lvlb_weights", weight, reverse_var="posterior")
+        assert row.diagnoses == ("reverse_var='beta', not 'posterior' as declared",)
+
+
 @pytest.mark.parametrize(
     ("before", "said"),
     [
