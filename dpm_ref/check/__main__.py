@@ -105,8 +105,8 @@ def _catalogue() -> dict[str, list[str]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    about = "Compare functions with the reference."
-    parser = argparse.ArgumentParser(prog="python -m dpm_ref.check", description=about)
+    description = "Compare functions with the reference."
+    parser = argparse.ArgumentParser(prog="python -m dpm_ref.check", description=description)
     known: dict[str, dict[str, Any]] = {
         "list": {
             "nargs": "?",
@@ -126,8 +126,12 @@ def _parser() -> argparse.ArgumentParser:
         known[name] = {"choices": choices, "type": lambda text, of=spelled: of.get(text, text)}
     words = "a mapping of names to callables, or a callable beta -> mapping"
     parser.add_argument("functions", nargs="?", metavar="module:functions", help=words)
+    about = {name: rule["about"] for name, rule in RULES.items()}
+    about |= dict.fromkeys(PLACES[:4], "of the schedule, shape (T,); one of these declares it")
+    about |= {"data": "vectors x^0", "prior": "pi_1 of the binomial prior"}
     for name, settings in known.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", **settings)
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, **{"help": about.get(name), **settings})
     return parser
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from dpm_ref import validation
 from dpm_ref.schedules import Schedule, cosine
 from dpm_ref.validation import Array
 
@@ -161,10 +162,11 @@ def _sigmoid(T: int, first: float = 1e-4, last: float = 0.02, end: float = 6.0) 
 
 
 NAMED = {"linear": _linear, "quadratic": _quadratic, "cosine": _cosine, "sigmoid": _sigmoid}
-_LOG_ABAR: dict[str, Callable[[Any], Any]] = {
-    "abar": np.log,
-    "log_snr": lambda value: -np.logaddexp(0.0, -value),
-    "sigmas": lambda value: -np.log1p(value**2),
+# log abar_t from another table, and how that table runs
+_OTHERS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "abar": (np.log, "fall from below 1"),
+    "log_snr": (lambda value: -np.logaddexp(0.0, -value), "fall"),
+    "sigmas": (lambda value: -np.log1p(value * np.abs(value)), "rise from above 0"),
 }
 
 
@@ -178,13 +180,19 @@ def schedule_of(**declared: Any) -> Array | None:
         if name == "beta":
             spelled = isinstance(value, str | tuple) and any(isinstance(x, str) for x in value)
             return Schedule(_by_name(value) if spelled else value).beta
-        array = np.asarray(value, dtype=np.float64)
-        if array.ndim != 1 or not array.size or not np.isfinite(array).all():
-            raise ValueError(
-                f"{name} must be a finite array of shape (T,), got shape {array.shape}"
-            )
-        return Schedule(-np.expm1(np.diff(_LOG_ABAR[name](array), prepend=0.0))).beta
+        return _rates(name, validation.finite(name, value))
     return None
+
+
+def _rates(name: str, table: Array) -> Array:
+    one_axis = table.ndim == 1 and table.size > 0
+    validation.shaped(name, table, "have shape (T,) with T >= 1", one_axis)
+    log_abar, rule = _OTHERS[name]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        beta = -np.expm1(np.diff(log_abar(table), prepend=0.0))
+    rule = f"{rule}, so that every beta_t lies in (0, 1]"
+    validation.ruled(name, table, rule, lambda _: (beta > 0) & (beta <= 1))
+    return Schedule(beta).beta
 
 
 def _by_name(value: Any) -> Array:

@@ -112,6 +112,15 @@ def test_options_that_do_not_exist_are_refused(folder, capsys, arguments):
     capsys.readouterr()
 
 
+def test_help_says_what_each_option_declares(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    for name, rule in RULES.items():
+        assert f"--{name.replace('_', '-')} " in words
+        assert rule["about"] in words
+
+
 def test_list_names_everything(capsys):
     assert main(["--list", "mistakes"]) == 0
     stripped = {line.strip() for line in capsys.readouterr().out.splitlines()}

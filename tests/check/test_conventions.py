@@ -247,10 +247,32 @@ def test_nothing_declared_is_no_schedule():
     assert schedule_of(beta=None, abar=None) is None
 
 
-@pytest.mark.parametrize("value", [[], [[0.5]], [0.5, np.nan], 0.5])
-def test_tables_of_another_shape_or_not_finite_are_refused(value):
-    with pytest.raises(ValueError, match=r"abar must be a finite array of shape \(T,\)"):
+@pytest.mark.parametrize("value", [[], [[0.5]], 0.5])
+def test_tables_of_another_shape_are_refused(value):
+    with pytest.raises(ValueError, match=r"abar must have shape \(T,\) with T >= 1, got shape \("):
         schedule_of(beta=None, abar=value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("abar", [0.5, np.nan], "abar must be finite, got nan at index (1,)"),
+        ("abar", [0.9, 0.9], "abar must fall from below 1, {}, got 0.9 at index (1,)"),
+        ("abar", [1.0, 0.9], "abar must fall from below 1, {}, got 1.0 at index (0,)"),
+        ("abar", [0.9, -0.2], "abar must fall from below 1, {}, got -0.2 at index (1,)"),
+        ("log_snr", [1.0, 2.0], "log_snr must fall, {}, got 2.0 at index (1,)"),
+        ("sigmas", [0.3, 0.2], "sigmas must rise from above 0, {}, got 0.2 at index (1,)"),
+        ("sigmas", [-0.1, 0.2], "sigmas must rise from above 0, {}, got -0.1 at index (0,)"),
+    ],
+)
+def test_a_table_that_is_no_schedule_s_is_refused_by_its_own_name(name, value, said):
+    with pytest.raises(ValueError, match=" must ") as refused:
+        schedule_of(**{name: value})
+    assert str(refused.value) == said.format("so that every beta_t lies in (0, 1]")
+
+
+def test_a_product_may_end_at_zero():
+    same(schedule_of(abar=[0.5, 0.0]), [0.5, 1.0])
 
 
 @pytest.mark.parametrize(
