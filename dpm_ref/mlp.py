@@ -169,9 +169,8 @@ class Tape:
         # about one eps
         with np.errstate(over="ignore"):  # exp(2 z) = inf is h = 1
             for k, (below, h) in enumerate(pairwise(self.activations), start=1):
-                np.matmul(below, p[f"W{k}"], out=h)
-                h += p[f"b{k}"]
-                h *= 2.0
+                np.matmul(below, 2.0 * p[f"W{k}"], out=h)
+                h += 2.0 * p[f"b{k}"]
                 np.exp(h, out=h)
                 h += 1.0
                 np.divide(2.0, h, out=h)
