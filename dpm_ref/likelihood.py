@@ -154,13 +154,13 @@ def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
     .1 to .9, the worst of each cell (`python tests/reliability.py` prints them):
 
         n                                               100    200, 300    1000 up
-        reliable, shape <= .2                          98.6        99.2       99.5
-        reliable, shape .25                            89.2        96.8       98.2
-        reliable and off by > 4 stderr, any shape       1.6         1.1        0.5
+        reliable, shape <= .2                          98.7        99.5       99.9
+        reliable, shape .25                            89.6        96.7       98.7
+        reliable and off by > 4 stderr, any shape       1.6         0.9        1.0
 
-    At n = 100 no limit brings the last two rows to 95 and 1: with .36 for 1/3 they are 95 and 2.4.
-    Nor does a parametric test: if weights are known to be exp(k chi^2_1 / 2), requiring the most
-    likely k (standard error 14 %) to be below .315 gives 96 at shape .25, and over 1 at .4.
+    n = 100 is too few for 95 and 1 in the last two rows: if weights are known to be
+    exp(k chi^2_1 / 2), requiring the most likely k (standard error 14 %) to be below .315 gives
+    95.9 at shape .25, and 1.2 at .4.
 
     Weights that were never sampled leave no trace. With `BinomialDiffusion([.002])` and
     edge prob1 = where(x1 == 1, 0, .5), one trajectory in 1000 has a weight of 500, and 60 % of runs

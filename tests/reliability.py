@@ -57,13 +57,13 @@ def hidden_rates(n, runs, rng):
 
 def main():
     parser = argparse.ArgumentParser(description="Measure the rates of `reliable`.")
-    parser.add_argument("--runs", type=int, default=400_000, help="samples of a cell's smallest n")
+    parser.add_argument("--runs", type=int, default=2_000_000, help="samples of a cell's smallest n")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     print("percent of runs that are reliable / reliable and more than 4 standard errors off")
     print("    n  d runs  " + "".join(f"{shape:>10}" for shape in SHAPES))
     for n in SIZES:
-        runs = max(200, options.runs // max(n, 100))
+        runs = max(1000, options.runs // max(n, 100))
         for d in (1, 10):
             cells = []
             for shape in SHAPES:
