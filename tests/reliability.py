@@ -57,7 +57,7 @@ def hidden_rates(n, runs, rng):
 
 def main():
     parser = argparse.ArgumentParser(description="Measure the rates of `reliable`.")
-    parser.add_argument("--runs", type=int, default=2_000_000, help="samples of a cell's smallest n")
+    parser.add_argument("--runs", type=int, default=2_000_000, help="samples of a cell")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     print("percent of runs that are reliable / reliable and more than 4 standard errors off")

@@ -1,16 +1,20 @@
 """The verdict on a function, where it is said to be off, and at which inputs."""
 
+import functools
 import json
+from types import SimpleNamespace
 
 import independent_ddpm
 import numpy as np
 import pytest
 
 from dpm_ref import check
+from dpm_ref.check import judge
 from dpm_ref.check.conventions import Conventions
-from dpm_ref.check.judge import _clipped, _likely
+from dpm_ref.check.judge import _bounded, _clipped, _left, _likely, _single
+from dpm_ref.check.mistakes import mistakes
 from dpm_ref.check.problems import Answer, Problem, Setting, draws
-from dpm_ref.check.quantities import QUANTITIES
+from dpm_ref.check.quantities import QUANTITIES, right
 
 BETA = np.array([0.1, 0.25, 0.2, 0.4])
 T, ABAR = len(BETA), np.cumprod(1 - BETA)
@@ -63,6 +67,11 @@ def test_digits_are_those_of_the_worst_value_relative_to_its_terms():
     row = row_of("beta", BETA.astype(np.float32))
     worst = np.abs(BETA.astype(np.float32) / BETA - 1).max()
     assert row.digits == pytest.approx(-np.log10(worst), abs=0.01)
+
+
+def test_digits_are_given_to_a_hundredth():
+    digits = row_of("beta", BETA.astype(np.float32)).digits
+    assert digits == round(digits, 2)
 
 
 def test_exact_values_have_all_digits_that_float64_has():
@@ -415,6 +424,14 @@ def test_the_inputs_of_a_row_are_shown():
     assert "beta" not in row.worst_input
 
 
+def test_weights_of_zero_are_shown_in_words():
+    row = row_of("log_likelihood", lambda log_w: np.where(np.isinf(log_w[0]), 0.0, log_w.max(0)))
+    shown = row.worst_input["log_w"]
+    assert "-inf" in shown or np.isfinite(shown).all()
+    row = row_of("log_likelihood", lambda log_w: np.zeros(log_w.shape[1]) + log_w.max(0).clip(0))
+    assert "-inf" in row.worst_input["log_w"]
+
+
 def test_the_weights_of_a_vector_are_shown():
     def log_mean(log_w):
         return np.logaddexp.reduce(log_w) - np.log(len(log_w))
@@ -524,3 +541,99 @@ def test_float32_that_is_handed_back_as_float64_is_told_by_its_digits():
     row = row_of("marginal_mean", lambda x0, t: np.float64(np.float32(mean(x0, t))))
     assert row.status == "PRECISION"
     assert any("float32" in said for said in row.diagnoses)
+
+
+# What is found out without the list of mistakes, and beside other decoders
+
+
+def compared(wanted, got, *, end=False):
+    """An answer of numbers alone."""
+    problem = SimpleNamespace(wanted=np.array(wanted, dtype=float), end=end)
+    made = SimpleNamespace(problem=problem, got=np.array(got, dtype=float), dtype="float64")
+    made.defined, made.allowed = np.full(made.got.shape, True), 1e-9
+    made.reproduced = functools.partial(Answer.reproduced, made)
+    return made
+
+
+TEN = np.arange(10.0)
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "said"),
+    [
+        (2, np.inf, "clipped to [2, inf]"),
+        (-np.inf, 7, "clipped to [-inf, 7]"),
+        (2, 7, "clipped to [2, 7]"),
+        (6, 8, "clipped to [6, 8]"),
+        (1, np.inf, ""),  # two values alone meet the bound
+        (-np.inf, np.inf, ""),
+        (8, np.inf, ""),  # nothing between the bounds
+    ],
+)
+def test_a_bound_that_several_values_meet_is_told(least, most, said):
+    known = [compared(TEN, TEN.clip(least, most))]
+    assert _bounded(known) == ((said,) if said else ())
+
+
+def test_a_bound_is_met_more_than_twice_in_each_call():
+    assert _bounded([compared(TEN, TEN.clip(2))] * 2) == ("clipped to [2, inf]",)
+    assert _bounded([compared(TEN, TEN.clip(1))] * 2) == ()
+
+
+def test_what_is_clipped_and_then_changed_is_not_called_clipped():
+    assert _bounded([compared(TEN, 2 * TEN.clip(3))]) == ()
+    assert _bounded([compared(TEN, TEN.clip(3)), compared(TEN, TEN.clip(4))]) == ()
+
+
+def test_infinities_and_the_ends_of_the_range_are_no_bounds():
+    least = np.r_[[-np.inf] * 3, TEN]
+    assert _bounded([compared(least, least)]) == ()
+    ends = compared([-3, -2, -1, 0], [0, 0, 0, 0], end=True)
+    assert _bounded([compared(TEN, TEN), ends]) == ()
+
+
+def test_what_a_formula_leaves_is_summed_as_squares_and_at_most():
+    answer = compared(TEN, TEN + 2e-9 * (TEN < 3))
+    answer.problem.value = lambda tree: answer.problem.wanted
+    assert _left([answer], None) == pytest.approx((12.0, 2.0))
+
+
+def beside_tanh(name):
+    """Bins by tanh, with this mistake."""
+    c = Conventions()
+    q, s = QUANTITIES["decoder_log_prob"], Setting(BETA, 0.5, (5, 3), c)
+    problems = [Problem.of(q, s, i) for i in draws(q, s, np.random.default_rng(3))]
+    made = next(m for m in mistakes(q, c, cdf="tanh") if m.name == name)
+    over = [p.over(right(q, c, cdf="tanh")) for p in problems]
+    return [
+        Answer(p, o.value(made.of(o.trees[0])), "float64")
+        for p, o in zip(problems, over, strict=True)
+    ]
+
+
+def test_a_mistake_is_found_beside_a_decoder_of_another_form(monkeypatch):
+    name = "bins twice as wide: 1/127.5 for 1/255"
+    answers = beside_tanh(name)
+    assert _single(answers)[0] == name
+    monkeypatch.setattr(judge, "SINGLES", -1.0)  # no time is left
+    assert _single(answers) == ()
+
+
+# Small parts and small changes, in float64 throughout
+
+
+def test_a_change_below_the_digits_of_float32_is_named_where_all_is_float64():
+    beta = np.full(4, 1e-8)
+    abar = np.cumprod(1 - beta)
+    row = row_of("marginal_mean", lambda x0, t: abar[t - 1] * x0, beta=beta)
+    assert row.status == "WRONG"
+    assert "abar_t without its root" in row.diagnoses
+    row = row_of("marginal_mean", lambda x0, t: abar[t - 1] * x0, beta=beta, dtype="float32")
+    assert row.status == "PASS"
+    noise = 1 + 1e-8 * np.sin(np.arange(99))
+
+    def lossy(x0, t):
+        return np.sqrt(abar[t - 1]) * x0 * noise[: x0.size].reshape(x0.shape)
+
+    row = row_of("marginal_mean", lossy, beta=beta)
+    assert (row.status, row.diagnoses) == ("PRECISION", ("computed in float32",))

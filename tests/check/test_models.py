@@ -10,6 +10,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 from scipy.special import log_ndtr, ndtr
+from scipy.stats import chi2, norm
 
 from dpm_ref import check, schedules
 from dpm_ref.check import judge
@@ -167,6 +168,53 @@ def test_states_of_the_step_after_are_told_from_those_of_the_step(late):
         assert model.inputs(None)["xs"].shape == (len(BETA) - 1, *x0.shape)
 
 
+CHI2 = chi2(12)  # of the noise of four vectors of three components
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        np.tile([1.0, -1.0], 6) * (CHI2.isf(1e-12) / 12) ** 0.5,
+        np.tile([1.0, -1.0], 6) * (CHI2.ppf(1e-12) / 12) ** 0.5,
+        np.full(12, norm.isf(1e-12) / 12**0.5),
+        np.full(12, norm.ppf(1e-12) / 12**0.5),
+    ],
+)
+def test_noise_is_refused_beyond_a_probability_of_1e_12(noise):
+    x0, usual, abar = np.full((4, 3), 0.5), np.tile([1.0, -1.0], 6), ABAR[:, None, None]
+    model = Model(Tables.exact(BETA), x0, Conventions())
+    out = 1.01 if np.square(noise).sum() > 12 else 0.99
+    for factor in (2 - out, out):
+        drawn = np.array([usual, usual, factor * noise, usual]).reshape(4, 4, 3)
+        said = f"and mean square {np.square(drawn[2]).mean():.2g}"
+        with pytest.raises(Fault, match=said) if factor == out else nullcontext() as refused:
+            model._check_states(np.sqrt(abar) * x0 + np.sqrt(1 - abar) * drawn)
+    assert "at t = 3: its noise has mean " in str(refused.value)
+
+
+def test_a_loop_that_never_asks_at_the_first_step_is_given_a_draw_of_it():
+    noise, rng = [], np.random.default_rng(7)
+    for beta in (BETA, 0.5 * BETA):
+        abar, x0 = np.cumprod(1 - beta), np.full((4, 3), 0.5)
+        model = Model(Tables.exact(beta), x0, Conventions(reverse_var="given"))
+        for t in range(2, len(beta) + 1):
+            drawn = rng.standard_normal(x0.shape)
+            model(np.sqrt(abar[t - 1]) * x0 + np.sqrt(1 - abar[t - 1]) * drawn, t)
+        given = model.inputs(None)
+        noise.append((given["x_1"] - np.sqrt(abar[0]) * x0) / np.sqrt(1 - abar[0]))
+        for name, expected in zip(("out_1", "var_1"), model(given["x_1"], 1), strict=True):
+            np.testing.assert_allclose(given[name], expected, rtol=1e-6)
+    np.testing.assert_allclose(*noise, rtol=1e-12)
+
+
+def test_a_batch_of_one_is_asked_at_the_first_step_too():
+    model = Model(Tables.exact(BETA), np.full((1, 3), 0.5), Conventions())
+    for t, abar in enumerate(ABAR, start=1):
+        model(0.5 * np.sqrt(abar) + np.sqrt(1 - abar) * np.array([[1.0, -1.0, 0.5]]), t)
+    expected = 0.5 * np.sqrt(ABAR[0]) + np.sqrt(BETA[0]) * np.array([[1.0, -1.0, 0.5]])
+    np.testing.assert_allclose(model.inputs(None)["x_1"], expected, rtol=1e-12)
+
+
 IN_ONE_PART = {
     "late": "x0_hat's tables read one step too late",
     "second": "L_0 at the second t, the KL term at the first",
@@ -243,6 +291,7 @@ def test_a_prior_kl_that_is_off_is_wrong_in_float32_too(mistake):
     assert loop(mistake, "float32").status == "WRONG"
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize(("known", "said"), [("prior", "half of prior KL only"), ("float32", "")])
 def test_a_small_part_that_is_off_is_told_from_lost_digits_in_float64(known, said):
     """Half of a prior KL of 1.6e-5 of the whole; tables rounded to float32 are not named so."""
