@@ -369,6 +369,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "n": lambda node, c: np.float64(c.batch[0]),
     "count": lambda node, c: np.float64(c.count),
     "later": lambda node, c: (c.inputs["t"] > 1 + node.value) * 1.0,
+    "all later": lambda node, c: (c.inputs["t"].min() > 1) * 1.0,
     "known": lambda node, c: np.where(c.inputs["t"] > 1, 1.0, np.nan),
     "first": lambda node, c, a, b: np.where(c.inputs["t"] == 1, a, b),
     "second": lambda node, c, a, b: np.where(c.inputs["t"] == 2, a, b),

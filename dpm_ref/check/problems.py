@@ -394,8 +394,12 @@ class Answer:
 
     @cached_property
     def allowed(self) -> Any:
-        p, digits = self.problem, RELATIVE[self.problem.conventions.dtype]
-        return np.minimum(digits * p.size, self.most(min(LARGEST, 1e6 * digits), digits))
+        return self.within(self.problem.conventions.dtype)
+
+    def within(self, dtype: str) -> Any:
+        """What a PASS allows to code that computes in this type."""
+        digits = RELATIVE[dtype]
+        return np.minimum(digits * self.problem.size, self.most(min(LARGEST, 1e6 * digits), digits))
 
     def most(self, share: float, digits: float, got: Any = 0.0) -> Any:
         """A share of a value's terms, and so many digits of what they are computed from."""
