@@ -342,7 +342,13 @@ class Problem(Context):
             value = np.abs(self.value(tree))
             error = np.broadcast_to(error_of(tree, self, lossy, plain), self.shape)
             known = np.where(np.isfinite(value), value, 0.0)
-            return np.maximum(np.where(np.isfinite(error), error, known), 1e-38)
+            made = np.where(np.isfinite(error), error, known)
+            return np.maximum(self.beside_zero(made, value), 1e-38)
+
+    def beside_zero(self, sizes: Any, value: Any) -> Any:
+        """The scale of a table's entries; of one that is 0, that of the next."""
+        zero = (value == 0.0) & (self.quantity.kind == "table")
+        return np.where(zero, np.roll(sizes, -1, axis=0), sizes)
 
     @cached_property
     def wanted(self) -> Any:
@@ -359,7 +365,8 @@ class Problem(Context):
             return self.plain
         with np.errstate(all="ignore"):
             made = np.broadcast_to(terms_of(self.trees[0], self), self.shape)
-            return np.where(np.isfinite(made), made, 0.0)
+            made = np.where(np.isfinite(made), made, 0.0)
+            return self.beside_zero(made, self.wanted)
 
     @cached_property
     def plain(self) -> Any:

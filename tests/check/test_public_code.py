@@ -76,6 +76,17 @@ def test_a_schedule_clipped_from_below_is_told_beside_the_digits_that_float32_lo
     assert (row.status, row.diagnoses) == ("WRONG", ("clipped to [0.0001, inf]",))
 
 
+@pytest.mark.parametrize(("dtype", "status"), [("float64", "PASS"), ("float32", "PRECISION")])
+def test_a_coefficient_that_is_zero_but_for_rounding_is_right(dtype, status):
+    for beta in (np.array([0.3, 0.1, 0.2]), schedules.linear(1000, first=1e-4, last=0.02)):
+        alpha, abar = (1 - beta).astype(dtype), np.cumprod(1 - beta).astype(dtype)
+        table = (np.sqrt(alpha) - abar / np.sqrt(alpha)) / (1 - abar)
+        row = row_of("posterior_mean_coef2", table, beta=beta, dtype=dtype)
+        assert row.status in ("PASS", status)
+        wrong = np.append(table[1] / 10, table[1:])
+        assert row_of("posterior_mean_coef2", wrong, beta=beta, dtype=dtype).status == "WRONG"
+
+
 def test_a_constant_in_every_logarithm_is_told_from_float32():
     def posterior(x0, xt, t):
         likelihood = np.stack([1 - xt, xt]) * (1 - BETA[t]) + BETA[t] / 2
