@@ -10,6 +10,7 @@ does not, 2 if the check could not be made.
 """
 
 import argparse
+import inspect
 import json
 import os
 import pkgutil
@@ -98,7 +99,9 @@ def _catalogue() -> dict[str, list[str]]:
         "Quantities, their arguments and equations, and other names:": quantities,
         "Several at once, as a tuple or a mapping:": several,
         "Conventions, of the run or of one function, the first by default:": conventions,
-        "Schedules by name, as beta=(name, T) or (name, T, parameters):": [", ".join(NAMED)],
+        "Schedules by name, as beta=(name, T) or (name, T, parameters):": [
+            f"{name}{inspect.signature(made)}".partition(" ->")[0] for name, made in NAMED.items()
+        ],
         "Statuses:": [*STATUSES, "report.assert_ok(allow=['PRECISION']) fails at WRONG alone"],
         "Mistakes and sources of precision loss:": ["--list mistakes"],
     }

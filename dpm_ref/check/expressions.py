@@ -188,7 +188,7 @@ class Tables(NamedTuple):
     @property
     def growth(self) -> dict[str, Array]:
         """Errors of tables built in floating point, per unit of precision: abar by a running
-        product.
+        product, beta and alpha by a function of t / T that is rounded too.
         """
         with np.errstate(all="ignore"):
             steps = np.where(self.alpha > 0, 1.0 + self.beta / self.alpha, 0.0)
@@ -198,7 +198,8 @@ class Tables(NamedTuple):
             "abar_prev": self.abar_prev * np.r_[grown[0], grown[:-1]],
         }
         lost |= {f"one_minus_{k}": lost[k] + getattr(self, f"one_minus_{k}") for k in tuple(lost)}
-        return {"beta": 4.0 + self.beta, "alpha": self.alpha + self.beta, **lost}
+        drift = 0.25 * np.arange(self.T + 1) * self.alpha * self.beta
+        return {"beta": 4.0 + self.beta + drift, "alpha": self.alpha + self.beta + drift, **lost}
 
 
 TABLES = Tables._fields
@@ -368,6 +369,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "n": lambda node, c: np.float64(c.batch[0]),
     "count": lambda node, c: np.float64(c.count),
     "later": lambda node, c: (c.inputs["t"] > 1 + node.value) * 1.0,
+    "all later": lambda node, c: (c.inputs["t"].min() > 1) * 1.0,
     "known": lambda node, c: np.where(c.inputs["t"] > 1, 1.0, np.nan),
     "first": lambda node, c, a, b: np.where(c.inputs["t"] == 1, a, b),
     "second": lambda node, c, a, b: np.where(c.inputs["t"] == 2, a, b),

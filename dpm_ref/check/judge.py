@@ -19,7 +19,7 @@ import numpy as np
 from .calls import Fault, Returned
 from .conventions import CHOICES, EPS
 from .expressions import Expr
-from .mistakes import DESIGN, Mistake, compose, constants, doubled, habits, mistakes
+from .mistakes import DESIGN, Mistake, compose, constants, doubled, fitted, habits, mistakes
 from .problems import RELATIVE, Answer, Problem, unmet
 from .quantities import Quantity, accepted, kind_of, right
 
@@ -29,6 +29,7 @@ STATUSES = ("PASS", "PRECISION", "WRONG", "UNDEFINED")
 ENDS = "at the ends of the range only: certainty, tiny or huge variances, x far out"
 SINGLES, PAIRS = 12.0, 4.0  # seconds of processor time for a search
 Names = tuple[str, ...]
+Verdict = tuple[str, Names, str, list[Answer]]
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,7 +92,7 @@ def row_of(q: Quantity, name: str, asked: list[tuple[Problem, Returned]]) -> Row
     known = [c for c in known if c.defined.any()]
     if not known:
         return row("UNDEFINED", message="nothing finite to compare")
-    status, diagnoses, message = _verdict(known)
+    status, diagnoses, message, known = _verdict(known)
     most = 0.999999 * max(float(c.ratio.max()) for c in known)  # of equal ones, the first
     worst = next(c for c in known if (c.ratio >= most).any())
     at = tuple(np.argwhere(worst.ratio >= most)[0].tolist())
@@ -115,43 +116,76 @@ def _digits(error: Any, size: Any) -> float:
         return round(min(-float(np.log10((error / size).max())), 15.9), 2)
 
 
-def _verdict(known: list[Answer]) -> tuple[str, Names, str]:
-    missing = [c for c in known if c.misses.any()]
+def _verdict(known: list[Answer]) -> Verdict:
+    """The status, what it looks like, what else is said, and the answers to what was meant."""
     coarse = [c for c in known if EPS[c.dtype] > 2 * EPS[c.problem.conventions.dtype]]
-    if not missing and not coarse:
-        return "PASS", (), ""
     q, declared = known[0].problem.quantity, known[0].problem.conventions
-    variants = accepted(q, declared)
-    for note, changed in variants.items():
-        tree = right(q, declared, **changed)[0]
-        if all(c.keeps(tree, slack=2.0) for c in known):
-            return "PASS", (), note
-    broken, every = _broken(known), mistakes(q, declared)
-    blurred = all((c.error <= c.blurred).all() for c in missing)
-    found = () if blurred else _single(known)
-    if found or broken:
-        return "WRONG", found or _pairs(known), broken
-    rounded = all((c.error <= EPS[c.dtype] * np.abs(c.problem.wanted)).all() for c in known)
-    tables, whole = _habits(known) if blurred and not rounded else ((), False)
-    for m, _ in () if whole or rounded else _clipped(known):
-        return "PRECISION", (m.name,), ""
-    double = all(c.relative == RELATIVE["float64"] for c in known)
-    found = _single(known, exact=True) if blurred and double and not (whole or rounded) else ()
-    if found:
-        return "WRONG", found, ""
+    others = accepted(q, declared).items()
+    meant = {"": known} | {note: _over(known, changed) for note, changed in others}
+    blurred: list[tuple[str, list[Answer]]] = []
+    for note, each in meant.items():
+        slack = 2.0 if note else 1.0  # the scale is that of the usual formula
+        missing = [c for c in each if (c.error > slack * c.allowed).any()]
+        if not missing and not coarse:
+            return "PASS", (), note, each
+        lost = [slack * c.within("float32") if note else c.blurred for c in missing]
+        if all((c.error <= most).all() for c, most in zip(missing, lost, strict=True)):
+            blurred.append((note, each))
     if blurred:
-        came = [c.dtype for c in coarse[:1]]
-        names = (*(f"the result comes in {dtype}" for dtype in came), *tables)
-        hint = [f"declare dtype={dtype!r}?" for dtype in came if dtype in CHOICES["dtype"]]
-        return "PRECISION", names, hint[0] if hint else ""
-    found = _search(known, every, loose=True)
-    if found:
-        return "WRONG", found, "and digits are lost"
+        return _lossy(*blurred[0], coarse)
+    broken, every = _broken(known), _mistakes(known, "")
+    found = _first(meant)
+    if found or broken:
+        return "WRONG", found or _pairs(known), broken, known
+    for m, _ in _clipped(known):
+        return "PRECISION", (m.name,), "", known
+    if found := _search(known, fitting := list(_fitted(known)), most=1):
+        return "WRONG", found, "", known
+    if found := _search(known, fitting, loose=True, most=1) or _first(meant, loose=True):
+        return "WRONG", found, "and digits are lost", known
     units, sums = ([m for m in every if m.expects == kind] for kind in ("unit", "components"))
     found = _search(known, _composed(itertools.product(units, sums)), loose=True, most=1)
     found = found or _bounded(known) or _pairs(known)
     place = f"no known mistake, nor two; deviates {_where(known)}{_relation(known)}"
-    return "WRONG", found, "" if found else place
+    return "WRONG", found, "" if found else place, known
+
+
+def _first(meant: dict[str, list[Answer]], loose: bool = False) -> Names:
+    """What is found beside the first of the forms that are accepted."""
+    stop = time.process_time() + SINGLES
+    for note, known in meant.items():
+        left = stop - time.process_time()
+        if found := _search(known, _mistakes(known, note), loose, seconds=left):
+            return found
+    return ()
+
+
+def _mistakes(known: list[Answer], note: str) -> list[Mistake]:
+    """Those that can be made beside this form."""
+    q, declared = known[0].problem.quantity, known[0].problem.conventions
+    return mistakes(q, declared, **accepted(q, declared).get(note, {}))
+
+
+def _over(known: list[Answer], changed: dict[str, Any]) -> list[Answer]:
+    """The answers to formulas in which some letters mean something else."""
+    trees = right(known[0].problem.quantity, known[0].problem.conventions, **changed)
+    return [replace(c, problem=c.problem.over(trees)) for c in known]
+
+
+def _lossy(note: str, known: list[Answer], coarse: list[Answer]) -> Verdict:
+    """What explains digits that are lost; in float64 throughout, a mistake may."""
+    rounded = all((c.error <= EPS[c.dtype] * np.abs(c.problem.wanted)).all() for c in known)
+    tables, whole = ((), False) if rounded else _habits(known)
+    for m, _ in () if whole or rounded else _clipped(known):
+        return "PRECISION", (m.name,), note, known
+    double = all(c.relative == RELATIVE["float64"] for c in known)
+    sought = _mistakes(known, note) if double and not (whole or rounded) else []
+    if found := _search(known, sought, exact=True):
+        return "WRONG", found, note, known
+    came = [c.dtype for c in coarse[:1]]
+    names = (*(f"the result comes in {dtype}" for dtype in came), *tables)
+    hint = [f"declare dtype={dtype!r}?" for dtype in came if dtype in CHOICES["dtype"]]
+    return "PRECISION", names, "; ".join(filter(None, (note, *hint))), known
 
 
 # The search for mistakes that reproduce every value
@@ -174,20 +208,6 @@ def _fitting(
             continue
         if all(fits(c, tree) for c in known):
             yield m, tree
-
-
-def _single(known: list[Answer], exact: bool = False) -> Names:
-    """The mistakes found, beside a decoder of each accepted form."""
-    q, declared = known[0].problem.quantity, known[0].problem.conventions
-    stop = time.process_time() + SINGLES
-    for changed in ({}, *accepted(q, declared).values()):
-        other = right(q, declared, **changed)
-        based = [replace(c, problem=c.problem.over(other)) for c in known] if changed else known
-        left = stop - time.process_time()
-        found = _search(based, mistakes(q, declared, **changed), exact=exact, seconds=left)
-        if found:
-            return found
-    return ()
 
 
 def _search(
@@ -213,16 +233,38 @@ def _search(
 
 
 def _bounded(known: list[Answer]) -> Names:
-    """Whether it is right but for a bound that several values meet."""
+    """Whether it is right, or has one mistake, but for a bound that several values meet."""
     usual = _flat(known, lambda c: c.defined & (not c.problem.end) & np.isfinite(c.got))
     values, counts = np.unique(_flat(known, lambda c: c.got)[usual], return_counts=True)
     if len(values) < 3 or max(counts[0], counts[-1]) <= 2 * len(known):
         return ()
     low, high = values[0], values[-1]
+    q, declared = known[0].problem.quantity, known[0].problem.conventions
+    other = [Mistake("", lambda tree: tree), *mistakes(q, declared)]
     for least, most in ((low, np.inf), (-np.inf, high), (low, high)):
-        if all(c.reproduced(np.clip(c.problem.wanted, least, most), c.allowed) for c in known):
-            return (f"clipped to [{least:.6g}, {most:.6g}]",)
+
+        def fits(c: Answer, tree: Expr, least: Any = least, most: Any = most) -> bool:
+            return c.reproduced(np.clip(c.problem.value(tree), least, most), c.blurred)
+
+        for m, _ in _fitting(known, other, fits, PAIRS):
+            return (f"{m.name}{', and ' if m.name else ''}clipped to [{least:.6g}, {most:.6g}]",)
     return ()
+
+
+def _fitted(known: list[Answer]) -> Iterator[Mistake]:
+    """Mistakes with a number in them that gives the worst value."""
+    probe = _probe(known)
+    at, tree = int(np.argmax(probe.ratio)), probe.problem.trees[0]
+    single = probe.misses.sum() < 2 and probe.problem.quantity.name != "abar_prev"
+    if single or _long(probe.problem):
+        return iter(())
+    return fitted(lambda m: float((probe.problem.value(m.of(tree)) - probe.got).flat[at]))
+
+
+def _probe(known: list[Answer]) -> Answer:
+    """Of those with a value that misses, the one that is read fastest."""
+    missing = [c for c in known if c.misses.any()]
+    return min(missing, key=lambda c: (c.problem.tables.T, c.got.size))
 
 
 def _composed(pairs: Iterable[tuple[Mistake, Mistake]]) -> Iterator[Mistake]:
@@ -233,9 +275,7 @@ def _pairs(known: list[Answer]) -> Names:
     """Two mistakes that together reproduce every value."""
     if not all(np.isfinite(c.got[c.misses]).all() for c in known if not c.problem.end):
         return ()
-    missing = [c for c in known if c.misses.any()]
-    likely = _likely(min(missing, key=lambda c: (c.problem.tables.T, c.got.size)))
-    return _search(known, _composed(likely), most=3, seconds=PAIRS)
+    return _search(known, _composed(_likely(_probe(known))), most=3, seconds=PAIRS)
 
 
 def _likely(probe: Answer) -> Iterable[tuple[Mistake, Mistake]]:
@@ -262,10 +302,15 @@ def _likely(probe: Answer) -> Iterable[tuple[Mistake, Mistake]]:
 
 def _clipped(known: list[Answer]) -> Iterator[tuple[Mistake, Expr]]:
     p = known[0].problem
-    if p.quantity.drawn in ("bound", "loop", "path") and p.tables.T > 100:
-        return iter(())  # it would take minutes
+    if _long(p):
+        return iter(())
     known = sorted(known, key=lambda c: -float(c.ratio.max()))
     return _fitting(known, constants(p.quantity, p.conventions), Answer.keeps)
+
+
+def _long(p: Problem) -> bool:
+    """Whether a search through many values would take minutes."""
+    return p.quantity.drawn in ("bound", "loop", "path") and p.tables.T > 100
 
 
 def _habits(known: list[Answer]) -> tuple[Names, bool]:

@@ -18,14 +18,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, logit
 
 from .conventions import CHOICES, Conventions
 from .expressions import TABLES, Change, Expr, Tables, number, op, table_text
 from .quantities import QUANTITIES, SPREADS, Quantity, kind_of, others, right, undeclared
 
 __all__ = ["CONSTANTS", "DESIGN", "HABITS", "Mistake", "compose", "constants", "habits"]
-__all__ += ["doubled", "mistakes", "names"]
+__all__ += ["doubled", "fitted", "mistakes", "names"]
 
+Build = Callable[[Tables], Any]  # of tables, or of one of them
 DESIGN, PLAIN, LOCAL, ODD = range(4)  # how plausible a name is
 
 
@@ -68,6 +70,16 @@ def _where(change: Change, said: Callable[[Expr], Iterable[Any]], value: Any) ->
 
 def _set(**fields: Any) -> Change:
     return lambda node: replace(node, **fields)
+
+
+@functools.lru_cache(maxsize=4096)
+def _after(build: Build, then: Build) -> Build:
+    return lambda s: then(build(s))
+
+
+def _built(build: Build) -> Change:
+    """A table built so, from those that it was built from."""
+    return lambda y: replace(y, built=_after(y.built, build) if y.built else build)
 
 
 def _renamed(names: dict[str, str], kind: str) -> Change:
@@ -132,12 +144,12 @@ def _range(T: int, shift: int, first: int, last: int) -> Any:
     return np.r_[0, np.where(index < 1, first, np.where(index > T, last, index))]
 
 
-def _product(change: Callable[[Tables], Any]) -> Callable[[Tables], Tables]:
+def _product(change: Build) -> Build:
     """Another abar, and what follows from it."""
     return lambda s: Tables.product(s.beta[1:], s.alpha[1:], change(s)[1:])
 
 
-def _from(change: Callable[[Any], Any]) -> Callable[[Tables], Tables]:
+def _from(change: Callable[[Any], Any]) -> Build:
     """Another beta, and what follows from it; it may leave [0, 1]."""
 
     def made(s: Tables) -> Tables:
@@ -147,11 +159,17 @@ def _from(change: Callable[[Any], Any]) -> Callable[[Tables], Tables]:
     return made
 
 
-def _before(change: Callable[[Tables], Any], beta_1: float = 1.0) -> Callable[[Tables], Tables]:
+def _longer(s: Tables) -> Tables:
+    """A linear schedule from t = 0 on with the same ends, and abar from there."""
+    beta = np.linspace(s.beta[1], s.beta[-1], s.T + 1)
+    return Tables.product(beta[1:], 1 - beta[1:], np.cumprod(1 - beta)[1:])
+
+
+def _before(change: Build, beta_1: Build = lambda s: 1.0) -> Build:
     """Other abar_{t-1} at t = 1..T; and a factor of beta_1, where it is read from their ratio."""
 
     def made(s: Tables) -> Tables:
-        prev, beta = np.r_[1.0, change(s)], s.beta * np.r_[1.0, beta_1, np.ones(s.T - 1)]
+        prev, beta = np.r_[1.0, change(s)], s.beta * np.r_[1.0, beta_1(s), np.ones(s.T - 1)]
         return s._replace(beta=beta, abar_prev=prev, one_minus_abar_prev=1.0 - prev)
 
     return made
@@ -171,7 +189,7 @@ MOVES: list[tuple[str, Callable[[int], Any]]] = [
     (LATE, lambda T: _range(T, 1, 1, 1)),
     (REVERSED, lambda T: np.r_[0, np.arange(T, 0, -1)]), (REVERSED, lambda T: np.arange(T, -1, -1)),
 ]
-BUILDS: list[tuple[str, Callable[[Tables], Tables]]] = [
+BUILDS: list[tuple[str, Build]] = [
     ("alpha_t for abar_t: the product is forgotten", _product(lambda s: s.alpha)),
     ("product of beta_s, not of 1 - beta_s",
      _product(lambda s: np.cumprod(np.r_[1.0, s.beta[1:]]))),
@@ -181,6 +199,9 @@ BUILDS: list[tuple[str, Callable[[Tables], Tables]]] = [
      _product(lambda s: np.exp(-np.cumsum(s.beta)))),
     ("sqrt(abar_t) for abar_t", _product(lambda s: np.sqrt(s.abar))),
     ("abar_t squared: the product taken of (1 - beta_s)^2", _product(lambda s: s.abar**2)),
+    ("linear over T + 1 steps, the first left out",
+     _from(lambda b: np.linspace(b[0], b[-1], b.size + 1)[1:])),
+    ("linear over T + 1 steps, the first in the product alone", _longer),
     ("beta_1 left out of the product",
      _product(lambda s: np.r_[1.0, 1.0, np.cumprod(s.alpha[2:])])),
     ("twice beta_t: the chance to be drawn anew for the chance to flip", TWICE),
@@ -189,7 +210,7 @@ BUILDS: list[tuple[str, Callable[[Tables], Tables]]] = [
     (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]])),
     (f"{FIRST} abar_T, not 1: index -1", _before(lambda s: np.r_[s.abar[-1], s.abar[1:-1]])),
     (f"{FIRST} 0, not 1", _before(lambda s: np.r_[0.0, s.abar[1:-1]])),
-    (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]], beta_1=0.0)),
+    (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]], lambda s: 0.0)),
     ("abar_t for abar_{t-1}", _before(lambda s: np.r_[1.0, s.abar[2:]])),
     ("abar_t for abar_{t-1}", _before(lambda s: np.r_[s.abar[1:-1], 1.0])),
     ("abar_{t+1} for abar_{t-1}", _before(lambda s: np.r_[s.abar[2:], 0.0])),
@@ -198,6 +219,8 @@ BUILDS: list[tuple[str, Callable[[Tables], Tables]]] = [
     ("beta_t not capped at 0.999", _from(lambda beta: np.where(beta == 0.999, 1.0, beta))),
     ("sqrt(1 - beta_t) for 1 - beta_t at each step",
      _from(lambda beta: np.where(beta == 0.999, beta, 1.0 - np.sqrt(1.0 - beta)))),
+    ("sqrt(1 - beta_t) for 1 - beta_t at each step",
+     _from(lambda beta: 1.0 - np.sqrt(1.0 - beta))),
     ("the linear schedule with the same ends", _from(lambda b: np.linspace(b[0], b[-1], b.size))),
     ("the quadratic schedule with the same ends",
      _from(lambda b: np.linspace(b[0]**0.5, b[-1]**0.5, b.size)**2)),
@@ -207,6 +230,16 @@ BUILDS: list[tuple[str, Callable[[Tables], Tables]]] = [
     ("beta_1 not scaled by 1000 / T, beta_T scaled",
      _from(lambda b: np.linspace(b[0] * b.size / 1000, b[-1], b.size))),
     (REVERSED, _from(lambda beta: beta[::-1])),
+]
+# with a number between this and 1 that is found from the values
+FITTED: list[tuple[str, float, Callable[[float], Build]]] = [
+    ("the product has a factor {0:.6g} too many", 0.9,
+     lambda k: lambda s: _before(lambda s: np.r_[k, s.abar[1:-1]])(
+         _product(lambda s: k * s.abar)(s))),
+    (f"{FIRST} {{0:.6g}}, not 1", 0.9, lambda k: _before(lambda s: np.r_[k, s.abar[1:-1]])),
+    (f"{FIRST} {{0:.6g}}, not 1", 0.9, lambda k: _before(
+        lambda s: np.r_[k, s.abar[1:-1]], lambda s: (1 - s.abar[1] / k) / s.beta[1])),
+    ("beta clipped to at most {0:.6g}", 1e-6, lambda k: _from(lambda b: np.minimum(b, k))),
 ]
 # fmt: on
 RESTS = ("one_minus_abar", "one_minus_abar_prev")
@@ -327,6 +360,7 @@ RULES: list[Rule] = [
     ("count", "the other axis counted for n", lambda y: op("n"), PLAIN),
     ("later", "noise is added at the last step too", _constant(1), PLAIN),
     ("later", "no noise at the last step but one either", _set(value=1.0), PLAIN),
+    ("later", "no noise in any row where one is at the last step", _set(op="all later"), PLAIN),
     ("log 2 pi", "log pi for log 2 pi", _times(math.log(math.pi) / math.log(2 * math.pi)), PLAIN),
     ("log 2 pi", "sqrt(2 pi) for its logarithm",
      _times(math.sqrt(8 * math.pi) / math.log(2 * math.pi)), PLAIN),
@@ -486,7 +520,7 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
     read = [node for _, node in tree.walk() if node.op == "table"]
     used = dict.fromkeys(node.name for node in read)
     changes = [(name, _set(move=move)) for name, move in MOVES]
-    changes += [(name, _set(built=build)) for name, build in BUILDS]
+    changes += [(name, _built(build)) for name, build in BUILDS]
     for name, change in changes if read else ():
         yield Mistake(name, _every(change, "table"))
     for name, change in REST.items() if read else ():
@@ -603,6 +637,22 @@ def doubled(tree: Expr) -> dict[str, Expr]:
     return {label: double(label)(tree) for label in PARTS if label in labels}
 
 
+def fitted(off: Callable[[Mistake], float]) -> Iterator[Mistake]:
+    """Mistakes with a number in them, at which this changes its sign."""
+    for name, least, build in FITTED:
+
+        def made(at: float, name: str = name, build: Any = build) -> Mistake:
+            return Mistake(name.format(expit(at)), _every(_built(build(expit(at))), "table"))
+
+        for low, high in itertools.pairwise(np.linspace(logit(least), 18.0, 33)):
+            sign = np.sign(off(made(low)))
+            if sign * off(made(high)) < 0:
+                for _ in range(60):
+                    at = (low + high) / 2
+                    low, high = (at, high) if np.sign(off(made(at))) == sign else (low, at)
+                yield made(low)
+
+
 @functools.lru_cache(maxsize=256)
 def mistakes(q: Quantity, c: Conventions, **changed: Any) -> list[Mistake]:
     """All that can be made in this quantity under these conventions, the plausible first."""
@@ -642,6 +692,9 @@ def constants(q: Quantity, c: Conventions) -> Iterator[Mistake]:
             yield from (Mistake(name, change, form=k) for k in range(len(right(q, c))))
 
 
+FACTORS = ("the likelihood of xt", "the marginal before")
+
+
 def _by_name(changes: dict[str, Change], kind: str) -> Change:
     """Nodes of this kind changed by their names."""
     return _every(lambda n: changes[n.name](n) if n.name in changes else n, kind)
@@ -663,6 +716,7 @@ def _places(q: Quantity, change: Change, small: float) -> Iterator[Change]:
     for kinds in (("sqrt", "log", "inv"), ("sqrt",), ("log",), ("write",)):
         yield _every(lambda node: node.put(0, change), *kinds)
     yield _every(lambda node: node.put(1, change), "xlogy")
+    yield lambda tree: tree.map(lambda node: change(node) if node.label in FACTORS else node)
     for names in (("q1",), ("p1",), ("prob",), ("q1", "p1")):
         yield _by_name(dict.fromkeys(names, change), "input")
 
@@ -712,4 +766,5 @@ def habits(trees: list[Expr]) -> dict[str, list[Expr]]:
 def names() -> list[str]:
     """The names of all mistakes, for `--list`."""
     every = [Conventions(spread=spread) for spread in CHOICES["spread"]]
-    return sorted({m.name for q in QUANTITIES.values() for c in every for m in mistakes(q, c)})
+    known = {m.name for q in QUANTITIES.values() for c in every for m in mistakes(q, c)}
+    return sorted(known | {name.replace("{0:.6g}", "k") for name, *_ in FITTED})

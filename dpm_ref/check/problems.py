@@ -342,9 +342,16 @@ class Problem(Context):
             value = np.abs(self.value(tree))
             error = np.broadcast_to(error_of(tree, self, lossy, plain), self.shape)
             known = np.where(np.isfinite(value), value, 0.0)
-            point = self.quantity.kind == "prob" and self.quantity.lenient  # a bit known at t = 1
-            least = np.where(point & (value == 0), 1.0, 1e-38)
-            return np.maximum(np.where(np.isfinite(error), error, known), least)
+            made = np.where(np.isfinite(error), error, known)
+            return np.maximum(self.beside_zero(made, value), 1e-38)
+
+    def beside_zero(self, sizes: Any, value: Any) -> Any:
+        """The scale of values; of a table's entry that is 0, that of the next; of a bit that is
+        known at t = 1, that of certainty.
+        """
+        q, zero = self.quantity, value == 0.0
+        sizes = np.where(zero & (q.kind == "prob") & q.lenient, 1.0, sizes)
+        return np.where(zero & (q.kind == "table"), np.roll(sizes, -1, axis=0), sizes)
 
     @cached_property
     def wanted(self) -> Any:
@@ -361,7 +368,8 @@ class Problem(Context):
             return self.plain
         with np.errstate(all="ignore"):
             made = np.broadcast_to(terms_of(self.trees[0], self), self.shape)
-            return np.where(np.isfinite(made), made, 0.0)
+            made = np.where(np.isfinite(made), made, 0.0)
+            return self.beside_zero(made, self.wanted)
 
     @cached_property
     def plain(self) -> Any:
@@ -396,8 +404,12 @@ class Answer:
 
     @cached_property
     def allowed(self) -> Any:
-        p, digits = self.problem, RELATIVE[self.problem.conventions.dtype]
-        return np.minimum(digits * p.size, self.most(min(LARGEST, 1e6 * digits), digits))
+        return self.within(self.problem.conventions.dtype)
+
+    def within(self, dtype: str) -> Any:
+        """What a PASS allows to code that computes in this type."""
+        digits = RELATIVE[dtype]
+        return np.minimum(digits * self.problem.size, self.most(min(LARGEST, 1e6 * digits), digits))
 
     def most(self, share: float, digits: float, got: Any = 0.0) -> Any:
         """A share of a value's terms, and so many digits of what they are computed from."""

@@ -200,6 +200,7 @@ ddim(std, under) = ddim_to(std, direction(under**2))
 ddim_to(std, kept) = term("the term of x0", sqrt(abar_prev) * x0_hat("eps", s, xt, eps))
     + term("the term of eps", kept * eps) + term("the noise", std * noise)
 direction(var) = sqrt(op("least", rest_prev - term("sigma_t^2", var)))
+clipped_x0 = op("clip", x0_hat("eps", s, xt, eps), value=1.0)
 eta_post = term("sigma_t", c.eta * sqrt(post))
 given = (mean, ruled(s, reverse_var))
 bound_kls = kl(posterior(later, x0, xs), reverse)
@@ -301,6 +302,9 @@ entropy_upper_bound | H_q(X^t|X^0) for H_q(X^t|X^{t-1}) | h_now
 entropy_lower_bound | the upper bound for the lower | h_step
 entropy_lower_bound | H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0) | h_step + h_lower - h_now
 entropy_lower_bound | H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged | h_step - h_before + h_now
+ddim_step | x^0 clipped to [-1, 1], and the noise taken from it |
+    sqrt(abar_prev) * clipped_x0 + direction(eta_post**2) * (xt - sqrt(abar) * clipped_x0)
+    / sqrt(rest) + eta_post * noise
 ddim_step | the noise by eta sqrt(1 - abar_t) | ddim(c.eta * sqrt(rest), eta_post)
 ddim_step | the noise by eta sqrt(1 - abar_t), under the root too |
     ddim(c.eta * sqrt(rest), c.eta * sqrt(rest))

@@ -8,7 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from dpm_ref import GaussianDiffusion
+from dpm_ref import GaussianDiffusion, schedules
 from dpm_ref.check.expressions import (
     Context,
     Expr,
@@ -242,16 +242,29 @@ def test_errors_of_factors_add_up_in_lossy_tables_alone():
 def test_a_lossy_table_s_error_grows_with_the_steps_of_its_product():
     t = np.array([[1], [4]])
     grown = 3 + np.cumsum(1 / (1 - BETA))
+    drift = np.arange(1, len(BETA) + 1) * BETA * (1 - BETA) / 4
     for name, wanted in {
         "abar": ABAR * grown,
         "one_minus_abar": ABAR * grown + 1 - ABAR,
         "abar_prev": np.append(1.0, ABAR[:-1]) * np.append(3.0, grown[:-1]),
-        "alpha": 1 - BETA + BETA,
-        "beta": 4 + BETA,
+        "alpha": 1 - BETA + BETA + drift,
+        "beta": 4 + BETA + drift,
     }.items():
         found = error(Expr("table", name=name), lossy=True, t=t)
         np.testing.assert_allclose(found.ravel(), wanted[[0, 3]], rtol=1e-12)
     assert error(ABAR_T, t=t).ravel().tolist() == pytest.approx(ABAR[[0, 3]].tolist())
+
+
+@pytest.mark.parametrize("T", [100, 1000, 10000])
+def test_a_function_of_the_time_in_float32_errs_by_no_more_than_is_allowed(T):
+    """1 - cos^2 / cos^2: half a unit in the time is many in a ratio of small cosines."""
+    x = np.arange(T + 1, dtype=np.float32) / np.float32(T)
+    abar = np.cos((x + np.float32(0.008)) / np.float32(1.008) * np.float32(np.pi / 2)) ** 2
+    single = np.minimum(1 - abar[1:] / abar[:-1], np.float32(0.999))
+    s = Tables.exact(schedules.cosine(T))
+    off = np.abs(single - s.beta[1:])
+    assert (off <= 8 * 2.0**-23 * s.growth["beta"][1:]).all()
+    assert (off > 8 * 2.0**-23 * (4 + s.beta[1:])).any() == (T > 100)
 
 
 def test_a_running_product_in_float32_errs_by_no_more_than_is_allowed():

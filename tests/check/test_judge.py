@@ -11,10 +11,11 @@ import pytest
 from dpm_ref import check
 from dpm_ref.check import judge
 from dpm_ref.check.conventions import Conventions
-from dpm_ref.check.judge import _bounded, _clipped, _left, _likely, _single
-from dpm_ref.check.mistakes import mistakes
+from dpm_ref.check.expressions import number
+from dpm_ref.check.judge import _bounded, _clipped, _first, _left, _likely, _over
+from dpm_ref.check.mistakes import Mistake, mistakes
 from dpm_ref.check.problems import Answer, Problem, Setting, draws
-from dpm_ref.check.quantities import QUANTITIES, right
+from dpm_ref.check.quantities import QUANTITIES, accepted, right
 
 BETA = np.array([0.1, 0.25, 0.2, 0.4])
 T, ABAR = len(BETA), np.cumprod(1 - BETA)
@@ -548,14 +549,23 @@ def test_float32_that_is_handed_back_as_float64_is_told_by_its_digits():
 
 def compared(wanted, got, *, end=False):
     """An answer of numbers alone."""
-    problem = SimpleNamespace(wanted=np.array(wanted, dtype=float), end=end)
+    problem = SimpleNamespace(wanted=np.array(wanted, dtype=float), end=end, trees=[number(0)])
+    problem.quantity, problem.conventions = None, Conventions()
+    problem.value = lambda tree: problem.wanted + tree.value
     made = SimpleNamespace(problem=problem, got=np.array(got, dtype=float), dtype="float64")
-    made.defined, made.allowed = np.full(made.got.shape, True), 1e-9
+    made.defined, made.allowed, made.blurred = np.full(made.got.shape, True), 1e-9, 1e-7
     made.reproduced = functools.partial(Answer.reproduced, made)
     return made
 
 
 TEN = np.arange(10.0)
+
+
+@pytest.fixture
+def one_mistake(monkeypatch):
+    """The only one known, for answers of numbers alone."""
+    known = [Mistake("one more", lambda tree: number(1))]
+    monkeypatch.setattr(judge, "mistakes", lambda *of: known)
 
 
 @pytest.mark.parametrize(
@@ -570,22 +580,28 @@ TEN = np.arange(10.0)
         (8, np.inf, ""),  # nothing between the bounds
     ],
 )
-def test_a_bound_that_several_values_meet_is_told(least, most, said):
+def test_a_bound_that_several_values_meet_is_told(one_mistake, least, most, said):
     known = [compared(TEN, TEN.clip(least, most))]
     assert _bounded(known) == ((said,) if said else ())
 
 
-def test_a_bound_is_met_more_than_twice_in_each_call():
+def test_a_mistake_under_a_bound_is_told_with_it(one_mistake):
+    known = [compared(TEN, (TEN + 1).clip(4) + 0.9e-7)]
+    assert _bounded(known) == ("one more, and clipped to [4, inf]",)
+    assert _bounded([compared(TEN, (TEN + 1).clip(4) + 1.1e-7 * (TEN > 4))]) == ()
+
+
+def test_a_bound_is_met_more_than_twice_in_each_call(one_mistake):
     assert _bounded([compared(TEN, TEN.clip(2))] * 2) == ("clipped to [2, inf]",)
     assert _bounded([compared(TEN, TEN.clip(1))] * 2) == ()
 
 
-def test_what_is_clipped_and_then_changed_is_not_called_clipped():
+def test_what_is_clipped_and_then_changed_is_not_called_clipped(one_mistake):
     assert _bounded([compared(TEN, 2 * TEN.clip(3))]) == ()
     assert _bounded([compared(TEN, TEN.clip(3)), compared(TEN, TEN.clip(4))]) == ()
 
 
-def test_infinities_and_the_ends_of_the_range_are_no_bounds():
+def test_infinities_and_the_ends_of_the_range_are_no_bounds(one_mistake):
     least = np.r_[[-np.inf] * 3, TEN]
     assert _bounded([compared(least, least)]) == ()
     ends = compared([-3, -2, -1, 0], [0, 0, 0, 0], end=True)
@@ -614,9 +630,11 @@ def beside_tanh(name):
 def test_a_mistake_is_found_beside_a_decoder_of_another_form(monkeypatch):
     name = "bins twice as wide: 1/127.5 for 1/255"
     answers = beside_tanh(name)
-    assert _single(answers)[0] == name
+    ((note, changed), *_) = accepted(answers[0].problem.quantity, Conventions()).items()
+    meant = {"": answers, note: _over(answers, changed)}
+    assert _first(meant)[0] == name
     monkeypatch.setattr(judge, "SINGLES", -1.0)  # no time is left
-    assert _single(answers) == ()
+    assert _first(meant) == ()
 
 
 # Small parts and small changes, in float64 throughout

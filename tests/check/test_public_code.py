@@ -1,0 +1,205 @@
+"""What public code does: right forms that had been called wrong, mistakes that had no name."""
+
+import math
+
+import numpy as np
+import pytest
+
+from dpm_ref import check, schedules
+
+BETA = np.linspace(1e-3, 0.1, 21)[1:]
+EARLIER = np.linspace(1e-3, 0.1, 21)  # beta_0 too
+ABAR, LONGER = np.cumprod(1 - BETA), np.cumprod(1 - EARLIER)
+TANH = "the normal distribution function by tanh, as in DDPM's code"
+
+
+def row_of(name, function, **conventions):
+    return check.run({name: function}, **{"beta": BETA, **conventions}).rows[0]
+
+
+def decoder(x, mean, var, half=1 / 255):
+    """DDPM's, in whichever type the arguments have."""
+
+    def cdf(u):
+        return (1 + np.tanh(math.sqrt(2 / np.pi) * (u + 0.044715 * u**3))) / 2
+
+    low, high = ((x - mean + edge) / np.sqrt(var) for edge in (-half, half))
+    inside = np.log(np.maximum(cdf(high) - cdf(low), 1e-12))
+    ends = [np.log(np.maximum(mass, 1e-12)) for mass in (cdf(high), 1 - cdf(low))]
+    return np.where(x < -0.999, ends[0], np.where(x > 0.999, ends[1], inside))
+
+
+def single(*arrays, **options):
+    return decoder(*map(np.float32, arrays), **options)
+
+
+# Right code
+
+
+def test_a_form_that_is_accepted_loses_digits_in_float32_as_the_usual_one_does():
+    row = row_of("decoder_log_prob", single, components="none")
+    assert (row.status, row.message) == ("PRECISION", f"{TANH}; declare dtype='float32'?")
+    declared = row_of("decoder_log_prob", single, components="none", dtype="float32")
+    assert (declared.status, declared.message) == ("PASS", TANH)
+
+
+@pytest.mark.parametrize("returned", [np.float32, np.float64])
+def test_a_mistake_beside_that_form_is_no_loss_of_digits(returned):
+    def narrow(*arrays):
+        return returned(single(*arrays, half=np.float32(1 / 256)))
+
+    row = row_of("decoder_log_prob", narrow, components="none")
+    assert row.status == "WRONG"
+    assert row.diagnoses[0].startswith("1/256 for 1/255")
+
+
+def test_the_digits_of_an_accepted_form_are_those_by_which_it_differs_from_itself():
+    row = row_of("decoder_log_prob", decoder, components="none")
+    assert (row.status, row.message) == ("PASS", TANH)
+    assert row.digits > 9
+
+
+def cosine32(T, least=0.0):
+    x = np.arange(T + 1, dtype=np.float32) / np.float32(T)
+    abar = np.cos((x + np.float32(0.008)) / np.float32(1.008) * np.float32(np.pi / 2)) ** 2
+    return np.clip(1 - abar[1:] / abar[:-1], np.float32(least), np.float32(0.999))
+
+
+@pytest.mark.parametrize("T", [500, 1000, 4000])
+def test_the_cosine_schedule_in_float32_loses_digits_where_its_ratio_is_steep(T):
+    report = check.run({"betas": cosine32(T)}, beta=("cosine", T), dtype="float32")
+    report.assert_ok(allow=["PRECISION"])
+
+
+def test_a_schedule_clipped_from_below_is_told_beside_the_digits_that_float32_loses():
+    row = row_of("betas", cosine32(1000, 1e-4), beta=("cosine", 1000), dtype="float32")
+    assert (row.status, row.diagnoses) == ("WRONG", ("clipped to [0.0001, inf]",))
+
+
+@pytest.mark.parametrize(("dtype", "status"), [("float64", "PASS"), ("float32", "PRECISION")])
+def test_a_coefficient_that_is_zero_but_for_rounding_is_right(dtype, status):
+    for beta in (np.array([0.3, 0.1, 0.2]), schedules.linear(1000, first=1e-4, last=0.02)):
+        alpha, abar = (1 - beta).astype(dtype), np.cumprod(1 - beta).astype(dtype)
+        table = (np.sqrt(alpha) - abar / np.sqrt(alpha)) / (1 - abar)
+        row = row_of("posterior_mean_coef2", table, beta=beta, dtype=dtype)
+        assert row.status in ("PASS", status)
+        wrong = np.append(table[1] / 10, table[1:])
+        assert row_of("posterior_mean_coef2", wrong, beta=beta, dtype=dtype).status == "WRONG"
+
+
+def test_a_constant_in_every_logarithm_is_told_from_float32():
+    def posterior(x0, xt, t):
+        likelihood = np.stack([1 - xt, xt]) * (1 - BETA[t]) + BETA[t] / 2
+        kept = ABAR[t - 1] if t else 1.0
+        before = np.stack([1 - x0, x0]) * kept + (1 - kept) / 2
+        product = (likelihood + 1e-6) * (before + 1e-6)
+        return product[1] / product.sum(0)
+
+    row = row_of("binomial_posterior", posterior, first_t=0)
+    assert row.status == "PRECISION"
+    assert row.diagnoses == ("a small constant added to a variance, a table or a probability",)
+
+
+# Mistakes
+
+
+def test_a_linear_schedule_of_a_step_more_is_told_with_and_without_its_first_factor():
+    made = {"betas": BETA, "alphas_cumprod": LONGER[1:]}
+    ends = {"first": 1e-3, "last": 0.1, "scaled": False}
+    report = check.run(made, beta=("linear", 20, ends))
+    assert report["betas"].diagnoses[0] == "linear over T + 1 steps, the first left out"
+    name = "linear over T + 1 steps, the first in the product alone"
+    assert report["alphas_cumprod"].diagnoses == (name,)
+
+
+def test_a_product_that_begins_before_the_first_step_is_told_by_its_factor():
+    def q_sample(x0, t, noise):
+        return np.sqrt(LONGER[t]) * x0 + np.sqrt(1 - LONGER[t]) * noise
+
+    for name, made in {"alphas_cumprod": LONGER[1:], "q_sample": q_sample}.items():
+        assert row_of(name, made).diagnoses == ("the product has a factor 0.999 too many",)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5])
+def test_the_product_before_the_first_step_is_told_whatever_it_is(eta):
+    before = np.append(0.997, ABAR[:-1])
+
+    def step(xt, t, eps, noise):
+        now, prev = ABAR[t - 1], before[t - 1]
+        std = eta * np.sqrt((1 - prev) / (1 - now) * (1 - now / prev))
+        x0 = (xt - np.sqrt(1 - now) * eps) / np.sqrt(now)
+        return np.sqrt(prev) * x0 + np.sqrt(1 - prev - std**2) * eps + std * noise
+
+    for name, made in {"abar_prev": before, "ddim_step": step}.items():
+        row = row_of(name, made, eta=eta)
+        assert row.status == "WRONG"
+        assert row.diagnoses == ("the product before the first step is 0.997, not 1",)
+
+
+def test_one_value_that_is_off_tells_nothing_about_the_product():
+    row = row_of("abar", np.append(0.7, ABAR[1:]))
+    assert (row.status, row.diagnoses) == ("WRONG", ())
+    assert "deviates at t = 1 only" in row.message
+
+
+def test_two_ways_to_build_a_schedule_go_together():
+    made = np.linspace(1e-4**0.5, 0.02**0.5, 100) ** 2
+    (name,) = row_of("betas", made, beta=("linear", 100)).diagnoses
+    assert sorted(name.split(", and ")) == [
+        "beta not scaled by 1000 / T",
+        "the quadratic schedule with the same ends",
+    ]
+
+
+@pytest.mark.parametrize("capped", [0.999, None])
+def test_the_root_of_alpha_is_told_whether_or_not_the_last_rate_is_capped_after_it(capped):
+    beta = schedules.cosine(50)
+    made = np.where(beta == capped, beta, 1 - np.sqrt(1 - beta))
+    row = row_of("betas", made, beta=beta)
+    assert row.diagnoses == ("sqrt(1 - beta_t) for 1 - beta_t at each step",)
+
+
+def test_noise_that_one_row_takes_from_all_is_told():
+    std = np.sqrt(BETA)[:, None]
+
+    def step(xt, t, eps, noise):
+        t = t - 1
+        mean = (xt - std[t] ** 2 / np.sqrt(1 - ABAR[t][:, None]) * eps) / np.sqrt(1 - std[t] ** 2)
+        return mean + (std[t] * noise if t.min() > 0 else 0.0)
+
+    row = row_of("p_sample", step, t_shape="batch", reverse_var="beta")
+    assert row.diagnoses == ("no noise in any row where one is at the last step",)
+
+
+@pytest.mark.parametrize("cap", [0.02, 0.05])
+def test_rates_that_are_capped_are_told_by_the_cap_also_in_their_product(cap):
+    beta = np.minimum(schedules.cosine(100), cap)
+    report = check.run(
+        {"alphas_cumprod": np.cumprod(1 - beta), "betas": beta}, beta=("cosine", 100)
+    )
+    for row in report.rows:
+        assert row.diagnoses == (f"beta clipped to at most {cap}",)
+
+
+def clipped_ddim(xt, t, eps, noise):
+    before, eta = np.append(1.0, ABAR[:-1]), 0.5
+    now, prev = ABAR[t - 1], before[t - 1]
+    std = eta * np.sqrt((1 - prev) / (1 - now) * (1 - now / prev))
+    x0 = ((xt - np.sqrt(1 - now) * eps) / np.sqrt(now)).clip(-1, 1)
+    eps = (xt - np.sqrt(now) * x0) / np.sqrt(1 - now)
+    return np.sqrt(prev) * x0 + np.sqrt(1 - prev - std**2) * eps + std * noise
+
+
+def test_ddims_step_from_a_clipped_x0_is_told():
+    row = row_of("ddim_step", clipped_ddim, eta=0.5)
+    assert row.diagnoses == ("x^0 clipped to [-1, 1], and the noise taken from it",)
+
+
+def test_a_mistake_is_told_in_results_that_are_clipped():
+    def step(xt, t, eps, noise):
+        mean = (xt - BETA[t] / np.sqrt(1 - ABAR[t]) * eps) / np.sqrt(1 - BETA[t])
+        return (mean + np.sqrt(BETA[t]) * (noise if t > 1 else 0.0)).clip(-1, 1)
+
+    row = row_of("p_sample", step, first_t=0, reverse_var="beta")
+    name = "no noise at the last step but one either, and clipped to [-1, 1]"
+    assert row.diagnoses == (name,)
