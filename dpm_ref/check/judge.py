@@ -6,6 +6,7 @@ WRONG      anything else, with every known mistake, or pair, that reproduces eve
 UNDEFINED  a precondition fails, or there is no such t
 """
 
+import inspect
 import itertools
 import math
 import time
@@ -15,11 +16,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.optimize import least_squares
 
 from .calls import Fault, Returned
-from .conventions import CHOICES, EPS
+from .conventions import CHOICES, EPS, NAMED
 from .expressions import Expr
-from .mistakes import DESIGN, Mistake, compose, constants, doubled, habits, mistakes
+from .mistakes import DESIGN, Mistake, compose, constants, doubled, habits, mistakes, respelled
 from .problems import RELATIVE, Answer, Problem, unmet
 from .quantities import Quantity, accepted, kind_of, right
 
@@ -149,7 +151,7 @@ def _verdict(known: list[Answer]) -> tuple[str, Names, str]:
         return "WRONG", found, "and digits are lost"
     units, sums = ([m for m in every if m.expects == kind] for kind in ("unit", "components"))
     found = _search(known, _composed(itertools.product(units, sums)), loose=True, most=1)
-    found = found or _bounded(known) or _pairs(known)
+    found = found or _respelled(known) or _bounded(known) or _pairs(known)
     place = f"no known mistake, nor two; deviates {_where(known)}{_relation(known)}"
     return "WRONG", found, "" if found else place
 
@@ -210,6 +212,40 @@ def _search(
             if m.rank == DESIGN or len(found) == most:
                 break
     return tuple(found)
+
+
+def _respelled(known: list[Answer]) -> Names:
+    """Other parameters, or steps, with which a schedule of a usual name gives every value."""
+    betas = [c.problem.setting.beta for c in known if c.problem.quantity.scheduled]
+    for (name, make), more in itertools.product(NAMED.items(), (0, 1)):
+        if betas and all(b.size > 6 and np.allclose(make(b.size), b, 1e-9, 0) for b in betas):
+            given = inspect.signature(make).parameters.values()
+            usual = {each.name: each.default for each in given if type(each.default) is float}
+            found = _fitted(known, usual, partial(respelled, name, more)).items()
+            said = [f"{k} = {round(v, 12):.4g}" for k, v in found if abs(v / usual[k] - 1) > 1e-6]
+            if found:
+                said += ["one step more, the last left out"] * more
+                return (f"the {name} schedule with {', '.join(said)}",)
+    return ()
+
+
+def _fitted(known: list[Answer], usual: dict[str, float], change: Any) -> dict[str, float]:
+    """Parameters of a change with which it gives every value, if there are any."""
+    start = np.array([*usual.values()])
+
+    def named(values: Any) -> dict[str, float]:
+        return dict(zip(usual, (np.abs(values) + 1e-300).tolist(), strict=True))
+
+    def off(values: Any) -> Any:
+        tree = change(named(values))(known[0].problem.trees[0])
+        return _flat(known, lambda c: np.where(c.defined, c.problem.value(tree) - c.got, 0.0))
+
+    try:
+        best = least_squares(off, start, x_scale=start, ftol=1e-15, xtol=1e-15, gtol=1e-15).x
+    except ValueError:  # a parameter that the schedule cannot have, or no numbers
+        return {}
+    tree = change(named(best))(known[0].problem.trees[0])
+    return named(best) if all(c.fits(tree) for c in known) else {}
 
 
 def _bounded(known: list[Answer]) -> Names:

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from .conventions import CHOICES, Conventions
+from .conventions import CHOICES, NAMED, Conventions
 from .expressions import TABLES, Change, Expr, Tables, number, op, table_text
 from .quantities import QUANTITIES, SPREADS, Quantity, kind_of, others, right, undeclared
 
 __all__ = ["CONSTANTS", "DESIGN", "HABITS", "Mistake", "compose", "constants", "habits"]
-__all__ += ["doubled", "mistakes", "names"]
+__all__ += ["doubled", "mistakes", "names", "respelled"]
 
 DESIGN, PLAIN, LOCAL, ODD = range(4)  # how plausible a name is
 
@@ -157,6 +157,12 @@ def _before(change: Callable[[Tables], Any], beta_1: float = 1.0) -> Callable[[T
     return made
 
 
+def respelled(name: str, more: int, values: dict[str, float]) -> Change:
+    """The schedule of this name with these parameters, the first T of so many steps more."""
+    made = _from(lambda beta: NAMED[name](beta.size + more, **values)[: beta.size])
+    return _every(_set(built=made), "table")
+
+
 EARLY = "t one too small: entry t - 1 of the tables is read"
 LATE = "t one too large: entry t + 1 of the tables is read"
 ACROSS = "t broadcast along the components, not along the rows"
@@ -206,6 +212,8 @@ BUILDS: list[tuple[str, Callable[[Tables], Tables]]] = [
     ("beta not scaled by 1000 / T", _from(lambda b: b * b.size / 1000)),
     ("beta_1 not scaled by 1000 / T, beta_T scaled",
      _from(lambda b: np.linspace(b[0] * b.size / 1000, b[-1], b.size))),
+    ("the root of the linear schedule between the ends' squares",
+     _from(lambda b: np.linspace(b[0]**2, b[-1]**2, b.size)**0.5)),
     (REVERSED, _from(lambda beta: beta[::-1])),
 ]
 # fmt: on

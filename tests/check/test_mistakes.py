@@ -7,6 +7,8 @@ import injected_mistakes
 import numpy as np
 import pytest
 
+from dpm_ref import check
+
 BETA = np.array([0.1, 0.25, 0.2, 0.4])
 PLAIN = {"spread": "var", "unit": "nats", "components": "sum", "shape": (4, 5), "first_t": 1}
 OTHER = {"spread": "logvar", "unit": "bits", "components": "mean", "shape": (5, 2, 2), "first_t": 0}
@@ -43,3 +45,43 @@ def test_a_mistake_is_named_where_it_is_made(k, mistake):
             assert measured.verdict(each, row) == "diagnosed", str(row)
             return
     pytest.fail("it made no difference anywhere")
+
+
+def cosine_by(T, offset=0.008, cap=0.999, steps=None):
+    kept = np.cos((np.arange(T + 1) / (steps or T) + offset) / (1 + offset) * np.pi / 2) ** 2
+    return np.minimum(1 - kept[1:] / kept[:-1], cap)
+
+
+SCHEDULES = {
+    "the cosine schedule with offset = 0.08": ("cosine", cosine_by(50, offset=0.08)),
+    "the cosine schedule with offset = 0": ("cosine", cosine_by(50, offset=0)),
+    "the cosine schedule with offset = 0.02, cap = 0.9": ("cosine", cosine_by(50, 0.02, 0.9)),
+    "the cosine schedule with one step more, the last left out": (
+        "cosine",
+        cosine_by(50, steps=51),
+    ),
+    "the linear schedule with first = 0.003, last = 0.03": ("linear", np.linspace(0.06, 0.6, 50)),
+    "the sigmoid schedule with end = 3": (
+        "sigmoid",
+        1e-4 + 0.0199 / (1 + np.exp(np.linspace(3, -3, 50))),
+    ),
+    "the root of the linear schedule between the ends' squares": (
+        "quadratic",
+        np.linspace(1e-4**2, 0.02**2, 50) ** 0.5,
+    ),
+}
+
+
+@pytest.mark.parametrize("said", SCHEDULES)
+@pytest.mark.parametrize("table", ["beta", "abar"])
+def test_other_parameters_of_a_named_schedule_are_named_with_their_values(said, table):
+    name, beta = SCHEDULES[said]
+    wrong = {"beta": beta, "abar": np.cumprod(1 - beta)}[table]
+    row = check.run({table: wrong}, beta=(name, 50))[table]
+    assert (row.status, row.diagnoses) == ("WRONG", (said,))
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear"])
+def test_what_is_no_schedule_of_a_name_is_not_said_to_be_one(name):
+    drawn = np.random.default_rng(0).uniform(0.01, 0.5, 50)
+    assert check.run({"beta": drawn}, beta=(name, 50))["beta"].diagnoses == ()
