@@ -364,6 +364,8 @@ RULES: list[Rule] = [
        _every(change, "table"), PLAIN) for when, change in READ),
     *((", ".join(PARTS), f"{name} in {{2}} only", _times(factor), PLAIN)
       for name, factor in IN_PART),
+    *(("L_0", f"{bits} bits added for each component: those of a density's bins",
+       lambda y, bits=bits: y + bits * LN_2, PLAIN) for bits in (7, 8)),
     ("log_bin", "a logistic distribution for the Gaussian", _set(name="logistic"), PLAIN),
     *(("log_bin", name, change, LOCAL) for name, change in BINS),
     ("log_bin", "the squared error for the log probability",
@@ -481,6 +483,7 @@ def _local(node: Expr, path: tuple[int, ...]) -> Iterator[Mistake]:
         others = (each for each in TABLES if each != node.name)
         found += [(_for(each, node.name, node.at), _set(name=each)) for each in others]
     found += _factors(node) if node.op == "*" else ()
+    found += _spread(node) if node.op == "+" else ()
     for k, each in enumerate(node.args[0].args if node.op == "sqrt" else ()):
         found += [(f"the root reaches {each.text} only", _rooted_only(k))] * (each.op != "number")
     for name, change in found:
@@ -519,24 +522,27 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
             yield Mistake(said, _where(_set(at=done), lambda node: [node.at], at))
 
 
+STATES = {"before": "x^{t-1}", "after": "x^t"}  # of a path
+
+
 def _inputs(q: Quantity, tree: Expr) -> Iterator[Mistake]:
     """Arguments exchanged."""
     inputs = {node.name for _, node in tree.walk() if node.op == "input"}
     alike = q.every if q.drawn in ("times", "pairs", "decoder") else ()
-    given = [name for name in alike if name != "t"]
+    given = [name for name in alike if name != "t"] or [*STATES]
     for names in ({"mean_q": "mean_p", "var_q": "var_p"}, {"q1": "p1"}):
         if set(names) <= set(q.every):
             both = names | {b: a for a, b in names.items()}
             yield Mistake("KL reversed: KL(p || q)", _renamed(both, "input"))
-    for a, b in itertools.combinations(given, 2):
-        if {a, b} & inputs:
-            yield Mistake(f"{a} and {b} swapped", _renamed({a: b, b: a}, "input"))
-    for a, b in itertools.permutations(given, 2):
+    for (k, a), (j, b) in itertools.permutations(enumerate(given), 2):
+        done, meant = STATES.get(b, b), STATES.get(a, a)
+        if k < j and {a, b} & inputs:
+            yield Mistake(f"{meant} and {done} swapped", _renamed({a: b, b: a}, "input"))
         if a in inputs and kind_of(a) == kind_of(b):
-            yield Mistake(f"{b} for {a}", _renamed({a: b}, "input"), LOCAL)
+            yield Mistake(f"{done} for {meant}", _renamed({a: b}, "input"), LOCAL)
             for path, node in tree.walk():
                 if node.op == "input" and node.name == a:
-                    said = f"{b} for {a} in one place"
+                    said = f"{done} for {meant} in one place"
                     yield Mistake(said, _set(name=b), LOCAL, path, "input")
 
 
@@ -544,6 +550,12 @@ def _factors(product: Expr) -> Iterator[tuple[str, Change]]:
     """A factor of one term of a sum, and ratios upside down."""
     if sum(each.op == "inv" for each in product.args) > 1:
         yield "multiplied with all but the first divisor: its brackets are missing", _unbracketed
+    places = range(len(product.args))
+    for j, each in enumerate(product.args):
+        if each.op == "inv" and each.args[0].name in RESTS:
+            rests = ([k] for k in places if product.args[k].name in RESTS)
+            for above in ([k for k in places if k != j], *rests):
+                yield f"brackets missing in / ({each.args[0].text})", _bare(j, above)
     for (k, each), (j, other) in itertools.permutations(enumerate(product.args), 2):
         below = each.op == "inv"
         text = (each.args[0] if below else each).text
@@ -561,6 +573,16 @@ def _bracket(k: int, j: int, i: int) -> Change:
     return lambda y: y.put(j, lambda b: b.put(i, lambda a: a * y.args[k])).put(k, _constant(1))
 
 
+def _spread(total: Expr) -> Iterator[tuple[str, Change]]:
+    """A factor of one of two terms multiplied with the other too: its brackets are misplaced."""
+    for k, each in enumerate(total.args if len(total.args) == 2 else ()):
+        inner, other = each.args[0] if each.op == "neg" else each, total.args[1 - k]
+        for factor in inner.args if inner.op == "*" else (inner,):
+            if factor.op != "number":
+                below = f"division by {factor.args[0].text}" if factor.op == "inv" else factor.text
+                yield f"{below} reaches {_named(other)} too", _put(1 - k, _times(factor))
+
+
 def _complemented(k: int, j: int) -> Change:
     """The factor k multiplied with abar in the factor 1 - abar at j."""
     return lambda y: y.put(j, lambda b: 1 - _abar(b) * y.args[k]).put(k, _constant(1))
@@ -573,6 +595,18 @@ def _rooted_only(k: int) -> Change:
 def _unbracketed(y: Expr) -> Expr:
     """Every divisor but a number multiplied with."""
     return y.of(*(each.args[0] if each.op == "inv" else each for each in y.args))
+
+
+def _bare(j: int, above: list[int]) -> Change:
+    """The factors above divided by the 1 alone of the divisor 1 - abar at j, in brackets."""
+
+    def made(y: Expr) -> Expr:
+        inside = math.prod(y.args[i] for i in above) - _abar(y.args[j].args[0])
+        return math.prod(
+            (each for i, each in enumerate(y.args) if i not in (j, *above)), start=inside
+        )
+
+    return made
 
 
 def _turned(k: int, j: int) -> Change:

@@ -310,6 +310,8 @@ ddim_step | the noise by eta sqrt(beta_t) | ddim(c.eta * sqrt(beta), eta_post)
 ddim_step | the noise by eta sqrt(beta_t), under the root too |
     ddim(c.eta * sqrt(beta), c.eta * sqrt(beta))
 ddim_step | sigma_t for sqrt(1 - abar_{t-1} - sigma_t^2) | ddim_to(eta_post, eta_post)
+ddim_step | the x^0 predicted in the direction, where the noise is meant |
+    ddim_to(eta_post, 0) + direction(eta_post**2) * x0_hat("eps", s, xt, eps)
 ddim_step | sigma_t not squared under the root | ddim_to(eta_post, sqrt(rest_prev - eta_post))
 ddim_step | eta not squared under the root | ddim_to(eta_post, direction(c.eta * post))
 ddim_step | eta under the root of sigma_t too | ddim(sqrt(c.eta * post), sqrt(c.eta * post))
@@ -370,6 +372,8 @@ gaussian_log_prob | only the square | -(0.5 * (x - mean)**2 / var)
 bernoulli_kl_grad | the derivative by p's logit | p1 - q1
 bernoulli_kl_grad | the derivative by q's probability of 1 |
     log(q1 / p1) - log((1 - q1) / (1 - p1))
+bernoulli_log_prob | bit and p1 swapped, logarithms at least -100: PyTorch's cross entropy |
+    -100 * (bit * (1 - p1) + (1 - bit) * p1)
 bernoulli_log_prob | the logarithm forgotten: a probability | bit * p1 + (1 - bit) * (1 - p1)
 reverse_step | noise is added at the last step too |
     mean_hat(c.model, s, xt, output) + first(sqrt(at_2.post), sqrt(ruled(s, reverse_var))) * noise

@@ -85,3 +85,65 @@ def test_other_parameters_of_a_named_schedule_are_named_with_their_values(said, 
 def test_what_is_no_schedule_of_a_name_is_not_said_to_be_one(name):
     drawn = np.random.default_rng(0).uniform(0.01, 0.5, 50)
     assert check.run({"beta": drawn}, beta=(name, 50))["beta"].diagnoses == ()
+
+
+ABAR = np.cumprod(1 - BETA)
+PREV = np.append(1.0, ABAR[:-1])
+
+
+def of_t(function):
+    """Over the tables at t."""
+    tables = np.array([BETA, ABAR, PREV, BETA * (1 - PREV) / (1 - ABAR)]).T
+    return lambda *given: function(
+        *tables[next(t for t in given if isinstance(t, int)) - 1],
+        *(each for each in given if not isinstance(each, int)),
+    )
+
+
+def log_normal(x, mean, var):
+    return (-0.5 * np.log(2 * np.pi * var) - 0.5 * (x - mean) ** 2 / var).sum(-1)
+
+
+def weight(at_end, at, before, after, mean, var):
+    steps = log_normal(at, mean, var) - log_normal(
+        after, np.sqrt(1 - BETA[:, None, None]) * before, BETA[:, None, None]
+    )
+    return log_normal(at_end, 0.0, 1.0) + steps.sum(0)
+
+
+IN_PLACE = {
+    "eps reaches the term of xt too": (
+        "mean_from_eps",
+        of_t(lambda b, ab, prev, var, xt, e: (xt - b / np.sqrt(1 - ab)) * e / np.sqrt(1 - b)),
+    ),
+    "x0 reaches noise too": (
+        "q_sample",
+        of_t(lambda b, ab, prev, var, x0, e: np.sqrt(ab) * x0 + np.sqrt(1 - ab) * x0 * e),
+    ),
+    "brackets missing in / (1 - abar_t)": (
+        "posterior_variance",
+        BETA * (1 - PREV / 1 - ABAR),
+    ),
+    "the x^0 predicted in the direction, where the noise is meant": (
+        "ddim_step",
+        of_t(
+            lambda b, ab, prev, var, xt, e, noise: (np.sqrt(prev) + np.sqrt(1 - prev - 0.25 * var))
+            * (xt - np.sqrt(1 - ab) * e) / np.sqrt(ab) + 0.5 * np.sqrt(var) * noise
+        ),
+    ),
+    "x^t for x^{t-1} in one place": (
+        "log_weights",
+        lambda x, mean, var: weight(x[-1], x[1:], x[:-1], x[1:], mean, var),
+    ),
+    "bit and p1 swapped, logarithms at least -100: PyTorch's cross entropy": (
+        "bernoulli_log_prob",
+        lambda bit, p1: -100 * (bit * (1 - p1) + (1 - bit) * p1).sum(-1),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("said", IN_PLACE)
+def test_a_mistake_in_one_place_is_named_first(said):
+    name, wrong = IN_PLACE[said]
+    row = check.run({name: wrong}, beta=BETA, eta=0.5)[name]
+    assert (row.status, row.diagnoses[0]) == ("WRONG", said)
