@@ -302,8 +302,11 @@ RULES: list[Rule] = [
        _set(name=done), PLAIN) for kind, done in itertools.permutations(SPREADS, 2)),
     *((f"write {kind}", f"{SPREADS[done]} returned where the {SPREADS[kind]} is declared",
        _set(name=done), PLAIN) for kind, done in itertools.permutations(SPREADS, 2)),
+    ("read std", "a standard deviation taken for its logarithm",
+     lambda y: op("exp", y.args[0])**2, PLAIN),
     ("weighed nats", IN_BITS, _set(name="the wrong way"), PLAIN),
     ("weighed the wrong way", IN_BITS, _set(name="nats"), PLAIN),
+    ("the largest weight", "the largest weight not put back", _constant(0), PLAIN),
     ("max", "weights underflow: their largest is not taken out before exp", _constant(0), PLAIN),
     ("max", "the smallest weight is taken out for the largest", _set(op="min"), PLAIN),
     *(("term", name, _times(factor), LOCAL) for name, factor in TERMS),
@@ -347,6 +350,7 @@ RULES: list[Rule] = [
     ("unit nats", "log2 for ln: bits where nats are declared", _set(name="bits"), PLAIN),
     ("unit bits", "ln for log2: nats where bits are declared", _set(name="nats"), PLAIN),
     ("unit", BOTH_WAYS, _set(name="the wrong way"), PLAIN),
+    ("unit bits", "converted to bits twice", lambda y: y / LN_2, PLAIN),
     ("the posterior's variance", "the posterior's standard deviation for its variance",
      _taken("sqrt"), PLAIN),
     ("the posterior's variance", "{1} used as a standard deviation: squared",
@@ -359,6 +363,7 @@ RULES: list[Rule] = [
     ("x0_hat", "x^0 clipped to [-1, 1]", _clipped, PLAIN),
     ("x0_hat", "x^0 clipped to [0, 1]", lambda y: op("inside", y, value=0.0), PLAIN),
     ("sigma_t", "sigma_t squared", _taken("square"), PLAIN),
+    ("sigma_t", "eta squared in sigma_t", lambda y: y.args[0] * y if y.args else y, PLAIN),
     ("x0_hat", "x^t in the place of x^0", _xt, PLAIN),
     *(("x0_hat, the posterior's variance", f"{{2}}'s tables read one step too {when}",
        _every(change, "table"), PLAIN) for when, change in READ),
@@ -550,12 +555,9 @@ def _factors(product: Expr) -> Iterator[tuple[str, Change]]:
     """A factor of one term of a sum, and ratios upside down."""
     if sum(each.op == "inv" for each in product.args) > 1:
         yield "multiplied with all but the first divisor: its brackets are missing", _unbracketed
-    places = range(len(product.args))
     for j, each in enumerate(product.args):
-        if each.op == "inv" and each.args[0].name in RESTS:
-            rests = ([k] for k in places if product.args[k].name in RESTS)
-            for above in ([k for k in places if k != j], *rests):
-                yield f"brackets missing in / ({each.args[0].text})", _bare(j, above)
+        for k in range(j if each.op == "inv" and each.args[0].name in RESTS else 0):
+            yield f"brackets missing in / ({each.args[0].text})", _bare(k, j)
     for (k, each), (j, other) in itertools.permutations(enumerate(product.args), 2):
         below = each.op == "inv"
         text = (each.args[0] if below else each).text
@@ -578,7 +580,7 @@ def _spread(total: Expr) -> Iterator[tuple[str, Change]]:
     for k, each in enumerate(total.args if len(total.args) == 2 else ()):
         inner, other = each.args[0] if each.op == "neg" else each, total.args[1 - k]
         for factor in inner.args if inner.op == "*" else (inner,):
-            if factor.op != "number":
+            if "number" not in (factor.op, other.op, *(each.op for each in other.args[:1])):
                 below = f"division by {factor.args[0].text}" if factor.op == "inv" else factor.text
                 yield f"{below} reaches {_named(other)} too", _put(1 - k, _times(factor))
 
@@ -597,14 +599,12 @@ def _unbracketed(y: Expr) -> Expr:
     return y.of(*(each.args[0] if each.op == "inv" else each for each in y.args))
 
 
-def _bare(j: int, above: list[int]) -> Change:
-    """The factors above divided by the 1 alone of the divisor 1 - abar at j, in brackets."""
+def _bare(k: int, j: int) -> Change:
+    """The factors from k on divided by the 1 alone of the divisor 1 - abar at j, in brackets."""
 
     def made(y: Expr) -> Expr:
-        inside = math.prod(y.args[i] for i in above) - _abar(y.args[j].args[0])
-        return math.prod(
-            (each for i, each in enumerate(y.args) if i not in (j, *above)), start=inside
-        )
+        inside = math.prod(y.args[k:j]) - _abar(y.args[j].args[0])
+        return math.prod((*y.args[:k], *y.args[j + 1 :]), start=inside)
 
     return made
 
@@ -642,7 +642,7 @@ def doubled(tree: Expr) -> dict[str, Expr]:
     """The formula with each of its parts counted twice."""
     labels = {node.label for _, node in tree.walk()}
     double = functools.partial(_where, _times(2), lambda node: [node.label])
-    return {label: double(label)(tree) for label in PARTS if label in labels}
+    return {label: double(label)(tree) for label in sorted(labels - {""})}
 
 
 @functools.lru_cache(maxsize=256)

@@ -200,7 +200,9 @@ ddim(std, under) = ddim_to(std, direction(under**2))
 ddim_to(std, kept) = term("the term of x0", sqrt(abar_prev) * x0_hat("eps", s, xt, eps))
     + term("the term of eps", kept * eps) + term("the noise", std * noise)
 direction(var) = sqrt(op("least", rest_prev - term("sigma_t^2", var)))
-eta_post = term("sigma_t", c.eta * sqrt(post))
+ddim_at(x) = sqrt(abar_prev) * x + direction(eta_post**2) * (xt - sqrt(abar) * x) / sqrt(rest)
+    + eta_post * noise
+eta_post = term("sigma_t", c.eta * sqrt(post) if c.eta else 0)
 given = (mean, ruled(s, reverse_var))
 bound_kls = kl(posterior(later, x0, xs), reverse)
 bound_kl = term("sum KL", -sum(bound_kls))
@@ -312,6 +314,8 @@ ddim_step | the noise by eta sqrt(beta_t), under the root too |
 ddim_step | sigma_t for sqrt(1 - abar_{t-1} - sigma_t^2) | ddim_to(eta_post, eta_post)
 ddim_step | the x^0 predicted in the direction, where the noise is meant |
     ddim_to(eta_post, 0) + direction(eta_post**2) * x0_hat("eps", s, xt, eps)
+ddim_step | x^0 clipped to [-1, 1], and the noise taken from it |
+    ddim_at(op("clip", x0_hat("eps", s, xt, eps), value=1.0))
 ddim_step | sigma_t not squared under the root | ddim_to(eta_post, sqrt(rest_prev - eta_post))
 ddim_step | eta not squared under the root | ddim_to(eta_post, direction(c.eta * post))
 ddim_step | eta under the root of sigma_t too | ddim(sqrt(c.eta * post), sqrt(c.eta * post))

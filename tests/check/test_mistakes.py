@@ -111,6 +111,12 @@ def weight(at_end, at, before, after, mean, var):
     return log_normal(at_end, 0.0, 1.0) + steps.sum(0)
 
 
+def clipped_step(b, ab, prev, var, xt, e, noise):
+    x0 = np.clip((xt - np.sqrt(1 - ab) * e) / np.sqrt(ab), -1, 1)
+    e = (xt - np.sqrt(ab) * x0) / np.sqrt(1 - ab)
+    return np.sqrt(prev) * x0 + np.sqrt(1 - prev - 0.25 * var) * e + 0.5 * np.sqrt(var) * noise
+
+
 IN_PLACE = {
     "eps reaches the term of xt too": (
         "mean_from_eps",
@@ -135,6 +141,19 @@ IN_PLACE = {
         "log_weights",
         lambda x, mean, var: weight(x[-1], x[1:], x[:-1], x[1:], mean, var),
     ),
+    "eta squared in sigma_t": (
+        "ddim_step",
+        of_t(
+            lambda b, ab, prev, var, xt, e, noise: np.sqrt(prev / ab)
+            * (xt - np.sqrt(1 - ab) * e) + np.sqrt(1 - prev - 0.0625 * var) * e
+            + 0.25 * np.sqrt(var) * noise
+        ),
+    ),
+    "x^0 clipped to [-1, 1], and the noise taken from it": ("ddim_step", of_t(clipped_step)),
+    "the largest weight not put back": (
+        "log_likelihood",
+        lambda log_w: np.log(np.exp(log_w - np.nan_to_num(log_w.max(0), neginf=0)).mean(0)),
+    ),
     "bit and p1 swapped, logarithms at least -100: PyTorch's cross entropy": (
         "bernoulli_log_prob",
         lambda bit, p1: -100 * (bit * (1 - p1) + (1 - bit) * p1).sum(-1),
@@ -147,3 +166,20 @@ def test_a_mistake_in_one_place_is_named_first(said):
     name, wrong = IN_PLACE[said]
     row = check.run({name: wrong}, beta=BETA, eta=0.5)[name]
     assert (row.status, row.diagnoses[0]) == ("WRONG", said)
+
+
+def test_a_standard_deviation_taken_for_its_logarithm_is_named():
+    def wrong(mean, std, noise):
+        return mean + np.exp(std) * noise
+
+    row = check.run({"sample_step": wrong}, spread="std")["sample_step"]
+    assert row.diagnoses == ("a standard deviation taken for its logarithm",)
+
+
+def test_tables_exchanged_are_named_in_a_step_without_noise_too():
+    def inverse(b, ab, prev, var, xt, e, noise):
+        x0 = (xt - np.sqrt(1 - prev) * e) / np.sqrt(prev)
+        return np.sqrt(ab) * x0 + np.sqrt(1 - ab) * e
+
+    row = check.run({"ddim_step": of_t(inverse)}, beta=BETA)["ddim_step"]
+    assert row.diagnoses[0] == "abar_t and abar_{t-1} exchanged"

@@ -258,6 +258,14 @@ def test_what_is_off_in_one_part_is_named_over_a_short_schedule(mistake):
     assert any(each.startswith(said) for each in row.diagnoses), str(row)
 
 
+def test_bits_of_bits_are_named():
+    right = Diffusion(BETA)
+    row = check.run(
+        {"vb_terms_bpd": lambda *given: right.term(*given) / math.log(2)}, beta=BETA, **DECLARED
+    ).rows[0]
+    assert row.diagnoses[0] == "converted to bits twice"
+
+
 @pytest.mark.parametrize("bits", [7, 8])
 def test_bits_that_are_added_as_to_a_density_are_named(bits):
     right = Diffusion(BETA)
