@@ -3,6 +3,7 @@
 import itertools
 
 import check_measured as measured
+import independent_ddpm
 import injected_mistakes
 import numpy as np
 import pytest
@@ -154,6 +155,12 @@ IN_PLACE = {
         "log_likelihood",
         lambda log_w: np.log(np.exp(log_w - np.nan_to_num(log_w.max(0), neginf=0)).mean(0)),
     ),
+    "log q(x^T|x^0) for log pi(x^T)": (
+        "log_weights",
+        lambda x, mean, var: weight(x[-1], x[:-1], x[:-1], x[1:], mean, var)
+        + log_normal(x[-1], np.sqrt(ABAR[-1]) * x[0], 1 - ABAR[-1])
+        - log_normal(x[-1], 0.0, 1.0),
+    ),
     "bit and p1 swapped, logarithms at least -100: PyTorch's cross entropy": (
         "bernoulli_log_prob",
         lambda bit, p1: -100 * (bit * (1 - p1) + (1 - bit) * p1).sum(-1),
@@ -183,3 +190,30 @@ def test_tables_exchanged_are_named_in_a_step_without_noise_too():
 
     row = check.run({"ddim_step": of_t(inverse)}, beta=BETA)["ddim_step"]
     assert row.diagnoses[0] == "abar_t and abar_{t-1} exchanged"
+
+
+def test_a_prior_taken_as_one_half_in_the_likelihood_alone_is_named():
+    def drawn(x, kept, pi1):
+        return x * kept + pi1 * (1 - kept)
+
+    def wrong(x0, xt, t):
+        before = drawn(x0, PREV[t - 1], 0.3)
+        one, zero = (drawn(x, 1 - BETA[t - 1], 0.5) for x in (1, 0))
+        one, zero = np.where(xt, one, 1 - one), np.where(xt, zero, 1 - zero)
+        return one * before / (one * before + zero * (1 - before))
+
+    row = check.run({"binomial_posterior": wrong}, beta=BETA, prior=0.3)["binomial_posterior"]
+    assert row.diagnoses[0] == "pi_1 taken as 1/2 in the likelihood of xt only"
+
+
+def test_beta_for_the_posterior_s_variance_is_named_in_a_bound_too():
+    beta, post = (x[1:, None, None] for x in (BETA, BETA * (1 - PREV) / (1 - ABAR)))
+    right = independent_ddpm.Somebody(BETA).lower_bound
+
+    def wrong(x0, xs, means, var):
+        return right(x0, xs, means, var) - 0.5 * (np.log(post / beta) + (beta - post) / var).sum(
+            (0, 2)
+        )
+
+    row = check.run({"lower_bound": wrong}, beta=BETA)["lower_bound"]
+    assert row.diagnoses[0] == "beta_t for the posterior's variance"
