@@ -6,6 +6,7 @@ WRONG      anything else, with every known mistake, or pair, that reproduces eve
 UNDEFINED  a precondition fails, or there is no such t
 """
 
+import contextlib
 import inspect
 import itertools
 import math
@@ -29,6 +30,7 @@ __all__ = ["STATUSES", "Row", "row_of"]
 
 STATUSES = ("PASS", "PRECISION", "WRONG", "UNDEFINED")
 ENDS = "at the ends of the range only: certainty, tiny or huge variances, x far out"
+ONE_MORE = "one step more, the last left out"
 SINGLES, PAIRS = 12.0, 4.0  # seconds of processor time for a search
 Names = tuple[str, ...]
 
@@ -221,31 +223,29 @@ def _respelled(known: list[Answer]) -> Names:
         if betas and all(b.size > 6 and np.allclose(make(b.size), b, 1e-9, 0) for b in betas):
             given = inspect.signature(make).parameters.values()
             usual = {each.name: each.default for each in given if type(each.default) is float}
-            found = _fitted(known, usual, partial(respelled, name, more)).items()
-            said = [f"{k} = {round(v, 12):.4g}" for k, v in found if abs(v / usual[k] - 1) > 1e-6]
+            found = _fitted(known, usual, partial(respelled, name, more))
+            said = [f"{k} = {v:.4g}" for k, v in found.items() if abs(v / usual[k] - 1) > 1e-6]
             if found:
-                said += ["one step more, the last left out"] * more
-                return (f"the {name} schedule with {', '.join(said)}",)
+                return (f"the {name} schedule with {', '.join(said + [ONE_MORE] * more)}",)
     return ()
 
 
 def _fitted(known: list[Answer], usual: dict[str, float], change: Any) -> dict[str, float]:
     """Parameters of a change with which it gives every value, if there are any."""
-    start = np.array([*usual.values()])
+    start, tree = np.array([*usual.values()]), known[0].problem.trees[0]
 
-    def named(values: Any) -> dict[str, float]:
-        return dict(zip(usual, (np.abs(values) + 1e-300).tolist(), strict=True))
+    def other(values: Any) -> Any:
+        return change(dict(zip(usual, np.abs(values) + 1e-300, strict=True)))(tree)
 
     def off(values: Any) -> Any:
-        tree = change(named(values))(known[0].problem.trees[0])
-        return _flat(known, lambda c: np.where(c.defined, c.problem.value(tree) - c.got, 0.0))
+        made = other(values)
+        return _flat(known, lambda c: np.where(c.defined, c.problem.value(made) - c.got, 0.0))
 
-    try:
+    with contextlib.suppress(ValueError):  # of a parameter that it cannot have, or no numbers
         best = least_squares(off, start, x_scale=start, ftol=1e-15, xtol=1e-15, gtol=1e-15).x
-    except ValueError:  # a parameter that the schedule cannot have, or no numbers
-        return {}
-    tree = change(named(best))(known[0].problem.trees[0])
-    return named(best) if all(c.fits(tree) for c in known) else {}
+        if all(c.fits(other(best)) for c in known):
+            return dict(zip(usual, np.abs(best).round(12), strict=True))
+    return {}
 
 
 def _bounded(known: list[Answer]) -> Names:

@@ -212,8 +212,6 @@ BUILDS: list[tuple[str, Callable[[Tables], Tables]]] = [
     ("beta not scaled by 1000 / T", _from(lambda b: b * b.size / 1000)),
     ("beta_1 not scaled by 1000 / T, beta_T scaled",
      _from(lambda b: np.linspace(b[0] * b.size / 1000, b[-1], b.size))),
-    ("the root of the linear schedule between the ends' squares",
-     _from(lambda b: np.linspace(b[0]**2, b[-1]**2, b.size)**0.5)),
     (REVERSED, _from(lambda beta: beta[::-1])),
 ]
 # fmt: on
@@ -302,8 +300,6 @@ RULES: list[Rule] = [
        _set(name=done), PLAIN) for kind, done in itertools.permutations(SPREADS, 2)),
     *((f"write {kind}", f"{SPREADS[done]} returned where the {SPREADS[kind]} is declared",
        _set(name=done), PLAIN) for kind, done in itertools.permutations(SPREADS, 2)),
-    ("read std", "a standard deviation taken for its logarithm",
-     lambda y: op("exp", y.args[0])**2, PLAIN),
     ("weighed nats", IN_BITS, _set(name="the wrong way"), PLAIN),
     ("weighed the wrong way", IN_BITS, _set(name="nats"), PLAIN),
     ("the largest weight", "the largest weight not put back", _constant(0), PLAIN),
@@ -359,8 +355,6 @@ RULES: list[Rule] = [
        lambda y, name=name: replace(y.args[0], name=name), PLAIN)
       for said, name in (("1 - abar_t", "one_minus_abar"), ("beta_t", "beta"),
                          ("1 - abar_{{t-1}}", "one_minus_abar_prev"))),
-    ("the likelihood of xt, the marginal before", "pi_1 taken as 1/2 in {2} only",
-     lambda y: y.map(lambda node: number(0.5) if node.name == "pi1" else node), PLAIN),
     ("the likelihood of xt, the marginal before", "twice beta_t in {2} only",
      _every(_set(built=TWICE), "table"), PLAIN),
     ("x0_hat", "x^0 clipped to [-1, 1]", _clipped, PLAIN),
@@ -372,8 +366,6 @@ RULES: list[Rule] = [
        _every(change, "table"), PLAIN) for when, change in READ),
     *((", ".join(PARTS), f"{name} in {{2}} only", _times(factor), PLAIN)
       for name, factor in IN_PART),
-    *(("L_0", f"{bits} bits added for each component: those of a density's bins",
-       lambda y, bits=bits: y + bits * LN_2, PLAIN) for bits in (7, 8)),
     ("log_bin", "a logistic distribution for the Gaussian", _set(name="logistic"), PLAIN),
     *(("log_bin", name, change, LOCAL) for name, change in BINS),
     ("log_bin", "the squared error for the log probability",
@@ -558,9 +550,6 @@ def _factors(product: Expr) -> Iterator[tuple[str, Change]]:
     """A factor of one term of a sum, and ratios upside down."""
     if sum(each.op == "inv" for each in product.args) > 1:
         yield "multiplied with all but the first divisor: its brackets are missing", _unbracketed
-    for j, each in enumerate(product.args):
-        for k in range(j if each.op == "inv" and each.args[0].name in RESTS else 0):
-            yield f"brackets missing in / ({each.args[0].text})", _bare(k, j)
     for (k, each), (j, other) in itertools.permutations(enumerate(product.args), 2):
         below = each.op == "inv"
         text = (each.args[0] if below else each).text
@@ -600,16 +589,6 @@ def _rooted_only(k: int) -> Change:
 def _unbracketed(y: Expr) -> Expr:
     """Every divisor but a number multiplied with."""
     return y.of(*(each.args[0] if each.op == "inv" else each for each in y.args))
-
-
-def _bare(k: int, j: int) -> Change:
-    """The factors from k on divided by the 1 alone of the divisor 1 - abar at j, in brackets."""
-
-    def made(y: Expr) -> Expr:
-        inside = math.prod(y.args[k:j]) - _abar(y.args[j].args[0])
-        return math.prod((*y.args[:k], *y.args[j + 1 :]), start=inside)
-
-    return made
 
 
 def _turned(k: int, j: int) -> Change:

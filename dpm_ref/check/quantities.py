@@ -295,8 +295,6 @@ path | the step t = 1 left out | end + sum(tail(log_p - log_q))
 path | the step t = T left out | end + sum(head(log_p - log_q))
 path | the edge p(x^0|x^1) left out | end + sum(tail(log_p)) - sum(log_q)
 path | q(x^t|x^0) for q(x^t|x^{t-1}) | end + sum(log_p - log_prob(after, marginal(every, start)))
-path | log q(x^T|x^0) for log pi(x^T) |
-    log_prob(end_state, marginal(at_T, foremost(start))) + sum(log_p - log_q)
 path | log pi(x^0) for log pi(x^T) | log_prob(foremost(start), prior) + sum(log_p - log_q)
 path | p and q exchanged in the steps | end - sum(log_p - log_q)
 path | mean over t for the sum | end + sum(log_p - log_q) / count

@@ -266,15 +266,6 @@ def test_bits_of_bits_are_named():
     assert row.diagnoses[0] == "converted to bits twice"
 
 
-@pytest.mark.parametrize("bits", [7, 8])
-def test_bits_that_are_added_as_to_a_density_are_named(bits):
-    right = Diffusion(BETA)
-    row = check.run(
-        {"nll": lambda model, x0: right.loop(model, x0)["total_bpd"] + bits}, beta=BETA, **DECLARED
-    ).rows[0]
-    assert row.diagnoses[0] == f"{bits} bits added for each component: those of a density's bins"
-
-
 @pytest.mark.parametrize("mistake", ["less", "more"])
 def test_the_factor_of_a_part_is_found_where_all_parts_of_a_loop_are_known(mistake):
     setting = Setting(BETA, 0.5, (5, 3), Conventions().but(DECLARED))
