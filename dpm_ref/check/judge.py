@@ -6,6 +6,7 @@ WRONG      anything else, with every known mistake, or pair, that reproduces eve
 UNDEFINED  a precondition fails, or there is no such t
 """
 
+import contextlib
 import itertools
 import math
 import time
@@ -15,6 +16,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.optimize import least_squares
 
 from .calls import Fault, Returned
 from .conventions import CHOICES, EPS
@@ -252,13 +254,23 @@ def _bounded(known: list[Answer]) -> Names:
 
 
 def _fitted(known: list[Answer]) -> Iterator[Mistake]:
-    """Mistakes with a number in them that gives the worst value."""
+    """Mistakes with numbers in them that give the values best."""
     probe = _probe(known)
-    at, tree = int(np.argmax(probe.ratio)), probe.problem.trees[0]
-    single = probe.misses.sum() < 2 and probe.problem.quantity.name != "abar_prev"
-    if single or _long(probe.problem):
-        return iter(())
-    return fitted(lambda m: float((probe.problem.value(m.of(tree)) - probe.got).flat[at]))
+    p, wrong = probe.problem, probe.misses.sum()
+    for usual, ends, made in () if _long(p) else fitted(p.setting.beta):
+        if wrong <= len(usual) and p.quantity.name != "abar_prev":
+            continue
+
+        def off(numbers: Any, usual: Any = usual, made: Any = made) -> Any:
+            tree = made(**dict(zip(usual, numbers, strict=True))).of(p.trees[0])
+            return np.where(probe.defined, p.value(tree) - probe.got, 0.0).ravel()
+
+        start = np.array([*usual.values()])
+        with contextlib.suppress(ValueError):  # of numbers that there cannot be
+            best = least_squares(
+                off, start, "2-point", ends, "dogbox", 1e-15, 1e-15, 1e-15, x_scale=start
+            )
+            yield made(**dict(zip(usual, best.x.tolist(), strict=True)))
 
 
 def _probe(known: list[Answer]) -> Answer:

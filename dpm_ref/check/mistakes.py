@@ -11,6 +11,7 @@ own, {2} the label or the argument by which it is known.
 
 import collections
 import functools
+import inspect
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -18,9 +19,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit
 
-from .conventions import CHOICES, Conventions
+from .conventions import CHOICES, NAMED, Conventions
 from .expressions import TABLES, Change, Expr, Tables, number, op, table_text
 from .quantities import QUANTITIES, SPREADS, Quantity, kind_of, others, right, undeclared
 
@@ -178,6 +178,7 @@ def _before(change: Build, beta_1: Build = lambda s: 1.0) -> Build:
 EARLY = "t one too small: entry t - 1 of the tables is read"
 LATE = "t one too large: entry t + 1 of the tables is read"
 ACROSS = "t broadcast along the components, not along the rows"
+ONE_MORE = "one step more, the last left out"
 FIRST = "the product before the first step is"
 REVERSED = "schedule reversed: entry T - t of the tables is read"
 TWICE = _from(lambda beta: 2.0 * beta)
@@ -231,15 +232,16 @@ BUILDS: list[tuple[str, Build]] = [
      _from(lambda b: np.linspace(b[0] * b.size / 1000, b[-1], b.size))),
     (REVERSED, _from(lambda beta: beta[::-1])),
 ]
-# with a number between this and 1 that is found from the values
-FITTED: list[tuple[str, float, Callable[[float], Build]]] = [
-    ("the product has a factor {0:.6g} too many", 0.9,
+# with a number k that is found from the values: the least it can be, and where to start
+FITTED: list[tuple[str, float, float, Callable[[float], Build]]] = [
+    ("the product has a factor {k:.6g} too many", 0.9, 0.99999,
      lambda k: lambda s: _before(lambda s: np.r_[k, s.abar[1:-1]])(
          _product(lambda s: k * s.abar)(s))),
-    (f"{FIRST} {{0:.6g}}, not 1", 0.9, lambda k: _before(lambda s: np.r_[k, s.abar[1:-1]])),
-    (f"{FIRST} {{0:.6g}}, not 1", 0.9, lambda k: _before(
+    (f"{FIRST} {{k:.6g}}, not 1", 0.9, 0.99999,
+     lambda k: _before(lambda s: np.r_[k, s.abar[1:-1]])),
+    (f"{FIRST} {{k:.6g}}, not 1", 0.9, 0.99999, lambda k: _before(
         lambda s: np.r_[k, s.abar[1:-1]], lambda s: (1 - s.abar[1] / k) / s.beta[1])),
-    ("beta clipped to at most {0:.6g}", 1e-6, lambda k: _from(lambda b: np.minimum(b, k))),
+    ("beta clipped to at most {k:.6g}", 1e-6, 0.01, lambda k: _from(lambda b: np.minimum(b, k))),
 ]
 # fmt: on
 RESTS = ("one_minus_abar", "one_minus_abar_prev")
@@ -329,6 +331,7 @@ RULES: list[Rule] = [
        _set(name=done), PLAIN) for kind, done in itertools.permutations(SPREADS, 2)),
     ("weighed nats", IN_BITS, _set(name="the wrong way"), PLAIN),
     ("weighed the wrong way", IN_BITS, _set(name="nats"), PLAIN),
+    ("the largest weight", "the largest weight not put back", _constant(0), PLAIN),
     ("max", "weights underflow: their largest is not taken out before exp", _constant(0), PLAIN),
     ("max", "the smallest weight is taken out for the largest", _set(op="min"), PLAIN),
     *(("term", name, _times(factor), LOCAL) for name, factor in TERMS),
@@ -373,18 +376,21 @@ RULES: list[Rule] = [
     ("unit nats", "log2 for ln: bits where nats are declared", _set(name="bits"), PLAIN),
     ("unit bits", "ln for log2: nats where bits are declared", _set(name="nats"), PLAIN),
     ("unit", BOTH_WAYS, _set(name="the wrong way"), PLAIN),
+    ("unit bits", "converted to bits twice", lambda y: y / LN_2, PLAIN),
     ("the posterior's variance", "the posterior's standard deviation for its variance",
      _taken("sqrt"), PLAIN),
     ("the posterior's variance", "{1} used as a standard deviation: squared",
      _taken("square"), PLAIN),
-    *(("the posterior's variance", f"1 - abar_{t} for {{2}}",
+    *(("the posterior's variance", f"{said} for {{2}}",
        lambda y, name=name: replace(y.args[0], name=name), PLAIN)
-      for t, name in (("t", "one_minus_abar"), ("{{t-1}}", "one_minus_abar_prev"))),
+      for said, name in (("1 - abar_t", "one_minus_abar"), ("beta_t", "beta"),
+                         ("1 - abar_{{t-1}}", "one_minus_abar_prev"))),
     ("the likelihood of xt, the marginal before", "twice beta_t in {2} only",
      _every(_set(built=TWICE), "table"), PLAIN),
     ("x0_hat", "x^0 clipped to [-1, 1]", _clipped, PLAIN),
     ("x0_hat", "x^0 clipped to [0, 1]", lambda y: op("inside", y, value=0.0), PLAIN),
     ("sigma_t", "sigma_t squared", _taken("square"), PLAIN),
+    ("sigma_t", "eta squared in sigma_t", lambda y: y.args[0] * y if y.args else y, PLAIN),
     ("x0_hat", "x^t in the place of x^0", _xt, PLAIN),
     *(("x0_hat, the posterior's variance", f"{{2}}'s tables read one step too {when}",
        _every(change, "table"), PLAIN) for when, change in READ),
@@ -507,6 +513,7 @@ def _local(node: Expr, path: tuple[int, ...]) -> Iterator[Mistake]:
         others = (each for each in TABLES if each != node.name)
         found += [(_for(each, node.name, node.at), _set(name=each)) for each in others]
     found += _factors(node) if node.op == "*" else ()
+    found += _spread(node) if node.op == "+" else ()
     for k, each in enumerate(node.args[0].args if node.op == "sqrt" else ()):
         found += [(f"the root reaches {each.text} only", _rooted_only(k))] * (each.op != "number")
     for name, change in found:
@@ -545,24 +552,27 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
             yield Mistake(said, _where(_set(at=done), lambda node: [node.at], at))
 
 
+STATES = {"before": "x^{t-1}", "after": "x^t"}  # of a path
+
+
 def _inputs(q: Quantity, tree: Expr) -> Iterator[Mistake]:
     """Arguments exchanged."""
     inputs = {node.name for _, node in tree.walk() if node.op == "input"}
     alike = q.every if q.drawn in ("times", "pairs", "decoder") else ()
-    given = [name for name in alike if name != "t"]
+    given = [name for name in alike if name != "t"] or [*STATES]
     for names in ({"mean_q": "mean_p", "var_q": "var_p"}, {"q1": "p1"}):
         if set(names) <= set(q.every):
             both = names | {b: a for a, b in names.items()}
             yield Mistake("KL reversed: KL(p || q)", _renamed(both, "input"))
-    for a, b in itertools.combinations(given, 2):
-        if {a, b} & inputs:
-            yield Mistake(f"{a} and {b} swapped", _renamed({a: b, b: a}, "input"))
-    for a, b in itertools.permutations(given, 2):
+    for (k, a), (j, b) in itertools.permutations(enumerate(given), 2):
+        done, meant = STATES.get(b, b), STATES.get(a, a)
+        if k < j and {a, b} & inputs:
+            yield Mistake(f"{meant} and {done} swapped", _renamed({a: b, b: a}, "input"))
         if a in inputs and kind_of(a) == kind_of(b):
-            yield Mistake(f"{b} for {a}", _renamed({a: b}, "input"), LOCAL)
+            yield Mistake(f"{done} for {meant}", _renamed({a: b}, "input"), LOCAL)
             for path, node in tree.walk():
                 if node.op == "input" and node.name == a:
-                    said = f"{b} for {a} in one place"
+                    said = f"{done} for {meant} in one place"
                     yield Mistake(said, _set(name=b), LOCAL, path, "input")
 
 
@@ -585,6 +595,16 @@ def _factors(product: Expr) -> Iterator[tuple[str, Change]]:
 def _bracket(k: int, j: int, i: int) -> Change:
     """The factor k multiplied with the term i of the sum j."""
     return lambda y: y.put(j, lambda b: b.put(i, lambda a: a * y.args[k])).put(k, _constant(1))
+
+
+def _spread(total: Expr) -> Iterator[tuple[str, Change]]:
+    """A factor of one of two terms multiplied with the other too: its brackets are misplaced."""
+    for k, each in enumerate(total.args if len(total.args) == 2 else ()):
+        inner, other = each.args[0] if each.op == "neg" else each, total.args[1 - k]
+        for factor in inner.args if inner.op == "*" else (inner,):
+            if "number" not in (factor.op, other.op, *(each.op for each in other.args[:1])):
+                below = f"division by {factor.args[0].text}" if factor.op == "inv" else factor.text
+                yield f"{below} reaches {_named(other)} too", _put(1 - k, _times(factor))
 
 
 def _complemented(k: int, j: int) -> Change:
@@ -634,23 +654,37 @@ def doubled(tree: Expr) -> dict[str, Expr]:
     """The formula with each of its parts counted twice."""
     labels = {node.label for _, node in tree.walk()}
     double = functools.partial(_where, _times(2), lambda node: [node.label])
-    return {label: double(label)(tree) for label in PARTS if label in labels}
+    return {label: double(label)(tree) for label in sorted(labels - {""})}
 
 
-def fitted(off: Callable[[Mistake], float]) -> Iterator[Mistake]:
-    """Mistakes with a number in them, at which this changes its sign."""
-    for name, least, build in FITTED:
+def fitted(beta: Any) -> Iterator[tuple[dict[str, float], Any, Callable[..., Mistake]]]:
+    """Tables with numbers in them: where to start, between which ends, and the mistake."""
 
-        def made(at: float, name: str = name, build: Any = build) -> Mistake:
-            return Mistake(name.format(expit(at)), _every(_built(build(expit(at))), "table"))
+    def of(name: Callable[..., str], build: Callable[..., Build]) -> Callable[..., Mistake]:
+        return lambda **k: Mistake(name(**k), _every(_built(build(**k)), "table"))
 
-        for low, high in itertools.pairwise(np.linspace(logit(least), 18.0, 33)):
-            sign = np.sign(off(made(low)))
-            if sign * off(made(high)) < 0:
-                for _ in range(60):
-                    at = (low + high) / 2
-                    low, high = (at, high) if np.sign(off(made(at))) == sign else (low, at)
-                yield made(low)
+    for name, least, start, build in FITTED:
+        yield {"k": start}, (least, 1.0), of(name.format, build)
+    for (name, make), more in itertools.product(NAMED.items(), (0, 1)):
+        if beta.size > 6 and np.allclose(make(beta.size), beta, 1e-9, 0):
+            given = inspect.signature(make).parameters.values()
+            usual = {each.name: each.default for each in given if type(each.default) is float}
+
+            def said(name: str = name, more: int = more, usual: Any = usual, **k: float) -> str:
+                other = [
+                    f"{j} = {round(v, 12):.4g}"
+                    for j, v in k.items()
+                    if abs(v / usual[j] - 1) > 1e-6
+                ]
+                return f"the {name} schedule with {', '.join(other + [ONE_MORE] * more)}"
+
+            build = functools.partial(_respelled, make, more)
+            yield usual, (1e-300, np.inf), of(said, build)
+
+
+def _respelled(make: Callable[..., Any], more: int, **k: float) -> Build:
+    """The schedule of this name with these parameters, the first T of so many steps more."""
+    return _from(lambda beta: make(beta.size + more, **k)[: beta.size])
 
 
 @functools.lru_cache(maxsize=256)
@@ -767,4 +801,4 @@ def names() -> list[str]:
     """The names of all mistakes, for `--list`."""
     every = [Conventions(spread=spread) for spread in CHOICES["spread"]]
     known = {m.name for q in QUANTITIES.values() for c in every for m in mistakes(q, c)}
-    return sorted(known | {name.replace("{0:.6g}", "k") for name, *_ in FITTED})
+    return sorted(known | {name.replace("{k:.6g}", "k") for name, *_ in FITTED})

@@ -200,8 +200,9 @@ ddim(std, under) = ddim_to(std, direction(under**2))
 ddim_to(std, kept) = term("the term of x0", sqrt(abar_prev) * x0_hat("eps", s, xt, eps))
     + term("the term of eps", kept * eps) + term("the noise", std * noise)
 direction(var) = sqrt(op("least", rest_prev - term("sigma_t^2", var)))
-clipped_x0 = op("clip", x0_hat("eps", s, xt, eps), value=1.0)
-eta_post = term("sigma_t", c.eta * sqrt(post))
+ddim_at(x) = sqrt(abar_prev) * x + direction(eta_post**2) * (xt - sqrt(abar) * x) / sqrt(rest)
+    + eta_post * noise
+eta_post = term("sigma_t", c.eta * sqrt(post) if c.eta else 0)
 given = (mean, ruled(s, reverse_var))
 bound_kls = kl(posterior(later, x0, xs), reverse)
 bound_kl = term("sum KL", -sum(bound_kls))
@@ -302,9 +303,6 @@ entropy_upper_bound | H_q(X^t|X^0) for H_q(X^t|X^{t-1}) | h_now
 entropy_lower_bound | the upper bound for the lower | h_step
 entropy_lower_bound | H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0) | h_step + h_lower - h_now
 entropy_lower_bound | H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged | h_step - h_before + h_now
-ddim_step | x^0 clipped to [-1, 1], and the noise taken from it |
-    sqrt(abar_prev) * clipped_x0 + direction(eta_post**2) * (xt - sqrt(abar) * clipped_x0)
-    / sqrt(rest) + eta_post * noise
 ddim_step | the noise by eta sqrt(1 - abar_t) | ddim(c.eta * sqrt(rest), eta_post)
 ddim_step | the noise by eta sqrt(1 - abar_t), under the root too |
     ddim(c.eta * sqrt(rest), c.eta * sqrt(rest))
@@ -314,6 +312,10 @@ ddim_step | the noise by eta sqrt(beta_t) | ddim(c.eta * sqrt(beta), eta_post)
 ddim_step | the noise by eta sqrt(beta_t), under the root too |
     ddim(c.eta * sqrt(beta), c.eta * sqrt(beta))
 ddim_step | sigma_t for sqrt(1 - abar_{t-1} - sigma_t^2) | ddim_to(eta_post, eta_post)
+ddim_step | the x^0 predicted in the direction, where the noise is meant |
+    ddim_to(eta_post, 0) + direction(eta_post**2) * x0_hat("eps", s, xt, eps)
+ddim_step | x^0 clipped to [-1, 1], and the noise taken from it |
+    ddim_at(op("clip", x0_hat("eps", s, xt, eps), value=1.0))
 ddim_step | sigma_t not squared under the root | ddim_to(eta_post, sqrt(rest_prev - eta_post))
 ddim_step | eta not squared under the root | ddim_to(eta_post, direction(c.eta * post))
 ddim_step | eta under the root of sigma_t too | ddim(sqrt(c.eta * post), sqrt(c.eta * post))
@@ -374,6 +376,8 @@ gaussian_log_prob | only the square | -(0.5 * (x - mean)**2 / var)
 bernoulli_kl_grad | the derivative by p's logit | p1 - q1
 bernoulli_kl_grad | the derivative by q's probability of 1 |
     log(q1 / p1) - log((1 - q1) / (1 - p1))
+bernoulli_log_prob | bit and p1 swapped, logarithms at least -100: PyTorch's cross entropy |
+    -100 * (bit * (1 - p1) + (1 - bit) * p1)
 bernoulli_log_prob | the logarithm forgotten: a probability | bit * p1 + (1 - bit) * (1 - p1)
 reverse_step | noise is added at the last step too |
     mean_hat(c.model, s, xt, output) + first(sqrt(at_2.post), sqrt(ruled(s, reverse_var))) * noise

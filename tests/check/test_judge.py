@@ -339,6 +339,11 @@ def test_a_constant_factor_is_told(change):
     assert row.message.endswith(f"deviates everywhere; got is wanted times {change}")
 
 
+def test_a_constant_factor_of_any_part_is_told():
+    row = row_of("sample_step", lambda mean, var, noise: mean + 0.01 * np.sqrt(var) * noise)
+    assert row.message.endswith("; got is wanted with the noise times 0.01")
+
+
 def test_a_constant_offset_is_told():
     row = row_of("gaussian_entropy", lambda v: entropy(v) - 0.3)
     assert row.message.endswith("deviates everywhere; got is wanted plus -0.3")

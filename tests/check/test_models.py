@@ -258,6 +258,14 @@ def test_what_is_off_in_one_part_is_named_over_a_short_schedule(mistake):
     assert any(each.startswith(said) for each in row.diagnoses), str(row)
 
 
+def test_bits_of_bits_are_named():
+    right = Diffusion(BETA)
+    row = check.run(
+        {"vb_terms_bpd": lambda *given: right.term(*given) / math.log(2)}, beta=BETA, **DECLARED
+    ).rows[0]
+    assert row.diagnoses[0] == "converted to bits twice"
+
+
 @pytest.mark.parametrize("mistake", ["less", "more"])
 def test_the_factor_of_a_part_is_found_where_all_parts_of_a_loop_are_known(mistake):
     setting = Setting(BETA, 0.5, (5, 3), Conventions().but(DECLARED))
