@@ -350,7 +350,7 @@ class Problem(Context):
         known at t = 1, that of certainty.
         """
         q, zero = self.quantity, value == 0.0
-        sizes = np.where(zero & (q.kind == "prob") & q.lenient, 1.0, sizes)
+        sizes = np.maximum(sizes, zero & (q.kind == "prob") & q.lenient)
         return np.where(zero & (q.kind == "table"), np.roll(sizes, -1, axis=0), sizes)
 
     @cached_property
