@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from .calls import Fault, Returned
 from .conventions import CHOICES, EPS
@@ -143,7 +142,7 @@ def _verdict(known: list[Answer]) -> Verdict:
         return "PRECISION", (m.name,), "", known
     if found := _search(known, fitting := list(_fitted(known)), most=1):
         return "WRONG", found, "", known
-    if found := _search(known, fitting, loose=True, most=1) or _first(meant, loose=True):
+    if found := _first(meant, loose=True) or _search(known, fitting, loose=True, most=1):
         return "WRONG", found, "and digits are lost", known
     units, sums = ([m for m in every if m.expects == kind] for kind in ("unit", "components"))
     found = _search(known, _composed(itertools.product(units, sums)), loose=True, most=1)
@@ -255,6 +254,8 @@ def _bounded(known: list[Answer]) -> Names:
 
 def _fitted(known: list[Answer]) -> Iterator[Mistake]:
     """Mistakes with numbers in them that give the values best."""
+    from scipy.optimize import least_squares
+
     probe = _probe(known)
     p, wrong = probe.problem, probe.misses.sum()
     for usual, ends, made in () if _long(p) else fitted(p.setting.beta):
