@@ -227,7 +227,7 @@ BUILDS: list[tuple[str, Build]] = [
      _from(lambda b: np.linspace(b[0]**0.5, b[-1]**0.5, b.size)**2)),
     ("the linear schedule without its end: endpoint=False",
      _from(lambda b: np.linspace(b[0], b[-1], b.size, endpoint=False))),
-    ("beta not scaled by 1000 / T", _from(lambda b: b * b.size / 1000)),
+    ("beta not scaled by 1000 / T: declare {'scaled': False}?", _from(lambda b: b * b.size / 1000)),
     ("beta_1 not scaled by 1000 / T, beta_T scaled",
      _from(lambda b: np.linspace(b[0] * b.size / 1000, b[-1], b.size))),
     (REVERSED, _from(lambda beta: beta[::-1])),

@@ -146,7 +146,7 @@ def test_two_ways_to_build_a_schedule_go_together():
     made = np.linspace(1e-4**0.5, 0.02**0.5, 100) ** 2
     (name,) = row_of("betas", made, beta=("linear", 100)).diagnoses
     assert sorted(name.split(", and ")) == [
-        "beta not scaled by 1000 / T",
+        "beta not scaled by 1000 / T: declare {'scaled': False}?",
         "the quadratic schedule with the same ends",
     ]
 
