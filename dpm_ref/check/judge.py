@@ -259,7 +259,7 @@ def _fitted(known: list[Answer]) -> Iterator[Mistake]:
     probe = _probe(known)
     p, wrong = probe.problem, probe.misses.sum()
     for usual, ends, made in () if _long(p) else fitted(p.setting.beta):
-        if wrong <= len(usual) and p.quantity.name != "abar_prev":
+        if max(wrong, len(usual)) < 2 and p.quantity.name != "abar_prev":
             continue
 
         def off(numbers: Any, usual: Any = usual, made: Any = made) -> Any:

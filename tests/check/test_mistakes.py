@@ -61,6 +61,10 @@ SCHEDULES = {
         "cosine",
         cosine_by(50, steps=51),
     ),
+    "the cosine schedule with cap = 0.9999": (
+        "cosine",
+        cosine_by(50, cap=0.9999),
+    ),
     "the linear schedule with first = 0.003, last = 0.03": ("linear", np.linspace(0.06, 0.6, 50)),
     "the sigmoid schedule with end = 3": (
         "sigmoid",
