@@ -258,20 +258,17 @@ def _fitted(known: list[Answer]) -> Iterator[Mistake]:
 
     probe = _probe(known)
     p, wrong = probe.problem, probe.misses.sum()
-    for usual, ends, made in () if _long(p) else fitted(p.setting.beta):
-        if max(wrong, len(usual)) < 2 and p.quantity.name != "abar_prev":
+    for start, ends, made in () if _long(p) else fitted(p.setting.beta):
+        if max(wrong, len(start)) < 2 and p.quantity.name != "abar_prev":
             continue
 
-        def off(numbers: Any, usual: Any = usual, made: Any = made) -> Any:
-            tree = made(**dict(zip(usual, numbers, strict=True))).of(p.trees[0])
-            return np.where(probe.defined, p.value(tree) - probe.got, 0.0).ravel()
+        def off(numbers: Any, made: Any = made) -> Any:
+            values = p.value(made(numbers).of(p.trees[0]))
+            return np.where(probe.defined, values - probe.got, 0.0).ravel()
 
-        start = np.array([*usual.values()])
         with contextlib.suppress(ValueError):  # of numbers that there cannot be
-            best = least_squares(
-                off, start, "2-point", ends, "dogbox", 1e-15, 1e-15, 1e-15, x_scale=start
-            )
-            yield made(**dict(zip(usual, best.x.tolist(), strict=True)))
+            solve = partial(least_squares, bounds=ends, method="dogbox", x_scale=start)
+            yield made(solve(off, start, ftol=1e-15, xtol=1e-15, gtol=1e-15).x)
 
 
 def _probe(known: list[Answer]) -> Answer:

@@ -657,34 +657,30 @@ def doubled(tree: Expr) -> dict[str, Expr]:
     return {label: double(label)(tree) for label in sorted(labels - {""})}
 
 
-def fitted(beta: Any) -> Iterator[tuple[dict[str, float], Any, Callable[..., Mistake]]]:
+def fitted(beta: Any) -> Iterator[tuple[list[float], Any, Callable[[Any], Mistake]]]:
     """Tables with numbers in them: where to start, between which ends, and the mistake."""
-
-    def of(name: Callable[..., str], build: Callable[..., Build]) -> Callable[..., Mistake]:
-        return lambda **k: Mistake(name(**k), _every(_built(build(**k)), "table"))
-
     for name, least, start, build in FITTED:
-        yield {"k": start}, (least, 1.0), of(name.format, build)
+        yield [start], (least, 1.0), functools.partial(_numbered, name, build)
     for (name, make), more in itertools.product(NAMED.items(), (0, 1)):
         if beta.size > 6 and np.allclose(make(beta.size), beta, 1e-9, 0):
             given = inspect.signature(make).parameters.values()
             usual = {each.name: each.default for each in given if type(each.default) is float}
-
-            def said(name: str = name, more: int = more, usual: Any = usual, **k: float) -> str:
-                other = [
-                    f"{j} = {round(v, 12):.4g}"
-                    for j, v in k.items()
-                    if abs(v / usual[j] - 1) > 1e-6
-                ]
-                return f"the {name} schedule with {', '.join(other + [ONE_MORE] * more)}"
-
-            build = functools.partial(_respelled, make, more)
-            yield usual, (1e-300, np.inf), of(said, build)
+            made = functools.partial(_respelled, name, more, usual)
+            yield [*usual.values()], (1e-300, np.inf), made
 
 
-def _respelled(make: Callable[..., Any], more: int, **k: float) -> Build:
-    """The schedule of this name with these parameters, the first T of so many steps more."""
-    return _from(lambda beta: make(beta.size + more, **k)[: beta.size])
+def _numbered(name: str, build: Callable[[float], Build], numbers: Any) -> Mistake:
+    (k,) = numbers.tolist()
+    return Mistake(name.format(k=k), _every(_built(build(k)), "table"))
+
+
+def _respelled(name: str, more: int, usual: dict[str, float], numbers: Any) -> Mistake:
+    """The schedule of this name with other parameters, or the first T of one step more."""
+    known = dict(zip(usual, numbers.tolist(), strict=True))
+    other = {k: round(v, 12) for k, v in known.items() if abs(v / usual[k] - 1) > 1e-6}
+    said = [*(f"{k} = {v:.4g}" for k, v in other.items()), *[ONE_MORE] * more]
+    build = _from(lambda beta: NAMED[name](beta.size + more, **known)[: beta.size])
+    return Mistake(f"the {name} schedule with {', '.join(said)}", _every(_built(build), "table"))
 
 
 @functools.lru_cache(maxsize=256)
