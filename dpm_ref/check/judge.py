@@ -176,11 +176,11 @@ def _over(known: list[Answer], changed: dict[str, Any]) -> list[Answer]:
 def _lossy(note: str, known: list[Answer], coarse: list[Answer]) -> Verdict:
     """What explains digits that are lost; in float64 throughout, a mistake may."""
     rounded = all((c.error <= EPS[c.dtype] * np.abs(c.problem.wanted)).all() for c in known)
-    tables, whole = ((), False) if rounded else _habits(known)
-    for m, _ in () if whole or rounded else _clipped(known):
+    tables, whole = ((), True) if rounded else _habits(known)
+    for m, _ in () if whole else _clipped(known):
         return "PRECISION", (m.name,), note, known
     double = all(c.relative == RELATIVE["float64"] for c in known)
-    sought = _mistakes(known, note) if double and not (whole or rounded) else []
+    sought = _mistakes(known, note) if double and not whole else []
     if found := _search(known, sought, exact=True):
         return "WRONG", found, note, known
     came = [c.dtype for c in coarse[:1]]
@@ -267,8 +267,8 @@ def _fitted(known: list[Answer]) -> Iterator[Mistake]:
             return np.where(probe.defined, values - probe.got, 0.0).ravel()
 
         with contextlib.suppress(ValueError):  # of numbers that there cannot be
-            solve = partial(least_squares, bounds=ends, method="dogbox", x_scale=start)
-            yield made(solve(off, start, ftol=1e-15, xtol=1e-15, gtol=1e-15).x)
+            solve = partial(least_squares, ftol=1e-15, xtol=1e-15, gtol=1e-15)
+            yield made(solve(off, start, bounds=ends, method="dogbox").x)
 
 
 def _probe(known: list[Answer]) -> Answer:

@@ -12,7 +12,16 @@ from dpm_ref import check
 from dpm_ref.check import judge
 from dpm_ref.check.conventions import Conventions
 from dpm_ref.check.expressions import number
-from dpm_ref.check.judge import _bounded, _clipped, _first, _left, _likely, _over
+from dpm_ref.check.judge import (
+    _bounded,
+    _clipped,
+    _first,
+    _left,
+    _likely,
+    _mistakes,
+    _over,
+    _verdict,
+)
 from dpm_ref.check.mistakes import Mistake, mistakes
 from dpm_ref.check.problems import Answer, Problem, Setting, draws
 from dpm_ref.check.quantities import QUANTITIES, accepted, right
@@ -614,9 +623,8 @@ def test_infinities_and_the_ends_of_the_range_are_no_bounds(one_mistake):
 
 
 def test_what_a_formula_leaves_is_summed_as_squares_and_at_most():
-    answer = compared(TEN, TEN + 2e-9 * (TEN < 3))
-    answer.problem.value = lambda tree: answer.problem.wanted
-    assert _left([answer], None) == pytest.approx((12.0, 2.0))
+    answer = compared(TEN, TEN + 3e-9 * (TEN < 3))
+    assert _left([answer], number(0)) == pytest.approx((27.0, 3.0))
 
 
 def beside_tanh(name):
@@ -638,8 +646,57 @@ def test_a_mistake_is_found_beside_a_decoder_of_another_form(monkeypatch):
     ((note, changed), *_) = accepted(answers[0].problem.quantity, Conventions()).items()
     meant = {"": answers, note: _over(answers, changed)}
     assert _first(meant)[0] == name
-    monkeypatch.setattr(judge, "SINGLES", -1.0)  # no time is left
+    monkeypatch.setattr(judge, "SINGLES", -1e-9)  # no time is left
     assert _first(meant) == ()
+
+
+def test_mistakes_beside_another_form_are_those_of_its_formula():
+    q, c = QUANTITIES["decoder_log_prob"], Conventions()
+    problem = next(iter(beside_tanh("bins twice as wide: 1/127.5 for 1/255"))).problem
+    for note, changed in {"": {}, **accepted(q, c)}.items():
+        made = _mistakes([Answer(problem, problem.wanted, "float64")], note)
+        assert made is mistakes(q, c, **changed)
+
+
+@pytest.mark.parametrize(("units", "status"), [(1.5, "PASS"), (2.5, "PRECISION")])
+def test_another_form_passes_with_twice_the_room_on_the_scale_of_the_usual_one(units, status):
+    answers = []
+    for each in beside_tanh("bins twice as wide: 1/127.5 for 1/255"):
+        over = each.problem.over(right(QUANTITIES["decoder_log_prob"], Conventions(), cdf="tanh"))
+        got = over.wanted + units * Answer(over, over.wanted, "float64").allowed
+        answers.append(Answer(each.problem, got, "float64"))
+    assert _verdict(answers)[0] == status
+
+
+@pytest.mark.parametrize(("off", "status"), [(1e-4, "PRECISION"), (1e-3, "WRONG")])
+def test_another_form_loses_no_more_digits_than_float32_may(off, status):
+    def cdf(x):
+        return 0.5 + 0.5 * np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3))
+
+    def decoder(x0, mean, var):
+        std = np.sqrt(var)
+        low, high = ((x0 + side / 255 - mean) / std for side in (-1, 1))
+        low, high = (
+            0.5 + 0.5 * np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)) for x in (low, high)
+        )
+        mass = np.where(x0 < -0.999, high, np.where(x0 > 0.999, 1 - low, high - low))
+        return (np.log(np.maximum(mass, 1e-12)) * (1 + off)).sum(-1)
+
+    assert row_of("decoder_log_prob", decoder).status == status
+
+
+def test_a_mistake_in_float32_is_named_without_a_word_on_lost_digits():
+    single = ABAR.astype(np.float32)
+    row = row_of("marginal_mean", lambda x0, t: single[t - 1] * x0, dtype="float32")
+    assert "abar_t without its root" in row.diagnoses
+    assert row.message == ""
+
+
+def test_a_number_in_a_mistake_is_found_though_digits_are_lost():
+    single = (0.99 * ABAR).astype(np.float32)
+    row = row_of("alphas_cumprod", single.astype(np.float64))
+    assert row.diagnoses == ("the product has a factor 0.99 too many",)
+    assert row.message == "and digits are lost"
 
 
 # Small parts and small changes, in float64 throughout
