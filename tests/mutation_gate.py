@@ -93,6 +93,7 @@ ROOMS = {
         ("check.conventions", "check.calls", "check.judge", "check.report"),
         ("check",),
     ),
+    "formulas": Room(("check.expressions", "check.problems"), ("check",)),
 }
 
 

@@ -292,7 +292,7 @@ def error_of(node: Expr, context: Context, lossy: bool = False, plain: bool = Fa
         moved = [*values]
         moved[k] = values[k] + STEP * error_of(each, context, lossy, plain)
         off = np.abs(OPERATIONS[node.op](node, context, *moved) - y) / STEP
-        made = merged(made, np.nan_to_num(off, nan=0.0, posinf=0.0))
+        made = merged(made, np.nan_to_num(off, posinf=0.0))
     own = np.abs(y)
     if node.op == "table" and lossy:
         own = np.maximum(context.tables.growth[node.name][context.times(node)], own)

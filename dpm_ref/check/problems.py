@@ -80,7 +80,7 @@ class Setting:
 
     def times(self, first: int, rng: Any) -> list[Any]:
         """Both ends and some between, as columns of n."""
-        ends = dict.fromkeys([first, first + 1, 2, 3, self.T - 1, self.T])
+        ends = dict.fromkeys([first, 2, 3, self.T - 1, self.T])
         wanted = [t for t in ends if first <= t <= self.T]
         if not wanted:
             return []
@@ -188,8 +188,7 @@ def pairs(q: Quantity, s: Setting, rng: Any) -> Inputs:
         if "mean" in i and "x" in i:
             i["x"] = s.rounded(i["mean"] + i["x"])
         yield i
-    if ENDS.keys() & i.keys():
-        yield ends(q, s, rng)
+    yield ends(q, s, rng)
 
 
 def ends(q: Quantity, s: Setting, rng: Any) -> dict[str, Any]:
@@ -341,8 +340,7 @@ class Problem(Context):
         with np.errstate(all="ignore"):
             value = np.abs(self.value(tree))
             error = np.broadcast_to(error_of(tree, self, lossy, plain), self.shape)
-            known = np.where(np.isfinite(value), value, 0.0)
-            made = np.where(np.isfinite(error), error, known)
+            made = np.where(np.isfinite(error), error, 0.0)
             return np.maximum(self.beside_zero(made, value), 1e-38)
 
     def beside_zero(self, sizes: Any, value: Any) -> Any:
@@ -351,7 +349,7 @@ class Problem(Context):
         """
         q, zero = self.quantity, value == 0.0
         sizes = np.maximum(sizes, zero & (q.kind == "prob") & q.lenient)
-        return np.where(zero & (q.kind == "table"), np.roll(sizes, -1, axis=0), sizes)
+        return np.where(zero & (q.kind == "table"), np.roll(sizes, -1), sizes)
 
     @cached_property
     def wanted(self) -> Any:
@@ -451,7 +449,7 @@ class Answer:
         """Whether the formula gives every value, to the digits computed or, loosely, to those that
         a lower precision leaves; exactly, to twelve.
         """
-        values, got = self.problem.value(tree), np.nan_to_num(np.abs(self.got), posinf=0.0)
+        values, got = self.problem.value(tree), np.nan_to_num(np.abs(self.got))
         digits = self.eps if loose else min(self.relative, 1e-5)
         most = self.most(3e-3 if loose else 1e-3, 8 * digits, got)
         if not self.reproduced(values, most):

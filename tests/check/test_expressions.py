@@ -18,6 +18,7 @@ from dpm_ref.check.expressions import (
     op,
     table_text,
     term,
+    terms_of,
     value_of,
 )
 
@@ -87,6 +88,13 @@ def test_an_expression_has_the_value_of_its_formula(formula):
     assert value(tree) == pytest.approx(wanted, rel=1e-15)
 
 
+def test_a_number_may_stand_on_either_side_of_an_operator():
+    for tree, wanted in ((2 + X, 5.0), (2 - X, -1.0), (2 * X, 6.0), (2 / X, 2 / 3), (X / 2, 1.5)):
+        assert value(tree) == wanted
+    assert ((1 / X).op, (2 / X).op) == ("inv", "*")
+    assert value(1 / X) == 1 / 3
+
+
 def test_sums_and_products_are_flat_and_terms_with_a_name_stay_together():
     assert [each.name for each in ((X + Y) + Z).args] == ["x", "y", "z"]
     assert [each.name for each in (X * (Y * Z)).args] == ["x", "y", "z"]
@@ -112,6 +120,11 @@ def test_tables_are_read_at_the_times_they_are_written_at():
     np.testing.assert_array_equal(value(moved, t=t).ravel(), BETA[[3, 1, 0]])
     built = Expr("table", name="abar", built=lambda s: s._replace(abar=2 * s.abar))
     np.testing.assert_allclose(value(built, t=t).ravel(), 2 * ABAR[[0, 2, 3]])
+    assert value(Expr("table", name="abar", at="0"), t=t) == 1.0
+    first, across = (Expr("table", name="beta", at=at) for at in ("first row", "across"))
+    np.testing.assert_array_equal(value(first, t=t), BETA[[[0]]])
+    np.testing.assert_array_equal(value(across, t=t), BETA[[[0, 2, 3]]])
+    np.testing.assert_array_equal(value(across, t=t[:2]), BETA[[[0], [2]]])
 
 
 def test_the_second_step_of_a_schedule_of_one_is_its_first():
@@ -129,6 +142,9 @@ def test_exact_tables_are_those_of_the_schedule():
     np.testing.assert_array_equal(s.abar_prev[1:], s.abar[:-1])
     np.testing.assert_array_equal(s.one_minus_abar_prev[1:], s.one_minus_abar[:-1])
     assert [each[0] for each in s] == [0, 1, 1, 0, 1, 0]
+    single = BETA.astype(np.float32)
+    for table, wanted in zip(Tables.exact(single), Tables.exact(single.astype(float)), strict=True):
+        np.testing.assert_array_equal(table, wanted)
 
 
 def test_tables_of_a_product_take_one_minus_abar_by_subtraction():
@@ -137,18 +153,19 @@ def test_tables_of_a_product_take_one_minus_abar_by_subtraction():
     np.testing.assert_array_equal(s.abar[1:], ABAR)
     np.testing.assert_array_equal(s.alpha[1:], 1 - BETA)
     np.testing.assert_array_equal(s.beta[1:], BETA)
+    assert [each[0] for each in s] == [0, 1, 1, 0, 1, 0]
 
 
 def test_sums_go_over_times_and_weights_and_means_over_the_batch():
     xs = np.arange(24.0).reshape(4, 2, 3)
     node = Expr("input", name="xs")
     np.testing.assert_array_equal(value(op("sum", node), xs=xs), xs.sum(0))
-    assert (value(op("sum", number(2.0)), xs=xs) == 8.0).all()
+    assert value(op("sum", number(2.0)), xs=xs).tolist() == [[8.0]]
     assert value(op("count"), xs=xs) == 4
     log_w = np.arange(6.0).reshape(3, 2)
     node = Expr("input", name="log_w")
     np.testing.assert_array_equal(value(op("sum", node), log_w=log_w), log_w.sum(0))
-    assert (value(op("sum", number(2.0)), log_w=log_w) == 6.0).all()
+    assert value(op("sum", number(2.0)), log_w=log_w).tolist() == [6.0]
     np.testing.assert_array_equal(value(op("max", node), log_w=log_w), log_w[2])
     np.testing.assert_array_equal(value(op("min", node), log_w=log_w), log_w[0])
     rows = np.arange(6.0).reshape(2, 3)
@@ -158,6 +175,9 @@ def test_sums_go_over_times_and_weights_and_means_over_the_batch():
     for name, wanted in (("sum", rows.sum(-1)), ("mean", rows.mean(-1)), ("none", rows)):
         found = value(op("components", node, name=name), rows=rows)
         np.testing.assert_array_equal(found, wanted)
+    node = Expr("input", name="xs")
+    np.testing.assert_array_equal(value(op("components", node, name="sum"), xs=xs), xs.sum(2))
+    np.testing.assert_array_equal(value(op("components", node, name="mean"), xs=xs), xs.mean(2))
     assert value(op("components", number(2.0), name="sum")) == [6.0]
     assert value(op("components", number(2.0), name="mean")) == [2.0]
 
@@ -191,6 +211,7 @@ BINS = [
     (0.4, 3.0, 0.02),
     (-1.0, 3.0, 0.02),
     (1.0, -3.0, 0.02),
+    (0.4, -1.6, 0.05),
     (0.0, 0.0, 1e-4),
 ]
 
@@ -232,6 +253,45 @@ def test_the_error_of_a_sum_is_that_of_its_terms_and_of_a_product_its_own():
     assert error(op("exp", 10 * X)) == pytest.approx(30 * np.exp(30), rel=1e-6)
     assert error(op("sqrt", X)) == pytest.approx(np.sqrt(3))
     assert error(op("log", X + (-2.9))) == pytest.approx(5.9 / 0.1, rel=1e-6)
+    assert error(op("unit", X, name="bits")) == pytest.approx(3 / math.log(2))
+    rows = np.array([[1.0, -2.0, 4.0]])
+    mean = op("components", Expr("input", name="rows"), name="mean")
+    assert error(mean, rows=rows) == pytest.approx([7 / 3], rel=1e-6)
+
+
+def test_nothing_has_an_error_where_it_is_the_difference_of_what_has():
+    assert error(X - X) == pytest.approx(6.0)
+    with np.errstate(all="ignore"):  # 0 log 0 and 0 log -1 are 0, but beside them is no number
+        assert error(op("xlogy", X - X, 0)) == 0.0
+        assert error(op("xlogy", X - X, -1)) == 0.0
+
+
+def test_the_size_of_terms_goes_through_factors_and_sums_and_ends_at_functions():
+    sized = {
+        X + 100 * Y: 53.0,
+        2 * (X + Y): 7.0,
+        -(X + Y): 3.5,
+        (X + Y) / Z: 17.5,
+        op("unit", X + Y, name="bits"): 3.5 / math.log(2),
+        op("components", X + Y, name="sum"): 10.5,
+        op("components", X + Y, name="mean"): 3.5,
+        op("batch", X + Y): 3.5,
+        op("sqrt", X + Y): math.sqrt(2.5),
+        -X: 3.0,
+    }
+    for tree, wanted in sized.items():
+        assert terms_of(tree, context()) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_the_error_of_a_bin_s_mass_is_that_of_its_ends_over_it():
+    place = (0.4, -0.5, 2.0)
+    y = log_mass(*place)
+    bin_ = op("log_bin", *map(number, place), value=1.0)
+    wanted = -y + (math.exp(-y) + 255 * (0.4 + 0.5)) / 16
+    assert error_of(bin_, context()) == pytest.approx(wanted, rel=1e-9)
+    assert error_of(2 * bin_, context()) == pytest.approx(2 * wanted, rel=1e-6)
+    assert error_of(bin_, context(), plain=True) == pytest.approx(-y, rel=1e-9)
+    assert error_of(2 * bin_, context(), plain=True) == pytest.approx(-2 * y, rel=1e-6)
 
 
 def test_errors_of_factors_add_up_in_lossy_tables_alone():
@@ -252,7 +312,9 @@ def test_a_lossy_table_s_error_grows_with_the_steps_of_its_product():
     }.items():
         found = error(Expr("table", name=name), lossy=True, t=t)
         np.testing.assert_allclose(found.ravel(), wanted[[0, 3]], rtol=1e-12)
-    assert error(ABAR_T, t=t).ravel().tolist() == pytest.approx(ABAR[[0, 3]].tolist())
+    assert error_of(ABAR_T, context(t=t)).ravel().tolist() == pytest.approx(ABAR[[0, 3]].tolist())
+    found = error(op("sqrt", ABAR_T), lossy=True, t=t)
+    np.testing.assert_allclose(found.ravel(), (np.sqrt(ABAR) * grown / 2)[[0, 3]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("T", [100, 1000, 10000])
@@ -285,7 +347,10 @@ def test_values_of_known_trees_are_remembered():
     first = value_of(tree, known)
     known.inputs = {}
     assert value_of(tree, known) == first
-    assert error_of(tree, known) == error_of(tree, known)
+    assert error_of(tree, known) == pytest.approx(1.5)
+    known.errors = dict.fromkeys(known.errors, 7.0)
+    assert error_of(tree, known) == 7.0
+    assert error_of(tree, known, lossy=True) == pytest.approx(3.0, rel=1e-6)
     with pytest.raises(KeyError):
         value_of(Expr("input", name="x"), known)
 
@@ -343,11 +408,14 @@ def test_a_table_is_written_with_its_index(name, at, text):
 def test_changes_are_made_in_one_place_or_everywhere_and_leave_the_rest_as_it_is():
     tree = op("sqrt", X * Y) + X
     paths = {node.name: path for path, node in tree.walk() if node.name == "y"}
-    changed = tree.at_path(paths["y"], lambda node: Z)
-    assert value(changed) == pytest.approx(math.sqrt(x * z) + x)
+    changed = tree.at_path(paths["y"], lambda node: Z - node)
+    assert value(changed) == pytest.approx(math.sqrt(x * (z - y)) + x)
     everywhere = tree.map(lambda node: Z if node.name == "x" else node)
     assert everywhere.text == "sqrt(z y) + z"
     assert tree.map(lambda node: node) is tree
+    both = X * Y
+    twice = (op("sqrt", both) + op("log", both)).map(lambda node: Z if node is X else node)
+    assert twice.args[0].args[0] is twice.args[1].args[0]
     assert tree.text == "sqrt(x y) + x"
     assert term("kept", tree).of(X).label == "kept"
 
