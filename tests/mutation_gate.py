@@ -93,7 +93,10 @@ ROOMS = {
         ("check.conventions", "check.calls", "check.judge", "check.report"),
         ("check",),
     ),
-    "formulas": Room(("check.expressions", "check.problems"), ("check",)),
+    "formulas": Room(
+        ("check.expressions", "check.problems"),
+        ("check/test_expressions.py", "check/test_problems.py"),
+    ),
 }
 
 
