@@ -191,7 +191,7 @@ def _rates(name: str, table: Array) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
         beta = -np.expm1(np.diff(log_abar(table), prepend=0.0))
     rule = f"{rule}, so that every beta_t lies in (0, 1]"
-    validation.ruled(name, table, rule, lambda _: (beta > 0) & (beta <= 1))
+    validation.ruled(name, table, rule, lambda _: beta > 0)  # nan is not
     return Schedule(beta).beta
 
 

@@ -273,6 +273,7 @@ def test_a_table_that_is_no_schedule_s_is_refused_by_its_own_name(name, value, s
 
 def test_a_product_may_end_at_zero():
     same(schedule_of(abar=[0.5, 0.0]), [0.5, 1.0])
+    same(schedule_of(abar=[0.25]), [0.75])
 
 
 @pytest.mark.parametrize(

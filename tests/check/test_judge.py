@@ -575,11 +575,11 @@ def compared(wanted, got, *, end=False):
 TEN = np.arange(10.0)
 
 
-@pytest.fixture
-def one_mistake(monkeypatch):
-    """The only one known, for answers of numbers alone."""
-    known = [Mistake("one more", lambda tree: number(1))]
-    monkeypatch.setattr(judge, "mistakes", lambda *of: known)
+def bounded(known, monkeypatch):
+    """What is said where one mistake alone is known, for answers of numbers alone."""
+    one = [Mistake("one more", lambda tree: number(1))]
+    monkeypatch.setattr(judge, "mistakes", lambda *of: one)
+    return _bounded(known)
 
 
 @pytest.mark.parametrize(
@@ -594,32 +594,32 @@ def one_mistake(monkeypatch):
         (8, np.inf, ""),  # nothing between the bounds
     ],
 )
-def test_a_bound_that_several_values_meet_is_told(one_mistake, least, most, said):
+def test_a_bound_that_several_values_meet_is_told(monkeypatch, least, most, said):
     known = [compared(TEN, TEN.clip(least, most))]
-    assert _bounded(known) == ((said,) if said else ())
+    assert bounded(known, monkeypatch) == ((said,) if said else ())
 
 
-def test_a_mistake_under_a_bound_is_told_with_it(one_mistake):
+def test_a_mistake_under_a_bound_is_told_with_it(monkeypatch):
     known = [compared(TEN, (TEN + 1).clip(4) + 0.9e-7)]
-    assert _bounded(known) == ("one more, and clipped to [4, inf]",)
-    assert _bounded([compared(TEN, (TEN + 1).clip(4) + 1.1e-7 * (TEN > 4))]) == ()
+    assert bounded(known, monkeypatch) == ("one more, and clipped to [4, inf]",)
+    assert bounded([compared(TEN, (TEN + 1).clip(4) + 1.1e-7 * (TEN > 4))], monkeypatch) == ()
 
 
-def test_a_bound_is_met_more_than_twice_in_each_call(one_mistake):
-    assert _bounded([compared(TEN, TEN.clip(2))] * 2) == ("clipped to [2, inf]",)
-    assert _bounded([compared(TEN, TEN.clip(1))] * 2) == ()
+def test_a_bound_is_met_more_than_twice_in_each_call(monkeypatch):
+    assert bounded([compared(TEN, TEN.clip(2))] * 2, monkeypatch) == ("clipped to [2, inf]",)
+    assert bounded([compared(TEN, TEN.clip(1))] * 2, monkeypatch) == ()
 
 
-def test_what_is_clipped_and_then_changed_is_not_called_clipped(one_mistake):
-    assert _bounded([compared(TEN, 2 * TEN.clip(3))]) == ()
-    assert _bounded([compared(TEN, TEN.clip(3)), compared(TEN, TEN.clip(4))]) == ()
+def test_what_is_clipped_and_then_changed_is_not_called_clipped(monkeypatch):
+    assert bounded([compared(TEN, 2 * TEN.clip(3))], monkeypatch) == ()
+    assert bounded([compared(TEN, TEN.clip(3)), compared(TEN, TEN.clip(4))], monkeypatch) == ()
 
 
-def test_infinities_and_the_ends_of_the_range_are_no_bounds(one_mistake):
+def test_infinities_and_the_ends_of_the_range_are_no_bounds(monkeypatch):
     least = np.r_[[-np.inf] * 3, TEN]
-    assert _bounded([compared(least, least)]) == ()
+    assert bounded([compared(least, least)], monkeypatch) == ()
     ends = compared([-3, -2, -1, 0], [0, 0, 0, 0], end=True)
-    assert _bounded([compared(TEN, TEN), ends]) == ()
+    assert bounded([compared(TEN, TEN), ends], monkeypatch) == ()
 
 
 def test_what_a_formula_leaves_is_summed_as_squares_and_at_most():

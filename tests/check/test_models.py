@@ -3,6 +3,7 @@ may do to each other.
 """
 
 import math
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -264,6 +265,15 @@ def test_bits_of_bits_are_named():
         {"vb_terms_bpd": lambda *given: right.term(*given) / math.log(2)}, beta=BETA, **DECLARED
     ).rows[0]
     assert row.diagnoses[0] == "converted to bits twice"
+
+
+def test_a_formula_in_another_s_place_is_named_beside_a_decoder_by_tanh(monkeypatch):
+    def cdf(x):
+        return 0.5 + 0.5 * np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3))
+
+    monkeypatch.setattr(sys.modules[__name__], "ndtr", cdf)
+    row = check.run({"vb_terms_bpd": Diffusion(BETA, "second").term}, beta=BETA, **DECLARED).rows[0]
+    assert row.diagnoses[0] == "L_0 at the second t, the KL term at the first"
 
 
 @pytest.mark.parametrize("mistake", ["less", "more"])
