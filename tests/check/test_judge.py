@@ -440,9 +440,6 @@ def test_the_inputs_of_a_row_are_shown():
 
 
 def test_weights_of_zero_are_shown_in_words():
-    row = row_of("log_likelihood", lambda log_w: np.where(np.isinf(log_w[0]), 0.0, log_w.max(0)))
-    shown = row.worst_input["log_w"]
-    assert "-inf" in shown or np.isfinite(shown).all()
     row = row_of("log_likelihood", lambda log_w: np.zeros(log_w.shape[1]) + log_w.max(0).clip(0))
     assert "-inf" in row.worst_input["log_w"]
 
