@@ -513,7 +513,7 @@ def _local(node: Expr, path: tuple[int, ...]) -> Iterator[Mistake]:
         others = (each for each in TABLES if each != node.name)
         found += [(_for(each, node.name, node.at), _set(name=each)) for each in others]
     found += _factors(node) if node.op == "*" else ()
-    found += _spread(node) if node.op == "+" else ()
+    found += _misplaced(node) if node.op == "+" else ()
     for k, each in enumerate(node.args[0].args if node.op == "sqrt" else ()):
         found += [(f"the root reaches {each.text} only", _rooted_only(k))] * (each.op != "number")
     for name, change in found:
@@ -597,7 +597,7 @@ def _bracket(k: int, j: int, i: int) -> Change:
     return lambda y: y.put(j, lambda b: b.put(i, lambda a: a * y.args[k])).put(k, _constant(1))
 
 
-def _spread(total: Expr) -> Iterator[tuple[str, Change]]:
+def _misplaced(total: Expr) -> Iterator[tuple[str, Change]]:
     """A factor of one of two terms multiplied with the other too: its brackets are misplaced."""
     for k, each in enumerate(total.args if len(total.args) == 2 else ()):
         inner, other = each.args[0] if each.op == "neg" else each, total.args[1 - k]

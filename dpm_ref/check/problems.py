@@ -458,9 +458,9 @@ class Answer:
         tolerance = self.lost(tree) if loose else computed
         return self.reproduced(values, np.minimum(tolerance, most))
 
-    def keeps(self, tree: Expr, slack: float = 1.0) -> bool:
+    def keeps(self, tree: Expr) -> bool:
         """Whether what was returned would pass for the formula."""
-        return self.reproduced(self.problem.value(tree), slack * self.allowed)
+        return self.reproduced(self.problem.value(tree), self.allowed)
 
     @property
     def relative(self) -> float:
