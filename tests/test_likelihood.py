@@ -1423,6 +1423,8 @@ def test_log_weights_far_apart_have_an_estimate_without_a_warning():
     assert float(got.value) == 1e308
     assert float(got.ess) == pytest.approx(20)
     assert from_log_weights(np.full((30, 2), -np.inf)).reliable.tolist() == [False, False]
+    two = from_log_weights(np.r_[np.full(1024, -1.5e308), np.full(30, 1.5e308)])
+    assert (float(two.value), float(two.ess)) == (1.5e308, pytest.approx(30))
 
 
 # Weights of one's own
