@@ -260,10 +260,13 @@ class Run:
         """Put what was saved in place: state, generator and history become those of then."""
         try:
             kept = json.loads(Path(f"{stem}.json").read_text())
-            if kept["options"] != self._options():
+            theirs, mine = kept["options"], self._options()
+            if theirs != mine:
                 if self.loaded:
                     return  # of an earlier run, which this one had not come to when it was stopped
-                self._refuse(f"{stem}.json is of a run with other options: {kept['options']}")
+                other = ", ".join(f"{k}={theirs.get(k)!r} for {v!r}" for k, v in mine.items()
+                                  if theirs.get(k) != v)
+                self._refuse(f"{stem}.json is of a run with other options: {other}")
             if rates is not None:
                 for name, value in kept["rates"].items():
                     setattr(rates, name, np.array(value) if isinstance(value, list) else value)

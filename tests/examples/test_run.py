@@ -189,7 +189,7 @@ def test_resuming_wants_a_state_of_the_same_options(load, common, tmp_path, monk
         module.main(arguments)
     with pytest.raises(SystemExit, match="2"):
         module.main([*arguments, "--seed", "1", "--resume"])
-    assert "other options" in capsys.readouterr().err
+    assert "of a run with other options: seed=0 for 1" in capsys.readouterr().err
 
 
 def test_the_line_fits_a_narrow_terminal(common, monkeypatch, capsys):
