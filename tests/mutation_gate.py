@@ -98,6 +98,10 @@ ROOMS = {
         ("check.expressions", "check.problems"),
         ("check/test_expressions.py", "check/test_problems.py"),
     ),
+    "mistakes": Room(
+        ("check.quantities", "check.mistakes", "check.__main__"),
+        ("check/test_quantities.py", "check/test_mistakes.py", "check/test_command_line.py"),
+    ),
 }
 
 
