@@ -13,7 +13,8 @@ from dpm_ref import check
 from dpm_ref.check import mistakes as making
 from dpm_ref.check.conventions import Conventions
 from dpm_ref.check.expressions import Context, Expr, Tables, number, op, term, value_of
-from dpm_ref.check.mistakes import LOCAL, ODD, PLAIN as USUAL, Mistake, compose
+from dpm_ref.check.mistakes import LOCAL, ODD, Mistake, compose
+from dpm_ref.check.mistakes import PLAIN as USUAL
 from dpm_ref.check.quantities import QUANTITIES
 
 BETA = np.array([0.1, 0.25, 0.2, 0.4])
@@ -559,7 +560,7 @@ def test_a_table_is_exchanged_for_every_other_in_one_place():
     }
     assert {(m.rank, m.path, m.expects) for m in found} == {(LOCAL, (1, 0), "table")}
     last = replace(BETA_T, at="T")
-    assert list(making._local(last, ()))[0].name == "alpha_T for beta_T"
+    assert next(making._local(last, ())).name == "alpha_T for beta_T"
 
 
 def test_a_root_reaches_one_factor_only():
@@ -643,11 +644,13 @@ def test_a_part_with_a_name_is_changed_as_a_term_and_by_its_factors(monkeypatch)
         ("1 - abar_T reaches x too", LOCAL, ()),
         ("sqrt(mine) reaches mine too", LOCAL, ()),
         ("x reaches abar_T only", LOCAL, (0,)),
+        ("the root reaches x only", LOCAL, (1,)),
+        ("the root reaches 1 - abar_T only", LOCAL, (1,)),
         ("x reaches abar_T only", LOCAL, (1, 0)),
     ]
-    texts = {name: text for name, rank, path, _, text in found if not path}
-    assert texts["mine gone"] == "0 + sqrt(0)"
-    assert texts["x reaches abar_t only"] == "1 (1 - abar_T x) + sqrt(1 (1 - abar_T x))"
+    made = {name: text for name, rank, path, _, text in found if not path}
+    assert made["mine gone"] == "0 + sqrt(0)"
+    assert made["x reaches abar_t only"] == "1 (1 - abar_T x) + sqrt(1 (1 - abar_T x))"
 
 
 def test_a_factor_with_a_name_that_stands_twice_is_left_out_of_both(monkeypatch):
@@ -839,7 +842,7 @@ def test_constants_are_added_in_each_place_and_form_and_the_first_in_others(monk
     monkeypatch.setattr(making, "_wider", lambda q, made, small: [made, lambda y: made(y) * small])
     monkeypatch.setattr(making, "_places", lambda q, made, small: [lambda y: small - made(y)])
     every, clipped, *_ = list(making.CONSTANTS)
-    found = [m for m in making.constants(QUANTITIES["log_snr"], Conventions())]
+    found = list(making.constants(QUANTITIES["log_snr"], Conventions()))
     assert [(m.name, m.form, m.of(X).text) for m in found if m.name == every] == [
         (every, form, text)
         for text in ("x + 1/2", "(x + 1/2) 1/2", "x + 0.25", "(x + 0.25) 0.25")
