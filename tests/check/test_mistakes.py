@@ -648,9 +648,9 @@ def test_a_part_with_a_name_is_changed_as_a_term_and_by_its_factors(monkeypatch)
         ("the root reaches 1 - abar_T only", LOCAL, (1,)),
         ("x reaches abar_T only", LOCAL, (1, 0)),
     ]
-    made = {name: text for name, rank, path, _, text in found if not path}
-    assert made["mine gone"] == "0 + sqrt(0)"
-    assert made["x reaches abar_t only"] == "1 (1 - abar_T x) + sqrt(1 (1 - abar_T x))"
+    assert found[0][-1] == "0 + sqrt(0)"
+    wrong = list(making._ruled(Q, part + op("sqrt", part)))[1].of(part + op("sqrt", part))
+    assert value(wrong, x=2.0) == pytest.approx(0.352 + np.sqrt(0.352))
 
 
 def test_a_factor_with_a_name_that_stands_twice_is_left_out_of_both(monkeypatch):
