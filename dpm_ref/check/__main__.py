@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("give module:functions, or --list")
     if options.pop("child"):
         return _child({name: value for name, value in options.items() if value is not None})
-    path = os.pathsep.join(filter(None, [os.getcwd(), *sys.path]))
+    path = os.pathsep.join([os.getcwd(), *sys.path])
     command = [sys.executable, "-m", "dpm_ref.check", "--child", *arguments]
     known = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", env=known, check=False)
@@ -130,8 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     words = "a mapping of names to callables, or a callable beta -> mapping"
     parser.add_argument("functions", nargs="?", metavar="module:functions", help=words)
     about = {name: rule["about"] for name, rule in RULES.items()}
-    about |= dict.fromkeys(PLACES[:4], "of the schedule, shape (T,); one of these declares it")
     about |= {"data": "vectors x^0", "prior": "pi_1 of the binomial prior"}
+    about |= dict.fromkeys(PLACES[:4], "of the schedule, shape (T,); one of these declares it")
     for name, settings in known.items():
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, **{"help": about.get(name), **settings})
