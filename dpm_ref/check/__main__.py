@@ -71,7 +71,7 @@ def _child(options: dict[str, Any]) -> int:
                 options[name] = _found(options[name])
             if "shape" in options:
                 options["shape"] = tuple(options["shape"])
-            report = run(options.pop("functions"), **{**known, **options})
+            report = run(**{**known, **options})
         except Exception as error:
             out.write(f"2\npython -m dpm_ref.check: {type(error).__name__}: {error}")
             return 2
@@ -81,7 +81,7 @@ def _child(options: dict[str, Any]) -> int:
 
 
 def _found(place: str) -> Any:
-    if not all(place.partition(":")):
+    if ":" not in place.strip(":"):
         raise ValueError(f"a place must be written module:name, got {place!r}")
     return pkgutil.resolve_name(place)
 
@@ -100,7 +100,7 @@ def _catalogue() -> dict[str, list[str]]:
         "Several at once, as a tuple or a mapping:": several,
         "Conventions, of the run or of one function, the first by default:": conventions,
         "Schedules by name, as beta=(name, T) or (name, T, parameters):": [
-            f"{name}{inspect.signature(made)}".partition(" ->")[0] for name, made in NAMED.items()
+            f"{name}{inspect.signature(made)}".split(" ->")[0] for name, made in NAMED.items()
         ],
         "Statuses:": [*STATUSES, "report.assert_ok(allow=['PRECISION']) fails at WRONG alone"],
         "Mistakes and sources of precision loss:": ["--list mistakes"],

@@ -504,6 +504,7 @@ def test_of_two_divisors_one_is_multiplied_with():
         ),
         (X + 2, {}),
         (X + 2 * Y, {"y reaches x too": "y x + 2 y"}),
+        (X * 2 + Y, {"x reaches y too": "x 2 + x y", "y reaches x too": "y x 2 + y"}),
         (X + Y + Z, {}),
     ],
 )
@@ -585,7 +586,10 @@ def test_factors_and_terms_are_changed_in_one_place_and_parts_are_usual():
     assert [(m.name, m.rank, m.path, m.expects) for m in found] == [
         (said.format("a"), USUAL, (1,), "+") for said in ONCE
     ]
-    assert list(making._local(X, ())) == []
+    assert [m.name for m in making._local(X + 1 / Y, ())] == [
+        *("x reaches y too", "division by y reaches x too"),
+    ]
+    assert list(making._local(X, ())) == list(making._local(2 * term("sum KL", X), ())) == []
 
 
 RULES = [
@@ -658,6 +662,12 @@ def test_a_factor_with_a_name_that_stands_twice_is_left_out_of_both(monkeypatch)
     found = ruled(op("exp", Y * part) + Z * part, monkeypatch)
     assert ("mine one", USUAL, (), "", "exp(y 1) + z 1") in found
     assert ("no root of x", ODD, (), "", "exp(y x) + z x") in found
+
+
+def test_a_sum_with_a_name_that_stands_twice_has_no_ratios(monkeypatch):
+    total = term("mine", X + 1 / Y)
+    found = ruled(op("exp", total) * op("log", total), monkeypatch)
+    assert not [name for name, *_ in found if "upside down" in name]
 
 
 def test_a_table_that_stands_once_is_called_as_at_t(monkeypatch):
@@ -755,16 +765,16 @@ def test_arguments_are_exchanged_and_taken_for_those_of_their_kind():
         ("KL reversed: KL(p || q)", USUAL, (), "mean_p + var_p mean_q"),
         ("mean_q and var_q swapped", USUAL, (), "var_q + mean_q mean_p"),
         ("mean_q and mean_p swapped", USUAL, (), "mean_p + var_q mean_q"),
-        ("mean_p for mean_q", LOCAL, (), "mean_p + var_q mean_p"),
-        ("mean_p for mean_q in one place", LOCAL, (0,), "mean_p + var_q mean_p"),
         ("mean_q and var_p swapped", USUAL, (), "var_p + var_q mean_p"),
         ("var_q and mean_p swapped", USUAL, (), "mean_q + mean_p var_q"),
         ("var_q and var_p swapped", USUAL, (), "mean_q + var_p mean_p"),
+        ("mean_p and var_p swapped", USUAL, (), "mean_q + var_q var_p"),
+        ("mean_p for mean_q", LOCAL, (), "mean_p + var_q mean_p"),
+        ("mean_p for mean_q in one place", LOCAL, (0,), "mean_p + var_q mean_p"),
         ("var_p for var_q", LOCAL, (), "mean_q + var_p mean_p"),
         ("var_p for var_q in one place", LOCAL, (1, 0), "mean_q + var_p mean_p"),
         ("mean_q for mean_p", LOCAL, (), "mean_q + var_q mean_q"),
         ("mean_q for mean_p in one place", LOCAL, (1, 1), "mean_q + var_q mean_q"),
-        ("mean_p and var_p swapped", USUAL, (), "mean_q + var_q var_p"),
     ]
     assert {m.expects for m in found if m.path} == {"input"}
 
@@ -776,7 +786,11 @@ def test_probabilities_are_exchanged_and_states_of_a_path_and_nothing_else():
 
     both = ["KL reversed: KL(p || q)", "q1 and p1 swapped"]
     assert named("bernoulli_kl", "q1") == [*both, "p1 for q1", "p1 for q1 in one place"]
-    assert named("marginal_mean", "x0", "t") == []
+    assert named("marginal_mean", "x0", "t") == named("gaussian_entropy", "var") == []
+    assert named("factor_var", "y") == [
+        *("mean and y swapped", "var and y swapped", "y and var_y swapped"),
+        *("mean for y", "mean for y in one place"),
+    ]
     before, after = "x^{t-1}", "x^t"
     assert named("log_weights", "before", "after", "means") == [
         f"{before} and {after} swapped",
