@@ -15,7 +15,7 @@ from dpm_ref.check.conventions import Conventions
 from dpm_ref.check.expressions import Context, Expr, Tables, number, op, term, value_of
 from dpm_ref.check.mistakes import LOCAL, ODD, Mistake, compose
 from dpm_ref.check.mistakes import PLAIN as USUAL
-from dpm_ref.check.quantities import QUANTITIES
+from dpm_ref.check.quantities import QUANTITIES, right
 
 BETA = np.array([0.1, 0.25, 0.2, 0.4])
 PLAIN = {"spread": "var", "unit": "nats", "components": "sum", "shape": (4, 5), "first_t": 1}
@@ -952,6 +952,57 @@ def test_habits_are_those_of_the_tables_that_are_read(monkeypatch):
     for name, build in known.items():
         product, alone = made[name]
         assert [product.args[0].built, product.args[1].built, alone.built] == [build, None, build]
+
+
+def test_all_mistakes_of_a_quantity_are_in_the_order_of_their_ranks(monkeypatch):
+    asked = []
+
+    def ways(said, *made):
+        def of(q, c, **changed):
+            asked.append((said, q.name, c, changed))
+            return [(said, tree) for tree in made]
+
+        return of
+
+    rules = [("", "odd {1}", making._times(2), ODD), ("var", "no var", abs, USUAL)]
+    monkeypatch.setattr(making, "RESULTS", [*rules, ("state", "plain {0}", abs, USUAL)])
+    monkeypatch.setattr(making, "right", lambda q, c, **changed: [X + Y, op("sqrt", Z)])
+    monkeypatch.setattr(making, "others", ways("other", X))
+    monkeypatch.setattr(making, "undeclared", ways("undeclared", Z))
+    monkeypatch.setattr(making, "_inputs", lambda q, tree: [Mistake(f"in {tree.text}", abs)])
+    monkeypatch.setattr(making, "_tables", lambda tree: [Mistake(f"at {tree.text}", abs, LOCAL)])
+    monkeypatch.setattr(making, "_ruled", lambda q, tree: [Mistake(f"by {tree.text}", abs)])
+    q, c = replace(Q, kind="state"), Conventions(spread="std")
+    found = making.mistakes(q, c, x=X)
+    assert [(m.name, m.rank, m.form, m.expects) for m in found] == [
+        ("undeclared", making.DESIGN, 0, "+"),
+        ("plain x", USUAL, 0, ""),
+        ("other", USUAL, 0, "+"),
+        *((f"{said} x + y", USUAL, 0, "") for said in ("in", "by")),
+        *((f"{said} sqrt(z)", USUAL, 1, "") for said in ("in", "by")),
+        ("at x + y", LOCAL, 0, ""),
+        ("at sqrt(z)", LOCAL, 1, ""),
+        ("odd x + y", ODD, 0, ""),
+    ]
+    made = {m.name: m for m in found}
+    assert [made[name].of(X + Y).text for name in ("undeclared", "other")] == ["z", "x"]
+    assert made["odd x + y"].of(X).text == "2 x"
+    assert asked == [(said, q.name, c, {"x": X}) for said in ("other", "undeclared")]
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        *((f"posterior_{each}", [0.4]) for each in ("variance", "var")),
+        *((f"posterior_{each}", [np.log(0.4)]) for each in ("log_variance", "log_var")),
+        *((name, []) for name in ("posterior_mean", "marginal_var", "beta")),
+    ],
+)
+def test_beta_is_a_choice_for_the_posterior_s_variance_and_its_logarithm(name, wanted):
+    q, said = QUANTITIES[name], "beta_t for the posterior variance"
+    found = [m for m in making.mistakes(q, Conventions()) if m.name == said]
+    assert [value(m.of(right(q, Conventions())[0])) for m in found] == pytest.approx(wanted)
+    assert {m.rank for m in found} <= {making.DESIGN}
 
 
 def test_names_are_those_under_any_spread_and_of_numbers_without_them(monkeypatch):
