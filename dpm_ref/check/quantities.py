@@ -505,9 +505,8 @@ def accepted(q: Quantity, c: Conventions) -> dict[str, dict[str, Any]]:
             "variance is clipped at 1e-20": number(1e-20),
         }.items()
     }
-    made: dict[str, dict[str, Any]] = {}
-    if q.drawn in ("decoder", "loop", "step") and c.decoder == "discretised":
-        made |= mass
+    binned = q.drawn in ("decoder", "loop", "step") and c.decoder == "discretised"
+    made = mass if binned else {}
     if q.drawn in ("loop", "step"):
         made |= last | {f"{a}; {b}": made[a] | last[b] for a in made for b in last}
     return made

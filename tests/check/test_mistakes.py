@@ -966,7 +966,7 @@ def test_all_mistakes_of_a_quantity_are_in_the_order_of_their_ranks(monkeypatch)
 
     rules = [("", "odd {1}", making._times(2), ODD), ("var", "no var", abs, USUAL)]
     monkeypatch.setattr(making, "RESULTS", [*rules, ("state", "plain {0}", abs, USUAL)])
-    monkeypatch.setattr(making, "right", lambda q, c, **changed: [X + Y, op("sqrt", Z)])
+    monkeypatch.setattr(making, "right", lambda q, c, *, x: [x + Y, op("sqrt", Z)])
     monkeypatch.setattr(making, "others", ways("other", X))
     monkeypatch.setattr(making, "undeclared", ways("undeclared", Z))
     monkeypatch.setattr(making, "_inputs", lambda q, tree: [Mistake(f"in {tree.text}", abs)])

@@ -4,6 +4,7 @@ from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from dpm_ref import check
 from dpm_ref.check.conventions import Conventions
@@ -137,6 +138,22 @@ def test_the_usual_variances_of_the_first_step_pass_with_a_note(taken):
     assert (row.status, row.message) == ("PASS", note)
 
 
+def test_a_variance_of_the_first_step_clipped_at_1e_20_passes_with_a_note():
+    def term(model, x0, xt, t):
+        out, k = model(xt, t), t - 1
+        off = x0 - (xt - np.sqrt(1 - ABAR[k]) * out) / np.sqrt(ABAR[k])
+        if t > 1:
+            c0 = np.sqrt(PREV[k]) * BETA[k] / (1 - ABAR[k])
+            return (c0**2 * off**2).sum(-1) / 2 / POST[k]
+        above = np.where(x0 > 0.999, 1.0, ndtr((off + 1 / 255) / 1e-10))
+        below = np.where(x0 < -0.999, 0.0, ndtr((off - 1 / 255) / 1e-10))
+        return -np.log(np.maximum(above - below, 1e-12)).sum(-1)
+
+    row = check.run({"vlb_term": term}, beta=BETA, reverse_var="posterior").rows[0]
+    assert row.status == "PASS"
+    assert row.message.endswith("; at t = 1 the variance is clipped at 1e-20")
+
+
 def test_what_is_right_too_is_so_where_it_can_stand():
     def notes(name, **conventions):
         return set(accepted(QUANTITIES[name], Conventions(**conventions)))
@@ -154,6 +171,9 @@ def test_forms_of_a_formula_are_distinct():
         texts = [tree.text for tree in right(q, Conventions())]
         assert len(set(texts)) == len(texts)
         assert len(texts) <= q.formula.count(";") + 1
+    forms = right(QUANTITIES["log_snr"], Conventions())
+    first, second = "log(abar_t) - log(1 - abar_t)", "log(abar_t / (1 - abar_t))"
+    assert [tree.text for tree in forms] == [first, second]
 
 
 def test_another_choice_of_model_than_is_declared_is_named():
