@@ -16,8 +16,9 @@ take hours:
   alone, and names those that are killed after all.
 - Property tests try 15 examples and do not shrink.
 
-mutmut passes over decorated functions, so `cached_property` is put on a separate function in the
-copy that is mutated; text in quotes is left as it is. Nothing is written to the checkout.
+mutmut passes over decorated functions, so `cached_property` and `lru_cache` are put on a separate
+function in the copy that is mutated; text in quotes is left as it is. Nothing is written to the
+checkout.
 """
 
 import argparse
@@ -48,6 +49,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = Path(__file__).with_name("mutation_allowed")
 DECORATED = re.compile(r"(    @cached_property\n    def )(\w+)(\(self\) -> .*:\n)")
+CACHED = re.compile(r"(@functools\.lru_cache\(.*\n)def (\w+)\(")
 RESHAPED = re.compile(r"(reshape\((?:[^()\[\]]|\([^()]*\)|\[[^\[\]]*\])*)(?<![\w\])])-2\b")
 COPIED = re.compile(r"(astype\([^()]*), (?:copy=\w+)?\)")
 SURVIVED, NO_TESTS, KILLED = 0, 33, {1, 3}
@@ -98,6 +100,10 @@ ROOMS = {
         ("check.expressions", "check.problems"),
         ("check/test_expressions.py", "check/test_problems.py"),
     ),
+    "mistakes": Room(
+        ("check.quantities", "check.mistakes", "check.__main__"),
+        ("check/test_quantities.py", "check/test_mistakes.py", "check/test_command_line.py"),
+    ),
 }
 
 
@@ -113,8 +119,8 @@ class Mutant(NamedTuple):
 
 
 def copy_tree(target: Path) -> None:
-    """What git tracks or would track, with a plain function behind every cached property, and no
-    strict=True, a check of lengths that never fails.
+    """What git tracks or would track, with a plain function behind every cached property and cached
+    function, and no strict=True, a check of lengths that never fails.
     """
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in filter(
@@ -130,7 +136,9 @@ def copy_tree(target: Path) -> None:
     for path in (target / "dpm_ref").rglob("*.py"):
         text = path.read_text("utf-8").replace(", strict=True)", ")")
         made = r"\1\2\3        return self.\2_made()\n\n    def \2_made\3"
-        path.write_text(DECORATED.sub(made, text), "utf-8")
+        text = DECORATED.sub(made, text)
+        made = r"\1def \2(*given, **named):\n    return \2_made(*given, **named)\n\n\ndef \2_made("
+        path.write_text(CACHED.sub(made, text), "utf-8")
 
 
 def functions_of(path: Path) -> Iterator[tuple[str, list[str]]]:

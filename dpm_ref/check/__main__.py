@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("give module:functions, or --list")
     if options.pop("child"):
         return _child({name: value for name, value in options.items() if value is not None})
-    path = os.pathsep.join(filter(None, [os.getcwd(), *sys.path]))
+    path = os.pathsep.join([os.getcwd(), *sys.path])
     command = [sys.executable, "-m", "dpm_ref.check", "--child", *arguments]
     known = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", env=known, check=False)
@@ -71,7 +71,7 @@ def _child(options: dict[str, Any]) -> int:
                 options[name] = _found(options[name])
             if "shape" in options:
                 options["shape"] = tuple(options["shape"])
-            report = run(options.pop("functions"), **{**known, **options})
+            report = run(**{**known, **options})
         except Exception as error:
             out.write(f"2\npython -m dpm_ref.check: {type(error).__name__}: {error}")
             return 2
@@ -81,7 +81,7 @@ def _child(options: dict[str, Any]) -> int:
 
 
 def _found(place: str) -> Any:
-    if not all(place.partition(":")):
+    if ":" not in place.strip(":"):
         raise ValueError(f"a place must be written module:name, got {place!r}")
     return pkgutil.resolve_name(place)
 
@@ -100,7 +100,7 @@ def _catalogue() -> dict[str, list[str]]:
         "Several at once, as a tuple or a mapping:": several,
         "Conventions, of the run or of one function, the first by default:": conventions,
         "Schedules by name, as beta=(name, T) or (name, T, parameters):": [
-            f"{name}{inspect.signature(made)}".partition(" ->")[0] for name, made in NAMED.items()
+            f"{name}{inspect.signature(made)}".split(" ->")[0] for name, made in NAMED.items()
         ],
         "Statuses:": [*STATUSES, "report.assert_ok(allow=['PRECISION']) fails at WRONG alone"],
         "Mistakes and sources of precision loss:": ["--list mistakes"],
@@ -130,8 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     words = "a mapping of names to callables, or a callable beta -> mapping"
     parser.add_argument("functions", nargs="?", metavar="module:functions", help=words)
     about = {name: rule["about"] for name, rule in RULES.items()}
-    about |= dict.fromkeys(PLACES[:4], "of the schedule, shape (T,); one of these declares it")
     about |= {"data": "vectors x^0", "prior": "pi_1 of the binomial prior"}
+    about |= dict.fromkeys(PLACES[:4], "of the schedule, shape (T,); one of these declares it")
     for name, settings in known.items():
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, **{"help": about.get(name), **settings})

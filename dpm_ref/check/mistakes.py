@@ -169,7 +169,7 @@ def _before(change: Build, beta_1: Build = lambda s: 1.0) -> Build:
     """Other abar_{t-1} at t = 1..T; and a factor of beta_1, where it is read from their ratio."""
 
     def made(s: Tables) -> Tables:
-        prev, beta = np.r_[1.0, change(s)], s.beta * np.r_[1.0, beta_1(s), np.ones(s.T - 1)]
+        prev, beta = np.r_[1.0, change(s)], np.r_[0.0, s.beta[1] * beta_1(s), s.beta[2:]]
         return s._replace(beta=beta, abar_prev=prev, one_minus_abar_prev=1.0 - prev)
 
     return made
@@ -440,10 +440,10 @@ def _named(node: Expr) -> str:
 def _matched(rules: list[Rule], kinds: set[str], node: Expr) -> Iterator[Rule]:
     inner = node.args[0].text if node.args else node.text
     function = {"log": "logarithm", "exp": "exponential"}.get(node.op, node.op)
+    known = inner, node.text, _named(node), function
     for where, name, change, rank in rules:
         if kinds & {*where.split(", ")}:
-            known = _named(node) if "{2}" in name else ""
-            yield where, name.format(inner, node.text, known, function), change, rank
+            yield where, name.format(*known), change, rank
 
 
 # Where they are made
@@ -493,7 +493,7 @@ def _ruled(q: Quantity, tree: Expr) -> Iterator[Mistake]:
         for where, name, change, rank in _matched(RULES, known, shown):
             usual = PLAIN if where in ("term", "factor") else rank
             yield Mistake(name, _where(change, _keys, key), usual)
-        for name, change in _factors(shown) if key[0] == "" and shown.op == "*" else ():
+        for name, change in _factors(shown) if shown.op == "*" else ():
             yield Mistake(name, _where(change, _keys, key), LOCAL)
     for path, node in nodes.items():
         many = any(key in several for key in _keys(node))
@@ -508,10 +508,11 @@ def _ruled(q: Quantity, tree: Expr) -> Iterator[Mistake]:
 
 def _local(node: Expr, path: tuple[int, ...]) -> Iterator[Mistake]:
     """A table exchanged, factors and groups of terms, in one place."""
-    found: list[tuple[str, Change]] = []
-    if node.op == "table":
-        others = (each for each in TABLES if each != node.name)
-        found += [(_for(each, node.name, node.at), _set(name=each)) for each in others]
+    found: list[tuple[str, Change]] = [
+        (_for(each, node.name, node.at), _set(name=each))
+        for each in TABLES
+        if node.op == "table" and each != node.name
+    ]
     found += _factors(node) if node.op == "*" else ()
     found += _misplaced(node) if node.op == "+" else ()
     for k, each in enumerate(node.args[0].args if node.op == "sqrt" else ()):
@@ -561,19 +562,20 @@ def _inputs(q: Quantity, tree: Expr) -> Iterator[Mistake]:
     alike = q.every if q.drawn in ("times", "pairs", "decoder") else ()
     given = [name for name in alike if name != "t"] or [*STATES]
     for names in ({"mean_q": "mean_p", "var_q": "var_p"}, {"q1": "p1"}):
-        if set(names) <= set(q.every):
+        if set(names).issubset(q.every):
             both = names | {b: a for a, b in names.items()}
             yield Mistake("KL reversed: KL(p || q)", _renamed(both, "input"))
-    for (k, a), (j, b) in itertools.permutations(enumerate(given), 2):
-        done, meant = STATES.get(b, b), STATES.get(a, a)
-        if k < j and {a, b} & inputs:
-            yield Mistake(f"{meant} and {done} swapped", _renamed({a: b, b: a}, "input"))
+    said = {name: STATES.get(name, name) for name in given}
+    for a, b in itertools.combinations(given, 2):
+        if {a, b} & inputs:
+            yield Mistake(f"{said[a]} and {said[b]} swapped", _renamed({a: b, b: a}, "input"))
+    for a, b in itertools.permutations(given, 2):
         if a in inputs and kind_of(a) == kind_of(b):
-            yield Mistake(f"{done} for {meant}", _renamed({a: b}, "input"), LOCAL)
+            name = f"{said[b]} for {said[a]}"
+            yield Mistake(name, _renamed({a: b}, "input"), LOCAL)
             for path, node in tree.walk():
                 if node.op == "input" and node.name == a:
-                    said = f"{done} for {meant} in one place"
-                    yield Mistake(said, _set(name=b), LOCAL, path, "input")
+                    yield Mistake(f"{name} in one place", _set(name=b), LOCAL, path, "input")
 
 
 def _factors(product: Expr) -> Iterator[tuple[str, Change]]:
@@ -642,7 +644,7 @@ def _groups(total: Expr) -> Iterator[tuple[str, Change]]:
         factors: list[tuple[str, Any]] = [*TERMS] * (len(group) > 1)
         factors += [("{2} added T times instead of once", op("T"))]
         factors += [("{2} added once per t instead of once", op("T") - 1)]
-        for said, factor in factors if set(group) <= set(labels) else ():
+        for said, factor in factors if set(group).issubset(labels) else ():
             yield said.format("", "", name), _scaled(group, factor)
 
 
@@ -677,7 +679,9 @@ def _numbered(name: str, build: Callable[[float], Build], numbers: Any) -> Mista
 def _respelled(name: str, more: int, usual: dict[str, float], numbers: Any) -> Mistake:
     """The schedule of this name with other parameters, or the first T of one step more."""
     known = dict(zip(usual, numbers.tolist(), strict=True))
-    other = {k: round(v, 12) for k, v in known.items() if abs(v / usual[k] - 1) > 1e-6}
+    other = {
+        k: round(v, 12) for k, v in known.items() if not math.isclose(v, usual[k], rel_tol=1e-6)
+    }
     said = [*(f"{k} = {v:.4g}" for k, v in other.items()), *[ONE_MORE] * more]
     build = _from(lambda beta: NAMED[name](beta.size + more, **known)[: beta.size])
     return Mistake(f"the {name} schedule with {', '.join(said)}", _every(_built(build), "table"))
@@ -753,7 +757,7 @@ def _places(q: Quantity, change: Change, small: float) -> Iterator[Change]:
 
 def _single(x: Any) -> Any:
     """Rounded to float32."""
-    return x.astype(np.float32).astype(np.float64)
+    return np.float64(np.float32(x))
 
 
 def _float32(s: Tables, running: Any = np.float32) -> Tables:

@@ -505,9 +505,8 @@ def accepted(q: Quantity, c: Conventions) -> dict[str, dict[str, Any]]:
             "variance is clipped at 1e-20": number(1e-20),
         }.items()
     }
-    made: dict[str, dict[str, Any]] = {}
-    if q.drawn in ("decoder", "loop", "step") and c.decoder == "discretised":
-        made |= mass
+    binned = q.drawn in ("decoder", "loop", "step") and c.decoder == "discretised"
+    made = mass if binned else {}
     if q.drawn in ("loop", "step"):
         made |= last | {f"{a}; {b}": made[a] | last[b] for a in made for b in last}
     return made
@@ -618,8 +617,8 @@ class Letters(dict[str, Any]):
         super().__init__(FIXED | {"c": c, "single": q.drawn == "step", "path": q.drawn == "path"})
         self.update(changed)
 
-    def read(self, text: str) -> Any:
-        return eval(text.strip(), {}, self)
+    def read(self, text: str, **given: Any) -> Any:
+        return eval(text, {}, ChainMap(given, self))
 
     def __missing__(self, name: str) -> Any:
         """A word, a function that is written as one, or else an argument."""
@@ -631,30 +630,27 @@ class Letters(dict[str, Any]):
         return self[name]
 
     def function(self, arguments: list[str], text: str) -> Callable[..., Any]:
-        body = compile(text, "<formula>", "eval")
-        return lambda *given: eval(
-            body, {}, ChainMap(dict(zip(arguments, given, strict=True)), self)
-        )
+        return lambda *given: self.read(text, **dict(zip(arguments, given, strict=True)))
 
 
-def _read_catalogue() -> None:
-    equation = drawn = ""
-    for line in _entries(CATALOGUE):
+def _read(text: str) -> tuple[dict[str, Quantity], dict[str, tuple[str, ...]]]:
+    """The quantities of a catalogue, and other names for one of them or for several."""
+    quantities: dict[str, Quantity] = {}
+    aliases: dict[str, tuple[str, ...]] = {}
+    for line in _entries(text):
         if line.startswith("@"):
-            equation, drawn = line[1:].strip().split(" | ")
-            continue
-        if "|" not in line:
+            equation, drawn = line[2:].split(" | ")
+        elif "|" in line:
+            names, arguments, kind, *summary, formula = line.split(" | ")
+            name, *others = names.split()
+            every = tuple(a.removesuffix(">1").removesuffix("?") for a in arguments.split())
+            known = name, equation, " | ".join(summary), every, kind, drawn, formula
+            quantities[name] = Quantity(*known, 1 + ("t>1" in arguments), "t?" in arguments)
+            aliases |= dict.fromkeys(others, (name,))
+        else:
             many, parts = line.split(" = ")
-            ALIASES[many] = tuple(parts.split())
-            continue
-        names, arguments, kind, *summary, formula = (part.strip() for part in line.split(" | "))
-        name, *aliases = names.split()
-        every = tuple(a.removesuffix(">1").removesuffix("?") for a in arguments.split())
-        known = name, equation, " | ".join(summary), every, kind, drawn, formula
-        QUANTITIES[name] = Quantity(*known, 1 + ("t>1" in arguments), "t?" in arguments)
-        ALIASES.update(dict.fromkeys(aliases, (name,)))
+            aliases[many] = tuple(parts.split())
+    return quantities, aliases
 
 
-QUANTITIES: dict[str, Quantity] = {}
-ALIASES: dict[str, tuple[str, ...]] = {}
-_read_catalogue()
+QUANTITIES, ALIASES = _read(CATALOGUE)

@@ -1,11 +1,27 @@
 """What is returned under each convention, and what is right too."""
 
+from dataclasses import astuple, replace
+
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from dpm_ref import check
 from dpm_ref.check.conventions import Conventions
-from dpm_ref.check.quantities import ALIASES, QUANTITIES, accepted, kind_of, right
+from dpm_ref.check.expressions import Context, Tables, number, value_of
+from dpm_ref.check.quantities import (
+    ALIASES,
+    QUANTITIES,
+    Letters,
+    _read,
+    _times,
+    _words,
+    accepted,
+    kind_of,
+    others,
+    right,
+    undeclared,
+)
 
 BETA = np.array([0.1, 0.25, 0.2, 0.4])
 T, ABAR = len(BETA), np.cumprod(1 - BETA)
@@ -122,6 +138,22 @@ def test_the_usual_variances_of_the_first_step_pass_with_a_note(taken):
     assert (row.status, row.message) == ("PASS", note)
 
 
+def test_a_variance_of_the_first_step_clipped_at_1e_20_passes_with_a_note():
+    def term(model, x0, xt, t):
+        out, k = model(xt, t), t - 1
+        off = x0 - (xt - np.sqrt(1 - ABAR[k]) * out) / np.sqrt(ABAR[k])
+        if t > 1:
+            c0 = np.sqrt(PREV[k]) * BETA[k] / (1 - ABAR[k])
+            return (c0**2 * off**2).sum(-1) / 2 / POST[k]
+        above = np.where(x0 > 0.999, 1.0, ndtr((off + 1 / 255) / 1e-10))
+        below = np.where(x0 < -0.999, 0.0, ndtr((off - 1 / 255) / 1e-10))
+        return -np.log(np.maximum(above - below, 1e-12)).sum(-1)
+
+    row = check.run({"vlb_term": term}, beta=BETA, reverse_var="posterior").rows[0]
+    assert row.status == "PASS"
+    assert row.message.endswith("; at t = 1 the variance is clipped at 1e-20")
+
+
 def test_what_is_right_too_is_so_where_it_can_stand():
     def notes(name, **conventions):
         return set(accepted(QUANTITIES[name], Conventions(**conventions)))
@@ -139,6 +171,9 @@ def test_forms_of_a_formula_are_distinct():
         texts = [tree.text for tree in right(q, Conventions())]
         assert len(set(texts)) == len(texts)
         assert len(texts) <= q.formula.count(";") + 1
+    forms = right(QUANTITIES["log_snr"], Conventions())
+    first, second = "log(abar_t) - log(1 - abar_t)", "log(abar_t / (1 - abar_t))"
+    assert [tree.text for tree in forms] == [first, second]
 
 
 def test_another_choice_of_model_than_is_declared_is_named():
@@ -159,3 +194,202 @@ def test_another_choice_of_model_than_is_declared_is_named():
     ).rows[0]
     assert row.diagnoses == ("reverse_var='beta', not 'posterior' as declared",)
     passes("p_sample", sampled(BETA), reverse_var="beta", model="x0")
+
+
+# How the catalogue is read
+
+TEXT = """
+@ (3) | times
+one other third | x0 t>1 | state | of q(x^t | x^0) | log(abar);
+    2 * beta
+two | xt t? w | var | a variance | post
+both = one two
+@ DDPM (5) | table
+three | t | table | a table | abar
+"""
+
+
+def test_a_catalogue_is_read_line_by_line():
+    quantities, aliases = _read(TEXT)
+    assert {name: astuple(q)[1:] for name, q in quantities.items()} == {
+        "one": ("(3)", "of q(x^t | x^0)", ("x0", "t"), "state", "times", *FORMS, 2, False),
+        "two": ("(3)", "a variance", ("xt", "t", "w"), "var", "times", "post", 1, True),
+        "three": ("DDPM (5)", "a table", ("t",), "table", "table", "abar", 1, False),
+    }
+    assert {q.name for q in quantities.values()} == set(quantities)
+    assert aliases == {"other": ("one",), "third": ("one",), "both": ("one", "two")}
+
+
+FORMS = ("log(abar); 2 * beta",)
+
+
+def test_words_are_read_with_their_arguments():
+    text = "plain = x0\n    - xt\nof(a, b) = op(name = a,\n    value = b)"
+    assert _words(text) == {
+        "plain": ([], "x0 - xt"),
+        "of": (["a", "b"], "op(name = a, value = b)"),
+    }
+
+
+def value(node, **inputs):
+    return value_of(node, Context(inputs, Tables.exact(BETA), (2, 3), []))
+
+
+def test_coefficients_and_variance_of_the_posterior_are_those_of_table_app_1():
+    s = _times("T")
+    root = np.sqrt
+    assert {name: value(node) for name, node in vars(s).items()} == pytest.approx(
+        {
+            **{"beta": 0.4, "alpha": 0.6, "abar": 0.324, "rest": 0.676},
+            **{"abar_prev": 0.54, "rest_prev": 0.46, "post": 0.4 * 0.46 / 0.676},
+            **{"c0": root(0.54) * 0.4 / 0.676, "c1": root(0.6) * 0.46 / 0.676},
+        }
+    )
+    assert s.post.label == "the posterior's variance"
+
+
+def test_a_letter_is_a_word_or_an_argument_or_what_it_was_changed_to():
+    letters = Letters(QUANTITIES["q_sample"], Conventions(spread="std"), x0=number(7.0))
+    assert letters.read(" x0 * noise").text == "7 noise"
+    assert letters["var_y"].parts == [("read", "std", 0.0, "t"), ("input", "var_y", 0.0, "t")]
+    assert letters["posterior"](letters["s"], number(2.0), number(3.0))[1] is letters["post"]
+    assert letters.function(["a", "x0"], "a - x0")(number(5.0), number(2.0)).text == "5 - 2"
+
+
+# Mistakes that are no change in one place
+
+POSTERIOR = "q(x^{t-1}|x^t,x^0)"
+OF_ANY_KL = [
+    "KL reversed: KL(p || q)",
+    "cross-entropy for the divergence",
+    "the entropy of q alone for the divergence",
+]
+OF_THE_POSTERIOR = [
+    f"q(x^{{t-1}}|x^0) for {POSTERIOR}",
+    f"q(x^t|x^0) for {POSTERIOR}",
+    f"x^0 for the mean of {POSTERIOR}",
+    f"the forward kernel at x^t for {POSTERIOR}",
+]
+DRAWN = ["flipped, where it is drawn anew", "drawn anew with no chance to come out as before"]
+WRONG_WAYS = {
+    "kl_term": [
+        *OF_ANY_KL,
+        "only the means' part of the divergence",
+        *OF_THE_POSTERIOR,
+        f"beta_t for the variance of {POSTERIOR}",
+    ],
+    "binomial_kl_term": [*OF_ANY_KL, *OF_THE_POSTERIOR, *DRAWN],
+    "binomial_entropy_lower_bound": [
+        *DRAWN,
+        "the upper bound for the lower",
+        "H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0)",
+        "H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged",
+    ],
+    "mean_from_v": [
+        *OF_THE_POSTERIOR,
+        *(f"v taken for {kind}" for kind in ("eps", "x0", "mean", "v", "score")),
+    ],
+    "factor_var": ["the factor left out", "variances added"],
+    "gaussian_kl_grad_var": [
+        "derivative by q's variance",
+        "derivative by the standard deviation",
+        "derivative by the log variance",
+    ],
+    "gaussian_kl_grad_mean": [],
+}
+
+
+@pytest.mark.parametrize("name", WRONG_WAYS)
+def test_other_ways_are_those_of_the_quantity(name):
+    made = others(QUANTITIES[name], Conventions())
+    assert [said for said, _ in made] == WRONG_WAYS[name]
+
+
+def test_other_ways_have_their_own_formulas():
+    made = dict(others(QUANTITIES["kl_term"], Conventions()))
+    t = np.array([[4]])
+    given = {"x0": 0.5, "xt": 0.2, "t": t, "mean": 0.1, "reverse_var": 0.3}
+    mean = (np.sqrt(0.54) * 0.4 * 0.5 + np.sqrt(0.6) * 0.46 * 0.2) / 0.676
+    var = 0.4 * 0.46 / 0.676
+
+    def kl(m, v, n, w):
+        return 3 * 0.5 * (np.log(w / v) + (v + (m - n) ** 2) / w - 1)
+
+    for said, wanted in {
+        "KL reversed: KL(p || q)": kl(0.1, 0.3, mean, var),
+        f"q(x^t|x^0) for {POSTERIOR}": kl(np.sqrt(0.324) * 0.5, 0.676, 0.1, 0.3),
+        f"beta_t for the variance of {POSTERIOR}": kl(mean, 0.4, 0.1, 0.3),
+    }.items():
+        assert value(made[said], **given).item() == pytest.approx(wanted)
+
+
+def test_an_output_taken_for_another_makes_the_mean_of_that():
+    made = dict(others(QUANTITIES["mean_from_v"], Conventions()))
+    given = {"xt": 0.2, "v": 0.5, "t": np.array([[4]])}
+
+    def mean(x0):
+        return (np.sqrt(0.54) * 0.4 * x0 + np.sqrt(0.6) * 0.46 * 0.2) / 0.676
+
+    for kind, wanted in {
+        "x0": mean(0.5),
+        "eps": mean((0.2 - np.sqrt(0.676) * 0.5) / np.sqrt(0.324)),
+        "mean": 0.5,
+    }.items():
+        assert np.squeeze(value(made[f"v taken for {kind}"], **given)) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    ("spread", "ways"),
+    [
+        ("var", {"standard deviation": 2 * 0.8**0.5, "log variance": 0.8}),
+        ("std", {"variance": 1.0, "log variance": 0.8}),
+        ("logvar", {"variance": 1.0, "standard deviation": 2 * 0.8**0.5}),
+    ],
+)
+def test_a_derivative_by_another_parameter_is_the_chain_rule_s(spread, ways):
+    made = dict(others(QUANTITIES["gaussian_kl_grad_var"], Conventions(spread=spread)))
+    made.pop("derivative by q's variance")
+    given = {"mean_q": 0.0, "mean_p": 0.5, "var_q": WRITE[spread](0.3), "var_p": WRITE[spread](0.8)}
+    by_var = (0.5 - (0.5 * 0.3 + 0.5 * 0.25) / 0.8) / 0.8
+    assert {said: value(tree, **given) for said, tree in made.items()} == pytest.approx(
+        {f"derivative by the {said}": by_var * by for said, by in ways.items()}
+    )
+
+
+def test_letters_that_mean_something_else_do_so_in_every_other_way():
+    q = replace(QUANTITIES["kl_term"], formula="beta * kl(posterior(s, x0, xt), (x0, c0))")
+    trees = [tree for _, tree in others(q, Conventions(), beta=number(7.0))]
+    assert [tree.text[:2] for tree in trees[:-1]] == ["7 "] * 8
+    made = dict(others(QUANTITIES["factor_var"], Conventions(), var=number(7.0)))
+    assert made["variances added"].text == "7 + var_y"
+    made = dict(others(QUANTITIES["mean_from_v"], Conventions(), v=number(7.0)))
+    assert made["v taken for mean"].text == "7"
+
+
+LAST = "silent=True"
+MODELS = ["model='x0'", "model='mean'", "model='v'", "model='score'"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "wanted"),
+    [
+        ({}, ["reverse_var='posterior'", "reverse_var='beta'", *MODELS]),
+        ({"reverse_var": "beta"}, ["reverse_var='posterior'", *MODELS]),
+        ({"reverse_var": "beta", "silent": False}, ["reverse_var='posterior'", *MODELS, LAST]),
+    ],
+)
+def test_other_choices_than_the_declared_are_those_that_change_the_formula(declared, wanted):
+    c = Conventions(**declared)
+    made = [said.partition(", not ") for said, _ in undeclared(QUANTITIES["reverse_step"], c)]
+    assert [said for said, *_ in made] == wanted
+    assert {end for *_, end in made} == {
+        f"{getattr(c, said.partition('=')[0])!r} as declared" for said in wanted
+    }
+
+
+def test_letters_that_mean_something_else_do_so_under_other_choices():
+    q = replace(QUANTITIES["reverse_step"], formula="output if c.model == 'eps' else -output")
+    made = undeclared(q, Conventions(), output=number(7.0))
+    assert [tree.text for _, tree in made] == ["-7"] * 4
+    q = replace(q, formula="x0 if c.model == 'eps' else number(7.0)")
+    assert undeclared(q, Conventions(), x0=number(7.0)) == []
