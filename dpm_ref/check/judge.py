@@ -136,11 +136,19 @@ def _verdict(known: list[Answer]) -> Verdict:
     if blurred:
         return _lossy(*blurred[0], coarse)
     broken, every = _broken(known), _mistakes(known, "")
-    found = _first(meant)
-    if found or broken:
-        return "WRONG", found or _pairs(known), broken, known
-    for m, _ in _clipped(known):
+    if found := _first(meant):
+        return "WRONG", found, broken, known
+    for m, _ in () if broken else _clipped(known):
         return "PRECISION", (m.name,), "", known
+    finite = any((np.isfinite(c.got) & np.isinf(c.problem.wanted)).any() for c in known)
+    if usual := [c for c in known if not (finite or c.problem.end)]:
+        place = broken or f"no known mistake, nor two; deviates {ENDS}"
+        if all((c.error <= c.blurred).all() for c in usual):
+            return "PRECISION", (), place, known
+        for m, _ in _clipped(usual):
+            return "PRECISION", (m.name,), place, known
+    if broken:
+        return "WRONG", _pairs(known), broken, known
     if found := _search(known, fitting := list(_fitted(known)), most=1):
         return "WRONG", found, "", known
     if found := _first(meant, loose=True) or _search(known, fitting, loose=True, most=1):

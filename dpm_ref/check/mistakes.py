@@ -743,7 +743,7 @@ def _places(q: Quantity, change: Change, small: float) -> Iterator[Change]:
     if q.kind in ("table", "prob"):
         yield change
     yield _every(change, "read")
-    for kinds in (("sqrt", "log", "inv"), ("sqrt",), ("log",), ("write",)):
+    for kinds in (("sqrt", "log", "inv"), ("sqrt",), ("log",), ("write",), ("read",), ("inv",)):
         yield _every(lambda node: node.put(0, change), *kinds)
     yield _every(lambda node: node.put(1, change), "xlogy")
     yield lambda tree: tree.map(lambda node: change(node) if node.label in FACTORS else node)
