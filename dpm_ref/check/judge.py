@@ -2,7 +2,9 @@
 
 PASS       every value within 1e-9 (float64) or 1e-5 (float32) of the terms it is summed from
 PRECISION  every error within what tables and arithmetic in float32 explain, and below 3 %; where
-           all is float64, no known mistake gives every value to twelve digits
+           all is float64, no known mistake gives every value to twelve digits; at the ends of the
+           ranges a right formula may give no number, or be off by a constant that keeps it from
+           that, but no finite number for an infinity
 WRONG      anything else, with every known mistake, or pair, that reproduces every value
 UNDEFINED  a precondition fails, or there is no such t
 """
@@ -82,9 +84,8 @@ def row_of(q: Quantity, name: str, asked: list[tuple[Problem, Returned]]) -> Row
     asked = [each for each in asked if not _let_pass(*each)]
     broken = [unmet(q, p.setting, p.inputs.get("x0")) for p, _ in asked]
     if all(broken):
-        return row(
-            "UNDEFINED", message=(*broken, "there is no such t: the schedule has one step")[0]
-        )
+        none = "there is no such t: the schedule has one step"
+        return row("UNDEFINED", message=(*broken, none)[0])
     asked = [each for each, why in zip(asked, broken, strict=True) if not why]
     known = [answer for _, answer in asked if isinstance(answer, Answer)]
     for p, answer in asked:
@@ -471,9 +472,8 @@ def _where(known: list[Answer]) -> str:
             return said.replace("at t", "at every t but t").replace("in the", "in all but the")
     if all(c.problem.end for c in known if c.misses.any()):
         return ENDS
-    return (
-        "everywhere" if off.sum() == defined.sum() else f"in {off.sum()} of {defined.sum()} values"
-    )
+    count = f"in {off.sum()} of {defined.sum()} values"
+    return "everywhere" if off.sum() == defined.sum() else count
 
 
 def _off(c: Answer) -> Any:
