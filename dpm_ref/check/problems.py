@@ -471,5 +471,5 @@ class Answer:
         size = np.maximum(self.problem.error(tree), self.problem.size)
         least = 1e-10 * size if exact else np.maximum(8 * self.relative * size, self.blurred)
         with np.errstate(all="ignore"):
-            off = np.where(values == self.problem.wanted, 0.0, values - self.problem.wanted)
-        return bool((self.defined & ~(np.abs(off) <= least)).any())
+            off = np.abs(np.where(values == self.problem.wanted, 0.0, values - self.problem.wanted))
+        return bool((self.defined & ~(off <= least)).any())
