@@ -2,9 +2,8 @@
 
 PASS       every value within 1e-9 (float64) or 1e-5 (float32) of the terms it is summed from
 PRECISION  every error within what tables and arithmetic in float32 explain, and below 3 %; where
-           all is float64, no known mistake gives every value to twelve digits; at the ends of the
-           ranges a right formula may give no number, or be off by a constant that keeps it from
-           that, but no finite number for an infinity
+           all is float64, no known mistake gives every value to twelve digits; or a small constant
+           explains every value but those at the ends of the ranges, and no infinity is missing there
 WRONG      anything else, with every known mistake, or pair, that reproduces every value
 UNDEFINED  a precondition fails, or there is no such t
 """
@@ -137,19 +136,13 @@ def _verdict(known: list[Answer]) -> Verdict:
     if blurred:
         return _lossy(*blurred[0], coarse)
     broken, every = _broken(known), _mistakes(known, "")
-    if found := _first(meant):
-        return "WRONG", found, broken, known
-    for m, _ in () if broken else _clipped(known):
-        return "PRECISION", (m.name,), "", known
+    if (found := _first(meant)) or broken:
+        return "WRONG", found or _pairs(known), broken, known
     finite = any((np.isfinite(c.got) & np.isinf(c.problem.wanted)).any() for c in known)
-    if usual := [c for c in known if not (finite or c.problem.end)]:
-        place = broken or f"no known mistake, nor two; deviates {ENDS}"
-        if all((c.error <= c.blurred).all() for c in usual):
-            return "PRECISION", (), place, known
-        for m, _ in _clipped(usual):
-            return "PRECISION", (m.name,), place, known
-    if broken:
-        return "WRONG", _pairs(known), broken, known
+    usual = [c for c in known if not (finite or c.problem.end)]
+    for some in (known, usual) if any(c.misses.any() for c in usual) else (known,):
+        for m, _ in _clipped(some):
+            return "PRECISION", (m.name,), ENDS * (some is usual), known
     if found := _search(known, fitting := list(_fitted(known)), most=1):
         return "WRONG", found, "", known
     if found := _first(meant, loose=True) or _search(known, fitting, loose=True, most=1):

@@ -226,9 +226,9 @@ UNGUARDED = {
 
 
 @pytest.mark.parametrize("name", UNGUARDED)
-def test_a_right_formula_that_gives_no_number_at_the_ends_alone_is_not_wrong(name):
+def test_a_formula_that_gives_no_number_at_the_ends_alone_says_so(name):
     row = row_of(name, UNGUARDED[name])
-    assert (row.status, row.diagnoses) == ("PRECISION", ())
+    assert (row.status, row.diagnoses) == ("WRONG", ())
     assert row.message.startswith("returns nan in ")
     assert "at the ends of the range only" in row.message
     twice = row_of(name, lambda *arrays: 2 * UNGUARDED[name](*arrays))
@@ -241,9 +241,12 @@ def test_a_mistake_is_told_beside_numbers_that_are_missing_at_the_ends():
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_a_constant_that_is_seen_at_the_ends_alone_is_not_wrong(dtype):
-    with_guard = lambda q, p: np.nan_to_num(bits_kl(q, p, q.dtype.type(1e-7)))  # noqa: E731
-    row = row_of("bernoulli_kl", with_guard, dtype=dtype)
+def test_a_constant_that_guards_a_logarithm_is_told(dtype):
+    def guarded(q, p):
+        terms = [a * np.log((a + 1e-7) / (b + 1e-7)) for a, b in ((q, p), (1 - q, 1 - p))]
+        return sum(terms).sum(-1)
+
+    row = row_of("bernoulli_kl", guarded, dtype=dtype)
     assert row.status == "PRECISION"
 
 
@@ -264,7 +267,7 @@ def test_a_constant_added_to_standard_deviations_is_told():
 
 def test_a_change_that_leaves_infinities_as_they_are_explains_nothing():
     row = row_of("log_likelihood", lambda w: log_mean_exp(w, 1e-5), dtype="float32")
-    assert (row.status, "sign of log n flipped" in row.diagnoses) == ("PRECISION", False)
+    assert "sign of log n flipped" not in row.diagnoses
 
 
 def kl(mean_q, var_q, mean_p, var_p):
