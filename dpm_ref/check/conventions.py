@@ -200,7 +200,5 @@ def _by_name(value: Any) -> Array:
         case (str(name), int(T), *rest) if name in NAMED and T > 0 and len(rest) < 2:
             with contextlib.suppress(TypeError):  # parameters that it does not have
                 return NAMED[name](T, **(rest[0] if rest else {}))
-    raise ValueError(
-        f"beta must be (name, T) or (name, T, parameters), name among {', '.join(NAMED)}, got "
-        f"{value!r}"
-    )
+    rule = f"beta must be (name, T) or (name, T, parameters), name among {', '.join(NAMED)}"
+    raise ValueError(f"{rule}, got {value!r}")

@@ -272,11 +272,11 @@ TERMS = [
 IN_BITS = "log weights handed over in bits, taken for nats, or the reverse"
 BOTH_WAYS = "converted to bits the wrong way: times ln 2 where it is divided"
 LN_2, LN_10, COUNT = math.log(2.0), math.log(10.0), op("count")
-BITS = ("bit", "p1", "q1", "prob", "x_prev", "x0", "xt", "x1")
+BITS = ("bit", "p1", "q1", "prob", "probs", "x_prev", "x0", "xt", "x1")
 PARTS = ("L_0", "the KL term", "sum KL", "prior KL")
 IN_PART: list[tuple[str, Any]] = [  # conventions in one part only
     ("mean over components", 1 / op("d")), ("sum over components", op("d")),
-    ("nats", LN_2), ("bits", 1 / LN_2),
+    ("nats", LN_2), ("bits", 1 / LN_2), ("sum over the batch", op("n")),
 ]
 READ = [("early" if name == EARLY else "late", _set(move=move)) for name, move in MOVES[:5]]
 WIDTHS = [
@@ -329,8 +329,7 @@ RULES: list[Rule] = [
        _set(name=done), PLAIN) for kind, done in itertools.permutations(SPREADS, 2)),
     *((f"write {kind}", f"{SPREADS[done]} returned where the {SPREADS[kind]} is declared",
        _set(name=done), PLAIN) for kind, done in itertools.permutations(SPREADS, 2)),
-    ("weighed nats", IN_BITS, _set(name="the wrong way"), PLAIN),
-    ("weighed the wrong way", IN_BITS, _set(name="nats"), PLAIN),
+    *(("weighed", IN_BITS, _set(name=name), PLAIN) for name in ("the wrong way", "nats")),
     ("the largest weight", "the largest weight not put back", _constant(0), PLAIN),
     ("max", "weights underflow: their largest is not taken out before exp", _constant(0), PLAIN),
     ("max", "the smallest weight is taken out for the largest", _set(op="min"), PLAIN),
@@ -402,11 +401,14 @@ RULES: list[Rule] = [
      lambda y: -(y.args[0] - y.args[1])**2, PLAIN),
 ]
 # of a result of these kinds
-POSITIVE, INFORMATION = "table, prob, var", "nats, nats_row, slope, slope_var"
+POSITIVE, SLOPES = "table, prob, var", "slope, slope_var"
+INFORMATION = f"nats, nats_row, {SLOPES}"
 RESULTS: list[Rule] = [
     ("", "twice as large: a factor 1/2 is missing, or a 2 too many", _times(2), PLAIN),
     ("", "half as large: a factor 2 is missing, or a 1/2 too many", _times(0.5), PLAIN),
     ("", "sign flipped", lambda y: -y, PLAIN),
+    (SLOPES, "mean over components where the sum is declared", _times(1 / op("d")), PLAIN),
+    (INFORMATION, "divided by the size of the batch", _times(1 / op("n")), PLAIN),
     (INFORMATION, "T times as large", _times(op("T")), PLAIN),
     (INFORMATION, "divided by T", _times(1 / op("T")), PLAIN),
     (INFORMATION, "times T / 1000: the rescaled loss", _times(op("T") / 1000), PLAIN),
@@ -456,9 +458,9 @@ def _keys(node: Expr) -> Iterator[tuple[str, str]]:
     """What nodes that change together have in common."""
     if node.label:
         yield "", node.label
-    if node.op in ("inv", "sqrt", "square", "log", "exp"):
+    if node.op in ("inv", "sqrt", "square", "log", "exp", "read"):
         inner = node.args[0]
-        yield node.op, inner.name if inner.op == "table" else inner.text
+        yield f"{node.op} of", inner.name if inner.op == "table" else inner.text
     if node.name or node.op == "max":
         yield node.op, "" if node.op == "max" else node.name
 
@@ -473,7 +475,7 @@ def _kinds(q: Quantity, node: Expr, parent: str) -> set[str]:
         kinds.add("divisor d" if node.args[0].op == "d" else "divisor")
     elif parent == "*" and node.op not in ("d", "later", "known"):
         kinds |= {"factor", "factor" if node.op == "number" else "variable factor"}
-    if node.op == "input" and node.name in BITS[: None if q.bits else 4]:
+    if node.op == "input" and node.name in BITS[: None if q.bits else 5]:
         kinds.add("bit")
     return kinds
 
@@ -527,6 +529,10 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
     """Tables read at another t, built wrongly, or exchanged, wherever they stand."""
     read = [node for _, node in tree.walk() if node.op == "table"]
     used = dict.fromkeys(node.name for node in read)
+    for at, done in (("T", "T-1"), ("T", "1"), ("1", "2"), ("1", "0"), ("1", "T")):
+        if any(node.at == at for node in read):
+            said = f"t = {done} for t = {at}".replace("-", " - ")
+            yield Mistake(said, _where(_set(at=done), lambda node: [node.at], at))
     changes = [(name, _set(move=move)) for name, move in MOVES]
     changes += [(name, _built(build)) for name, build in BUILDS]
     for name, change in changes if read else ():
@@ -547,10 +553,6 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
     given = any(node.op == "input" for _, node in tree.walk())
     for at, said in rows.items() if given and any(node.at == "t" for node in read) else ():
         yield Mistake(said, _where(_set(at=at), lambda node: [node.at], "t"))
-    for at, done in (("T", "T-1"), ("T", "1"), ("1", "2"), ("1", "0")):
-        if any(node.at == at for node in read):
-            said = f"t = {done} for t = {at}".replace("-", " - ")
-            yield Mistake(said, _where(_set(at=done), lambda node: [node.at], at))
 
 
 STATES = {"before": "x^{t-1}", "after": "x^t"}  # of a path
@@ -747,7 +749,7 @@ def _places(q: Quantity, change: Change, small: float) -> Iterator[Change]:
     if q.kind in ("table", "prob"):
         yield change
     yield _every(change, "read")
-    for kinds in (("sqrt", "log", "inv"), ("sqrt",), ("log",), ("write",)):
+    for kinds in (("sqrt", "log", "inv"), ("sqrt",), ("log",), ("write",), ("read",), ("inv",)):
         yield _every(lambda node: node.put(0, change), *kinds)
     yield _every(lambda node: node.put(1, change), "xlogy")
     yield lambda tree: tree.map(lambda node: change(node) if node.label in FACTORS else node)

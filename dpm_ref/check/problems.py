@@ -126,6 +126,7 @@ def unmet(q: Quantity, s: Setting, x0: Any) -> str:
     """The precondition that these data break, if they do: that the mean of log pi(x^0) is -H_p for
     (14), and that of the upper side of (24).
     """
+    upper = "the upper bound of (24) needs tr Cov(x^0) <= d, or sum_i logit(pi_i) (m_i - pi_i) >= 0"
     logit = math.log(s.pi1 / (1.0 - s.pi1))
     if q.name.endswith("eq14"):
         off = (x0.mean() - s.pi1) * logit if q.bits else 0.5 * ((x0**2).mean() - 1.0)
@@ -133,10 +134,7 @@ def unmet(q: Quantity, s: Setting, x0: Any) -> str:
         return "" if abs(off) < 1e-6 else said
     if q.name.endswith("upper_bound"):
         room = logit * (x0.mean(0) - s.pi1).sum() if q.bits else x0.shape[1] - x0.var(0).sum()
-        said = (
-            "the upper bound of (24) needs tr Cov(x^0) <= d, or sum_i logit(pi_i) (m_i - pi_i) >= 0"
-        )
-        return "" if room >= -1e-12 * x0.shape[1] else said
+        return "" if room >= -1e-12 * x0.shape[1] else upper
     return ""
 
 
@@ -473,5 +471,5 @@ class Answer:
         size = np.maximum(self.problem.error(tree), self.problem.size)
         least = 1e-10 * size if exact else np.maximum(8 * self.relative * size, self.blurred)
         with np.errstate(all="ignore"):
-            off = np.abs(values - self.problem.wanted)
+            off = np.abs(np.where(values == self.problem.wanted, 0.0, values - self.problem.wanted))
         return bool((self.defined & ~(off <= least)).any())

@@ -268,9 +268,10 @@ drawn(x, kept, rest) = (x * kept + pi1 * rest, (1 - x) * kept + (1 - pi1) * rest
 certain(s, x0) = (x0, 1 - x0)
 from_1(s) = (s.alpha + pi1 * s.beta, (1 - pi1) * s.beta)
 from_0(s) = (pi1 * s.beta, s.alpha + (1 - pi1) * s.beta)
-joint_1(s, x0, xt) = term("the likelihood of xt", op("if", xt, *from_1(s)))
+seen(s, xt) = (op("if", xt, *from_1(s)), op("if", xt, *from_0(s)))
+joint_1(s, x0, xt) = term("the likelihood of xt", seen(s, xt)[0])
     * term("the marginal before", marginal_before(s, x0)[0])
-joint_0(s, x0, xt) = term("the likelihood of xt", op("if", xt, *from_0(s)))
+joint_0(s, x0, xt) = term("the likelihood of xt", seen(s, xt)[1])
     * term("the marginal before", marginal_before(s, x0)[1])
 posterior(s, x0, xt) = normalised(joint_1(s, x0, xt), joint_0(s, x0, xt))
 normalised(a, b) = (a / (a + b), b / (a + b))
@@ -291,6 +292,9 @@ nll | the bound K returned where the NLL is declared | -(kl_sum + l_0 + prior_kl
 bound | both edge terms: -log p(x^0|x^1) added beside H_q(X^1|X^0) |
     bound_14 + edge_0 + edge_1 + h_1
 bound | (14) for K(x^0): its precondition is taken for granted | bound_14
+bound | the sum of the KL terms alone | bound_kl
+lower_bound | log pi(x^T) at the x^T drawn, not its mean |
+    bound - edge_T + sum(log_prob(xs, prior)) - sum(head(log_prob(xs, prior)))
 path | the step t = 1 left out | end + sum(tail(log_p - log_q))
 path | the step t = T left out | end + sum(head(log_p - log_q))
 path | the edge p(x^0|x^1) left out | end + sum(tail(log_p)) - sum(log_q)
@@ -325,9 +329,6 @@ binomial_posterior | not normalised over both states | joint_1(s, x0, xt)
 binomial_posterior | odds for probability | joint_1(s, x0, xt) / joint_0(s, x0, xt)
 binomial_posterior | divided by q(x^t | x^0) at x^0 = x^t |
     joint_1(s, x0, xt) / op("if", xt, *marginal(s, xt))
-binomial_posterior | the kernel transposed in the likelihood of xt |
-    normalised(kernel(s, xt)[0] * marginal_before(s, x0)[0],
-    kernel(s, xt)[1] * marginal_before(s, x0)[1])[0]
 posterior_coefficient_x0 | the other coefficient: that of x^t for that of x^0 | c1
 posterior_coefficient_xt | the other coefficient: that of x^0 for that of x^t | c0
 learned_range_var | the variances are interpolated, not their logarithms |
@@ -362,11 +363,6 @@ perturbed_bits | Table App.1's misprint: x_i d_i in the denominator |
 perturbed_bits | half the log ratio of r | sigmoid(log(prob / (1 - prob)) + 0.5 * (log_r1 - log_r0))
 binomial_posterior | divided by q(x^t = 1 | x^0) whatever x^t is |
     joint_1(s, x0, xt) / marginal(s, x0)[0]
-binomial_posterior | pi_1 for 1 - pi_1 where x^t is 0 |
-    normalised(op("if", xt, from_1(s)[0], pi1 * beta) * marginal_before(s, x0)[0],
-    op("if", xt, pi1 * beta, alpha + pi1 * beta) * marginal_before(s, x0)[1])[0]
-binomial_prior_kl | pi_1 taken as 1/2 in the prior alone |
-    kl(marginal(at_T, x0), (number(0.5), number(0.5)))
 decoder_log_prob | the density where a bin's mass is meant | log_prob(x0, (mean, var))
 decoder_log_prob | the density times a bin's width for its mass |
     log_prob(x0, (mean, var)) + log(number(2 / 255))
@@ -374,8 +370,7 @@ gaussian_kl_grad_var | derivative by q's variance | 0.5 * (1 / var_p - 1 / var_q
 gaussian_entropy | 2 pi e missing: only log std | 0.5 * log(var)
 gaussian_log_prob | only the square | -(0.5 * (x - mean)**2 / var)
 bernoulli_kl_grad | the derivative by p's logit | p1 - q1
-bernoulli_kl_grad | the derivative by q's probability of 1 |
-    log(q1 / p1) - log((1 - q1) / (1 - p1))
+bernoulli_kl_grad | the derivative by q1 | log(q1 / p1) - log((1 - q1) / (1 - p1))
 bernoulli_log_prob | bit and p1 swapped, logarithms at least -100: PyTorch's cross entropy |
     -100 * (bit * (1 - p1) + (1 - bit) * p1)
 bernoulli_log_prob | the logarithm forgotten: a probability | bit * p1 + (1 - bit) * (1 - p1)
@@ -402,6 +397,8 @@ nll | KL reversed in the sum over t: KL(p || q) |
 nll | prior KL reversed: KL( pi || q(x^T|x^0) ) | kl_sum + l_0 + kl(prior, marginal(at_T, x0))
 log_likelihood | mean of logarithms for logarithm of mean | sum(log_w) / count
 log_likelihood | the largest weight for their mean | max(log_w)
+log_likelihood | divided by n after the logarithm |
+    (taken_out + log(sum(exp(log_w - taken_out)))) / count
 log_likelihood | mean of logarithms under the normalised weights |
     sum(exp(log_w - max(log_w)) * log_w) / sum(exp(log_w - max(log_w)))
 """
@@ -415,6 +412,12 @@ both | q(x^{t-1}|x^0) for q(x^{t-1}|x^t,x^0) | posterior(s, x0, xt) | marginal_b
 both | q(x^t|x^0) for q(x^{t-1}|x^t,x^0) | posterior(s, x0, xt) | marginal(s, x0)
 both | x^0 for the mean of q(x^{t-1}|x^t,x^0) | posterior(s, x0, xt) | certain(s, x0)
 both | the forward kernel at x^t for q(x^{t-1}|x^t,x^0) | posterior(s, x0, xt) | kernel(s, xt)
+binomial | pi_1 taken as 1/2 in the prior alone | prior | (number(0.5), number(0.5))
+binomial | the kernel transposed in the likelihood of xt | seen(s, xt) | kernel(s, xt)
+binomial | pi_1 for 1 - pi_1 where x^t is 0 | seen(s, xt) | (op("if", xt, from_1(s)[0],
+    pi1 * s.beta), op("if", xt, pi1 * s.beta, s.alpha + pi1 * s.beta))
+both | the mean of both divergences | kl(q, p) | 0.5 * (kl(q, p) + kl(p, q))
+gaussian | KL( q || N(0, 1) ), whatever p is | kl(q, p) | kl(q, prior)
 binomial | flipped, where it is drawn anew | drawn(x, kept, rest) |
     (x * kept + (1 - x) * rest, (1 - x) * kept + x * rest)
 binomial | drawn anew with no chance to come out as before | drawn(x, kept, rest) |
@@ -519,7 +522,7 @@ def others(q: Quantity, c: Conventions, **changed: Any) -> list[tuple[str, Expr]
     for line in _entries(INSTEAD):
         column, name, head, text = line.split(" | ")
         ((word, meant),) = _words(f"{head} = {text}").items()
-        instead = changed | {word: letters.function(*meant)}
+        instead = changed | {word: letters.function(*meant) if meant[0] else letters.read(meant[1])}
         other = number(Letters(q, c, **instead).read(formula))
         if column in ("both", letters.column) and other.parts != parts:
             made.append((name, other))

@@ -44,11 +44,10 @@ class Report:
         """AssertionError with the failing rows, unless every row is PASS, UNDEFINED or of a status
         in `allow`: WRONG always fails, and PRECISION unless it is allowed.
         """
+        rule = "allow must hold statuses among PASS, PRECISION and UNDEFINED"
         for status in allow:
             if status not in STATUSES or status == "WRONG":
-                raise ValueError(
-                    f"allow must hold statuses among PASS, PRECISION and UNDEFINED, got {status!r}"
-                )
+                raise ValueError(f"{rule}, got {status!r}")
         failing = [row for row in self.rows if row.status not in ("PASS", "UNDEFINED", *allow)]
         if failing:
             raise AssertionError("\n".join(map(str, failing)))
@@ -59,10 +58,8 @@ class Report:
         return "\n".join(map(str, self.rows))
 
     def __repr__(self) -> str:
-        counts = ", ".join(
-            f"{n} {s}" for s in STATUSES if (n := sum(row.status == s for row in self.rows))
-        )
-        return f"<Report {counts}>"
+        count = collections.Counter(row.status for row in self.rows)
+        return f"<Report {', '.join(f'{count[s]} {s}' for s in STATUSES if count[s])}>"
 
     def to_dict(self) -> dict[str, Any]:
         return {"ok": self.ok, "header": self.header, "rows": [row.to_dict() for row in self.rows]}
@@ -120,10 +117,8 @@ def run(
     for name in built[0][1]:
         parts = _named(name)
         if given is None and isinstance(functions, Mapping) and any(q.scheduled for q in parts):
-            raise ValueError(
-                f"beta must be given, the schedule that {name} computes with; "
-                "or functions as a callable beta -> mapping"
-            )
+            said = f"beta must be given, the schedule that {name} computes with"
+            raise ValueError(f"{said}; or functions as a callable beta -> mapping")
         over = [(mapping[name], setting) for setting, mapping in built]
         asked.append(Asked.of(name, parts, over, seed, conventions))
     schedule = "schedules drawn" if given is None else f"T = {len(given)}"
@@ -133,10 +128,8 @@ def run(
 def _built(functions: Any, given: Any, base: Setting) -> list[tuple[Setting, Mapping[Any, Any]]]:
     """Schedules and shapes, and the functions over each."""
     if not callable(functions) and not isinstance(functions, Mapping):
-        raise ValueError(
-            "functions must be a mapping of names to callables, or a callable beta -> mapping, "
-            f"got {functions!r}"
-        )
+        rule = "functions must be a mapping of names to callables, or a callable beta -> mapping"
+        raise ValueError(f"{rule}, got {functions!r}")
     betas, rng = [given] * 2, np.random.default_rng(7)
     if given is None and isinstance(functions, Mapping):
         betas = [linear(8, first=0.05, last=0.5)] * 2

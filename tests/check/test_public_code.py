@@ -203,3 +203,210 @@ def test_a_mistake_is_told_in_results_that_are_clipped():
     row = row_of("p_sample", step, first_t=0, reverse_var="beta")
     name = "no noise at the last step but one either, and clipped to [-1, 1]"
     assert row.diagnoses == (name,)
+
+
+# Divergences, densities, weights and bounds, as VAEs and the code of the 2015 paper write them
+
+
+def log_mean_exp(log_w, add=0.0):  # thu-ml/ZhuSuan and others: no guard against weights of zero
+    largest = log_w.max(0)
+    return largest + np.log(np.exp(log_w - largest).mean(0) + np.asarray(add, log_w.dtype))
+
+
+def bits_kl(q, p, add=0.0):
+    return (q * np.log(q / (p + add)) + (1 - q) * np.log((1 - q) / (1 - p + add))).sum(-1)
+
+
+UNGUARDED = {
+    "log_likelihood": log_mean_exp,
+    "bernoulli_kl": bits_kl,
+    "bernoulli_entropy": lambda p: -(p * np.log(p) + (1 - p) * np.log(1 - p)).sum(-1),
+    "bernoulli_log_prob": lambda x, p: (x * np.log(p) + (1 - x) * np.log(1 - p)).sum(-1),
+}
+
+
+@pytest.mark.parametrize("name", UNGUARDED)
+def test_a_formula_that_gives_no_number_at_the_ends_alone_says_so(name):
+    row = row_of(name, UNGUARDED[name])
+    assert (row.status, row.diagnoses) == ("WRONG", ())
+    assert row.message.startswith("returns nan in ")
+    assert "at the ends of the range only" in row.message
+    twice = row_of(name, lambda *arrays: 2 * UNGUARDED[name](*arrays))
+    assert twice.diagnoses[0].startswith("twice as large")
+
+
+def test_a_mistake_is_told_beside_numbers_that_are_missing_at_the_ends():
+    row = row_of("bernoulli_kl", lambda q, p: bits_kl(p, q))
+    assert (row.status, row.diagnoses[0]) == ("WRONG", "KL reversed: KL(p || q)")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_constant_that_guards_a_logarithm_is_told(dtype):
+    def guarded(q, p):
+        terms = [a * np.log((a + 1e-7) / (b + 1e-7)) for a, b in ((q, p), (1 - q, 1 - p))]
+        return sum(terms).sum(-1)
+
+    row = row_of("bernoulli_kl", guarded, dtype=dtype)
+    assert row.status == "PRECISION"
+
+
+def test_a_number_where_an_infinity_is_wanted_stays_wrong_at_the_ends_too():
+    row = row_of("log_likelihood", lambda log_w: np.nan_to_num(log_mean_exp(log_w), nan=0.0))
+    assert row.status == "WRONG"
+
+
+def test_a_constant_added_to_standard_deviations_is_told():
+    def kl(mean_q, std_q, mean_p, std_p):
+        q, p = std_q + 1e-5, std_p + 1e-5
+        return (np.log(p / q) + (q**2 + (mean_q - mean_p) ** 2) / (2 * p**2) - 0.5).sum(-1)
+
+    row = row_of("gaussian_kl", kl, spread="std")
+    name = "a small constant added to a variance, a table or a probability"
+    assert (row.status, row.diagnoses) == ("PRECISION", (name,))
+
+
+def test_a_change_that_leaves_infinities_as_they_are_explains_nothing():
+    row = row_of("log_likelihood", lambda w: log_mean_exp(w, 1e-5), dtype="float32")
+    assert "sign of log n flipped" not in row.diagnoses
+
+
+def kl(mean_q, var_q, mean_p, var_p):
+    return 0.5 * (np.log(var_p / var_q) + (var_q + (mean_q - mean_p) ** 2) / var_p - 1)
+
+
+def both(mean_q, var_q, mean_p, var_p):
+    return 0.5 * (kl(mean_q, var_q, mean_p, var_p) + kl(mean_p, var_p, mean_q, var_q)).sum(-1)
+
+
+def from_bits(q, p):
+    with np.errstate(all="ignore"):
+        return 0.5 * np.nansum((q - p) * (np.log(q / p) - np.log((1 - q) / (1 - p))), -1)
+
+
+DIVERGENCES = {
+    "variance used as a standard deviation": lambda m, v, n, w: kl(m, v, n, w**2).sum(-1),
+    "KL( q || N(0, 1) ), whatever p is": lambda m, v, n, w: kl(m, v, 0.0, 1.0).sum(-1),
+    "the mean of both divergences": both,
+}
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_a_mistaken_divergence_is_told(name):
+    assert row_of("gaussian_kl", DIVERGENCES[name]).diagnoses[0] == name
+
+
+def test_the_mean_of_both_divergences_of_bits_is_told():
+    assert row_of("bernoulli_kl", from_bits).diagnoses == ("the mean of both divergences",)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_gradient_of_a_mean_is_told_where_the_sum_is_declared(axis):
+    def slope(mean_q, var_q, mean_p, var_p):
+        return (mean_p - mean_q) / var_p / mean_p.shape[axis]
+
+    name = ("divided by the size of the batch", "mean over components where the sum is declared")
+    assert row_of("gaussian_kl_grad_mean", slope).diagnoses[0] == name[axis]
+    bits = row_of("bernoulli_kl_grad", lambda q, p: (p - q) / (p * (1 - p)) / p.shape[axis])
+    assert bits.diagnoses[0] == name[axis]
+
+
+def bound(change):
+    """What is made of the parts of K (13)."""
+    before = np.append(1.0, ABAR[:-1])
+    first, second, var = (
+        each[1:, None, None]
+        for each in (
+            np.sqrt(before) * BETA / (1 - ABAR),
+            np.sqrt(1 - BETA) * (1 - before) / (1 - ABAR),
+            BETA * (1 - before) / (1 - ABAR),
+        )
+    )
+
+    def K(x0, xs, means, variances):
+        def log_pi(kept):
+            return -0.5 * (math.log(2 * np.pi) + kept * x0**2 + 1 - kept)
+
+        return change(
+            kl(first * x0 + second * xs, var, means, variances).sum(0),
+            0.5 * np.log((1 - ABAR[-1]) / (1 - ABAR[0])),
+            log_pi(ABAR[-1]),
+            log_pi(1.0) - log_pi(ABAR[0]),
+            xs[-1],
+        )
+
+    return K
+
+
+def test_the_sum_of_the_divergences_returned_for_the_bound_is_told():
+    alone = bound(lambda kl, *_: -kl.sum(-1))
+    assert row_of("lower_bound", alone).diagnoses[0] == "the sum of the KL terms alone"
+
+
+def test_the_prior_at_the_state_drawn_is_told():
+    def drawn(kl, entropies, at_T, edge, x_T):
+        log_pi = -0.5 * (math.log(2 * np.pi) + x_T**2)
+        return (entropies + log_pi + edge - kl).sum(-1)
+
+    row = row_of("lower_bound", bound(drawn))
+    assert row.diagnoses == ("log pi(x^T) at the x^T drawn, not its mean",)
+
+
+def test_divergences_summed_over_the_batch_are_told_in_14():
+    def summed(kl, entropies, *_):
+        prior = 0.5 * math.log(2 * np.pi * np.e)
+        return kl.shape[-1] * (entropies - prior) - kl.sum()
+
+    assert row_of("eq14", bound(summed)).diagnoses[0] == "sum over the batch in sum KL only"
+
+
+def of_bits(read=lambda p: p, pi=0.3, in_prior=0.3, turned=False):
+    """K of bits, as somebody writes it, with what is done wrong."""
+    before = np.append(1.0, ABAR[:-1])
+
+    def h(p):
+        return -p * np.log(p) - (1 - p) * np.log(1 - p)
+
+    def K(x0, xs, probs):
+        def log_pi(p):
+            return p * math.log(in_prior) + (1 - p) * math.log(1 - in_prior)
+
+        def at(kept):
+            return kept * x0 + (1 - kept) * pi
+
+        total = h(at(ABAR[-1])) - h(at(ABAR[0])) + log_pi(at(ABAR[-1])) + log_pi(x0)
+        total = total - log_pi(at(ABAR[0]))
+        for t in range(1, len(BETA)):
+            x, b, p = xs[t - 1], BETA[t], read(probs[t - 1])
+            like = [np.where(x == k, 1 - b, 0) + b * np.where(x, pi, 1 - pi) for k in (0, 1)]
+            if turned:  # the kernel from x^t where that to it is meant
+                like = [np.where(x == k, 1 - b, 0) + b * (pi, 1 - pi)[1 - k] for k in (0, 1)]
+            one, zero = like[1] * at(before[t]), like[0] * (1 - at(before[t]))
+            q = one / (one + zero)
+            total = total - q * np.log(q / p) - (1 - q) * np.log((1 - q) / (1 - p))
+        return total.sum(-1)
+
+    return K
+
+
+BITS = {
+    "probs taken for a logit": {"read": lambda p: 1 / (1 + np.exp(-p))},
+    "0 and 1 of probs exchanged": {"read": lambda p: 1 - p},
+    "pi_1 taken as 1/2 in the prior alone": {"in_prior": 0.5},
+    "the kernel transposed in the likelihood of xt": {"turned": True},
+}
+
+
+@pytest.mark.parametrize("name", BITS)
+def test_mistakes_in_the_bound_of_bits_are_told(name):
+    assert row_of("binomial_lower_bound", of_bits(), prior=0.3).status == "PASS"
+    row = row_of("binomial_lower_bound", of_bits(**BITS[name]), prior=0.3)
+    assert row.diagnoses[0] == name
+
+
+def test_a_time_that_is_fixed_is_told_by_its_name_first():
+    def prior_kl(x0):
+        return 0.5 * (ABAR[0] * x0**2 - ABAR[0] - np.log(1 - ABAR[0])).sum(-1)
+
+    assert row_of("prior_kl", prior_kl).diagnoses[0] == "t = 1 for t = T"
+    edge = row_of("binomial_edge", lambda x1: x1 * (1 - BETA[-1]) + BETA[-1] / 2)
+    assert edge.diagnoses[0] == "t = T for t = 1"
