@@ -69,18 +69,24 @@ def _child(options: dict[str, Any]) -> int:
             known = _found(options.pop("conventions")) if "conventions" in options else {}
             for name in {"functions", *PLACES} & set(options):
                 options[name] = _found(options[name])
-            if "shape" in options:
-                options["shape"] = tuple(options["shape"])
             report = run(**{**known, **options})
         except Exception as error:
             out.write(f"2\npython -m dpm_ref.check: {type(error).__name__}: {error}")
             return 2
-        text = json.dumps(report.to_dict(), indent=1) if as_json else f"{report}\n({report.header})"
+        header = f"\n({report.header})" * bool(report.header)
+        text = json.dumps(report.to_dict(), indent=1) if as_json else f"{report}{header}"
         out.write(f"{int(not report.ok)}\n{text}")
     return 0
 
 
+def shape(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
+
+
 def _found(place: str) -> Any:
+    name, _, T = place.partition(":")
+    if name in NAMED and T.isdigit():
+        return name, int(T)
     if ":" not in place.strip(":"):
         raise ValueError(f"a place must be written module:name, got {place!r}")
     return pkgutil.resolve_name(place)
@@ -118,9 +124,9 @@ def _parser() -> argparse.ArgumentParser:
             "help": "what can be checked, by default, or the mistakes known",
         },
         "json": {"action": "store_true", "help": "the report as data"},
-        "conventions": {"metavar": "module:dict", "help": "of check.run; options go before it"},
+        "conventions": {"metavar": "module:dict", "help": "of the run, after options"},
         "child": {"action": "store_true", "help": argparse.SUPPRESS},
-        "shape": {"type": int, "nargs": "+"},
+        "shape": {"type": shape, "metavar": "n,..."},
         **{name: {"metavar": "module:name"} for name in PLACES},
         **{name: {"type": float} for name in ("prior", "eta", "time_limit")},
     }
@@ -132,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     about = {name: rule["about"] for name, rule in RULES.items()}
     about |= {"data": "vectors x^0", "prior": "pi_1 of the binomial prior"}
     about |= dict.fromkeys(PLACES[:4], "of the schedule, shape (T,); one of these declares it")
+    about["beta"] += f"; or name:T, with a name among {', '.join(NAMED)}"
     for name, settings in known.items():
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, **{"help": about.get(name), **settings})

@@ -249,6 +249,8 @@ def _hint(said: str, name: str, p: Problem) -> str:
     called = f"; called as {name}({', '.join(p.quantity.arguments(p.conventions))})"
     if "model" in p.quantity.every and p.conventions.reverse_var == "given":
         called += ", where the model returns its output and a variance: see reverse_var"
+    if p.quantity.name == "reverse_step":
+        called += ": output is the network's; declare own_noise=True for code that draws its noise"
     return called if said.startswith("raises TypeError") else ""
 
 

@@ -3,7 +3,7 @@
 PASS       every value within 1e-9 (float64) or 1e-5 (float32) of the terms it is summed from
 PRECISION  every error within what tables and arithmetic in float32 explain, and below 3 %; where
            all is float64, no known mistake gives every value to twelve digits; or a small constant
-           explains every value but those at the ends of the ranges, and no infinity is missing there
+           explains every value but those at the ends of the ranges, where no infinity is missing
 WRONG      anything else, with every known mistake, or pair, that reproduces every value
 UNDEFINED  a precondition fails, or there is no such t
 """
@@ -57,7 +57,9 @@ class Row:
             place += f" (T = {known['T']})" if "T" in known else ""
             said.append(f"{self.summary}{place}: got {self.got:.9g}, wanted {self.wanted:.9g}")
         if self.status in ("PASS", "PRECISION") and self.digits is not None:
-            agree = " agree" if self.status == "PRECISION" else ""
+            of_value = _digits(np.array(self.got) - self.wanted, self.wanted)
+            terms = " of its terms" * (of_value < self.digits - 1)
+            agree = " agree" if self.status == "PRECISION" else terms
             said.append(f"{max(self.digits, 0.0):.1f} digits{agree}")
         if self.diagnoses:
             like = "looks like: " if self.status == "WRONG" else ""
@@ -99,7 +101,7 @@ def row_of(q: Quantity, name: str, asked: list[tuple[Problem, Returned]]) -> Row
     worst = next(c for c in known if (c.ratio >= most).any())
     at = tuple(np.argwhere(worst.ratio >= most)[0].tolist())
     got, wanted = float(worst.got[at]), float(worst.problem.wanted[at])
-    digits = _digits(np.array(abs(got - wanted)), abs(wanted))
+    digits = _digits(np.array(got - wanted), wanted)
     if status == "PASS":
         digits = min(_digits(c.error, c.problem.size) for c in known)
         message = "; ".join(filter(None, (message, _not_compared(known))))
@@ -115,7 +117,7 @@ def _let_pass(p: Problem, answer: Returned) -> bool:
 
 def _digits(error: Any, size: Any) -> float:
     with np.errstate(all="ignore"):
-        return round(min(-float(np.log10((error / size).max())), 15.9), 2)
+        return round(min(-float(np.log10(np.abs(error / size).max())), 15.9), 2)
 
 
 def _verdict(known: list[Answer]) -> Verdict:
@@ -224,7 +226,7 @@ def _search(
 ) -> Names:
     """Those that reproduce every value and can be told from lost digits; exactly, to twelve."""
     found: dict[str, None] = {}
-    if all(np.isnan(c.got[c.misses]).all() for c in known):
+    if not any(np.isfinite(c.got[c.defined]).any() for c in known):  # infinities tell nothing
         return ()
     known = sorted(known, key=lambda c: (not c.misses.any(), c.problem.tables.T, c.got.size))
     fits = partial(Answer.fits, loose=loose, exact=exact)
@@ -395,7 +397,7 @@ def _not_compared(known: list[Answer]) -> str:
         log, stands = "log" in p.quantity.name, float(c.got[0, 0])
         known_as = {
             "the exact value": p.wanted[0, 0],
-            "the value of t = 2": p.wanted[1, 0],
+            "the next value": p.wanted[1, 0],
             "beta_1": np.log(p.setting.beta[0]) if log else p.setting.beta[0],
         }
         said = (word for word, value in known_as.items() if np.isclose(stands, value, atol=0.0))

@@ -52,7 +52,8 @@ class Mistake:
 def compose(a: Mistake, b: Mistake) -> Mistake:
     """Both; the one deeper in the tree is made first, and what wraps the result last."""
     first, second = sorted((a, b), key=lambda m: (-len(m.path), not m.expects))
-    return Mistake(f"{a.name}, and {b.name}", lambda tree: second.of(first.of(tree)), form=a.form)
+    name = f"{a.name}, in two places" if a.name == b.name else f"{a.name}, and {b.name}"
+    return Mistake(name, lambda tree: second.of(first.of(tree)), form=a.form)
 
 
 # Changes

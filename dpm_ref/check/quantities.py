@@ -501,9 +501,9 @@ def accepted(q: Quantity, c: Conventions) -> dict[str, dict[str, Any]]:
         "the mass of a bin clipped at 1e-12": {"cdf": "clipped"},
     }
     last = {
-        f"at t = 1 the {said}": {"first_var": var}
+        f"at the first t the {said}": {"first_var": var}
         for said, var in {
-            "posterior's variance of t = 2": FIXED["at_2"].post,
+            "posterior's variance of the second": FIXED["at_2"].post,
             "variance is beta_1": FIXED["at_1"].beta,
             "variance is clipped at 1e-20": number(1e-20),
         }.items()

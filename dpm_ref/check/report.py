@@ -151,6 +151,8 @@ def _named(name: Any) -> tuple[Quantity, ...]:
     if name not in QUANTITIES and name not in ALIASES:
         hint = near(name, [*QUANTITIES, *ALIASES])
         hint = hint or "; python -m dpm_ref.check --list shows all"
+        if "p_mean" in str(name):
+            hint = "; a model's mean is mean_from_eps (or _x0, _v), its whole step p_sample"
         raise ValueError(f"functions must have names that can be checked, got {name!r}{hint}")
     return tuple(QUANTITIES[part] for part in ALIASES.get(name, (name,)))
 

@@ -367,7 +367,7 @@ ABAR = np.cumprod(1.0 - BETA)
 
 def test_a_weight_s_table_holds_that_of_the_second_step_at_its_first_entry_as_in_latent_diffusion():
     table = 0.5 * BETA / (1 - BETA) / (1 - ABAR)
-    for first, said in ((table[1], "the value of t = 2"), (table[0], "the exact value")):
+    for first, said in ((table[1], "the next value"), (table[0], "the exact value")):
         weight = np.append(first, table[1:])
         row = one("lvlb_weights", weight, reverse_var="beta")
         assert (row.status, row.message) == ("PASS", f"t = 1 not compared: {said} stands there")

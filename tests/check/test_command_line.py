@@ -160,7 +160,7 @@ def test_what_is_checked_writes_to_stderr_and_in_the_shape_asked_for(tmp_path, m
     home(tmp_path, monkeypatch)
     status, out, err = called("--child", "mymodule:loud")
     assert (status, out[:6], err[:4]) == (0, "0\nPASS", "loud")
-    called("--child", "mymodule:marginal", "--beta", "mymodule:beta", "--shape", "4", "2", "3")
+    called("--child", "mymodule:marginal", "--beta", "mymodule:beta", "--shape", "4,2,3")
     assert (4, 2, 3) in sys.modules["mymodule"].shapes
 
 
@@ -180,7 +180,7 @@ def test_json_is_the_report_as_data(tmp_path, monkeypatch):
         (["mymodule:functions", "--spread", "sigma"], "--spread: invalid choice: 'sigma'"),
         (["mymodule:functions", "--first-t", "2"], "--first-t: invalid choice: '2'"),
         (["mymodule:functions", "--eta", "half"], "--eta: invalid float value: 'half'"),
-        (["--shape", "3", "wide"], "--shape: invalid int value: 'wide'"),
+        (["--shape", "3 4"], "--shape: invalid shape value: '3 4'"),
         (["--list", "all"], "--list: invalid choice: 'all'"),
     ],
 )

@@ -479,7 +479,7 @@ def test_the_time_of_a_result_for_the_whole_batch_is_shown():
 
 FIRST = {
     "the exact value": 0.0,
-    "the value of t = 2": POST[1],
+    "the next value": POST[1],
     "beta_1": BETA[0],
     "0.3": 0.3,
     "1e-20": 1e-20,

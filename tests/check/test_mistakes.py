@@ -385,11 +385,12 @@ def test_a_rule_that_fits_is_written_out():
 def test_what_nodes_have_in_common_is_a_label_or_a_function_or_a_name():
     for node, wanted in [
         (term("mine", X * Y), [("", "mine")]),
-        (op("sqrt", ABAR_T), [("sqrt", "abar")]),
-        (op("inv", X + Y), [("inv", "x + y")]),
-        (op("square", term("mine", BETA_T)), [("square", "beta")]),
-        (term("mine", op("log", X)), [("", "mine"), ("log", "x")]),
-        (op("exp", X), [("exp", "x")]),
+        (op("sqrt", ABAR_T), [("sqrt of", "abar")]),
+        (op("inv", X + Y), [("inv of", "x + y")]),
+        (op("square", term("mine", BETA_T)), [("square of", "beta")]),
+        (term("mine", op("log", X)), [("", "mine"), ("log of", "x")]),
+        (op("exp", X), [("exp of", "x")]),
+        (op("read", X, name="std"), [("read of", "x"), ("read", "std")]),
         (op("sigmoid", X), []),
         (BETA_T, [("table", "beta")]),
         (op("max", X), [("max", "")]),
@@ -743,11 +744,12 @@ def test_the_first_and_the_last_step_are_taken_for_others(monkeypatch):
     tree = X * replace(BETA_T, at="T") + replace(ABAR_T, at="1")
     made = of_tables(tree, monkeypatch)
     assert set(ROWS).isdisjoint(dict(made))
-    assert [(name, value(each, x=1.0)) for name, each in made[-4:]] == [
+    assert [(name, value(each, x=1.0)) for name, each in made[:5]] == [
         ("t = T - 1 for t = T", pytest.approx(0.2 + 0.9)),
         ("t = 1 for t = T", pytest.approx(0.1 + 0.9)),
         ("t = 2 for t = 1", pytest.approx(0.4 + 0.675)),
         ("t = 0 for t = 1", pytest.approx(0.4 + 1.0)),
+        ("t = T for t = 1", pytest.approx(0.4 + 0.324)),
     ]
 
 
@@ -894,6 +896,8 @@ def test_small_constants_are_put_where_they_guard_something():
         f"sqrt(c(x)) + {logged} + {inverse} + {rest}",
         f"{rooted} + log(c(y)) + {inverse} + {rest}",
         tree_text,
+        tree_text,
+        f"{rooted} + {logged} + 1 / c(z) + {rest}",
         tree_text.replace("p1", "c(p1)"),
         tree_text,
         tree_text.replace("q1", "c(q1)"),
@@ -907,7 +911,8 @@ def test_small_constants_are_put_where_they_guard_something():
     assert made(Q, op("read", X))[0] == "c(x)"
     assert made(Q, op("write", X))[4] == "c(x)"
     parts = [term(name, X) for name in making.FACTORS]
-    assert made(Q, parts[0] * parts[1])[6] == " ".join(f"(c({part.text}))" for part in parts)
+    assert made(Q, op("read", X))[5] == "c(x)"
+    assert made(Q, parts[0] * parts[1])[8] == " ".join(f"(c({part.text}))" for part in parts)
 
 
 def rounded(values):

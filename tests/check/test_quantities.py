@@ -134,7 +134,7 @@ def test_the_usual_variances_of_the_first_step_pass_with_a_note(taken):
 
     declared = {"reverse_var": "posterior", "decoder": "gaussian"}
     row = check.run({"vlb_term": term}, beta=BETA, **declared).rows[0]
-    note = "" if taken == "posterior" else "at t = 1 the variance is beta_1"
+    note = "" if taken == "posterior" else "at the first t the variance is beta_1"
     assert (row.status, row.message) == ("PASS", note)
 
 
@@ -151,7 +151,7 @@ def test_a_variance_of_the_first_step_clipped_at_1e_20_passes_with_a_note():
 
     row = check.run({"vlb_term": term}, beta=BETA, reverse_var="posterior").rows[0]
     assert row.status == "PASS"
-    assert row.message.endswith("; at t = 1 the variance is clipped at 1e-20")
+    assert row.message.endswith("; at the first t the variance is clipped at 1e-20")
 
 
 def test_what_is_right_too_is_so_where_it_can_stand():
@@ -276,9 +276,18 @@ WRONG_WAYS = {
         *OF_ANY_KL,
         "only the means' part of the divergence",
         *OF_THE_POSTERIOR,
+        "the mean of both divergences",
+        "KL( q || N(0, 1) ), whatever p is",
         f"beta_t for the variance of {POSTERIOR}",
     ],
-    "binomial_kl_term": [*OF_ANY_KL, *OF_THE_POSTERIOR, *DRAWN],
+    "binomial_kl_term": [
+        *OF_ANY_KL,
+        *OF_THE_POSTERIOR,
+        "the kernel transposed in the likelihood of xt",
+        "pi_1 for 1 - pi_1 where x^t is 0",
+        "the mean of both divergences",
+        *DRAWN,
+    ],
     "binomial_entropy_lower_bound": [
         *DRAWN,
         "the upper bound for the lower",
@@ -317,6 +326,8 @@ def test_other_ways_have_their_own_formulas():
 
     for said, wanted in {
         "KL reversed: KL(p || q)": kl(0.1, 0.3, mean, var),
+        "the mean of both divergences": (kl(0.1, 0.3, mean, var) + kl(mean, var, 0.1, 0.3)) / 2,
+        "KL( q || N(0, 1) ), whatever p is": kl(mean, var, 0.0, 1.0),
         f"q(x^t|x^0) for {POSTERIOR}": kl(np.sqrt(0.324) * 0.5, 0.676, 0.1, 0.3),
         f"beta_t for the variance of {POSTERIOR}": kl(mean, 0.4, 0.1, 0.3),
     }.items():
@@ -359,7 +370,7 @@ def test_a_derivative_by_another_parameter_is_the_chain_rule_s(spread, ways):
 def test_letters_that_mean_something_else_do_so_in_every_other_way():
     q = replace(QUANTITIES["kl_term"], formula="beta * kl(posterior(s, x0, xt), (x0, c0))")
     trees = [tree for _, tree in others(q, Conventions(), beta=number(7.0))]
-    assert [tree.text[:2] for tree in trees[:-1]] == ["7 "] * 8
+    assert [tree.text[:2] for tree in trees[:-1]] == ["7 "] * 10
     made = dict(others(QUANTITIES["factor_var"], Conventions(), var=number(7.0)))
     assert made["variances added"].text == "7 + var_y"
     made = dict(others(QUANTITIES["mean_from_v"], Conventions(), v=number(7.0)))
