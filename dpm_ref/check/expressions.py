@@ -359,7 +359,9 @@ def _tanh_cdf(x: Any) -> Any:
 CDFS: dict[str, Callable[[Any], Any]] = {"tanh": _tanh_cdf, "logistic": expit}
 READ: dict[str, Callable[[Any], Any]] = {"var": np.asarray, "std": np.square, "logvar": np.exp}
 UNITS = {"nats": 1.0, "bits": 1.0 / math.log(2.0), "the wrong way": math.log(2.0)}
-PLAIN = {"neg": np.negative, **{k: getattr(np, k) for k in ("abs", "sqrt", "square", "log", "exp")}}
+PLAIN = {name: getattr(np, name) for name in ("abs", "sqrt", "square", "log", "exp")}
+PLAIN |= {"neg": np.negative, "sigmoid": expit}
+PARTS = {"tail": slice(1, None), "head": slice(None, -1), "foremost": 0}
 # fmt: off
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "input": lambda node, c: c.inputs[node.name],
@@ -378,7 +380,6 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "+": lambda node, c, *terms: sum(terms),
     "*": lambda node, c, *factors: functools.reduce(np.multiply, factors),
     "inv": lambda node, c, x: 1.0 / x,
-    "sigmoid": lambda node, c, x: expit(x),
     **{name: lambda node, c, x, f=f: f(x) for name, f in PLAIN.items()},
     "xlogy": lambda node, c, a, b: np.where(a == 0, 0.0, a * np.log(b)),
     "clip": lambda node, c, x: np.clip(x, -node.value, node.value),
@@ -386,9 +387,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "inside": lambda node, c, x: np.clip(x, node.value, 1.0 - node.value),
     "max": lambda node, c, x: np.nan_to_num(x.max(0), neginf=0.0) if node.name else x.max(0),
     "min": lambda node, c, x: x.min(0),
-    "tail": lambda node, c, x: x[1:],
-    "head": lambda node, c, x: x[:-1],
-    "foremost": lambda node, c, x: x[0],
+    **{name: lambda node, c, x, part=part: x[part] for name, part in PARTS.items()},
     **dict.fromkeys(("unit", "weighed"), lambda node, c, x: x * UNITS[node.name]),
     "read": lambda node, c, x: READ[node.name](x),
     "write": lambda node, c, x: WRITE[node.name](x),

@@ -141,7 +141,7 @@ def _verdict(known: list[Answer]) -> Verdict:
         return "WRONG", found or _pairs(known), broken, known
     for m, _ in _clipped(known):
         return "PRECISION", (m.name,), "", known
-    if found := _search(known, fitting := list(_fitted(known)), most=1):
+    if found := _search(known, fitting := sorted(_fitted(known), key=lambda m: m.rank), most=1):
         return "WRONG", found, "", known
     if found := _first(meant, loose=True) or _search(known, fitting, loose=True, most=1):
         return "WRONG", found, "and digits are lost", known
@@ -257,19 +257,21 @@ def _fitted(known: list[Answer]) -> Iterator[Mistake]:
     """Mistakes with numbers in them that give the values best."""
     from scipy.optimize import least_squares
 
-    probe = _probe(known)
-    p, wrong = probe.problem, probe.misses.sum()
-    for start, ends, made in () if _long(p) else fitted(p.setting.beta):
-        if max(wrong, len(start)) < 2 and p.quantity.name != "abar_prev":
+    p = _probe(known).problem
+    known = [c for c in known if c.problem.tables.T == p.tables.T]
+    wrong = sum(c.misses.sum() for c in known)
+    solve = partial(least_squares, method="dogbox", ftol=1e-15, xtol=1e-15, gtol=1e-15)
+    for starts, ends, made in () if _long(p) else fitted(p.setting.beta):
+        if max(wrong, len(starts)) < 2 and p.quantity.name != "abar_prev":
             continue
 
         def off(numbers: Any, made: Any = made) -> Any:
-            values = p.value(made(numbers).of(p.trees[0]))
-            return np.where(probe.defined, values - probe.got, 0.0).ravel()
+            tree = made(np.asarray(numbers)).of(p.trees[0])
+            return _flat(known, lambda c: np.where(c.defined, c.problem.value(tree) - c.got, 0.0))
 
         with contextlib.suppress(ValueError):  # of numbers that there cannot be
-            solve = partial(least_squares, ftol=1e-15, xtol=1e-15, gtol=1e-15)
-            yield made(solve(off, start, bounds=ends, method="dogbox").x)
+            costs = {start: np.square(off(start)).sum() for start in itertools.product(*starts)}
+            yield made(solve(off, min(costs, key=costs.__getitem__), bounds=ends).x)
 
 
 def _probe(known: list[Answer]) -> Answer:

@@ -239,15 +239,16 @@ BUILDS: list[tuple[str, Build]] = [
      _from(lambda b: np.linspace(b[0] * b.size / 1000, b[-1], b.size))),
     (REVERSED, _from(lambda beta: beta[::-1])),
 ]
-# with numbers that are found from the values: the least they can be, and where to start
-FITTED: list[tuple[str, float, list[float], Callable[..., Build]]] = [
-    ("the product has a factor {:.6g} too many", 0.9, [0.99999],
+LOWEST, HIGHEST = (1e-5, 1e-4, 1e-3, 0.01), (0.9999, 0.999, 0.9, 0.5, 0.1, 0.02)
+# with numbers that are found from the values: the least they can be, and where they may start
+FITTED: list[tuple[str, float, Any, Callable[..., Build]]] = [
+    ("the product has a factor {:.6g} too many", 0.9, [(0.99999,)],
      lambda k: _after(_product(lambda s: k * s.abar), _before(lambda s: np.r_[k, s.abar[1:-1]]))),
-    *((f"{FIRST} {{:.6g}}, not 1", 0.9, [0.99999], lambda k, ratio=ratio: _before(
+    *((f"{FIRST} {{:.6g}}, not 1", 0.9, [(0.99999,)], lambda k, ratio=ratio: _before(
         lambda s: np.r_[k, s.abar[1:-1]], ratio)) for ratio in (False, True)),
-    ("beta clipped to at most {:.6g}", 1e-6, [0.01], lambda k: _from(lambda b: np.minimum(b, k))),
-    ("beta clipped to [{:.6g}, {:.6g}]", 1e-6, [1e-4, 0.9999], lambda low, high: _from(
-        lambda b: np.clip(np.where(b == 0.999, 1.0, b), low, high) if b.min() < low else b)),
+    ("beta clipped to at most {:.6g}", 1e-6, [HIGHEST], lambda k: _from(lambda b: b.clip(0, k))),
+    ("beta clipped to [{:.6g}, {:.6g}]", 1e-6, [LOWEST, HIGHEST], lambda low, high: _from(
+        lambda b: np.clip(np.where(b == 0.999, 1.0, b), low, high))),
 ]
 # fmt: on
 RESTS = ("one_minus_abar", "one_minus_abar_prev")
@@ -666,20 +667,20 @@ def doubled(tree: Expr) -> dict[str, Expr]:
     return {label: double(label)(tree) for label in sorted(labels - {""})}
 
 
-def fitted(beta: Any) -> Iterator[tuple[list[float], Any, Callable[[Any], Mistake]]]:
+def fitted(beta: Any) -> Iterator[tuple[list[Any], Any, Callable[[Any], Mistake]]]:
     """Tables with numbers in them: where to start, between which ends, and the mistake."""
-    for name, least, start, build in FITTED:
-        yield start, (least, 1.0), functools.partial(_numbered, name, build)
+    for name, least, starts, build in FITTED:
+        yield starts, (least, 1.0), functools.partial(_numbered, name, build)
     for (name, make), more in itertools.product(NAMED.items(), (0, 1)):
         if beta.size > 6 and np.allclose(make(beta.size), beta, 1e-9, 0):
             given = inspect.signature(make).parameters.values()
             usual = {each.name: each.default for each in given if type(each.default) is float}
             made = functools.partial(_respelled, name, more, usual)
-            yield [*usual.values()], (1e-300, np.inf), made
+            yield [(each,) for each in usual.values()], (1e-300, np.inf), made
 
 
 def _numbered(name: str, build: Callable[..., Build], numbers: Any) -> Mistake:
-    return Mistake(name.format(*numbers), _every(_built(build(*numbers)), "table"))
+    return Mistake(name.format(*numbers), _every(_built(build(*numbers)), "table"), len(numbers))
 
 
 def _respelled(name: str, more: int, usual: dict[str, float], numbers: Any) -> Mistake:

@@ -518,10 +518,9 @@ def others(q: Quantity, c: Conventions, **changed: Any) -> list[tuple[str, Expr]
         column, name, head, text = line.split(" | ")
         ((word, meant),) = _words(f"{head} = {text}").items()
         instead = Letters(q, c, **changed | {word: letters.function(*meant)})
-        for parts, form in zip(usual, forms, strict=True):
-            other = number(instead.read(form))
-            if column in ("both", letters.column) and other.parts != parts:
-                made.append((name, other))
+        trees = [number(instead.read(form)) for form in forms if column in ("both", letters.column)]
+        both = zip(trees, usual, strict=False)
+        made += [(name, tree) for tree, parts in both if tree.parts != parts]
     for kind in CHOICES["model"] if q.name.startswith("mean_from_") else ():
         output = letters[q.every[-1]]
         taken = number(letters["mean_hat"](kind, S, letters["xt"], output))
@@ -553,9 +552,8 @@ SPREADS = {"var": "variance", "std": "standard deviation", "logvar": "log varian
 
 
 def kind_of(argument: str) -> str:
-    if argument in ("t", "log_w", "model"):
-        return {"t": "time", "log_w": "nats", "model": "model"}[argument]
-    return "var" if argument.startswith("var") or argument == "reverse_var" else "state"
+    other = "var" if argument.startswith("var") or argument == "reverse_var" else "state"
+    return {"t": "time", "log_w": "nats", "model": "model"}.get(argument, other)
 
 
 # Letters
