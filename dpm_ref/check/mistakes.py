@@ -676,7 +676,7 @@ def fitted(beta: Any) -> Iterator[tuple[list[Any], Any, Callable[[Any], Mistake]
             given = inspect.signature(make).parameters.values()
             usual = {each.name: each.default for each in given if type(each.default) is float}
             made = functools.partial(_respelled, name, more, usual)
-            yield [(each,) for each in usual.values()], (1e-300, np.inf), made
+            yield [(each, 0.9999) for each in usual.values()], (1e-300, np.inf), made
 
 
 def _numbered(name: str, build: Callable[..., Build], numbers: Any) -> Mistake:
@@ -686,8 +686,8 @@ def _numbered(name: str, build: Callable[..., Build], numbers: Any) -> Mistake:
 def _respelled(name: str, more: int, usual: dict[str, float], numbers: Any) -> Mistake:
     """The schedule of this name with other parameters, or the first T of one step more."""
     known = dict(zip(usual, numbers.tolist(), strict=True))
-    other = {k: round(v, 12) for k, v in known.items() if abs(v / usual[k] - 1) > 1e-6}
-    said = [*(f"{k} = {v:.4g}" for k, v in other.items()), *[ONE_MORE] * more]
+    other = {k: f"{v:.4g}" for k, v in known.items() if f"{v:.4g}" != f"{usual[k]:.4g}"}
+    said = [*(f"{k} = {v}" for k, v in other.items()), *[ONE_MORE] * more]
     build = _from(lambda beta: NAMED[name](beta.size + more, **known)[: beta.size])
     return Mistake(f"the {name} schedule with {', '.join(said)}", _every(_built(build), "table"))
 
