@@ -117,8 +117,8 @@ class BinomialDiffusion(Diffusion):
         self.pi1, self.pi0 = validation.own(pi1), validation.own(1.0 - pi1)
 
     def check_data(self, name: str, x: npt.ArrayLike) -> Array:
-        """Data vectors (..., d) of 0 and 1, at least one, with the prior's d if it has one."""
-        array = validation.data(name, validation.binary(name, x))
+        """A copy of bit vectors (..., d), at least one, of the prior's d if it has one."""
+        array = validation.data(name, validation.binary(name, x)).copy()
         return validation.components(name, array, self.pi1.size) if self.pi1.ndim else array
 
     def prior(self, d: int) -> Bernoulli:

@@ -236,13 +236,13 @@ def _laws_at(family: type[Law], reverse: ReverseKernel, xt: Array, times: IntArr
         asked = list(zip(xt, times.tolist(), strict=True))
     laws = [protocols.ask_law(family, reverse, "reverse", *each) for each in asked]
     parameters = (np.stack([law.view(i) for law in laws]) for i in (0, 1))
-    return family.unchecked(*(each.reshape(xt.shape) for each in parameters))
+    return family.unchecked(*(each.reshape(xt.shape) for each in parameters)).dense()
 
 
 def _log_edge(diffusion: Diffusion, edge: Edge, x0: Array, rng: np.random.Generator) -> Array:
     """log p(x^0|x^1) at one draw of x^1 for every vector of x0."""
     x1 = _rows(diffusion.q_marginal(x0, 1).sample(rng=rng))
-    log_p = protocols.ask_density(diffusion.law, edge, "edge", x1).log_p(_rows(x0))
+    log_p = protocols.ask_density(diffusion.law, edge, "edge", x1).dense().log_p(_rows(x0))
     return np.asarray(log_p.reshape(x0.shape[:-1]))
 
 

@@ -56,6 +56,12 @@ class Gaussian(Law):
     mean = property(lambda law: law.view(0), doc="The mean, (..., d).")
     var = property(lambda law: law.view(1), doc="The variance, (..., d).")
 
+    def dense(self) -> Gaussian:
+        """Itself; ValueError where a component was clamped, and has variance 0."""
+        rule = "be positive (clamped components have no density)"
+        validation.ruled("var", self._parameters[1], rule, lambda var: var > 0)
+        return self
+
     @staticmethod
     def noise(shape: tuple[int, ...], *, rng: np.random.Generator, dtype: Any = np.float64) -> Any:
         """Noise for `at`: standard normal numbers, in float32 or float64."""
@@ -79,7 +85,7 @@ class Gaussian(Law):
 
     def entropy(self) -> Array:
         """Differential entropy, shape (...)."""
-        return total(_gaussian_entropy(self.var))
+        return total(_gaussian_entropy(self.dense().var))
 
     def average_entropy(self, given: Callable[[Array], Gaussian]) -> Array:
         """E H(given(x)) over x of this law, where given(x) has one variance for every x."""
@@ -109,8 +115,8 @@ class GaussianDiffusion(Diffusion):
     law = Gaussian
 
     def check_data(self, name: str, x: npt.ArrayLike) -> Array:
-        """Data vectors (..., d): finite, at least one."""
-        return validation.data(name, validation.finite(name, x))
+        """A copy of data vectors (..., d): finite, at least one."""
+        return validation.data(name, validation.finite(name, x)).copy()
 
     def prior(self, d: int) -> Gaussian:
         """pi(x^T) = N(0, I), shape (d,)."""

@@ -169,7 +169,7 @@ def _half_psi_of_ratio(a: Array, b: Array) -> Array:
     """psi(a / b - 1) / 2 for a, b > 0; a is halved first, since a / b may overflow."""
     x = (a - b) / b
     near = (x > -0.5) & (x < 2.0)
-    half = np.where(a > 1.0, 0.5 * a / b, 0.5 * (a / b))
+    half = np.where(a > 1e-300, 0.5 * a / b, 0.5 * (a / b))  # half of a subnormal is not exact
     far = (half - 0.5) - 0.5 * _log_ratio(a, b, a - b)
     return np.where(near, 0.5 * _psi_near(np.where(near, x, 0.0)), far)
 
@@ -204,7 +204,10 @@ def bernoulli_kl_from_logits(a_q: ArrayLike, a_p: ArrayLike) -> Array:
     0.143841
     """
     a, b = validation.finite("a_q", a_q), validation.finite("a_p", a_p)
-    a, b = validation.broadcast(a_q=a, a_p=b)
+    return _bernoulli_kl_from_logits(*validation.broadcast(a_q=a, a_p=b))
+
+
+def _bernoulli_kl_from_logits(a: Array, b: Array) -> Array:
     q1, q0, p1, p0 = _sigmoid(a), _sigmoid(-a), _sigmoid(b), _sigmoid(-b)
     with np.errstate(over="ignore", invalid="ignore"):  # logits 1e308 apart
         step = np.clip(b - a, -1.0, 1.0)

@@ -93,7 +93,8 @@ class MLP:
     def _table(self, name: str, value: npt.ArrayLike | None, default: Array) -> Array:
         table = default if value is None else validation.finite(name, value)
         rule = f"have shape (T-1, .), one row for every t in 2..{self.T}"
-        return validation.shaped(name, table, rule, table.ndim == 2 and len(table) == self.T - 1)
+        return validation.own(
+            validation.shaped(name, table, rule, table.ndim == 2 and len(table) == self.T - 1))
 
     def unpack(self, params: Values) -> dict[str, Values]:
         """Views of the flat vector, by name."""
@@ -120,7 +121,8 @@ class MLP:
 
     def apply(self, params: Values, x: Array, t: IntArray) -> Values:
         """The outputs (..., d_out) for states x (..., d_in) at times t, evaluated in blocks."""
-        stacked, times = stack(x, t)
+        states = validation.components("x", validation.data("x", x), self.d_in)
+        stacked, times = stack(states, validation.times("t", t, 2, self.T))
         S, n, _ = stacked.shape
         out = np.empty((S, n, self.d_out), params.dtype)
         step, tape = max(1, _BLOCK // n), cache(partial(Tape, self, params))
@@ -131,12 +133,11 @@ class MLP:
         return out.reshape(*x.shape[:-1], self.d_out)
 
 
-def flat_vector(name: str, value: npt.ArrayLike, size: int) -> Values:
+def flat_vector(name: str, value: npt.ArrayLike, size: int, kinds: str = "f") -> Values:
     """A finite vector (size,) of a dtype that BLAS computes in, in native byte order."""
-    vector = np.asarray(validation.unmasked(name, value))
-    if vector.shape != (size,) or vector.dtype.kind not in "fc":
-        rule = f"be a floating-point vector of shape ({size},)"
-        raise ValueError(f"{name} must {rule}, got {vector.dtype} {vector.shape}")
+    rule = f"a {'real ' * (kinds == 'f')}floating-point vector of shape ({size},)"
+    vector = validation.array_of(name, value, kinds, rule)
+    validation.shaped(name, vector, f"be {rule}", vector.shape == (size,))
     vector = np.ascontiguousarray(vector, dtype=vector.dtype.newbyteorder("="))
     if vector.dtype not in map(np.dtype, "fdFD"):  # those that BLAS computes in
         raise ValueError(f"{name} must be in float32 or float64, got {vector.dtype}")

@@ -88,6 +88,10 @@ class Law:
         """(..., d)."""
         return np.broadcast(*self._parameters).shape
 
+    def dense(self) -> Self:
+        """Itself; ValueError where it has no density."""
+        return self
+
     def drawn(self, noise: Array) -> tuple[Array, Array]:
         """The sample at this noise, and its `log_p`."""
         x = self.at(noise)
@@ -102,13 +106,13 @@ class Law:
 
         Accurate to 8 eps sum|terms|.
         """
-        return self.log_p(self._fitting("x", self.check("x", x)))
+        return self.dense().log_p(self._fitting("x", self.check("x", x)))
 
     def kl(self, other: Any) -> Array:
         """KL(self || other), shape (...), to 8 ulp; inf where other excludes what self allows."""
         law = self.like(other, "other must be a law, and ")
         self._fitting("other", law.view(0))
-        return self.kl_p(law)
+        return self.dense().kl_p(law.dense())
 
     def _fitting(self, name: str, x: Array) -> Array:
         """x over its common shape with the law; it must have d components and broadcast."""
@@ -243,6 +247,9 @@ class _OwnDensity(NamedTuple):
     law: Any
     shape: tuple[int, ...]
     name: str
+
+    def dense(self) -> _OwnDensity:
+        return self
 
     def log_p(self, x: Array) -> Array:
         return self._asked("log_prob", validation.below_infinity, x.shape[:-1], x.copy())

@@ -29,7 +29,7 @@ from scipy.special import expit
 from dpm_ref import protocols, validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
-from dpm_ref.information import bernoulli_kl_from_logits, logit
+from dpm_ref.information import _bernoulli_kl_from_logits, logit
 from dpm_ref.mlp import MLP, Values, flat_vector, stack, time_bumps, time_polynomials
 from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, takes_times
 from dpm_ref.validation import Array, IntArray
@@ -73,8 +73,6 @@ class _Reverse:
     def kernel(self, params: npt.ArrayLike) -> ReverseKernel:
         """The reverse kernel (xt, t) -> law; t is one int or an array over xt's leading axes."""
         own = validation.own(flat_vector("params", params, self.network.size))
-        if own.dtype.kind == "c":
-            raise ValueError(f"params must be real, got {own.dtype}")
         return takes_times(partial(self.law, own))
 
     def law(self, params: Values, xt: npt.ArrayLike, t: npt.ArrayLike) -> Any:
@@ -83,7 +81,8 @@ class _Reverse:
         times = validation.times_over(t, 2, self.diffusion.T, states)
         stack(states, times)  # refuses times that outnumber the states
         inputs = self._inputs(states, times)
-        out = self.network.apply(params, inputs, times).astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # the law's parameters tell
+            out = self.network.apply(params, inputs, times).astype(np.float64)
         return self._law(out, states, inputs, times)
 
     def _inputs(self, xt: Values, t: IntArray) -> Values:
@@ -344,7 +343,7 @@ class SigmoidReverse(_Bits):
         given0, given1 = _pick(self._logit, at, out)
         target = np.where(draw.target == 1, given1, given0)
         grad = np.where(target < 0, expit(ours) - expit(target), expit(-target) - expit(-ours))
-        return bernoulli_kl_from_logits(target, ours), grad
+        return _bernoulli_kl_from_logits(target, ours), grad
 
     def _law(self, out: Array, xt: Array, inputs: Array, t: IntArray) -> Bernoulli:
         ours = out + _pick(self._start, _places(xt, t), out)

@@ -201,12 +201,13 @@ def log_snr_linear(T: int, *, beta1: float, abar_T: float) -> Array:
     0.376057
     """
     T, beta1 = validation.count("T", T, 2), validation.fraction("beta1", beta1)
-    if validation.fraction("abar_T", abar_T) >= 1.0 - beta1:
-        got = f"abar_T {abar_T} with beta1 {beta1}"
-        raise ValueError(f"abar_T must lie in (0, 1 - beta1), got {got}")
+    abar_T = validation.fraction("abar_T", abar_T)
     first, last = np.log1p(-beta1) - np.log(beta1), np.log(abar_T) - np.log1p(-abar_T)
     log_snr = np.linspace(first, last, T)
     rates = -np.expm1(np.diff(log_snr)) / (1.0 + np.exp(log_snr[1:]))
+    if not ((rates > 0) & (rates < 1)).all():
+        rule = "lie in (0, 1 - beta1), and no rate round to 0 or 1"
+        raise ValueError(f"abar_T must {rule}, got abar_T {abar_T} with beta1 {beta1}")
     return np.concatenate([[beta1], rates])
 
 

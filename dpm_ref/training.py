@@ -89,7 +89,7 @@ class Scaling(NamedTuple):
         data = np.ascontiguousarray(_matrix(validation.finite("x0", x0)))
         power = np.frexp(np.abs(data).max(0))[1]
         unit = np.ldexp(data, -power)  # exactly; below 1, so that no square overflows
-        std = np.ldexp(unit.std(0), power)
+        std = np.ldexp((unit - unit.mean(0)).std(0), power)
         varies = (np.ptp(unit, 0) > 0) & (std > 0)
         return cls(np.ldexp(unit.mean(0), power), np.where(varies, std, 1.0))
 
@@ -123,7 +123,7 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     x0 : array_like, broadcasting against noise, last axis d
     t : int or integer array in 2..T that broadcasts against noise's leading axes
     noise : array_like, shape (..., d)
-        Standard normal numbers (Gaussian) or uniform ones in [0, 1) (binomial), one vector for
+        Standard normal numbers (Gaussian) or uniform ones in [0, 1] (binomial), one vector for
         every state x^t.
 
     Returns
@@ -134,7 +134,8 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
         noise (..., d) and beta_2..T (T-1,), the last None where a beta is 1.
     """
     _check_model(model)
-    vector = flat_vector("params", params, model.network.size)
+    kinds = "fc" if isinstance(model, GaussianReverse) else "f"  # complex for a complex step
+    vector = flat_vector("params", params, model.network.size, kinds)
     frozen = validation.data("noise", np.asarray(model.check_noise("noise", noise), order="C"))
     data = np.asarray(model.diffusion.check_data("x0", x0), order="C")  # sums depend on the layout
     data = validation.components("x0", data, model.d)
@@ -190,8 +191,9 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     """Gradient ascent on K over minibatches of data and of time steps.
 
     Section 2.4, equations (13) and (14). Saving state and generator after some steps and resuming
-    gives the same parameters, to the bit, as an uninterrupted run. FloatingPointError if a
-    minibatch's K is not finite, or its gradient overflows; the state is then the one that gave it.
+    gives the same parameters, to the bit, as an uninterrupted run with the same learning_rate (the
+    default depends on the steps asked for). FloatingPointError if a minibatch's K is not finite, or
+    its gradient overflows; the state is then the one that gave it.
 
     Parameters
     ----------
@@ -202,7 +204,8 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     steps : int >= 0
         Steps to take now.
     learning_rate : float or callable, from the number of steps taken to the rate
-        By default `cosine_decay` from 0.01 over all steps, those of `state` included.
+        By default `cosine_decay` from 0.01 over all steps, those of `state` included: it rises
+        again where a finished run is continued.
     batch : int >= 1
         States per time step of a minibatch, in antithetic pairs of one data vector.
     n_times : int in 1..T-1
@@ -259,7 +262,8 @@ def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
     """
     if not math.isfinite(rate):
         raise FloatingPointError(f"learning_rate is {rate} after {state.step} steps")
-    grad = 0.1 * grad
+    rule = f"have the parameters' shape {state.params.shape}"
+    grad = 0.1 * validation.shaped("grad", grad, rule, grad.shape == state.params.shape)
     with np.errstate(over="ignore"):
         square = 0.999 * state.square + (0.001 / 0.1**2) * (grad * grad)
     if not math.isfinite(square.max()):
@@ -369,12 +373,13 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
     """Write a training state, and the generator's if given, as one npz file.
 
     It holds the model's schedule, prior and tables of time too. The file is written as NAME.partial
-    and then renamed, so it is never incomplete, and a failed write (OSError) leaves the previous
-    file in place. No suffix is added.
+    and then renamed, so with one writer at a time it is never incomplete, and a failed write
+    (OSError) leaves the previous file in place. No suffix is added.
     """
     _check_model(model)
     _check_state("state", state, model.network.size)
     generator = "" if rng is None else validation.generator(rng).bit_generator.state
+    _generator(generator)  # which refuses what `load` would
     arrays = _description(model) | vars(state)
     arrays["rng"] = json.dumps(generator, default=np.ndarray.tolist)
     target = Path(path).resolve()  # a link stays one
@@ -435,7 +440,8 @@ def _generator(state: Any) -> np.random.Generator | None:
     if not state:
         return None
     if state["bit_generator"] not in _GENERATORS:
-        raise ValueError(f"unknown bit generator {state['bit_generator']!r}")
+        rule, got = f"have a bit generator among {', '.join(_GENERATORS)}", state["bit_generator"]
+        raise ValueError(f"rng must {rule}, got {got!r}")
     if not (0 <= state["state"].get("pos", 0) <= 624 and 0 <= state.get("buffer_pos", 0) <= 4):
         raise ValueError("its position lies outside its buffer")  # numpy would read there
     bits, twin = (getattr(np.random, state["bit_generator"])() for _ in range(2))
@@ -497,12 +503,12 @@ def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
                 every: int = 100) -> GaussianReverse:
     """Gradient ascent on K by the network's parameters and the diffusion rates in turn.
 
-    One step of the rates follows every sixteen of the network (`train`, at all of t = 2..T), with
-    noise of its own, frozen for the derivative by beta (section 2.4.1). `state` and `rates` (from
-    `start_rates`) are updated in place. Both learning rates are a number or a function of the
-    network's steps. When these pass a multiple of `every`, `callback` gets the mean of the rates'
-    minibatches' K since the last call. Training that is stopped after a multiple of sixteen steps
-    resumes to the bit.
+    One step of the rates follows every sixteen of the network (`train`, at all of t = 2..T), and
+    those left over at the end, with noise of its own, frozen for the derivative by beta (section
+    2.4.1). `state` and `rates` (from `start_rates`) are updated in place. Both learning rates are a
+    number or a function of the network's steps. When these pass a multiple of `every`, `callback`
+    gets the mean of the rates' minibatches' K since the last call. Training that is stopped after a
+    multiple of sixteen steps resumes to the bit.
 
     Returns the kernel over the learned diffusion, which keeps the model's beta_1; its parameters
     are in `state`. FloatingPointError if K is not finite, or a rate reaches 0 or 1.

@@ -2,7 +2,7 @@
 
 Each function returns its argument as a float64 (or int64) array, or raises a ``ValueError`` (for a
 wrong type sometimes a ``TypeError``) that names the argument, the rule and the value. Nothing is
-clipped, rounded or dropped.
+clipped or dropped; numbers of another type become the nearest float64.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = ["Array", "IntArray", "real", "finite", "below_infinity", "positive", "probability",
-           "binary", "unmasked", "ruled", "shaped", "vectors", "data", "components", "times",
-           "times_over", "one_time", "count", "number", "positive_number", "fraction", "flag",
-           "generator", "function", "rounding", "broadcast", "own", "ReadOnly", "brief"]
+           "binary", "unmasked", "array_of", "ruled", "shaped", "vectors", "data", "components",
+           "times", "times_over", "one_time", "count", "number", "positive_number", "fraction",
+           "flag", "generator", "function", "rounding", "broadcast", "own", "ReadOnly", "brief"]
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -41,7 +41,7 @@ def unmasked(name: str, value: Any, depth: int = 64) -> Any:
     return value
 
 
-def _array(name: str, value: Any, kinds: str, rule: str) -> npt.NDArray[Any]:
+def array_of(name: str, value: Any, kinds: str, rule: str) -> npt.NDArray[Any]:
     unmasked(name, value)
     try:
         array = np.asarray(value)
@@ -71,7 +71,7 @@ def shaped(name: str, array: Kept, rule: str, holds: bool) -> Kept:
 
 def real(name: str, value: npt.ArrayLike) -> Array:
     """The argument as float64; complex numbers, strings and objects are refused."""
-    array = _array(name, value, "fiub", "an array of real numbers")
+    array = array_of(name, value, "fiub", "an array of real numbers")
     with np.errstate(over="ignore"):  # a longdouble beyond float64 is inf
         return array.astype(np.float64, copy=False)
 
@@ -107,7 +107,7 @@ def components(name: str, array: Array, d: int) -> Array:
 
 def times(name: str, value: npt.ArrayLike, first: int, last: int) -> IntArray:
     """Integer times in first..last; bools and floats are refused, even 2.0."""
-    array = _array(name, value, "iu", "an integer or an array of integers")
+    array = array_of(name, value, "iu", "an integer or an array of integers")
     ruled(name, array, f"lie in {first}..{last}", lambda t: (t >= first) & (t <= last))
     return array.astype(np.int64, copy=False)
 
@@ -194,8 +194,8 @@ def _common_shape(rule: str, **arrays: npt.NDArray[Any]) -> tuple[int, ...]:
 
 
 def own(array: Array) -> Array:
-    """A read-only copy."""
-    copy = np.array(array)
+    """A read-only copy, in C order, since sums depend on the order."""
+    copy = np.array(array, order="C")
     copy.setflags(write=False)
     return copy
 

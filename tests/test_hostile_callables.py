@@ -218,6 +218,30 @@ def test_a_kernel_that_writes_into_its_state_changes_nothing():
     assert abs(got.value[0] + 1.1165) < 7 * got.stderr[0] + 5e-5
 
 
+@pytest.mark.parametrize("name", ["lower_bound", "edge", "log_weights", "log_likelihood"])
+def test_a_kernel_that_writes_into_the_caller_s_data_changes_nothing(name):
+    """The array that x0 itself is, which the callable knows of."""
+    diffusion, x = GaussianDiffusion([0.1, 0.2, 0.3]), np.full((1, 2), 0.5)
+
+    def asked(writes):
+        x[:] = 0.5
+        path = np.broadcast_to(x, (4, 1, 2)).copy()
+
+        def spoil(state, t=1):
+            (path if name == "log_weights" else x)[...] = 7.0 if writes else 0.5
+            return SimpleNamespace(mean=0.5 * state, var=1.0)
+
+        rng = np.random.default_rng(1)
+        if name == "log_weights":
+            return likelihood.log_weights(diffusion, spoil, path)
+        if name == "log_likelihood":
+            return likelihood.log_likelihood(diffusion, spoil, x, n_samples=10, rng=rng).value
+        edge = spoil if name == "edge" else None
+        return bounds.lower_bound(diffusion, spoil, x, rng=rng, edge=edge).value
+
+    assert asked(True).tolist() == asked(False).tolist()
+
+
 def test_a_family_of_one_s_own_with_parameters_of_the_other_is_refused():
     diffusion = COLUMNS["gaussian"]
     bits = SimpleNamespace(prob1=0.5)

@@ -1032,11 +1032,11 @@ REFUSED = {
     ),
     "parameters of the wrong size": (
         lambda: gaussian_model().kernel(np.zeros(3)),
-        "params must be a floating-point vector",
+        "params must be a real floating-point vector",
     ),
     "complex parameters": (
         lambda: gaussian_model().kernel(1j * np.ones(gaussian_model().network.size)),
-        "params must be real, got complex128",
+        "params must be a real floating-point vector",
     ),
     "t of 1": (lambda: ask(gaussian_model(), np.zeros((3, 2)), 1), "t must lie in 2..4, got 1"),
     "t beyond T": (lambda: ask(binomial_model(), np.zeros((3, 2)), 5), "t must lie in 2..4, got 5"),

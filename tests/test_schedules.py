@@ -198,6 +198,15 @@ def test_log_snr_linear_has_the_ends_asked_for(T, beta1, abar_T):
     )  # T roundings of beta, amplified by 1 / (1 - beta)
 
 
+@pytest.mark.parametrize(
+    ("T", "beta1", "abar_T"),
+    [(3, 0.1, np.nextafter(0.9, 0)), (1000, 0.9, 0.1 - 1e-14), (2, 1e-5, 1e-17), (2, 0.1, 0.9)],
+)
+def test_log_snr_linear_refuses_ends_between_which_a_rate_would_round_to_0_or_1(T, beta1, abar_T):
+    with pytest.raises(ValueError, match=r"abar_T must lie in \(0, 1 - beta1\), and no rate round"):
+        schedules.log_snr_linear(T, beta1=beta1, abar_T=abar_T)
+
+
 @pytest.mark.parametrize("T", [1, 2, 7, 2000])
 def test_constant_erasure_takes_the_same_share_at_every_step(T):
     schedule = schedules.Schedule(schedules.constant_erasure(T))

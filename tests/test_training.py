@@ -485,6 +485,13 @@ def test_adam_refuses_a_rate_that_is_not_finite_and_changes_nothing(wrong):
     assert (state.step, *state.params, *state.mean, *state.square) == (0,) * 7
 
 
+@pytest.mark.parametrize("shape", [(1,), (3,), ()])
+def test_adam_refuses_a_gradient_of_another_shape(shape):
+    state = TrainingState(np.zeros(2), np.zeros(2), np.zeros(2))
+    with pytest.raises(ValueError, match=r"grad must have the parameters' shape \(2,\), got shape"):
+        adam_step(state, np.ones(shape), 0.1)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_gradient_whose_square_overflows_is_an_error_and_leaves_the_state(dtype):
     state = TrainingState(*np.ones((3, 2), dtype))
@@ -724,7 +731,7 @@ def test_what_a_callback_puts_into_the_state_is_checked():
     def spoil(state, K):
         state.params = np.zeros(3)
 
-    with pytest.raises(ValueError, match=r"state\.params must be a floating-point vector"):
+    with pytest.raises(ValueError, match=r"state\.params must be a real floating-point vector"):
         fit(callback=spoil, every=1, steps=2)
 
 
@@ -739,6 +746,26 @@ def test_data_is_not_written_to():
     data.flags.writeable = False
     state = start(model, rng=default_rng(17))
     assert train(model, data, state, rng=default_rng(17), steps=2, learning_rate=rate).step == 2
+
+
+def test_a_callback_that_writes_into_the_data_changes_nothing():
+    model = GaussianReverse(GaussianDiffusion(BETA), 2, hidden=(3,))
+
+    def learned(spoil):
+        data = dataset("gaussian")
+
+        def callback(state, K):
+            data[:] = 9.0 if spoil else data
+
+        rng, rates = default_rng(11), training.start_rates(BETA)
+        state = start(model, rng=rng)
+        training.learn_rates(
+            model, data, state, rates, rng=rng, steps=48, learning_rate=0.01,
+            rate_learning_rate=0.01, callback=callback, every=1,
+        )
+        return rates.params.tobytes()
+
+    assert learned(True) == learned(False)
 
 
 def test_minibatches_are_drawn_uniformly_with_replacement():
@@ -915,6 +942,13 @@ def best_factorised(chain):
         )
 
     return float(mpmath_oracle.mp.log(prior[x0]) + to_prior(1) - to_prior(chain.tables.T) - kl)
+
+
+def test_a_sigmoid_whose_outputs_run_away_diverges_like_the_others():
+    model = SigmoidReverse(BinomialDiffusion([0.1, 0.2, 0.3]), 2, hidden=(3,))
+    state = start(model, rng=default_rng(24))
+    with pytest.raises(FloatingPointError, match="try a smaller learning rate"):
+        train(model, dataset("binomial"), state, rng=default_rng(24), steps=9, learning_rate=1e308)
 
 
 @pytest.mark.parametrize(("steps", "every"), [(200, 100), (20, 100), (3, 2)])
@@ -1110,6 +1144,11 @@ def test_scaling_has_the_same_bits_whatever_the_memory_layout():
     one, other = Scaling.of(x), Scaling.of(np.asfortranarray(x))
     assert one.mean.tolist() == other.mean.tolist()
     assert one.std.tolist() == other.std.tolist()
+
+
+@pytest.mark.parametrize(("least", "apart"), [(1e16, 2.0), (1.0, EPS)])
+def test_a_scale_of_one_rounding_of_the_mean_is_right(least, apart):
+    assert Scaling.of([[least], [least + apart]]).std.tolist() == [apart / 2]
 
 
 @pytest.mark.parametrize("call", ["to_model", "to_data"])
@@ -1600,7 +1639,7 @@ def test_a_bound_that_is_not_finite_ends_the_climb(monkeypatch):
     [
         (
             {"rates": training.start_rates([0.1, 0.2])},
-            r"rates\.params must be a floating-point vector of shape \(2,\), got float64 \(1,\)",
+            r"rates\.params must be a real floating-point vector of shape \(2,\), got shape \(1,\)",
         ),
         (
             {"rates": TrainingState(np.zeros(2), np.zeros(2), np.zeros(2), step=-1)},
@@ -1608,7 +1647,7 @@ def test_a_bound_that_is_not_finite_ends_the_climb(monkeypatch):
         ),
         (
             {"rates": TrainingState(np.zeros(2), np.zeros(1), np.zeros(2))},
-            r"rates\.mean must be a floating-point vector of shape \(2,\)",
+            r"rates\.mean must be a real floating-point vector of shape \(2,\)",
         ),
         (
             {"rates": TrainingState(np.zeros(2), np.zeros(2), np.array([0.0, -1.0]))},
@@ -1856,6 +1895,16 @@ def test_save_refuses_what_load_refuses_and_keeps_the_good_file(spoil, message, 
     assert path.read_bytes() == before
 
 
+def test_save_refuses_a_generator_that_load_would_not_know(tmp_path):
+    class Mine(np.random.PCG64):
+        pass
+
+    model, path = tiny("gaussian")[0], tmp_path / "state"
+    with pytest.raises(ValueError, match=r"rng must have a bit generator among .*, got 'Mine'"):
+        save(path, model, start(model, rng=default_rng(28)), rng=np.random.Generator(Mine()))
+    assert not os.listdir(tmp_path)
+
+
 def test_mode_of_the_file_that_is_replaced_is_kept(tmp_path):
     model, path = tiny("gaussian")[0], tmp_path / "state"
     save(path, model, start(model, rng=default_rng(28)))
@@ -1969,10 +2018,13 @@ CHANGED = {
         {"params": np.array([object()])},
         "npz file of this model's state: Object arrays cannot be loaded",
     ),
-    "an unknown generator": ({"rng": random_state(bit_generator="RandomState")}, "unknown bit"),
+    "an unknown generator": (
+        {"rng": random_state(bit_generator="RandomState")},
+        "rng must have a bit generator among PCG64, PCG64DXSM, MT19937, Philox, SFC64, got 'Random",
+    ),
     "no generator at all": (
         {"rng": random_state(bit_generator="os")},
-        "unknown bit generator 'os'",
+        "rng must have a bit generator among PCG64, PCG64DXSM, MT19937, Philox, SFC64, got 'os'",
     ),
     "a generator without state": ({"rng": random_state(state=None)}, NO_STATE),
     "a negative state": ({"rng": random_state(state={"state": -1, "inc": 1})}, NO_STATE),
@@ -2187,6 +2239,11 @@ REFUSED = {
         "params must be a floating-point vector",
     ),
     "params nan": (lambda: ask(params=np.full(SIZE, np.nan)), "params must be finite, got nan"),
+    "params complex, for bits": (
+        lambda: ask(params=np.zeros(binomial().network.size, complex), model=binomial()),
+        "params must be a real floating-point vector",
+    ),
+    "params ragged": (lambda: ask(params=[[1.0], [1.0, 2.0]]), "params must be a floating-point"),
     "start from a seed": (lambda: start(gaussian(), rng=0), "rng must be a numpy.random.Generator"),
     "start in float16": (
         lambda: start(gaussian(), rng=default_rng(38), dtype=np.float16),

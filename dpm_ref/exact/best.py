@@ -34,7 +34,10 @@ __all__ = ["BestSchedule", "ScheduleSearch"]
 
 
 class BestSchedule(NamedTuple):
-    """beta (T,), K* as estimated by the search (`ideal_bound` estimates it anew), and L_null."""
+    """beta (T,), K* and L_null; K* is the largest of many estimates, so too high by noise.
+
+    `ideal_bound` estimates it anew.
+    """
 
     beta: Array
     value: float

@@ -108,6 +108,7 @@ class GaussianFactor:
         p = Gaussian.like(law)
         validation.components("law", p.mean, self.mean.size)
         m, v, s = self.mean, self.var, p.var
+        validation.ruled("law", s, "not be clamped twice", lambda s: (s > 0) | (v > 0))
         with np.errstate(over="ignore", divide="ignore"):  # a density below -1e308 is -inf
             ratio = np.minimum(v, s) / np.maximum(v, s)  # neither v / s nor s / v overflows
             excess = np.maximum(np.log(s) - np.log(v), 0.0)
@@ -181,7 +182,8 @@ def noisy_bits(bits: npt.ArrayLike, flip_rate: npt.ArrayLike,
     >>> print(noisy_bits([1, 0], 0.1, seen=[True, False]).log_r([[1, 1], [0, 1]]).round(6))
     [-0.105361 -2.302585]
     """
-    values, rate = validation.binary("bits", bits), validation.probability("flip_rate", flip_rate)
+    (values,) = _vectors(bits=validation.binary("bits", bits))
+    rate = validation.probability("flip_rate", flip_rate)
     rule = "be below 1, since bits that are always flipped are known"
     validation.ruled("flip_rate", rate, rule, lambda r: r < 1)
     known = _mask(seen, values.shape)
@@ -226,7 +228,7 @@ class Clamp(GaussianFactor):
 
     def diffused(self, diffusion: Any, t: int) -> Any:
         """E r(x^0) over t >= 1 forward steps from x: a Gaussian or Bernoulli factor."""
-        bits = diffusion.law is Bernoulli
+        bits = checked_diffusion(diffusion).law is Bernoulli
         return self._bits().diffused(diffusion, t) if bits else super().diffused(diffusion, t)
 
     def _bits(self) -> BernoulliFactor:

@@ -59,7 +59,7 @@ class Particles:
     reliable : whether log_z can be trusted within its standard error, see `particle_filter`
     log_z_runs : (runs,)
     ess : (T+1, runs), effective sample size (sum w)^2 / sum w^2 at t = 0..T, before resampling
-    log_z_null : log E_pi r(x^0)
+    log_z_null : log E_pi r(x^0), from 4,096 draws where r has no closed form
     """
 
     x0: Array = field(repr=False)
@@ -73,6 +73,9 @@ class Particles:
 
     def expectation(self, values: Array) -> Array:
         """The posterior mean of values (runs, n, ...) at the particles."""
+        values, shape = validation.real("values", values), self.weights.shape
+        rule = f"have shape {(*shape, '...')}"
+        validation.shaped("values", values, rule, values.shape[:2] == shape)
         return np.asarray(np.tensordot(self.weights, values))
 
     def draw(self, n: int, *, rng: np.random.Generator) -> Array:

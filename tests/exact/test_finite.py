@@ -1143,3 +1143,12 @@ def test_a_copy_of_finite_data_is_as_read_only_as_the_data(copy_of):
         with pytest.raises(ValueError, match="read-only"):
             getattr(twin, name)[...] = 0.9
     assert twin.log_prob([0.5], 2) == line().log_prob([0.5], 2)
+
+
+def test_the_layout_of_the_atoms_changes_no_bit():
+    atoms = np.random.default_rng(3).integers(0, 2, (9, 33)) * 1.0
+    states = np.random.default_rng(4).integers(0, 2, (7, 33)) * 1.0
+    diffusion = BinomialDiffusion([0.3, 0.2, 0.4])
+    one, other = (FiniteData(diffusion, each) for each in (atoms, np.asfortranarray(atoms)))
+    assert one.log_prob(states, 2).tolist() == other.log_prob(states, 2).tolist()
+    assert one.reverse(states, 2) == other.reverse(states, 2)

@@ -38,4 +38,7 @@ def test_it_trains_samples_and_saves(tmp_path, monkeypatch, capsys):
     beta = schedules.log_snr_linear(40, beta1=1e-4, abar_T=0.05)
     state, generator = training.load("points.npz", GaussianReverse(GaussianDiffusion(beta), 2))
     assert state.step == 400
+    scaling = training.Scaling(**np.load("scaling.npz"))
+    assert (scaling.mean == space["scaling"].mean).all()
+    assert (scaling.std == space["scaling"].std).all()
     assert generator is not None

@@ -2,12 +2,14 @@
 kernel.
 """
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from dpm_ref import BinomialDiffusion, GaussianDiffusion, bounds, schedules
+from dpm_ref import BinomialDiffusion, Gaussian, GaussianDiffusion, bounds, schedules
 from dpm_ref.mlp import time_polynomials
 from dpm_ref.reverse import BinomialReverse, GaussianReverse
 from dpm_ref.training import objective
@@ -276,3 +278,24 @@ def test_autograd_agrees_with_the_gradient_by_the_rates():
     )[0].numpy()[1:]
     got = objective(model, params, x0, t[:, None], noise).beta
     np.testing.assert_allclose(got, truth, rtol=EXACT, atol=EXACT * np.abs(truth).max())
+
+
+def test_the_readme_s_lambda_takes_an_ordinary_module():
+    """A float32 network whose parameters ask for gradients, and the same numbers in NumPy."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    code = re.search(r"`(lambda xt, t: Gaussian\(.*?\))`", readme)[1]
+    layer, diffusion = torch.nn.Linear(D, D), GaussianDiffusion([0.1, 0.2, 0.3])
+    weight, bias = (part.detach().numpy() for part in (layer.weight, layer.bias))
+
+    def net(x, t):
+        return layer(x), torch.full_like(x, 0.1 * t)
+
+    kernels = (
+        eval(code, {"torch": torch, "Gaussian": Gaussian, "net": net}),
+        lambda xt, t: Gaussian(xt @ weight.T + bias, 0.1 * t),
+    )
+    first, second = (
+        bounds.lower_bound(diffusion, kernel, np.ones((5, D)), rng=np.random.default_rng(0)).value
+        for kernel in kernels
+    )
+    np.testing.assert_allclose(first, second, rtol=1e-5)

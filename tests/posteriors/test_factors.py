@@ -345,6 +345,28 @@ def test_a_clamp_is_a_delta_at_the_observed_values():
     assert Clamp([1.0], [False]).positive is True
 
 
+CLAMPED = "var must be positive (clamped components have no density), got 0.0"
+
+
+@pytest.mark.parametrize("ask", [
+    lambda law: law.log_prob([1.0, 0.25]),
+    lambda law: law.entropy(),
+    lambda law: law.kl(Gaussian([0.0, 0.0], 1.0)),
+    lambda law: Gaussian([0.0, 0.0], 1.0).kl(law),
+])
+def test_a_clamped_law_has_draws_but_no_density(ask):
+    law = Clamp([1.0, 2.0], [True, False]).multiply(Gaussian([0.5, 0.25], 2.0)).law
+    assert law.sample(rng=seed(3))[0] == 1.0
+    with pytest.raises(ValueError, match=re.escape(CLAMPED)):
+        ask(law)
+
+
+def test_a_component_that_is_clamped_twice_is_refused():
+    clamp = Clamp([1.0, 2.0], [True, False])
+    with pytest.raises(ValueError, match=r"law must not be clamped twice, got 0\.0"):
+        clamp.multiply(clamp.multiply(Gaussian([0.5, 0.25], 2.0)).law)
+
+
 def test_positive_factors_of_bits_say_so():
     assert BernoulliFactor([1.0, 0.5], [0.2, 0.1]).positive is True
     assert BernoulliFactor([1.0, 0.0], [0.2, 0.1]).positive is False

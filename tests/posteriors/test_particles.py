@@ -762,3 +762,13 @@ def test_the_filter_takes_any_law_with_the_attributes():
         edge=lambda x: Gaussian(x, 1.0),
     )
     assert np.isfinite(result.log_z)
+
+
+@pytest.mark.parametrize("shape", [(5, 2), (3,), ()])
+def test_an_expectation_is_of_values_at_the_particles(shape):
+    r = constant(GaussianFactor([1.0], 1.0))
+    result = particle_filter(DIFFUSION, DIFFUSION.kernel, r, 5, 1, rng=rng(), runs=2)
+    assert result.expectation(np.ones((2, 5))) == pytest.approx(1.0, abs=1e-12)
+    message = f"values must have shape (2, 5, '...'), got shape {shape}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        result.expectation(np.ones(shape))

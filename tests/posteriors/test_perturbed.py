@@ -8,7 +8,16 @@ import pytest
 from scipy.integrate import solve_ivp
 from statistics_budget import limit, seed
 
-from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, posteriors, schedules
+from dpm_ref import (
+    Bernoulli,
+    BinomialDiffusion,
+    Gaussian,
+    GaussianDiffusion,
+    bounds,
+    likelihood,
+    posteriors,
+    schedules,
+)
 from dpm_ref.exact import BinaryData, GaussianData, binary_states, state_probabilities
 from dpm_ref.posteriors import (
     Clamp,
@@ -297,3 +306,15 @@ def test_a_perturbed_kernel_takes_lists_of_states():
 def test_what_a_perturbed_kernel_cannot_take_is_named(call, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         call()
+
+
+@pytest.mark.parametrize("name", ["reverse", "edge"])
+@pytest.mark.parametrize("estimate", ["lower_bound", "log_likelihood"])
+def test_kernels_that_clamp_have_no_density_to_bound(estimate, name):
+    diffusion = GaussianDiffusion([0.1, 0.25, 0.5])
+    clamped = Perturbed(diffusion, diffusion.kernel, constant(Clamp([1.0, 0.0], [True, False])))
+    edge = (lambda x1: clamped(x1, 1)) if name == "edge" else None
+    reverse, x0 = clamped if name == "reverse" else diffusion.kernel, np.array([[1.0, 0.0]])
+    ask = bounds.lower_bound if estimate == "lower_bound" else likelihood.log_likelihood
+    with pytest.raises(ValueError, match="var must be positive"):
+        ask(diffusion, reverse, x0, n_samples=4, rng=rng(), edge=edge)
