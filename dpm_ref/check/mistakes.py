@@ -686,8 +686,8 @@ def _numbered(name: str, build: Callable[..., Build], numbers: Any) -> Mistake:
 def _respelled(name: str, more: int, usual: dict[str, float], numbers: Any) -> Mistake:
     """The schedule of this name with other parameters, or the first T of one step more."""
     known = dict(zip(usual, numbers.tolist(), strict=True))
-    other = {k: f"{v:.4g}" for k, v in known.items() if f"{v:.4g}" != f"{usual[k]:.4g}"}
-    said = [*(f"{k} = {v}" for k, v in other.items()), *[ONE_MORE] * more]
+    told = {k: f"{k} = {round(v, 12):.4g}" for k, v in known.items()}
+    said = [s for k, s in told.items() if s != f"{k} = {usual[k]:.4g}"] + [ONE_MORE] * more
     build = _from(lambda beta: NAMED[name](beta.size + more, **known)[: beta.size])
     return Mistake(f"the {name} schedule with {', '.join(said)}", _every(_built(build), "table"))
 
