@@ -258,7 +258,7 @@ def _fitted(known: list[Answer]) -> Iterator[Mistake]:
     from scipy.optimize import least_squares
 
     probes = _probes(known)
-    p, wrong = probes[0].problem, sum(c.misses.sum() for c in probes)
+    p, wrong = probes[0].problem, max(c.misses.sum() for c in probes)
     solve = partial(least_squares, method="dogbox", ftol=1e-15, xtol=1e-15, gtol=1e-15)
     for starts, ends, made in () if _long(p) else fitted(p.setting.beta):
         if max(wrong, len(starts)) < 2 and p.quantity.name != "abar_prev":
@@ -275,8 +275,8 @@ def _fitted(known: list[Answer]) -> Iterator[Mistake]:
 
 def _probes(known: list[Answer]) -> list[Answer]:
     """Those over the shortest schedule with a value that misses, but for the ends of ranges."""
-    T, end = min((c.problem.tables.T, c.problem.end) for c in known if c.misses.any())
-    return [c for c in known if c.problem.tables.T == T and c.problem.end == end]
+    shortest = min((c.problem.tables.T, c.problem.end) for c in known if c.misses.any())
+    return [c for c in known if (c.problem.tables.T, c.problem.end) == shortest]
 
 
 def _composed(pairs: Iterable[tuple[Mistake, Mistake]]) -> Iterator[Mistake]:
@@ -293,11 +293,10 @@ def _pairs(known: list[Answer]) -> Names:
 def _likely(known: list[Answer]) -> Iterable[tuple[Mistake, Mistake]]:
     """Pairs whose changes add up or multiply to what was got; then all, the plausible first."""
     p, made = known[0].problem, dict[Any, tuple[Mistake, Any]]()
-    defined = _flat(known, lambda c: c.defined)
     at = np.argsort(-_flat(known, lambda c: c.ratio))[:3]
     for m, tree in _fitting(known, mistakes(p.quantity, p.conventions), lambda *_: True):
-        values = np.hstack([np.where(c.defined, c.problem.value(tree), 0).ravel() for c in known])
-        if np.isfinite(values[defined]).any():
+        seen = [np.where(c.defined, c.problem.value(tree), np.nan).ravel() for c in known]
+        if np.isfinite(values := np.hstack(seen)).any():
             made.setdefault((m.form, values.astype(np.float32).tobytes()), (m, values[at]))
     every = [m for m, _ in made.values()]
     changed = np.array([values for _, values in made.values()]).reshape(len(every), at.size)
