@@ -245,7 +245,7 @@ class Context:
         fixed = {"t": t, "T": T, "T-1": T - 1, "1": 1, "2": min(2, T), "0": 0}
         if t is not None:
             square = len(t) == self.batch[1]
-            fixed |= {"first row": t[:1], "across": t.T if square else t}
+            fixed |= {"first row": t[:1], "least": t.min(), "across": t.T if square else t}
         times = fixed.get(node.at)
         if times is None:
             times = np.arange(2 if node.at == "2..T" else 1, T + 1)[:, None, None]
@@ -359,6 +359,9 @@ def _tanh_cdf(x: Any) -> Any:
 CDFS: dict[str, Callable[[Any], Any]] = {"tanh": _tanh_cdf, "logistic": expit}
 READ: dict[str, Callable[[Any], Any]] = {"var": np.asarray, "std": np.square, "logvar": np.exp}
 UNITS = {"nats": 1.0, "bits": 1.0 / math.log(2.0), "the wrong way": math.log(2.0)}
+PLAIN = {name: getattr(np, name) for name in ("abs", "sqrt", "square", "log", "exp")}
+PLAIN |= {"neg": np.negative, "sigmoid": expit}
+PARTS = {"tail": slice(1, None), "head": slice(None, -1), "foremost": 0}
 # fmt: off
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "input": lambda node, c: c.inputs[node.name],
@@ -368,8 +371,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "d": lambda node, c: np.float64(c.batch[1]),
     "n": lambda node, c: np.float64(c.batch[0]),
     "count": lambda node, c: np.float64(c.count),
-    "later": lambda node, c: (c.inputs["t"] > 1 + node.value) * 1.0,
-    "all later": lambda node, c: (c.inputs["t"].min() > 1) * 1.0,
+    "later": lambda node, c: (c.times(node) > 1 + node.value) * 1.0,
     "known": lambda node, c: np.where(c.inputs["t"] > 1, 1.0, np.nan),
     "first": lambda node, c, a, b: np.where(c.inputs["t"] == 1, a, b),
     "second": lambda node, c, a, b: np.where(c.inputs["t"] == 2, a, b),
@@ -377,25 +379,16 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "if": lambda node, c, x, a, b: np.where(x > 0.5, a, b),
     "+": lambda node, c, *terms: sum(terms),
     "*": lambda node, c, *factors: functools.reduce(np.multiply, factors),
-    "neg": lambda node, c, x: -x,
     "inv": lambda node, c, x: 1.0 / x,
-    "abs": lambda node, c, x: np.abs(x),
-    "sqrt": lambda node, c, x: np.sqrt(x),
-    "square": lambda node, c, x: x * x,
-    "log": lambda node, c, x: np.log(x),
-    "exp": lambda node, c, x: np.exp(x),
-    "sigmoid": lambda node, c, x: expit(x),
+    **{name: lambda node, c, x, f=f: f(x) for name, f in PLAIN.items()},
     "xlogy": lambda node, c, a, b: np.where(a == 0, 0.0, a * np.log(b)),
     "clip": lambda node, c, x: np.clip(x, -node.value, node.value),
     "least": lambda node, c, x: np.maximum(x, node.value),
     "inside": lambda node, c, x: np.clip(x, node.value, 1.0 - node.value),
     "max": lambda node, c, x: np.nan_to_num(x.max(0), neginf=0.0) if node.name else x.max(0),
     "min": lambda node, c, x: x.min(0),
-    "tail": lambda node, c, x: x[1:],
-    "head": lambda node, c, x: x[:-1],
-    "foremost": lambda node, c, x: x[0],
-    "unit": lambda node, c, x: x * UNITS[node.name],
-    "weighed": lambda node, c, x: x * UNITS[node.name],
+    **{name: lambda node, c, x, part=part: x[part] for name, part in PARTS.items()},
+    **dict.fromkeys(("unit", "weighed"), lambda node, c, x: x * UNITS[node.name]),
     "read": lambda node, c, x: READ[node.name](x),
     "write": lambda node, c, x: WRITE[node.name](x),
     "sum": _steps,

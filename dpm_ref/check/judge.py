@@ -145,7 +145,7 @@ def _verdict(known: list[Answer]) -> Verdict:
     for some in (known, usual) if any(c.misses.any() for c in usual) else (known,):
         for m, _ in _clipped(some):
             return "PRECISION", (m.name,), ENDS * (some is usual), known
-    if found := _search(known, fitting := list(_fitted(known)), most=1):
+    if found := _search(known, fitting := sorted(_fitted(known), key=lambda m: m.rank), most=1):
         return "WRONG", found, "", known
     if found := _first(meant, loose=True) or _search(known, fitting, loose=True, most=1):
         return "WRONG", found, "and digits are lost", known
@@ -261,25 +261,26 @@ def _fitted(known: list[Answer]) -> Iterator[Mistake]:
     """Mistakes with numbers in them that give the values best."""
     from scipy.optimize import least_squares
 
-    probe = _probe(known)
-    p, wrong = probe.problem, probe.misses.sum()
-    for start, ends, made in () if _long(p) else fitted(p.setting.beta):
-        if max(wrong, len(start)) < 2 and p.quantity.name != "abar_prev":
+    probes = _probes(known)
+    p, wrong = probes[0].problem, max(c.misses.sum() for c in probes)
+    solve = partial(least_squares, method="dogbox", ftol=1e-15, xtol=1e-15, gtol=1e-15)
+    for starts, ends, made in () if _long(p) else fitted(p.setting.beta):
+        if max(wrong, len(starts)) < 2 and p.quantity.name != "abar_prev":
             continue
 
         def off(numbers: Any, made: Any = made) -> Any:
-            values = p.value(made(numbers).of(p.trees[0]))
-            return np.where(probe.defined, values - probe.got, 0.0).ravel()
+            tree = made(np.asarray(numbers)).of(p.trees[0])
+            return _flat(probes, lambda c: np.where(c.defined, c.problem.value(tree) - c.got, 0.0))
 
         with contextlib.suppress(ValueError):  # of numbers that there cannot be
-            solve = partial(least_squares, ftol=1e-15, xtol=1e-15, gtol=1e-15)
-            yield made(solve(off, start, bounds=ends, method="dogbox").x)
+            costs = {start: np.square(off(start)).sum() for start in itertools.product(*starts)}
+            yield made(solve(off, min(costs, key=costs.__getitem__), bounds=ends).x)
 
 
-def _probe(known: list[Answer]) -> Answer:
-    """Of those with a value that misses, the one that is read fastest."""
-    missing = [c for c in known if c.misses.any()]
-    return min(missing, key=lambda c: (c.problem.tables.T, c.got.size))
+def _probes(known: list[Answer]) -> list[Answer]:
+    """Those over the shortest schedule with a value that misses, but for the ends of ranges."""
+    shortest = min((c.problem.tables.T, c.problem.end) for c in known if c.misses.any())
+    return [c for c in known if (c.problem.tables.T, c.problem.end) == shortest]
 
 
 def _composed(pairs: Iterable[tuple[Mistake, Mistake]]) -> Iterator[Mistake]:
@@ -290,20 +291,20 @@ def _pairs(known: list[Answer]) -> Names:
     """Two mistakes that together reproduce every value."""
     if not all(np.isfinite(c.got[c.misses]).all() for c in known if not c.problem.end):
         return ()
-    return _search(known, _composed(_likely(_probe(known))), most=3, seconds=PAIRS)
+    return _search(known, _composed(_likely(_probes(known))), most=3, seconds=PAIRS)
 
 
-def _likely(probe: Answer) -> Iterable[tuple[Mistake, Mistake]]:
+def _likely(known: list[Answer]) -> Iterable[tuple[Mistake, Mistake]]:
     """Pairs whose changes add up or multiply to what was got; then all, the plausible first."""
-    p, made = probe.problem, dict[Any, tuple[Mistake, Any]]()
-    at = np.argsort(np.where(probe.defined, -probe.ratio, 0.0), axis=None)[:3]
-    for m, tree in _fitting([probe], mistakes(p.quantity, p.conventions), lambda *_: True):
-        values = np.where(probe.defined, p.value(tree), 0.0)
-        if np.isfinite(values[probe.defined]).any():
-            made.setdefault((m.form, values.astype(np.float32).tobytes()), (m, values.ravel()[at]))
+    p, made = known[0].problem, dict[Any, tuple[Mistake, Any]]()
+    at = np.argsort(-_flat(known, lambda c: c.ratio))[:3]
+    for m, tree in _fitting(known, mistakes(p.quantity, p.conventions), lambda *_: True):
+        seen = [np.where(c.defined, c.problem.value(tree), np.nan).ravel() for c in known]
+        if np.isfinite(values := np.hstack(seen)).any():
+            made.setdefault((m.form, values.astype(np.float32).tobytes()), (m, values[at]))
     every = [m for m, _ in made.values()]
     changed = np.array([values for _, values in made.values()]).reshape(len(every), at.size)
-    got, wanted = probe.got.ravel()[at], p.wanted.ravel()[at]
+    got, wanted = _flat(known, lambda c: c.got)[at], _flat(known, lambda c: c.problem.wanted)[at]
     with np.errstate(all="ignore"):
         a, b = changed[:, None], changed[None]
         both = np.stack([a + b - wanted, a * b / wanted])

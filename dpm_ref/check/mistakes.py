@@ -96,9 +96,9 @@ def _times(factor: Expr | float) -> Change:
     return lambda node: factor * node
 
 
-def _taken(kind: str) -> Change:
+def _taken(kind: str, value: float = 0.0) -> Change:
     """This function of the node."""
-    return lambda node: op(kind, node)
+    return lambda node: op(kind, node, value=value)
 
 
 def _constant(tree: Expr | float) -> Change:
@@ -132,10 +132,6 @@ def _xt(node: Expr) -> Expr:
     return next((n for _, n in node.walk() if n.name in ("xt", "xs", "x_1")), node)
 
 
-def _clipped(node: Expr) -> Expr:
-    return op("clip", node, value=1.0)
-
-
 # Tables
 
 
@@ -166,12 +162,20 @@ def _longer(s: Tables) -> Tables:
     return Tables.product(beta[1:], 1 - beta[1:], np.cumprod(1 - beta)[1:])
 
 
-def _before(change: Build, beta_1: Build = lambda s: 1.0) -> Build:
-    """Other abar_{t-1} at t = 1..T; and a factor of beta_1, where it is read from their ratio."""
+def _continuous(s: Tables) -> Any:
+    k = np.arange(s.T + 1)
+    return np.exp(-k * s.beta[1] - 0.5 * k**2 / s.T * (s.beta[-1] - s.beta[1]))
+
+
+def _before(change: Build, ratio: bool = False) -> Build:
+    """Other abar_{t-1} at t = 1..T; and alpha_1, where it is read from the ratio to that."""
 
     def made(s: Tables) -> Tables:
-        prev, beta = np.r_[1.0, change(s)], np.r_[0.0, s.beta[1] * beta_1(s), s.beta[2:]]
-        return s._replace(beta=beta, abar_prev=prev, one_minus_abar_prev=1.0 - prev)
+        prev = np.r_[1.0, change(s)]
+        if ratio:
+            alpha = np.r_[1.0, s.abar[1] / prev[1], s.alpha[2:]]
+            s = s._replace(alpha=alpha, beta=np.r_[0.0, 1.0 - alpha[1], s.beta[2:]])
+        return s._replace(abar_prev=prev, one_minus_abar_prev=1.0 - prev)
 
     return made
 
@@ -195,10 +199,12 @@ BUILDS: list[tuple[str, Build]] = [
     ("alpha_t for abar_t: the product is forgotten", _product(lambda s: s.alpha)),
     ("product of beta_s, not of 1 - beta_s",
      _product(lambda s: np.cumprod(np.r_[1.0, s.beta[1:]]))),
+    ("product of 1 + beta_s, not of 1 - beta_s", _product(lambda s: np.cumprod(1.0 + s.beta))),
     ("sum of beta_s for the product of 1 - beta_s", _product(lambda s: 1.0 - np.cumsum(s.beta))),
     ("sum of alpha_s for their product", _product(lambda s: np.cumsum(s.alpha) - 1.0)),
     ("exp(-sum of beta_s) for the product of 1 - beta_s",
      _product(lambda s: np.exp(-np.cumsum(s.beta)))),
+    ("exp(-integral of beta(t)) for the product: abar_t in continuous time", _product(_continuous)),
     ("sqrt(abar_t) for abar_t", _product(lambda s: np.sqrt(s.abar))),
     ("abar_t squared: the product taken of (1 - beta_s)^2", _product(lambda s: s.abar**2)),
     ("linear over T + 1 steps, the first left out",
@@ -212,7 +218,8 @@ BUILDS: list[tuple[str, Build]] = [
     (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]])),
     (f"{FIRST} abar_T, not 1: index -1", _before(lambda s: np.r_[s.abar[-1], s.abar[1:-1]])),
     (f"{FIRST} 0, not 1", _before(lambda s: np.r_[0.0, s.abar[1:-1]])),
-    (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]], lambda s: 0.0)),
+    (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]], True)),
+    (f"{FIRST} abar_T, not 1: index -1", _before(lambda s: np.r_[s.abar[-1], s.abar[1:-1]], True)),
     ("abar_t for abar_{t-1}", _before(lambda s: np.r_[1.0, s.abar[2:]])),
     ("abar_t for abar_{t-1}", _before(lambda s: np.r_[s.abar[1:-1], 1.0])),
     ("abar_{t+1} for abar_{t-1}", _before(lambda s: np.r_[s.abar[2:], 0.0])),
@@ -233,16 +240,16 @@ BUILDS: list[tuple[str, Build]] = [
      _from(lambda b: np.linspace(b[0] * b.size / 1000, b[-1], b.size))),
     (REVERSED, _from(lambda beta: beta[::-1])),
 ]
-# with a number k that is found from the values: the least it can be, and where to start
-FITTED: list[tuple[str, float, float, Callable[[float], Build]]] = [
-    ("the product has a factor {k:.6g} too many", 0.9, 0.99999,
-     lambda k: lambda s: _before(lambda s: np.r_[k, s.abar[1:-1]])(
-         _product(lambda s: k * s.abar)(s))),
-    (f"{FIRST} {{k:.6g}}, not 1", 0.9, 0.99999,
-     lambda k: _before(lambda s: np.r_[k, s.abar[1:-1]])),
-    (f"{FIRST} {{k:.6g}}, not 1", 0.9, 0.99999, lambda k: _before(
-        lambda s: np.r_[k, s.abar[1:-1]], lambda s: (1 - s.abar[1] / k) / s.beta[1])),
-    ("beta clipped to at most {k:.6g}", 1e-6, 0.01, lambda k: _from(lambda b: np.minimum(b, k))),
+LOWEST, HIGHEST = (1e-5, 1e-4, 1e-3, 0.01), (0.9999, 0.999, 0.9, 0.5, 0.1, 0.02)
+# with numbers that are found from the values: the least they can be, and where they may start
+FITTED: list[tuple[str, float, Any, Callable[..., Build]]] = [
+    ("the product has a factor {:.6g} too many", 0.9, [(0.99999,)],
+     lambda k: _after(_product(lambda s: k * s.abar), _before(lambda s: np.r_[k, s.abar[1:-1]]))),
+    *((f"{FIRST} {{:.6g}}, not 1", 0.9, [(0.99999,)], lambda k, ratio=ratio: _before(
+        lambda s: np.r_[k, s.abar[1:-1]], ratio)) for ratio in (False, True)),
+    ("beta clipped to at most {:.6g}", 1e-6, [HIGHEST], lambda k: _from(lambda b: b.clip(0, k))),
+    ("beta clipped to [{:.6g}, {:.6g}]", 1e-6, [LOWEST, HIGHEST], lambda low, high: _from(
+        lambda b: np.clip(np.where(b == 0.999, 1.0, b), low, high))),
 ]
 # fmt: on
 RESTS = ("one_minus_abar", "one_minus_abar_prev")
@@ -281,11 +288,9 @@ IN_PART: list[tuple[str, Any]] = [  # conventions in one part only
 ]
 READ = [("early" if name == EARLY else "late", _set(move=move)) for name, move in MOVES[:5]]
 WIDTHS = [
-    ("the variance", _taken("square")),
-    ("the root", _taken("sqrt")),
-    ("exp of the standard deviation", _taken("exp")),
+    ("the variance", _taken("square")), ("the root", _taken("sqrt")),
+    ("std / sqrt(2)", _times(0.5**0.5)), ("exp of the standard deviation", _taken("exp")),
     ("exp of the variance", lambda std: op("exp", std * std)),
-    ("std / sqrt(2)", _times(0.5**0.5)),
 ]
 BINS: list[tuple[str, Change]] = [
     ("bins twice as wide: 1/127.5 for 1/255", _set(value=2.0)),
@@ -310,13 +315,17 @@ RULES: list[Rule] = [
     ("table", "{1} squared", _taken("square"), LOCAL),
     ("table one_minus_abar, table one_minus_abar_prev", "1 - sqrt(abar_t) for 1 - abar_t",
      _one_minus_root, PLAIN),
+    ("table beta", "(1 - abar_t) / abar_{{t-1}} for 1 - abar_t / abar_{{t-1}}",
+     lambda y: replace(y, name="one_minus_abar") / replace(y, name="abar_prev"), PLAIN),
     *(("table", f"{{1}} read one step too {when}, the other tables not", change, PLAIN)
       for when, change in READ),
     ("input", "sign of {1} flipped", lambda y: -y, LOCAL),
     ("input w", "w read as a fraction in [0, 1], not in [-1, 1]", lambda y: 2 * y - 1, PLAIN),
     ("input w", "w + 1 not halved", lambda y: 2 * y + 1, PLAIN),
+    ("input w", "1 not added to w", lambda y: y - 1, PLAIN),
     ("input pi1", "1 - pi_1 for pi_1", _complement, PLAIN),
     ("input pi1", "pi_1 left out", _constant(0), PLAIN),
+    ("input pi1", "pi_1 taken as 1: the factor is forgotten", _constant(1), PLAIN),
     ("input pi1", "pi_1 taken as 1/2", _constant(0.5), PLAIN),
     ("bit", "0 and 1 of {1} exchanged", _complement, PLAIN),
     ("bit", "{1} taken for a logit", _taken("sigmoid"), PLAIN),
@@ -351,10 +360,10 @@ RULES: list[Rule] = [
     ("log, exp, sigmoid", "the {3} of {0} forgotten", _inner, LOCAL),
     ("log", "log2 for ln in log({0})", _times(1 / LN_2), LOCAL),
     ("batch", "sum over the batch for its mean", _times(op("n")), PLAIN),
-    ("sum", "mean over t for the sum", lambda y: y / COUNT, PLAIN),
-    ("sum", "mean over t times T, where there are T - 1 terms",
-     lambda y: y * (COUNT + 1) / COUNT, PLAIN),
-    ("sum", "sum over t divided by T", lambda y: y / (COUNT + 1), PLAIN),
+    ("sum", "mean over t for the sum", _times(1 / COUNT), PLAIN),
+    ("sum", "mean over t times T, where there are T - 1 terms", _times((COUNT + 1) / COUNT), PLAIN),
+    ("sum", "sum over t divided by T", _times(1 / (COUNT + 1)), PLAIN),
+    ("sum", "sum over t times T", _times(COUNT + 1), PLAIN),
     ("sum bound, sum loop", "the KL term at t = 2 left out",
      lambda y: op("sum", op("tail", y.args[0])), PLAIN),
     ("sum bound, sum loop", "the KL term at t = T left out",
@@ -363,7 +372,8 @@ RULES: list[Rule] = [
     ("count", "the other axis counted for n", lambda y: op("n"), PLAIN),
     ("later", "noise is added at the last step too", _constant(1), PLAIN),
     ("later", "no noise at the last step but one either", _set(value=1.0), PLAIN),
-    ("later", "no noise in any row where one is at the last step", _set(op="all later"), PLAIN),
+    ("later", "no noise in any row where one is at the last step", _set(at="least"), PLAIN),
+    ("later", "noise in all rows or in none, by the first row's t", _set(at="first row"), PLAIN),
     ("log 2 pi", "log pi for log 2 pi", _times(math.log(math.pi) / math.log(2 * math.pi)), PLAIN),
     ("log 2 pi", "sqrt(2 pi) for its logarithm",
      _times(math.sqrt(8 * math.pi) / math.log(2 * math.pi)), PLAIN),
@@ -387,8 +397,8 @@ RULES: list[Rule] = [
                          ("1 - abar_{{t-1}}", "one_minus_abar_prev"))),
     ("the likelihood of xt, the marginal before", "twice beta_t in {2} only",
      _every(_set(built=TWICE), "table"), PLAIN),
-    ("x0_hat", "x^0 clipped to [-1, 1]", _clipped, PLAIN),
-    ("x0_hat", "x^0 clipped to [0, 1]", lambda y: op("inside", y, value=0.0), PLAIN),
+    ("x0_hat", "x^0 clipped to [-1, 1]", _taken("clip", 1.0), PLAIN),
+    ("x0_hat", "x^0 clipped to [0, 1]", _taken("inside"), PLAIN),
     ("sigma_t", "sigma_t squared", _taken("square"), PLAIN),
     ("sigma_t", "eta squared in sigma_t", lambda y: y.args[0] * y if y.args else y, PLAIN),
     ("x0_hat", "x^t in the place of x^0", _xt, PLAIN),
@@ -423,7 +433,7 @@ RESULTS: list[Rule] = [
     ("prob", "the logit is returned, the sigmoid forgotten",
      lambda y: op("log", y / (1 - y)), ODD),
     (f"{INFORMATION}, table, state", "log10 for ln", _times(1 / LN_10), ODD),
-    ("state", "clipped to [-1, 1]", _clipped, ODD),
+    ("state", "clipped to [-1, 1]", _taken("clip", 1.0), ODD),
 ]
 # fmt: on
 
@@ -662,30 +672,27 @@ def doubled(tree: Expr) -> dict[str, Expr]:
     return {label: double(label)(tree) for label in sorted(labels - {""})}
 
 
-def fitted(beta: Any) -> Iterator[tuple[list[float], Any, Callable[[Any], Mistake]]]:
+def fitted(beta: Any) -> Iterator[tuple[list[Any], Any, Callable[[Any], Mistake]]]:
     """Tables with numbers in them: where to start, between which ends, and the mistake."""
-    for name, least, start, build in FITTED:
-        yield [start], (least, 1.0), functools.partial(_numbered, name, build)
+    for name, least, starts, build in FITTED:
+        yield starts, (least, 1.0), functools.partial(_numbered, name, build)
     for (name, make), more in itertools.product(NAMED.items(), (0, 1)):
         if beta.size > 6 and np.allclose(make(beta.size), beta, 1e-9, 0):
             given = inspect.signature(make).parameters.values()
             usual = {each.name: each.default for each in given if type(each.default) is float}
             made = functools.partial(_respelled, name, more, usual)
-            yield [*usual.values()], (1e-300, np.inf), made
+            yield [(each, 0.9999) for each in usual.values()], (1e-300, np.inf), made
 
 
-def _numbered(name: str, build: Callable[[float], Build], numbers: Any) -> Mistake:
-    (k,) = numbers.tolist()
-    return Mistake(name.format(k=k), _every(_built(build(k)), "table"))
+def _numbered(name: str, build: Callable[..., Build], numbers: Any) -> Mistake:
+    return Mistake(name.format(*numbers), _every(_built(build(*numbers)), "table"), len(numbers))
 
 
 def _respelled(name: str, more: int, usual: dict[str, float], numbers: Any) -> Mistake:
     """The schedule of this name with other parameters, or the first T of one step more."""
     known = dict(zip(usual, numbers.tolist(), strict=True))
-    other = {
-        k: round(v, 12) for k, v in known.items() if not math.isclose(v, usual[k], rel_tol=1e-6)
-    }
-    said = [*(f"{k} = {v:.4g}" for k, v in other.items()), *[ONE_MORE] * more]
+    told = {k: f"{k} = {round(v, 12):.4g}" for k, v in known.items()}
+    said = [s for k, s in told.items() if s != f"{k} = {usual[k]:.4g}"] + [ONE_MORE] * more
     build = _from(lambda beta: NAMED[name](beta.size + more, **known)[: beta.size])
     return Mistake(f"the {name} schedule with {', '.join(said)}", _every(_built(build), "table"))
 
@@ -804,4 +811,4 @@ def names() -> list[str]:
     """The names of all mistakes, for `--list`."""
     every = [Conventions(spread=spread) for spread in CHOICES["spread"]]
     known = {m.name for q in QUANTITIES.values() for c in every for m in mistakes(q, c)}
-    return sorted(known | {name.replace("{k:.6g}", "k") for name, *_ in FITTED})
+    return sorted(known | {name.replace("{:.6g}", "k") for name, *_ in FITTED})

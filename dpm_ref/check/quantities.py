@@ -92,7 +92,7 @@ mean_from_score | xt t? score | state | mean of p(x^{t-1} | x^t) from the score 
 learned_range_var | w t>1 | var | variance between the posterior's and beta_t, at w in [-1, 1] |
     exp(0.5 * (w + 1) * log(beta) + (1 - 0.5 * (w + 1)) * log(post))
 ddim_step | xt t eps noise | state | DDIM's x^{t-1}, its equation (12), at eta |
-    ddim(eta_post, eta_post)
+    noised(eta_post)
 prior_kl prior_bpd | x0 | nats | KL( q(x^T|x^0) || pi ) | kl(marginal(at_T, x0), prior)
 binomial_kernel | x_prev t | prob | q(x^t = 1 | x^{t-1}) | kernel(s, x_prev)[0]
 binomial_marginal | x0 t | prob | q(x^t = 1 | x^0) | marginal(s, x0)[0]
@@ -102,8 +102,7 @@ binomial_prior_kl | x0 | nats | KL( q(x^T|x^0) || pi ) | kl(marginal(at_T, x0), 
 @ (5) | times
 reverse_step p_sample | xt t output noise reverse_var | state |
     x^{t-1} from x^t, a network's output and noise |
-    (ddpm_mean(output) if c.model == "eps" else mean_hat(c.model, s, xt, output)) + step_noise;
-    mean_hat(c.model, s, xt, output) + step_noise
+    (ddpm_mean(output) if c.model == "eps" else mean_t) + step_noise; mean_t + step_noise
 @ (5) | pairs
 sample_step | mean var noise | state | x^{t-1} from mean, variance and noise |
     mean + term("the noise", sqrt(var) * noise)
@@ -175,8 +174,7 @@ marginal = marginal_mean marginal_var
 q_mean_variance = marginal_mean marginal_var marginal_log_var
 factor = factor_mean factor_var
 posterior = posterior_mean posterior_var
-q_posterior = posterior_mean posterior_var posterior_log_var
-q_posterior_mean_variance = posterior_mean posterior_var posterior_log_var
+q_posterior q_posterior_mean_variance = posterior_mean posterior_var posterior_log_var
 gaussian_kl_grad = gaussian_kl_grad_mean gaussian_kl_grad_var
 entropy_bounds = entropy_lower_bound entropy_upper_bound
 binomial_entropy_bounds = binomial_entropy_lower_bound binomial_entropy_upper_bound
@@ -192,11 +190,14 @@ x0_hat(kind, s, xt, out) = term("x0_hat", {"v": sqrt(s.abar) * xt - sqrt(s.rest)
     "score": (xt + s.rest * out) / sqrt(s.abar)}.get(kind, out))
 mean_hat(kind, s, xt, out) = out if kind == "mean" else
     posterior(s, x0_hat(kind, s, xt, out), xt)[0]
+score_hat(kind, s, xt, out) = (sqrt(s.abar) * x0_hat(kind, s, xt, out) - xt) / s.rest
 ddpm_mean(eps) = (term("the term of xt", xt) - term("the term of eps", beta / sqrt(rest) * eps))
     / sqrt(alpha)
 step_noise = term("the noise", (op("later") if c.silent else op("known")
     if c.reverse_var == "posterior" else 1.0) * sqrt(ruled(s, reverse_var)) * noise)
+ending(var) = first(sqrt(var), sqrt(ruled(s, reverse_var))) * noise
 ddim(std, under) = ddim_to(std, direction(under**2))
+noised(std) = ddim(std, std)
 ddim_to(std, kept) = term("the term of x0", sqrt(abar_prev) * x0_hat("eps", s, xt, eps))
     + term("the term of eps", kept * eps) + term("the noise", std * noise)
 direction(var) = sqrt(op("least", rest_prev - term("sigma_t^2", var)))
@@ -226,19 +227,19 @@ log_bin(x, mean, std) = op("log_bin", x, mean, std, name=cdf, value=1.0)
 decoder(mean) = decoder_of(mean, first_var)
 first_var = {"given": first_given, "posterior": at_2.post, "beta": at_1.beta}[c.reverse_var]
 first_given = var_t if single else var_1
-mean_here = mean_hat(c.model, s, xt, output)
+mean_t = mean_hat(c.model, s, xt, output)
 mean_1 = mean_hat(c.model, at_1, x_1, out_1)
 means_later = mean_hat(c.model, later, xs, outs)
-l_0 = term("L_0", -decoder(mean_here if single else mean_1))
-kl_here = term("the KL term", kl(posterior(s, x0, xt), (mean_here, ruled(s, var_t))))
+l_0 = term("L_0", -decoder(mean_t if single else mean_1))
+kl_here = term("the KL term", kl(posterior(s, x0, xt), (mean_t, ruled(s, var_t))))
 kls_later = kl(posterior(later, x0, xs), (means_later, ruled(later, vars_t)))
 kl_sum = term("sum KL", sum(kls_later))
 prior_kl = term("prior KL", kl(marginal(at_T, x0), prior))
 decoder_of(mean, var) = log_prob(x0, (mean, var)) if c.decoder == "gaussian" else
     log_bin(x0, mean, sqrt(var))
 first_kl(s, xt, mean) = kl((posterior(s, x0, xt)[0], at_2.post), (mean, first_var))
-second_l_0 = second(-decoder_of(mean_here, ruled(s, var_t)),
-    first(first_kl(s, xt, mean_here), kl_here))
+second_l_0 = second(-decoder_of(mean_t, ruled(s, var_t)),
+    first(first_kl(s, xt, mean_t), kl_here))
 second_l_0s = foremost(-decoder_of(means_later, ruled(later, vars_t))) + sum(tail(kls_later))
     + first_kl(at_1, x_1, mean_1)
 """
@@ -273,6 +274,7 @@ joint_1(s, x0, xt) = term("the likelihood of xt", seen(s, xt)[0])
     * term("the marginal before", marginal_before(s, x0)[0])
 joint_0(s, x0, xt) = term("the likelihood of xt", seen(s, xt)[1])
     * term("the marginal before", marginal_before(s, x0)[1])
+joint = joint_1(s, x0, xt)
 posterior(s, x0, xt) = normalised(joint_1(s, x0, xt), joint_0(s, x0, xt))
 normalised(a, b) = (a / (a + b), b / (a + b))
 reverse = (probs, 1 - probs)
@@ -308,13 +310,11 @@ entropy_lower_bound | the upper bound for the lower | h_step
 entropy_lower_bound | H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0) | h_step + h_lower - h_now
 entropy_lower_bound | H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged | h_step - h_before + h_now
 ddim_step | the noise by eta sqrt(1 - abar_t) | ddim(c.eta * sqrt(rest), eta_post)
-ddim_step | the noise by eta sqrt(1 - abar_t), under the root too |
-    ddim(c.eta * sqrt(rest), c.eta * sqrt(rest))
-ddim_step | eta = 0, where another is declared | ddim(number(0), number(0))
-ddim_step | eta = 1, where another is declared | ddim(sqrt(post), sqrt(post))
+ddim_step | the noise by eta sqrt(1 - abar_t), under the root too | noised(c.eta * sqrt(rest))
+ddim_step | eta = 0, where another is declared | noised(number(0))
+ddim_step | eta = 1, where another is declared | noised(sqrt(post))
 ddim_step | the noise by eta sqrt(beta_t) | ddim(c.eta * sqrt(beta), eta_post)
-ddim_step | the noise by eta sqrt(beta_t), under the root too |
-    ddim(c.eta * sqrt(beta), c.eta * sqrt(beta))
+ddim_step | the noise by eta sqrt(beta_t), under the root too | noised(c.eta * sqrt(beta))
 ddim_step | sigma_t for sqrt(1 - abar_{t-1} - sigma_t^2) | ddim_to(eta_post, eta_post)
 ddim_step | the x^0 predicted in the direction, where the noise is meant |
     ddim_to(eta_post, 0) + direction(eta_post**2) * x0_hat("eps", s, xt, eps)
@@ -322,13 +322,12 @@ ddim_step | x^0 clipped to [-1, 1], and the noise taken from it |
     ddim_at(op("clip", x0_hat("eps", s, xt, eps), value=1.0))
 ddim_step | sigma_t not squared under the root | ddim_to(eta_post, sqrt(rest_prev - eta_post))
 ddim_step | eta not squared under the root | ddim_to(eta_post, direction(c.eta * post))
-ddim_step | eta under the root of sigma_t too | ddim(sqrt(c.eta * post), sqrt(c.eta * post))
+ddim_step | eta under the root of sigma_t too | noised(sqrt(c.eta * post))
 binomial_posterior | divided by q(x^t | x^0) read at t - 1 |
-    joint_1(s, x0, xt) / op("if", xt, *marginal_before(s, x0))
-binomial_posterior | not normalised over both states | joint_1(s, x0, xt)
-binomial_posterior | odds for probability | joint_1(s, x0, xt) / joint_0(s, x0, xt)
-binomial_posterior | divided by q(x^t | x^0) at x^0 = x^t |
-    joint_1(s, x0, xt) / op("if", xt, *marginal(s, xt))
+    joint / op("if", xt, *marginal_before(s, x0))
+binomial_posterior | not normalised over both states | joint
+binomial_posterior | odds for probability | joint / joint_0(s, x0, xt)
+binomial_posterior | divided by q(x^t | x^0) at x^0 = x^t | joint / op("if", xt, *marginal(s, xt))
 posterior_coefficient_x0 | the other coefficient: that of x^t for that of x^0 | c1
 posterior_coefficient_xt | the other coefficient: that of x^0 for that of x^t | c0
 learned_range_var | the variances are interpolated, not their logarithms |
@@ -339,10 +338,7 @@ velocity | x^t in the place of x^0 |
 vlb_weight_x0 | the SNR, for half its difference | abar / rest
 vlb_weight_x0 | sqrt(abar_t) / 2 / (2 - abar_t): latent diffusion's brackets |
     0.5 * sqrt(abar) / (2 - abar)
-mean_from_score | (2 - sqrt(alpha_t)) xt + beta_t score: the reverse diffusion of score-based code |
-    (2 - sqrt(alpha)) * xt + beta * score
-mean_from_score | (1 + beta_t / 2) xt + beta_t score: an Euler step of the equation |
-    (1 + 0.5 * beta) * xt + beta * score
+kernel_mean | 1 - beta_t / 2 for sqrt(1 - beta_t): an Euler step | (1 - 0.5 * beta) * x_prev
 mean_from_eps | x0 from eps returned for the mean | x0_hat("eps", s, xt, eps)
 mean_from_eps | DDIM's step, without noise |
     sqrt(abar_prev) * x0_hat("eps", s, xt, eps) + sqrt(rest_prev) * eps
@@ -361,8 +357,7 @@ perturbed_bits | not normalised over both states | prob * exp(log_r1) / (exp(log
 perturbed_bits | Table App.1's misprint: x_i d_i in the denominator |
     prob * exp(log_r1) / ((1 - prob) * exp(log_r0))
 perturbed_bits | half the log ratio of r | sigmoid(log(prob / (1 - prob)) + 0.5 * (log_r1 - log_r0))
-binomial_posterior | divided by q(x^t = 1 | x^0) whatever x^t is |
-    joint_1(s, x0, xt) / marginal(s, x0)[0]
+binomial_posterior | divided by q(x^t = 1 | x^0) whatever x^t is | joint / marginal(s, x0)[0]
 decoder_log_prob | the density where a bin's mass is meant | log_prob(x0, (mean, var))
 decoder_log_prob | the density times a bin's width for its mass |
     log_prob(x0, (mean, var)) + log(number(2 / 255))
@@ -374,21 +369,17 @@ bernoulli_kl_grad | the derivative by q1 | log(q1 / p1) - log((1 - q1) / (1 - p1
 bernoulli_log_prob | bit and p1 swapped, logarithms at least -100: PyTorch's cross entropy |
     -100 * (bit * (1 - p1) + (1 - bit) * p1)
 bernoulli_log_prob | the logarithm forgotten: a probability | bit * p1 + (1 - bit) * (1 - p1)
-reverse_step | noise is added at the last step too |
-    mean_hat(c.model, s, xt, output) + first(sqrt(at_2.post), sqrt(ruled(s, reverse_var))) * noise
-reverse_step | noise is added at the last step too |
-    mean_hat(c.model, s, xt, output) + first(sqrt(at_1.beta), sqrt(ruled(s, reverse_var))) * noise
-kl_term | beta_t for the variance of q(x^{t-1}|x^t,x^0) |
-    kl((posterior(s, x0, xt)[0], beta), given)
+reverse_step | noise is added at the last step too | mean_t + ending(at_2.post)
+reverse_step | noise is added at the last step too | mean_t + ending(at_1.beta)
+kl_term | beta_t for the variance of q(x^{t-1}|x^t,x^0) | kl((posterior(s, x0, xt)[0], beta), given)
 reverse_step | x^{t-1} drawn from q(x^{t-1}|x^0), at the x^0 predicted |
     sqrt(abar_prev) * x0_hat(c.model, s, xt, output) + op("later") * sqrt(rest_prev) * noise
-reverse_step | division by sqrt(alpha_t) reaches the noise too |
-    mean_hat(c.model, s, xt, output) + step_noise / sqrt(alpha)
+reverse_step | division by sqrt(alpha_t) reaches the noise too | mean_t + step_noise / sqrt(alpha)
 kl_sum | L_0 added | kl_sum + l_0
 kl_sum | prior KL added | kl_sum + prior_kl
 vlb_term | the noise's squared error: the simple loss, without its weight |
     (output - (xt - sqrt(abar) * x0) / sqrt(rest))**2
-vlb_term | the KL term at t = 1 too, L_0 left out | first(first_kl(s, xt, mean_here), kl_here)
+vlb_term | the KL term at t = 1 too, L_0 left out | first(first_kl(s, xt, mean_t), kl_here)
 vlb_term | L_0 at the second t, the KL term at the first | second_l_0
 nll | L_0 at the second t, the KL term at the first | second_l_0s + prior_kl
 nll | mean over t for the sum, L_0 among its terms | (kl_sum + l_0) / op("T") + prior_kl
@@ -418,6 +409,12 @@ binomial | pi_1 for 1 - pi_1 where x^t is 0 | seen(s, xt) | (op("if", xt, from_1
     pi1 * s.beta), op("if", xt, pi1 * s.beta, s.alpha + pi1 * s.beta))
 both | the mean of both divergences | kl(q, p) | 0.5 * (kl(q, p) + kl(p, q))
 gaussian | KL( q || N(0, 1) ), whatever p is | kl(q, p) | kl(q, prior)
+gaussian | all but the means' part of the divergence once, not for each component | kl(q, p) |
+    0.5 * (q[0] - p[0])**2 / p[1] + 0.5 * (log(p[1] / q[1]) + q[1] / p[1] - 1) / op("d")
+gaussian | (2 - sqrt(alpha_t)) xt + beta_t score: the reverse diffusion of score-based code |
+    mean_hat(kind, s, xt, out) | (2 - sqrt(s.alpha)) * xt + s.beta * score_hat(kind, s, xt, out)
+gaussian | (1 + beta_t / 2) xt + beta_t score: an Euler step of the equation |
+    mean_hat(kind, s, xt, out) | (1 + 0.5 * s.beta) * xt + s.beta * score_hat(kind, s, xt, out)
 binomial | flipped, where it is drawn anew | drawn(x, kept, rest) |
     (x * kept + (1 - x) * rest, (1 - x) * kept + x * rest)
 binomial | drawn anew with no chance to come out as before | drawn(x, kept, rest) |
@@ -517,15 +514,19 @@ def accepted(q: Quantity, c: Conventions) -> dict[str, dict[str, Any]]:
 
 def others(q: Quantity, c: Conventions, **changed: Any) -> list[tuple[str, Expr]]:
     """Mistakes of a quantity that are no change of its formula in one place."""
-    made, letters, formula = [], Letters(q, c, **changed), q.formula.split(";")[0]
-    parts = number(letters.read(formula)).parts
+    made, letters, forms = [], Letters(q, c, **changed), q.formula.split(";")
+    usual = [number(letters.read(form)).parts for form in forms]
     for line in _entries(INSTEAD):
         column, name, head, text = line.split(" | ")
         ((word, meant),) = _words(f"{head} = {text}").items()
-        instead = changed | {word: letters.function(*meant) if meant[0] else letters.read(meant[1])}
-        other = number(Letters(q, c, **instead).read(formula))
-        if column in ("both", letters.column) and other.parts != parts:
-            made.append((name, other))
+        instead = Letters(
+            q,
+            c,
+            **changed | {word: letters.function(*meant) if meant[0] else letters.read(meant[1])},
+        )
+        trees = [number(instead.read(form)) for form in forms if column in ("both", letters.column)]
+        both = zip(trees, usual, strict=False)
+        made += [(name, tree) for tree, parts in both if tree.parts != parts]
     for kind in CHOICES["model"] if q.name.startswith("mean_from_") else ():
         output = letters[q.every[-1]]
         taken = number(letters["mean_hat"](kind, S, letters["xt"], output))
@@ -537,7 +538,7 @@ def others(q: Quantity, c: Conventions, **changed: Any) -> list[tuple[str, Expr]
             made.append((name, number(letters.read(text))))
     shown = [(name, presented(q, c, tree)) for name, tree in made]
     for spread in SPREADS if q.kind == "slope_var" else ():
-        tree = presented(q, c, number(letters.read(formula)), spread)
+        tree = presented(q, c, number(letters.read(forms[0])), spread)
         shown += [(f"derivative by the {SPREADS[spread]}", tree)] * (spread != c.spread)
     return shown
 
@@ -557,9 +558,8 @@ SPREADS = {"var": "variance", "std": "standard deviation", "logvar": "log varian
 
 
 def kind_of(argument: str) -> str:
-    if argument in ("t", "log_w", "model"):
-        return {"t": "time", "log_w": "nats", "model": "model"}[argument]
-    return "var" if argument.startswith("var") or argument == "reverse_var" else "state"
+    other = "var" if argument.startswith("var") or argument == "reverse_var" else "state"
+    return {"t": "time", "log_w": "nats", "model": "model"}.get(argument, other)
 
 
 # Letters
@@ -652,7 +652,7 @@ def _read(text: str) -> tuple[dict[str, Quantity], dict[str, tuple[str, ...]]]:
             aliases |= dict.fromkeys(others, (name,))
         else:
             many, parts = line.split(" = ")
-            aliases[many] = tuple(parts.split())
+            aliases |= dict.fromkeys(many.split(), tuple(parts.split()))
     return quantities, aliases
 
 

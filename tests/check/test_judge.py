@@ -180,7 +180,7 @@ MULTIPLY = probe("marginal_mean", lambda x0, t: -2 * np.sqrt(ABAR[t - 1]) * x0)
     ],
 )
 def test_pairs_whose_changes_add_up_or_multiply_are_tried_first_and_then_all(answer, names):
-    tried = list(_likely(answer))
+    tried = list(_likely([answer]))
     a, b = tried[0]
     assert {a.name, b.name} == names
     known = {id(each) for pair in tried for each in pair}

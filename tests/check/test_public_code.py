@@ -73,7 +73,7 @@ def test_the_cosine_schedule_in_float32_loses_digits_where_its_ratio_is_steep(T)
 
 def test_a_schedule_clipped_from_below_is_told_beside_the_digits_that_float32_loses():
     row = row_of("betas", cosine32(1000, 1e-4), beta=("cosine", 1000), dtype="float32")
-    assert (row.status, row.diagnoses) == ("WRONG", ("clipped to [0.0001, inf]",))
+    assert (row.status, row.diagnoses) == ("WRONG", ("beta clipped to [0.0001, 0.999]",))
 
 
 @pytest.mark.parametrize(("dtype", "status"), [("float64", "PASS"), ("float32", "PRECISION")])
@@ -410,3 +410,205 @@ def test_a_time_that_is_fixed_is_told_by_its_name_first():
     assert row_of("prior_kl", prior_kl).diagnoses[0] == "t = 1 for t = T"
     edge = row_of("binomial_edge", lambda x1: x1 * (1 - BETA[-1]) + BETA[-1] / 2)
     assert edge.diagnoses[0] == "t = T for t = 1"
+
+
+def cosine_rates(T, least, most):
+    kept = np.cos((np.arange(T + 1) / T + 0.008) / 1.008 * np.pi / 2) ** 2
+    return np.clip(1 - kept[1:] / kept[:-1], least, most)
+
+
+@pytest.mark.parametrize(("T", "least", "most"), [(1000, 1e-4, 0.02), (300, 1e-3, 0.5)])
+def test_rates_that_are_clipped_at_both_ends_are_told_in_whatever_follows_from_them(T, least, most):
+    beta = cosine_rates(T, least, most)
+    abar = np.cumprod(1 - beta)
+
+    def q_sample(x0, t, noise):
+        return np.sqrt(abar[t - 1]) * x0 + np.sqrt(1 - abar[t - 1]) * noise
+
+    made = {
+        "betas": beta,
+        "alphas_cumprod": abar,
+        "posterior_variance": beta * (1 - np.append(1.0, abar[:-1])) / (1 - abar),
+        "q_sample": q_sample,
+    }
+    for row in check.run(made, beta=("cosine", T)).rows:
+        assert row.diagnoses == (f"beta clipped to [{least:.6g}, {most:.6g}]",)
+
+
+def test_numbers_of_a_schedule_in_float32_are_told_only_where_they_differ():
+    beta = cosine_rates(300, 0.0, 0.9999).astype(np.float32)
+    root = np.sqrt(np.cumprod(1 - beta, dtype=np.float32))
+    row = row_of("sqrt_abar", root, beta=("cosine", 300), dtype="float32")
+    assert row.diagnoses == ("the cosine schedule with cap = 0.9999",)
+
+
+def test_noise_that_the_first_row_takes_or_leaves_for_all_is_told():
+    def step(xt, t, eps, noise):
+        k = t - 1
+        mean = (xt - BETA[k, None] / np.sqrt(1 - ABAR[k, None]) * eps) / np.sqrt(1 - BETA[k, None])
+        return mean + (np.sqrt(BETA[k, None]) * noise if t[0] > 1 else 0.0)
+
+    row = row_of("p_sample", step, t_shape="batch", reverse_var="beta")
+    assert row.diagnoses == ("noise in all rows or in none, by the first row's t",)
+
+
+def drawn_by(kept):
+    """Steps of score-based code, from what a network of each kind predicts."""
+
+    def scores(xt, t, out):
+        root, rest = ABAR[t - 1] ** 0.5, 1 - ABAR[t - 1]
+        return {"score": out, "eps": -out / rest**0.5, "x0": (root * out - xt) / rest}
+
+    def step(kind, xt, t, out, noise=0.0):
+        rate = BETA[t - 1]
+        return kept(rate) * xt + rate * scores(xt, t, out)[kind] + np.sqrt(rate) * noise
+
+    return step
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    {
+        "(1 + beta_t / 2) xt + beta_t score: an Euler step of the equation": lambda b: 1 + b / 2,
+        "(2 - sqrt(alpha_t)) xt + beta_t score: the reverse diffusion of score-based code": (
+            lambda b: 2 - np.sqrt(1 - b)
+        ),
+    }.items(),
+)
+@pytest.mark.parametrize("model", ["score", "eps", "x0"])
+def test_steps_of_the_stochastic_equation_are_told_by_any_model(model, said, kept):
+    def made(*arguments):
+        return drawn_by(kept)(model, *arguments)
+
+    named = {"reverse_var": "beta", "silent": False, "model": model}
+    assert row_of("p_sample", made, **named).diagnoses == (said,)
+    assert row_of(f"mean_from_{model}", made).diagnoses == (said,)
+
+
+def test_a_step_forwards_by_euler_is_told():
+    row = row_of("kernel_mean", lambda x, t: x - BETA[t - 1] / 2 * x)
+    assert row.diagnoses == ("1 - beta_t / 2 for sqrt(1 - beta_t): an Euler step",)
+
+
+def test_the_continuous_product_over_discrete_rates_is_told():
+    """beta(t) = .1 + 19.9 t, integrated to k / 200, beside the rates beta(t) / 200."""
+    t = np.arange(1, 201) / 200
+    integral = 0.1 * t + 19.9 * t**2 / 2
+    row = row_of("abar", np.exp(-integral), beta=np.linspace(0.1, 20.0, 200) / 200)
+    name = "exp(-integral of beta(t)) for the product: abar_t in continuous time"
+    assert row.diagnoses == (name,)
+
+
+def test_noise_at_time_0_is_told_where_rates_are_read_from_ratios():
+    """As code with a network of the log signal-to-noise ratio does, gamma(0) = -8."""
+    gamma = np.linspace(-8.0, 6.0, 21)
+    alpha, sigma = np.sqrt(1 / (1 + np.exp(gamma))), np.sqrt(1 / (1 + np.exp(-gamma)))
+
+    def mean(xt, t, eps):
+        c = -np.expm1(gamma[t - 1] - gamma[t])
+        return alpha[t - 1] / alpha[t] * (xt - c * sigma[t] * eps)
+
+    row = row_of("mean_from_eps", mean, beta=None, log_snr=-gamma[1:])
+    assert row.diagnoses == (f"the product before the first step is {alpha[0] ** 2:.6g}, not 1",)
+
+
+def test_the_last_product_before_the_first_step_is_told_where_rates_are_read_from_ratios():
+    def mean(x0, xt, t):
+        now, before = ABAR[t], ABAR[t - 1]
+        alpha = now / before
+        from_x0, from_xt = np.sqrt(before) * (1 - alpha), np.sqrt(alpha) * (1 - before)
+        return (from_x0 * x0 + from_xt * xt) / (1 - now)
+
+    row = row_of("posterior_mean", mean, first_t=0)
+    assert row.diagnoses == ("the product before the first step is abar_T, not 1: index -1",)
+
+
+def test_a_small_constant_in_divisors_alone_is_told_from_a_mistake():
+    def mean(xt, t, eps):
+        root, std = np.sqrt(1 - BETA[t - 1]) + 1e-5, np.sqrt(1 - ABAR[t - 1]) + 1e-5
+        return (xt - BETA[t - 1] / std * eps) / root
+
+    row = row_of("mean_from_eps", mean)
+    assert row.status == "PRECISION"
+    assert row.diagnoses == ("a small constant added to a variance, a table or a probability",)
+
+
+def test_a_divergence_whose_variances_count_once_is_told():
+    """The dimension handed over as 1, as code for molecules does for features."""
+
+    def prior_kl(x0):
+        var = 1 - ABAR[-1]
+        return 0.5 * (var - np.log(var) - 1 + ABAR[-1] * (x0**2).reshape(len(x0), -1).sum(1))
+
+    row = row_of("prior_kl", prior_kl, components="sum")
+    name = "all but the means' part of the divergence once, not for each component"
+    assert row.diagnoses == (name,)
+
+
+def posterior_variance(t):
+    before = ABAR[t - 2] if t > 1 else 1.0
+    return BETA[t - 1] * (1 - before) / (1 - ABAR[t - 1])
+
+
+def learned(w, t):
+    return np.exp(w / 2 * np.log(BETA[t - 1]) + (1 - w / 2) * np.log(posterior_variance(t)))
+
+
+def misread(xt, t, eps, noise):
+    now, before = ABAR[t - 1], ABAR[t - 2] if t > 1 else 1.0
+    var = 0.25 * (1 - before) / (1 - now) * ((1 - now) / before)
+    x0 = (xt - np.sqrt(1 - now) * eps) / np.sqrt(now)
+    kept = np.sqrt(np.maximum(1 - before - var, 0.0))
+    return np.sqrt(before) * x0 + kept * eps + np.sqrt(var) * noise
+
+
+OTHERS = {  # by hand
+    "1 not added to w": ("learned_range_var", learned, {}),
+    "(1 - abar_t) / abar_{t-1} for 1 - abar_t / abar_{t-1}": ("ddim_step", misread, {"eta": 0.5}),
+    "product of 1 + beta_s, not of 1 - beta_s": ("abar", np.cumprod(1 + BETA), {}),
+    "pi_1 taken as 1: the factor is forgotten": (
+        "binomial_kernel",
+        lambda x, t: (1 - BETA[t - 1]) * x + BETA[t - 1],
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("said", OTHERS)
+def test_slips_of_the_pen_are_told(said):
+    name, made, conventions = OTHERS[said]
+    assert row_of(name, made, **conventions).diagnoses[0] == said
+
+
+def test_a_sum_over_t_that_is_multiplied_by_its_length_is_told():
+    def flat(x):
+        return x.reshape(len(x), -1).sum(1)
+
+    def nll(model, x0):
+        rng, last = np.random.default_rng(0), 1 - ABAR[-1]
+        made = 0.5 * flat(last - np.log(last) - 1 + ABAR[-1] * x0**2)
+        for t in range(1, len(BETA) + 1):
+            rate, now, before = BETA[t - 1], ABAR[t - 1], ABAR[t - 2] if t > 1 else 1.0
+            xt = np.sqrt(now) * x0 + np.sqrt(1 - now) * rng.standard_normal(x0.shape)
+            off = np.sqrt(before) * rate / (1 - now) * (x0 - model(xt, np.full(len(x0), t)))
+            var = posterior_variance(t) / rate if t > 1 else 1.0
+            kl = 0.5 * (off**2 / rate + var - np.log(var) - 1)
+            l_0 = 0.5 * (off**2 / rate + np.log(2 * np.pi * rate))
+            made = made + (len(BETA) * flat(kl) if t > 1 else flat(l_0))
+        return made
+
+    named = {"model": "x0", "reverse_var": "beta", "decoder": "gaussian"}
+    assert row_of("nll", nll, **named).diagnoses[0] == "sum over t times T"
+
+
+def test_two_mistakes_are_told_that_make_no_difference_at_the_first_step():
+    """x^0 clipped and the noise forgotten, where at t = 1 there is no noise."""
+
+    def step(xt, t, eps, noise):
+        now, before = ABAR[t - 1], ABAR[t - 2] if t > 1 else 1.0
+        x0 = ((xt - np.sqrt(1 - now) * eps) / np.sqrt(now)).clip(-1, 1)
+        from_x0 = np.sqrt(before) * BETA[t - 1] * x0
+        return (from_x0 + np.sqrt(1 - BETA[t - 1]) * (1 - before) * xt) / (1 - now)
+
+    row = row_of("p_sample", step, reverse_var="posterior")
+    assert "x^0 clipped to [-1, 1], and the noise left out" in row.diagnoses
