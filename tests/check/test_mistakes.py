@@ -269,7 +269,7 @@ def test_small_changes_change_what_they_say():
         state = Expr("input", name=name)
         assert making._xt(X + 2 * state) is state
     assert making._xt(X).text == "x"
-    assert [value(making._clipped(X), x=x) for x in (-3.0, 0.4, 3.0)] == [-1.0, 0.4, 1.0]
+    assert [value(making._taken("clip", 1.0)(X), x=x) for x in (-3.0, 0.4, 3.0)] == [-1.0, 0.4, 1.0]
     assert making._set(at="T", name="alpha")(BETA_T).text == "alpha_T"
 
 
@@ -313,10 +313,15 @@ def test_a_longer_linear_schedule_keeps_its_ends_and_the_product_of_what_is_left
 
 
 def test_what_comes_before_is_another_product_and_beta_1_what_follows():
-    made = making._before(lambda s: s.abar[1:], lambda s: 7.0)(EXACT)
-    assert made.beta == pytest.approx([0.0, 0.7, 0.25, 0.2, 0.4])
+    made = making._before(lambda s: s.abar[1:])(EXACT)
+    assert made.beta is EXACT.beta
+    assert made.alpha is EXACT.alpha
     assert made.abar_prev == pytest.approx([1.0, *ABAR])
     assert made.one_minus_abar_prev == pytest.approx([0.0, *(1 - ABAR)])
+    made = making._before(lambda s: 1.25 * s.abar[1:], ratio=True)(EXACT)
+    assert made.alpha == pytest.approx([1.0, 0.8, 0.75, 0.8, 0.6])
+    assert made.beta == pytest.approx([0.0, 0.2, 0.25, 0.2, 0.4])
+    assert made.abar_prev == pytest.approx([1.0, *(1.25 * ABAR)])
     assert made.abar is EXACT.abar
     assert making._before(lambda s: s.abar[1:])(EXACT).beta == pytest.approx([0.0, *BETA])
 
@@ -807,8 +812,10 @@ def test_probabilities_are_exchanged_and_states_of_a_path_and_nothing_else():
 
 
 def test_tables_with_numbers_in_them_are_those_of_any_schedule_and_of_its_name():
-    free = [([0.99999], (0.9, 1.0))] * 3 + [([0.01], (1e-6, 1.0))]
-    cosine = [([0.008, 0.999], (1e-300, np.inf))] * 2
+    low, high = (1e-5, 1e-4, 1e-3, 0.01), (0.9999, 0.999, 0.9, 0.5, 0.1, 0.02)
+    free = [([(0.99999,)], (0.9, 1.0))] * 3
+    free += [([high], (1e-6, 1.0)), ([low, high], (1e-6, 1.0))]
+    cosine = [([(0.008, 0.9999), (0.999, 0.9999)], (1e-300, np.inf))] * 2
 
     def starts(beta):
         return [(start, ends) for start, ends, _ in making.fitted(beta)]
@@ -816,7 +823,8 @@ def test_tables_with_numbers_in_them_are_those_of_any_schedule_and_of_its_name()
     assert starts(BETA) == starts(cosine_by(6)) == free
     assert starts(cosine_by(7)) == starts(cosine_by(7) * (1 + 5e-10)) == free + cosine
     assert starts(cosine_by(7) * (1 + 2e-9)) == starts(cosine_by(7) + 1e-9) == free
-    made = [made(np.array(start)).name for start, _, made in making.fitted(cosine_by(7))]
+    found = making.fitted(cosine_by(7))
+    made = [made(np.array([each[0] for each in starts])).name for starts, _, made in found]
     assert made[-2:] == [
         "the cosine schedule with ",
         "the cosine schedule with one step more, the last left out",
@@ -824,8 +832,8 @@ def test_tables_with_numbers_in_them_are_those_of_any_schedule_and_of_its_name()
 
 
 def test_a_number_found_is_part_of_the_name_and_of_the_tables():
-    wrong = making._numbered("k is {k:.3g}", lambda k: lambda s: s._replace(beta=k * s.beta), AT_2)
-    assert wrong.name == "k is 2"
+    wrong = making._numbered("k is {:.3g}", lambda k: lambda s: s._replace(beta=k * s.beta), AT_2)
+    assert (wrong.name, wrong.rank) == ("k is 2", 1)
     assert value(wrong.of(BETA_T), at=4) == pytest.approx(0.8)
 
 
@@ -835,7 +843,8 @@ AT_2 = np.array([2.0])
 @pytest.mark.parametrize(
     ("more", "numbers", "said"),
     [
-        (0, [0.008 * (1 + 2e-6), 0.9], "offset = 0.008, cap = 0.9"),
+        (0, [0.008 * (1 + 2e-6), 0.9], "cap = 0.9"),
+        (0, [0.0081, 0.9], "offset = 0.0081, cap = 0.9"),
         (0, [0.008 * (1 + 5e-7), 0.9], "cap = 0.9"),
         (1, [4e-13, 0.999], "offset = 0, one step more, the last left out"),
         (1, [0.0123456, 0.999], "offset = 0.01235, one step more, the last left out"),
@@ -1015,7 +1024,7 @@ def test_names_are_those_under_any_spread_and_of_numbers_without_them(monkeypatc
         return [Mistake(f"{q.name} {c.spread}", abs), Mistake("b", abs)]
 
     monkeypatch.setattr(making, "mistakes", mistakes)
-    monkeypatch.setattr(making, "FITTED", [("at most {k:.6g}", 1.0, 1.0, abs)])
+    monkeypatch.setattr(making, "FITTED", [("at most {:.6g}", 1.0, [1.0], abs)])
     monkeypatch.setattr(making, "QUANTITIES", {"a": QUANTITIES["beta"], "b": Q})
     spreads = ("logvar", "std", "var")
     wanted = [f"{name} {spread}" for name in ("beta", "q_sample") for spread in spreads]

@@ -275,9 +275,10 @@ WRONG_WAYS = {
     "kl_term": [
         *OF_ANY_KL,
         "only the means' part of the divergence",
-        *OF_THE_POSTERIOR,
+        *(name for name in OF_THE_POSTERIOR for _ in range(2)),  # in either form
         "the mean of both divergences",
         "KL( q || N(0, 1) ), whatever p is",
+        "all but the means' part of the divergence once, not for each component",
         f"beta_t for the variance of {POSTERIOR}",
     ],
     "binomial_kl_term": [
@@ -296,6 +297,8 @@ WRONG_WAYS = {
     ],
     "mean_from_v": [
         *OF_THE_POSTERIOR,
+        "(2 - sqrt(alpha_t)) xt + beta_t score: the reverse diffusion of score-based code",
+        "(1 + beta_t / 2) xt + beta_t score: an Euler step of the equation",
         *(f"v taken for {kind}" for kind in ("eps", "x0", "mean", "v", "score")),
     ],
     "factor_var": ["the factor left out", "variances added"],
@@ -370,7 +373,7 @@ def test_a_derivative_by_another_parameter_is_the_chain_rule_s(spread, ways):
 def test_letters_that_mean_something_else_do_so_in_every_other_way():
     q = replace(QUANTITIES["kl_term"], formula="beta * kl(posterior(s, x0, xt), (x0, c0))")
     trees = [tree for _, tree in others(q, Conventions(), beta=number(7.0))]
-    assert [tree.text[:2] for tree in trees[:-1]] == ["7 "] * 10
+    assert [tree.text[:2] for tree in trees[:-1]] == ["7 "] * 11
     made = dict(others(QUANTITIES["factor_var"], Conventions(), var=number(7.0)))
     assert made["variances added"].text == "7 + var_y"
     made = dict(others(QUANTITIES["mean_from_v"], Conventions(), v=number(7.0)))
