@@ -297,8 +297,8 @@ bound | (14) for K(x^0): its precondition is taken for granted | bound_14
 bound | the sum of the KL terms alone | bound_kl
 lower_bound | log pi(x^T) at the x^T drawn, not its mean |
     bound - edge_T + sum(log_prob(xs, prior)) - sum(head(log_prob(xs, prior)))
-path | the step t = 1 left out | end + sum(tail(log_p - log_q))
-path | the step t = T left out | end + sum(head(log_p - log_q))
+path | the first step left out | end + sum(tail(log_p - log_q))
+path | the last step left out | end + sum(head(log_p - log_q))
 path | the edge p(x^0|x^1) left out | end + sum(tail(log_p)) - sum(log_q)
 path | q(x^t|x^0) for q(x^t|x^{t-1}) | end + sum(log_p - log_prob(after, marginal(every, start)))
 path | log pi(x^0) for log pi(x^T) | log_prob(foremost(start), prior) + sum(log_p - log_q)
@@ -379,7 +379,7 @@ kl_sum | L_0 added | kl_sum + l_0
 kl_sum | prior KL added | kl_sum + prior_kl
 vlb_term | the noise's squared error: the simple loss, without its weight |
     (output - (xt - sqrt(abar) * x0) / sqrt(rest))**2
-vlb_term | the KL term at t = 1 too, L_0 left out | first(first_kl(s, xt, mean_t), kl_here)
+vlb_term | the KL term at the first t too, L_0 left out | first(first_kl(s, xt, mean_t), kl_here)
 vlb_term | L_0 at the second t, the KL term at the first | second_l_0
 nll | L_0 at the second t, the KL term at the first | second_l_0s + prior_kl
 nll | mean over t for the sum, L_0 among its terms | (kl_sum + l_0) / op("T") + prior_kl
