@@ -519,14 +519,11 @@ def others(q: Quantity, c: Conventions, **changed: Any) -> list[tuple[str, Expr]
     for line in _entries(INSTEAD):
         column, name, head, text = line.split(" | ")
         ((word, meant),) = _words(f"{head} = {text}").items()
-        instead = Letters(
-            q,
-            c,
-            **changed | {word: letters.function(*meant) if meant[0] else letters.read(meant[1])},
-        )
+        other = letters.function(*meant) if meant[0] else letters.read(meant[1])
+        instead = Letters(q, c, **changed | {word: other})
         trees = [number(instead.read(form)) for form in forms if column in ("both", letters.column)]
         both = zip(trees, usual, strict=False)
-        made += [(name, tree) for tree, parts in both if tree.parts != parts]
+        made += [(name, tree) for tree, parts in both if tree.parts != parts][:1]
     for kind in CHOICES["model"] if q.name.startswith("mean_from_") else ():
         output = letters[q.every[-1]]
         taken = number(letters["mean_hat"](kind, S, letters["xt"], output))

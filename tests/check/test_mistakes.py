@@ -326,6 +326,14 @@ def test_what_comes_before_is_another_product_and_beta_1_what_follows():
     assert making._before(lambda s: s.abar[1:])(EXACT).beta == pytest.approx([0.0, *BETA])
 
 
+def test_the_continuous_product_is_the_integral_of_a_line_from_beta_1_to_beta_T():
+    """Rates of T steps of length 1 / T, so that the line is T times them, and t ends at 1."""
+    rates = making.Tables.exact(np.linspace(0.1, 0.4, 4))
+    t = np.arange(5) / 4
+    integral = 4 * (0.1 * t + (0.4 - 0.1) * t**2 / 2)
+    assert making._continuous(rates) == pytest.approx(np.exp(-integral))
+
+
 def test_a_table_built_twice_is_built_from_what_was_built_first():
     half = making._from(lambda beta: 0.5 * beta)
     twice = making._built(making._before(lambda s: s.beta[1:]))(making._built(half)(BEFORE))
@@ -835,6 +843,16 @@ def test_a_number_found_is_part_of_the_name_and_of_the_tables():
     wrong = making._numbered("k is {:.3g}", lambda k: lambda s: s._replace(beta=k * s.beta), AT_2)
     assert (wrong.name, wrong.rank) == ("k is 2", 1)
     assert value(wrong.of(BETA_T), at=4) == pytest.approx(0.8)
+
+
+def test_two_numbers_are_less_plausible_than_one():
+    def build(low, high):
+        return making._from(lambda beta: beta.clip(low, high))
+
+    wrong = making._numbered("{:.3g} to {:.3g}", build, np.array([0.15, 0.3]))
+    assert (wrong.name, wrong.rank) == ("0.15 to 0.3", making.LOCAL)
+    made = [value(wrong.of(BETA_T), at=t) for t in (1, 2, 3, 4)]
+    assert made == pytest.approx([0.15, 0.25, 0.2, 0.3])
 
 
 AT_2 = np.array([2.0])

@@ -275,7 +275,7 @@ WRONG_WAYS = {
     "kl_term": [
         *OF_ANY_KL,
         "only the means' part of the divergence",
-        *(name for name in OF_THE_POSTERIOR for _ in range(2)),  # in either form
+        *OF_THE_POSTERIOR,
         "the mean of both divergences",
         "KL( q || N(0, 1) ), whatever p is",
         "all but the means' part of the divergence once, not for each component",
