@@ -226,6 +226,8 @@ BUILDS: list[tuple[str, Build]] = [
     ("abar_{t+1} for abar_{t-1}", _before(lambda s: np.r_[s.abar[2:], 1.0])),
     ("beta clipped to at most 0.5", _from(lambda beta: np.minimum(beta, 0.5))),
     ("beta_t not capped at 0.999", _from(lambda beta: np.where(beta == 0.999, 1.0, beta))),
+    ("the cosine schedule in closed form, abar_t not divided by f(0)", _product(
+        lambda s: np.cos((np.arange(s.T + 1) / s.T + 0.008) / 1.008 * np.pi / 2)**2)),
     ("sqrt(1 - beta_t) for 1 - beta_t at each step",
      _from(lambda beta: np.where(beta == 0.999, beta, 1.0 - np.sqrt(1.0 - beta)))),
     ("sqrt(1 - beta_t) for 1 - beta_t at each step",

@@ -612,3 +612,17 @@ def test_two_mistakes_are_told_that_make_no_difference_at_the_first_step():
 
     row = row_of("p_sample", step, reverse_var="posterior")
     assert "x^0 clipped to [-1, 1], and the noise left out" in row.diagnoses
+
+
+def test_a_cosine_in_closed_form_that_does_not_begin_at_1_is_told():
+    """math.cos of the textbook's f(t), which its author forgot to divide by f(0)."""
+    f = np.array([math.cos((t / 40 + 0.008) / 1.008 * math.pi / 2) ** 2 for t in range(1, 41)])
+    said = "the cosine schedule in closed form, abar_t not divided by f(0)"
+    functions = {
+        "abar": f,
+        "q_sample": lambda x0, t, e: (f[t - 1] ** 0.5) * x0 + (1 - f[t - 1]) ** 0.5 * e,
+    }
+    for row in check.run(functions, beta=("cosine", 40)).rows:
+        assert (row.status, row.diagnoses) == ("WRONG", (said,))
+    divided = f / math.cos(0.008 / 1.008 * math.pi / 2) ** 2
+    assert check.run({"abar": divided}, beta=("cosine", 40)).rows[0].diagnoses != (said,)
