@@ -102,7 +102,7 @@ class Scaling(NamedTuple):
         return np.asarray(self._vectors(x) * self.std + self.mean)
 
     def _vectors(self, x: npt.ArrayLike) -> Array:
-        return validation.components("x", validation.finite("x", x), self.mean.size)
+        return validation.components("x", validation.finite("x", x), np.size(self.mean))
 
     @property
     def log_jacobian(self) -> float:

@@ -1146,6 +1146,13 @@ def test_scaling_has_the_same_bits_whatever_the_memory_layout():
     assert one.std.tolist() == other.std.tolist()
 
 
+def test_a_scaling_may_be_made_of_lists():
+    scaling = Scaling([1.0, 2.0], [2.0, 4.0])
+    assert scaling.to_model([3.0, 2.0]).tolist() == [1.0, 0.0]
+    assert scaling.to_data([1.0, 0.0]).tolist() == [3.0, 2.0]
+    assert scaling.log_jacobian == pytest.approx(-np.log(8.0))
+
+
 @pytest.mark.parametrize(("least", "apart"), [(1e16, 2.0), (1.0, EPS)])
 def test_a_scale_of_one_rounding_of_the_mean_is_right(least, apart):
     assert Scaling.of([[least], [least + apart]]).std.tolist() == [apart / 2]

@@ -108,7 +108,10 @@ class LinearModel:
         return _log_normal(_data("x0", x0, self.d) - mean, cov, np.zeros_like(cov))
 
     def lower_bound(self, x0: npt.ArrayLike) -> Array:
-        """K(x^0) at x0 (..., d): shape (...), without preconditions. Equation (12)."""
+        """K(x^0) at x0 (..., d): shape (...), without preconditions. Equation (12).
+
+        The rounding of A_t shows where S_t is not far above eps^2, as at a beta_t below 1e-20.
+        """
         x0, q, eye = _data("x0", x0, self.d), self.diffusion, np.eye(self.d)
         scale, var = scale_and_var(q, np.zeros(()), q.T)
         steps = [self._step(x0, t) + q.kernel_entropy(x0, t) for t in range(1, q.T + 1)]
