@@ -89,9 +89,9 @@ class Scaling(NamedTuple):
         data = np.ascontiguousarray(_matrix(validation.finite("x0", x0)))
         power = np.frexp(np.abs(data).max(0))[1]
         unit = np.ldexp(data, -power)  # exactly; below 1, so that no square overflows
-        std = np.ldexp((unit - unit.mean(0)).std(0), power)
-        varies = (np.ptp(unit, 0) > 0) & (std > 0)
-        return cls(np.ldexp(unit.mean(0), power), np.where(varies, std, 1.0))
+        mean = unit.mean(0)
+        std = np.ldexp((unit - mean).std(0), power)  # of a constant 0, although its mean is rounded
+        return cls(np.ldexp(mean, power), np.where(std > 0, std, 1.0))
 
     def to_model(self, x: npt.ArrayLike) -> Array:
         """Data (..., d) on the model's scale."""

@@ -77,6 +77,19 @@ def test_entropy_is_the_integral_of_minus_p_log_p():
     assert abs(Gaussian([0.5], 1.3).entropy() - truth) < 1e-13  # quadrature error
 
 
+@pytest.mark.parametrize("method", [
+    lambda law: law.entropy(),
+    lambda law: law.log_prob([1.0, 0.0]),
+    lambda law: law.kl(Gaussian([0.0, 0.0], 1.0)),
+    lambda law: Gaussian([0.0, 0.0], 1.0).kl(law),
+])
+def test_a_law_with_a_clamped_component_has_no_density(method):
+    clamped = Gaussian.unchecked(np.array([1.0, 0.0]), np.array([0.0, 2.0]))
+    message = r"var must be positive \(clamped components have no density\), got 0\.0"
+    with pytest.raises(ValueError, match=message):
+        method(clamped)
+
+
 def test_entropy_sums_over_components():
     _, var, _, _ = some_laws()
     truth = np.array([float(sum(mpmath_oracle.gaussian_entropy(v) for v in row)) for row in var])

@@ -1155,7 +1155,7 @@ def test_a_scaling_may_be_made_of_lists():
 
 @pytest.mark.parametrize(("least", "apart"), [(1e16, 2.0), (1.0, EPS)])
 def test_a_scale_of_one_rounding_of_the_mean_is_right(least, apart):
-    assert Scaling.of([[least], [least + apart]]).std.tolist() == [apart / 2]
+    assert Scaling.of([[least, 0.0], [least + apart, 6.0]]).std.tolist() == [apart / 2, 3.0]
 
 
 @pytest.mark.parametrize("call", ["to_model", "to_data"])
