@@ -361,6 +361,13 @@ def test_a_clamped_law_has_draws_but_no_density(ask):
         ask(law)
 
 
+def test_a_noisy_observation_leaves_a_clamped_component_as_it_is():
+    clamped = Clamp([1.0], [True]).multiply(Gaussian([0.5], 2.0)).law
+    product = GaussianFactor([3.0], 0.5).multiply(clamped)
+    assert (product.law.mean.item(), product.law.var.item()) == (1.0, 0.0)
+    assert abs(product.log_z + 4.0) < ROUNDING  # r at the clamped value
+
+
 def test_a_component_that_is_clamped_twice_is_refused():
     clamp = Clamp([1.0, 2.0], [True, False])
     with pytest.raises(ValueError, match=r"law must not be clamped twice, got 0\.0"):
