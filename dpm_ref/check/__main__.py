@@ -84,12 +84,10 @@ def shape(text: str) -> tuple[int, ...]:
 
 
 def _found(place: str) -> Any:
-    name, _, T = place.partition(":")
-    if name in NAMED and T.isdigit():
-        return name, int(T)
     if ":" not in place.strip(":"):
         raise ValueError(f"a place must be written module:name, got {place!r}")
-    return pkgutil.resolve_name(place)
+    name, last = place.split(":", 1)
+    return (name, int(last)) if name in NAMED and last.isdigit() else pkgutil.resolve_name(place)
 
 
 def _catalogue() -> dict[str, list[str]]:

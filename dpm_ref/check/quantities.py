@@ -521,9 +521,9 @@ def others(q: Quantity, c: Conventions, **changed: Any) -> list[tuple[str, Expr]
         ((word, meant),) = _words(f"{head} = {text}").items()
         other = letters.function(*meant) if meant[0] else letters.read(meant[1])
         instead = Letters(q, c, **changed | {word: other})
-        trees = [number(instead.read(form)) for form in forms if column in ("both", letters.column)]
-        both = zip(trees, usual, strict=False)
-        made += [(name, tree) for tree, parts in both if tree.parts != parts][:1]
+        read = forms if column in ("both", letters.column) else ()
+        trees = (number(instead.read(form)) for form in read)
+        made += [(name, tree) for tree in trees if tree.parts not in usual][:1]
     for kind in CHOICES["model"] if q.name.startswith("mean_from_") else ():
         output = letters[q.every[-1]]
         taken = number(letters["mean_hat"](kind, S, letters["xt"], output))

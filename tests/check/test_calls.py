@@ -309,6 +309,12 @@ def test_a_table_s_function_is_asked_at_ints_or_at_an_array_as_declared():
             "; called as nll(model, x0), where the model returns its output and a "
             "variance: see reverse_var",
         ),
+        (
+            "p_sample",
+            "takes 4",
+            "; called as p_sample(xt, t, output, noise, reverse_var): output is the network's; "
+            "declare own_noise=True for code that draws its noise",
+        ),
         ("q_sample", "'int' object is no array", "declared"),
     ],
 )

@@ -1,6 +1,7 @@
 """The check from a shell, its list of names, and what importing it costs."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -364,3 +365,15 @@ def test_importing_the_check_imports_neither_matplotlib_nor_more_of_scipy():
 def test_modules_of_the_check_are_installed():
     setup = (ROOT / "setup.cfg").read_text()
     assert re.search(r"^ +dpm_ref\.check$", setup, re.MULTILINE)
+
+
+def test_a_schedule_is_found_by_its_name_and_T_and_all_else_is_a_place():
+    assert command._found("linear:8") == ("linear", 8)
+    assert command._found("math:pi") == math.pi
+    for place, error in [
+        ("math:8", ValueError),
+        ("linear:first", ModuleNotFoundError),
+        ("linear:8:9", ValueError),
+    ]:
+        with pytest.raises(error):
+            command._found(place)

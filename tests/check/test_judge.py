@@ -13,6 +13,7 @@ from dpm_ref.check import judge
 from dpm_ref.check.conventions import Conventions
 from dpm_ref.check.expressions import number
 from dpm_ref.check.judge import (
+    Row,
     _bounded,
     _clipped,
     _first,
@@ -77,6 +78,14 @@ def test_digits_are_those_of_the_worst_value_relative_to_its_terms():
     row = row_of("beta", BETA.astype(np.float32))
     worst = np.abs(BETA.astype(np.float32) / BETA - 1).max()
     assert row.digits == pytest.approx(-np.log10(worst), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("digits", "said"), [(6.0, "6.0 digits"), (6.5, "6.5 digits of its terms")]
+)
+def test_digits_beyond_those_of_the_value_are_said_to_be_of_its_terms(digits, said):
+    row = Row("f", "(1)", "PASS", got=1.0 + 1e-5, wanted=1.0, digits=digits)
+    assert str(row).endswith(f" {said}")
 
 
 def test_digits_are_given_to_a_hundredth():

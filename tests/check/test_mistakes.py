@@ -270,6 +270,7 @@ def test_small_changes_change_what_they_say():
         assert making._xt(X + 2 * state) is state
     assert making._xt(X).text == "x"
     assert [value(making._taken("clip", 1.0)(X), x=x) for x in (-3.0, 0.4, 3.0)] == [-1.0, 0.4, 1.0]
+    assert [value(making._taken("inside")(X), x=x) for x in (-3.0, 0.4, 3.0)] == [0.0, 0.4, 1.0]
     assert making._set(at="T", name="alpha")(BETA_T).text == "alpha_T"
 
 
@@ -1047,3 +1048,9 @@ def test_names_are_those_under_any_spread_and_of_numbers_without_them(monkeypatc
     spreads = ("logvar", "std", "var")
     wanted = [f"{name} {spread}" for name in ("beta", "q_sample") for spread in spreads]
     assert making.names() == ["at most k", "b", *wanted]
+
+
+def test_the_same_name_twice_is_one_in_two_places():
+    one, other = Mistake("a", abs), Mistake("b", abs)
+    assert making.compose(one, other).name == "a, and b"
+    assert making.compose(one, Mistake("a", abs)).name == "a, in two places"

@@ -566,6 +566,14 @@ def test_a_change_tells_where_it_exceeds_eight_roundings():
         assert right.tells((1 + by) * right.problem.trees[0]) == told
 
 
+def test_an_infinity_that_stays_one_is_no_change():
+    right = answer(same, "log_likelihood", k=5)
+    assert np.isinf(right.problem.wanted).any()
+    (tree, *_) = right.problem.trees
+    assert not right.tells(tree)
+    assert right.tells(-tree)
+
+
 def test_a_free_entry_is_not_compared():
     table = answer(lambda wanted: wanted, "posterior_variance")
     assert table.defined[:, 0].tolist() == [False, True, True, True]

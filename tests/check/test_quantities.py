@@ -270,8 +270,10 @@ OF_THE_POSTERIOR = [
     f"x^0 for the mean of {POSTERIOR}",
     f"the forward kernel at x^t for {POSTERIOR}",
 ]
+BOTH = "the mean of both divergences"
 DRAWN = ["flipped, where it is drawn anew", "drawn anew with no chance to come out as before"]
 WRONG_WAYS = {
+    "binomial_prior_kl": [*OF_ANY_KL, "pi_1 taken as 1/2 in the prior alone", BOTH, *DRAWN],
     "kl_term": [
         *OF_ANY_KL,
         "only the means' part of the divergence",

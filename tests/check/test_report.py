@@ -334,6 +334,10 @@ def test_of_two_rows_of_one_name_the_first_is_found():
     ("name", "hint"),
     [
         ("posterior_maen", "; near it: posterior_mean"),
+        (
+            "p_mean_variance",
+            "; a model's mean is mean_from_eps (or _x0, _v), its whole step p_sample",
+        ),
         ("alphas_cumprodd", "; near it: alphas_cumprod"),
         ("xyz", "; python -m dpm_ref.check --list shows all"),
         (3, "; python -m dpm_ref.check --list shows all"),
