@@ -86,8 +86,10 @@ def shape(text: str) -> tuple[int, ...]:
 def _found(place: str) -> Any:
     if ":" not in place.strip(":"):
         raise ValueError(f"a place must be written module:name, got {place!r}")
-    name, last = place.split(":", 1)
-    return (name, int(last)) if name in NAMED and last.isdigit() else pkgutil.resolve_name(place)
+    match place.split(":"):
+        case [name, T] if name in NAMED and T.isdigit():
+            return name, int(T)
+    return pkgutil.resolve_name(place)
 
 
 def _catalogue() -> dict[str, list[str]]:
