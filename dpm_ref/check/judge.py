@@ -57,7 +57,7 @@ class Row:
             said.append(f"{self.summary}{place}: got {self.got:.9g}, wanted {self.wanted:.9g}")
         if self.status in ("PASS", "PRECISION") and self.digits is not None:
             of_value = _digits(np.array(self.got) - self.wanted, self.wanted)
-            terms = " of its terms" * (of_value < self.digits - 1)
+            terms = " of its terms" * (of_value < min(self.digits - 1, 9))
             agree = " agree" if self.status == "PRECISION" else terms
             said.append(f"{max(self.digits, 0.0):.1f} digits{agree}")
         if self.diagnoses:
@@ -222,7 +222,8 @@ def _search(
 ) -> Names:
     """Those that reproduce every value and can be told from lost digits; exactly, to twelve."""
     found: dict[str, None] = {}
-    if not any(np.isfinite(c.got[c.defined]).any() for c in known):  # infinities tell nothing
+    finite = any(np.isfinite(c.got[c.defined]).any() for c in known)  # infinities tell nothing
+    if not finite or all(np.isnan(c.got[c.misses]).all() for c in known):
         return ()
     known = sorted(known, key=lambda c: (not c.misses.any(), c.problem.tables.T, c.got.size))
     fits = partial(Answer.fits, loose=loose, exact=exact)

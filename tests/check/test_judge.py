@@ -81,11 +81,22 @@ def test_digits_are_those_of_the_worst_value_relative_to_its_terms():
 
 
 @pytest.mark.parametrize(
-    ("digits", "said"), [(6.0, "6.0 digits"), (6.5, "6.5 digits of its terms")]
+    ("off", "digits", "said"),
+    [
+        (1e-5, 6.0, "6.0 digits"),
+        (1e-5, 6.5, "6.5 digits of its terms"),
+        (1e-9, 12.0, "12.0 digits"),
+        (1.1e-9, 12.0, "12.0 digits of its terms"),
+    ],
 )
-def test_digits_beyond_those_of_the_value_are_said_to_be_of_its_terms(digits, said):
-    row = Row("f", "(1)", "PASS", got=1.0 + 1e-5, wanted=1.0, digits=digits)
+def test_digits_beyond_those_of_the_value_are_said_to_be_of_its_terms(off, digits, said):
+    row = Row("f", "(1)", "PASS", got=1.0 + off, wanted=1.0, digits=digits)
     assert str(row).endswith(f" {said}")
+
+
+def test_names_are_not_given_by_infinities_alone_nor_where_all_that_misses_is_no_number():
+    assert row_of("log_abar", np.full(4, -np.inf)).diagnoses == ()
+    assert row_of("abar", np.where(np.arange(4) > 1, np.nan, ABAR)).diagnoses == ()
 
 
 def test_digits_are_given_to_a_hundredth():
