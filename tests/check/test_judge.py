@@ -11,7 +11,7 @@ import pytest
 from dpm_ref import check
 from dpm_ref.check import judge
 from dpm_ref.check.conventions import Conventions
-from dpm_ref.check.expressions import number
+from dpm_ref.check.expressions import number, op
 from dpm_ref.check.judge import (
     Row,
     _bounded,
@@ -94,9 +94,28 @@ def test_digits_beyond_those_of_the_value_are_said_to_be_of_its_terms(off, digit
     assert str(row).endswith(f" {said}")
 
 
+def searched(name, got, change):
+    """Whether a change that gives these values, infinities and all, is taken for the mistake."""
+    where = Setting(BETA, 0.5, (2, 3))
+    (inputs,) = draws(QUANTITIES[name], where, np.random.default_rng(0))
+    known = Answer(Problem.of(QUANTITIES[name], where, inputs), np.reshape(got, (-1, 1)), "float64")
+    with np.errstate(all="ignore"):
+        return judge._search([known], [Mistake("it", change)])
+
+
 def test_names_are_not_given_by_infinities_alone_nor_where_all_that_misses_is_no_number():
-    assert row_of("log_abar", np.full(4, -np.inf)).diagnoses == ()
-    assert row_of("abar", np.where(np.arange(4) > 1, np.nan, ABAR)).diagnoses == ()
+    endless = [0.5, np.inf, np.inf, np.inf]
+    assert searched("abar", [np.inf] * T, lambda tree: number(np.inf)) == ()
+    assert searched("posterior_variance", endless, lambda tree: number(np.inf)) == ()
+
+    def rooted(tree):
+        root = op("sqrt", tree - 0.6)  # no number from t = 3 on
+        return tree + root - root
+
+    assert searched("abar", np.where(ABAR > 0.6, ABAR, np.nan), rooted) == ()
+    with np.errstate(all="ignore"):
+        logs = np.log(ABAR - 0.6)
+    assert searched("abar", logs, lambda tree: op("log", tree - 0.6)) == ("it",)
 
 
 def test_digits_are_given_to_a_hundredth():
