@@ -158,9 +158,9 @@ def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
         reliable, shape .25                            89.6        96.7       98.7
         reliable and off by > 4 stderr, any shape       1.6         0.9        1.0
 
-    No rule reaches 95 and 1 in the last two rows at n = 100: one that knows that the weights are
-    exp(k chi^2_1 / 2), and asks that the most likely k is below .315, gives 95.9 at shape .25, and
-    1.2 at .4.
+    n = 100 is too few for 95 and 1 in the last two rows: even a rule that knows that the weights
+    are exp(k chi^2_1 / 2), and asks that the most likely k is below .315, gives 95.9 at shape .25,
+    and 1.2 at .4.
 
     Weights that were never sampled leave no trace. With `BinomialDiffusion([.002])` and
     edge prob1 = where(x1 == 1, 0, .5), one trajectory in 1000 has a weight of 500, and 60 % of runs

@@ -94,6 +94,11 @@ def test_digits_beyond_those_of_the_value_are_said_to_be_of_its_terms(off, digit
     assert str(row).endswith(f" {said}")
 
 
+def test_a_row_whose_value_is_infinite_as_wanted_prints_without_a_warning():
+    row = Row("f", "(1)", "PASS", got=np.inf, wanted=np.inf, digits=15.9)
+    assert str(row).endswith(" 15.9 digits")
+
+
 def searched(name, got, change):
     """Whether a change that gives these values, infinities and all, is taken for the mistake."""
     where = Setting(BETA, 0.5, (2, 3))
