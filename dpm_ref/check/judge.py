@@ -56,7 +56,8 @@ class Row:
             place += f" (T = {known['T']})" if "T" in known else ""
             said.append(f"{self.summary}{place}: got {self.got:.9g}, wanted {self.wanted:.9g}")
         if self.status in ("PASS", "PRECISION") and self.digits is not None:
-            of_value = _digits(np.array(self.got - self.wanted), self.wanted)
+            with np.errstate(invalid="ignore"):  # infinite, as is wanted
+                of_value = _digits(np.array(self.got) - self.wanted, self.wanted)
             terms = " of its terms" * (of_value < min(self.digits - 1, 9))
             agree = " agree" if self.status == "PRECISION" else terms
             said.append(f"{max(self.digits, 0.0):.1f} digits{agree}")
