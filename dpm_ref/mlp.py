@@ -166,10 +166,16 @@ class Tape:
         inputs = self.activations[0].reshape(S, n, -1)
         inputs[..., : -network.d_in] = network.time_features[t - 2][:, None]
         inputs[..., -network.d_in :] = x
-        for k, (below, h) in enumerate(pairwise(self.activations), start=1):
-            np.matmul(below, p[f"W{k}"], out=h)
-            h += p[f"b{k}"]
-            np.tanh(h, out=h)
+        # tanh(z) = 1 - 2 / (exp(2 z) + 1) to about one eps, absolute: without AVX-512 half the price
+        # of NumPy's tanh
+        with np.errstate(over="ignore"):  # exp(2 z) = inf is h = 1
+            for k, (below, h) in enumerate(pairwise(self.activations), start=1):
+                np.matmul(below, 2.0 * p[f"W{k}"], out=h)
+                h += 2.0 * p[f"b{k}"]
+                np.exp(h, out=h)
+                h += 1.0
+                np.divide(2.0, h, out=h)
+                np.subtract(1.0, h, out=h)
         self.basis = network.basis[t - 2].astype(self.ones.dtype, copy=False)
         self.readout = np.tensordot(self.basis, p["R"], 1)
         out: Values = self.activations[-1].reshape(S, n, -1) @ self.readout
