@@ -21,13 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpm_ref import protocols, validation
-from dpm_ref.information import (
-    bernoulli_entropy,
-    bernoulli_kl,
-    gaussian_entropy,
-    gaussian_kl,
-    to_bits,
-)
+from dpm_ref.information import bernoulli_entropy, bernoulli_kl, gaussian_entropy, gaussian_kl
 from dpm_ref.protocols import Diffusion, Edge, Law, ReverseKernel, checked_diffusion
 from dpm_ref.validation import Array, IntArray
 
@@ -208,6 +202,15 @@ def reverse_entropy_bounds(diffusion: Diffusion, x0: npt.ArrayLike, t: int) -> R
     lower = checked_diffusion(diffusion).posterior_entropy(x0, t)
     upper, guaranteed = diffusion.kernel_entropy(x0, t), diffusion.entropy_never_falls(x0).holds
     return ReverseEntropyBounds(float(lower.mean()), float(upper.mean()), guaranteed)
+
+
+def to_bits(nats: npt.ArrayLike) -> Array:
+    """Convert nats to bits, nats / ln 2, to 2 ulp.
+
+    >>> print(f"{to_bits(1.0):.6f}")
+    1.442695
+    """
+    return np.asarray(validation.real("nats", nats) / np.log(2.0))
 
 
 def _ranges(first: int, end: int, size: int) -> list[tuple[int, int]]:

@@ -23,20 +23,11 @@ from numpy.typing import ArrayLike
 from dpm_ref import validation
 from dpm_ref.validation import Array
 
-__all__ = ["gaussian_kl", "gaussian_entropy", "bernoulli_kl", "bernoulli_entropy", "to_bits",
+__all__ = ["gaussian_kl", "gaussian_entropy", "bernoulli_kl", "bernoulli_entropy",
            "probability_pair", "logit", "bernoulli_kl_from_logits", "log_mean_exp"]
 
 LOG_2PIE = 2.8378770664093453  # log(2 pi e), correctly rounded
 _TINY = np.finfo(np.float64).tiny
-
-
-def to_bits(nats: ArrayLike) -> Array:
-    """Convert nats to bits, nats / ln 2, to 2 ulp.
-
-    >>> print(f"{to_bits(1.0):.6f}")
-    1.442695
-    """
-    return np.asarray(validation.real("nats", nats) / np.log(2.0))
 
 
 def gaussian_kl(mean_q: ArrayLike, var_q: ArrayLike, mean_p: ArrayLike, var_p: ArrayLike) -> Array:

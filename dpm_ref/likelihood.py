@@ -25,9 +25,8 @@ Simpson, Gelman, Yao and Gabry 2024, arXiv:1507.02646; Zhang and Stephens 2009, 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from functools import partial, reduce
 from itertools import chain, islice, pairwise
 from typing import Any, NamedTuple
@@ -47,7 +46,7 @@ _CHUNK_SIZE = 1024  # samples of a data vector with one generator; another numbe
 _TASK = 2**17, 2**19  # least and most samples times steps in a task; in between, a share of all
 _SHARES = 16
 _COMPONENTS = 2**17  # most in a task, which is drawn together; a vector counts as 8 at least
-_AHEAD = 256  # tasks handed out before the result of the first is awaited
+_AHEAD = 1024  # tasks handed out together, so that neither they nor their results pile up
 _LONGEST_TAIL = 512  # beyond that the tail's shape is known well enough
 _ALIKE = 1e-9  # log weights that differ by less differ by rounding
 
@@ -286,9 +285,9 @@ def log_reverse(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.Ar
 def _states(diffusion: Diffusion, trajectory: npt.ArrayLike) -> tuple[Array, tuple[int, ...]]:
     """The states as (T+1, m, d), and the shape of the batch."""
     states = checked_diffusion(diffusion).check_data("trajectory", trajectory)
-    rule, n = f"hold x^0..x^T, {diffusion.T + 1} states", diffusion.T + 1
-    validation.shaped("trajectory", states, rule, states.ndim > 1 and len(states) == n)
-    return states.reshape(len(states), -1, states.shape[-1]), states.shape[1:-1]
+    n, holds = diffusion.T + 1, states.ndim > 1 and len(states) == diffusion.T + 1
+    validation.shaped("trajectory", states, f"hold x^0..x^T, {n} states", holds)
+    return states.reshape(n, -1, states.shape[-1]), states.shape[1:-1]
 
 
 def _given(diffusion: Diffusion, states: Array) -> Iterator[tuple[Array, Array]]:
@@ -347,15 +346,8 @@ def _tasks(rows: Array, n_samples: int, T: int, root: np.random.SeedSequence) ->
 def _in_order(executor: Executor, weigh: partial[list[_WeightSums]],
               tasks: Iterator[_Task]) -> Iterator[list[_WeightSums]]:
     """The executor's results in the order of tasks; on an exception pending calls are cancelled."""
-    waiting: deque[Future[list[_WeightSums]]] = deque()
-    try:
-        waiting.extend(executor.submit(weigh, task) for task in islice(tasks, _AHEAD))
-        while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(executor.submit(weigh, task) for task in islice(tasks, 1))
-    finally:
-        for future in waiting:
-            future.cancel()
+    while together := list(islice(tasks, _AHEAD)):
+        yield from executor.map(weigh, together)
 
 
 def _weigh(model: _Model, task: _Task) -> list[_WeightSums]:
