@@ -18,10 +18,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from dpm_ref import validation
-from dpm_ref.validation import Array
+from dpm_ref.validation import Array, ArrayLike
 
 __all__ = ["gaussian_kl", "gaussian_entropy", "bernoulli_kl", "bernoulli_entropy",
            "probability_pair", "logit", "bernoulli_kl_from_logits", "log_mean_exp"]
@@ -79,8 +78,7 @@ def probability_pair(prob1: ArrayLike, prob0: ArrayLike | None = None,
     p1, p0 = validation.broadcast(**{f"{name}1": p1, f"{name}0": p0})
     off = np.abs(p1 + p0 - 1.0)
     if (off > 4 * max(validation.rounding(prob1), validation.rounding(prob0))).any():
-        rule = f"{name}1 + {name}0 must be 1 within rounding"
-        raise ValueError(f"{rule}, got a pair off by {off.max():.3g}")
+        raise ValueError(f"{name}1 + {name}0 must be 1 within rounding, got {off.max():.3g} off")
     return _pair(p1, p0)
 
 

@@ -32,12 +32,11 @@ from itertools import chain, islice, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from dpm_ref import validation
 from dpm_ref.bounds import _mean_and_stderr
 from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, ask_density, checked_diffusion
-from dpm_ref.validation import Array
+from dpm_ref.validation import Array, ArrayLike, BoolArray, Generator
 
 __all__ = ["Likelihood", "Sandwich", "log_likelihood", "sandwich", "log_weights",
            "from_log_weights", "forward_trajectory", "log_forward", "log_reverse"]
@@ -68,7 +67,7 @@ class Likelihood(NamedTuple):
     stderr: Array
     ess: Array
     pareto_shape: Array
-    reliable: npt.NDArray[np.bool_]
+    reliable: BoolArray
 
 
 class Sandwich(NamedTuple):
@@ -88,8 +87,8 @@ class Sandwich(NamedTuple):
     upper_stderr: float
 
 
-def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike, *,
-                   n_samples: int, rng: np.random.Generator, edge: Edge | None = None,
+def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: ArrayLike, *,
+                   n_samples: int, rng: Generator, edge: Edge | None = None,
                    executor: Executor | None = None) -> Likelihood:
     """log p(x^0) of each data vector, estimated over n_samples forward trajectories, equation (9).
 
@@ -136,7 +135,7 @@ def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLi
     return _summary((reduce(_merge, islice(chunks, per_row)) for _ in rows), data.shape[:-1])
 
 
-def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
+def from_log_weights(log_w: ArrayLike) -> Likelihood:
     """log mean w of n independent weights, its standard error, and whether that can be trusted.
 
     log_w has shape (n, ...); -inf is a weight of zero. `reliable` requires n >= 25, ess >= 20 and
@@ -179,7 +178,7 @@ def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
 
 
 def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_samples: int,
-             rng: np.random.Generator, edge: Edge | None = None,
+             rng: Generator, edge: Edge | None = None,
              executor: Executor | None = None) -> Sandwich:
     """Draw n vectors from the model, with stochastic lower and upper bounds on their log p(x^0).
 
@@ -221,7 +220,7 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
     return Sandwich(states[0], lower, upper, *means)
 
 
-def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.ArrayLike, *,
+def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: ArrayLike, *,
                 edge: Edge | None = None) -> Array:
     """log w of trajectories (T+1, ..., d), x^0 first, minus the work along each: shape (...).
 
@@ -238,8 +237,7 @@ def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.Ar
     return model.log_w(states[0], _given(diffusion, states)).reshape(shape)
 
 
-def forward_trajectory(diffusion: Diffusion, x0: npt.ArrayLike, *,
-                       rng: np.random.Generator) -> Array:
+def forward_trajectory(diffusion: Diffusion, x0: ArrayLike, *, rng: Generator) -> Array:
     """Draw x^{1..T} ~ q(x^{1..T}|x^0), x0 (..., d): shape (T+1, ..., d), x^0 first. Equation (3).
 
     >>> from dpm_ref import BinomialDiffusion
@@ -253,7 +251,7 @@ def forward_trajectory(diffusion: Diffusion, x0: npt.ArrayLike, *,
     return np.stack(states)
 
 
-def log_forward(diffusion: Diffusion, trajectory: npt.ArrayLike) -> Array:
+def log_forward(diffusion: Diffusion, trajectory: ArrayLike) -> Array:
     """log q(x^{1..T}|x^0) of trajectories (T+1, ..., d), x^0 first: shape (...). Equation (3).
 
     >>> from dpm_ref import BinomialDiffusion
@@ -265,7 +263,7 @@ def log_forward(diffusion: Diffusion, trajectory: npt.ArrayLike) -> Array:
     return np.asarray(np.sum(terms, axis=0).reshape(shape))
 
 
-def log_reverse(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.ArrayLike, *,
+def log_reverse(diffusion: Diffusion, reverse: ReverseKernel, trajectory: ArrayLike, *,
                 edge: Edge | None = None) -> Array:
     """log p(x^{0..T}) of trajectories (T+1, ..., d), x^0 first: shape (...). Equation (5).
 
@@ -282,7 +280,7 @@ def log_reverse(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.Ar
 # Along trajectories
 
 
-def _states(diffusion: Diffusion, trajectory: npt.ArrayLike) -> tuple[Array, tuple[int, ...]]:
+def _states(diffusion: Diffusion, trajectory: ArrayLike) -> tuple[Array, tuple[int, ...]]:
     """The states as (T+1, m, d), and the shape of the batch."""
     states = checked_diffusion(diffusion).check_data("trajectory", trajectory)
     n, holds = diffusion.T + 1, states.ndim > 1 and len(states) == diffusion.T + 1
@@ -305,9 +303,8 @@ class _Model(NamedTuple):
 
     def law(self, xt: Array, t: int) -> Any:
         """p(x^{t-1}|x^t); at t = 1 the edge must not be None."""
-        if t == 1:
-            return ask_density(self.diffusion.law, self.edge, "edge", xt)
-        return ask_density(self.diffusion.law, self.reverse, "reverse", xt, t)
+        asked = (self.reverse, "reverse", xt, t) if t > 1 else (self.edge, "edge", xt)
+        return ask_density(self.diffusion.law, *asked)
 
     def log_w(self, x0: Array, steps: Iterable[tuple[Array, Array | float]]) -> Array:
         """log w along x^0 and steps (x^t, log q(x^t|x^{t-1})), two of which are held at a time."""
@@ -352,13 +349,13 @@ def _in_order(executor: Executor, weigh: partial[list[_WeightSums]],
 
 def _weigh(model: _Model, task: _Task) -> list[_WeightSums]:
     rows, sizes, seeds = zip(*task, strict=True)
-    rngs = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
+    rngs = [Generator(np.random.PCG64(seed)) for seed in seeds]
     x0 = np.repeat(rows, sizes, axis=0)
     log_w = model.log_w(x0, _forward(model.diffusion, x0, rngs, sizes))
     return [_fold(part) for part in np.split(log_w, np.cumsum(sizes)[:-1])]
 
 
-def _forward(diffusion: Diffusion, x0: Array, rngs: list[np.random.Generator],
+def _forward(diffusion: Diffusion, x0: Array, rngs: list[Generator],
              sizes: Iterable[int]) -> Iterator[tuple[Array, Array]]:
     """x^t and log q(x^t|x^{t-1}), t = 1..T; each generator draws the noise of its own rows."""
     x, d = x0, x0.shape[1]

@@ -23,14 +23,11 @@ from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dpm_ref import validation
-from dpm_ref.validation import Array, IntArray
+from dpm_ref.validation import Array, ArrayLike, Generator, IntArray, Values
 
 __all__ = ["MLP", "Tape", "flat_vector", "time_polynomials", "time_bumps"]
-
-Values = npt.NDArray[Any]  # float32 or float64, as the parameters
 
 _BLOCK = 1024  # states evaluated at once by `apply`: the activations then stay in cache
 
@@ -64,11 +61,10 @@ class MLP:
     """
 
     def __init__(self, d_in: int, d_out: int, T: int, *, hidden: int | Sequence[int] = (64,) * 4,
-                 time_features: npt.ArrayLike | None = None, basis: npt.ArrayLike | None = None,
+                 time_features: ArrayLike | None = None, basis: ArrayLike | None = None,
                  input_gain: float = 1.0, skip: bool = False) -> None:
-        self.d_in = validation.count("d_in", d_in, 1)
+        self.d_in, self.T = validation.count("d_in", d_in, 1), validation.count("T", T, 2)
         self.d_out = validation.count("d_out", d_out, 1)
-        self.T = validation.count("T", T, 2)
         widths: Any = hidden if np.iterable(hidden) else [hidden]
         self.widths = [validation.count("hidden", width, 1) for width in widths]
         if not self.widths:
@@ -90,7 +86,7 @@ class MLP:
     def __repr__(self) -> str:
         return f"MLP({self.d_in}, {self.d_out}, {self.T}, hidden={self.widths}, size={self.size})"
 
-    def _table(self, name: str, value: npt.ArrayLike | None, default: Array) -> Array:
+    def _table(self, name: str, value: ArrayLike | None, default: Array) -> Array:
         table = default if value is None else validation.finite(name, value)
         rule = f"have shape (T-1, .), one row for every t in 2..{self.T}"
         return validation.own(
@@ -101,7 +97,7 @@ class MLP:
         parts = zip(self.shapes.items(), np.split(params, self._starts), strict=True)
         return {name: part.reshape(shape) for (name, shape), part in parts}
 
-    def init(self, *, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64) -> Values:
+    def init(self, *, rng: Generator, dtype: Any = np.float64) -> Values:
         """Initial parameters (size,): a random trunk, and a readout whose outputs are 0 at every t.
 
         Weights are normal with variance 1 / fan_in (times gain^2 in the first layer), which keeps
@@ -133,7 +129,7 @@ class MLP:
         return out.reshape(*x.shape[:-1], self.d_out)
 
 
-def flat_vector(name: str, value: npt.ArrayLike, size: int, kinds: str = "f") -> Values:
+def flat_vector(name: str, value: ArrayLike, size: int, kinds: str = "f") -> Values:
     """A finite vector (size,) of a dtype that BLAS computes in, in native byte order."""
     rule = f"a {'real ' * (kinds == 'f')}floating-point vector of shape ({size},)"
     vector = validation.array_of(name, value, kinds, rule)
@@ -231,8 +227,7 @@ def stack(x: Values, t: IntArray) -> tuple[Values, IntArray]:
     """
     leading, t = x.shape[:-1], np.asarray(t)
     if np.broadcast_shapes(t.shape, leading) != leading:
-        message = "t must not have more axes than the states"
-        raise ValueError(f"{message}, got t {t.shape} for states {x.shape}")
+        raise ValueError(f"t must not have more axes than the states, got t {t.shape}, x {x.shape}")
     padded = (1,) * (len(leading) - t.ndim) + t.shape
     varying = max((axis + 1 for axis, size in enumerate(padded) if size > 1), default=0)
     times = np.broadcast_to(t.reshape(padded[:varying]), leading[:varying]).reshape(-1)

@@ -23,16 +23,15 @@ from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import expit
 
 from dpm_ref import protocols, validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 from dpm_ref.information import _bernoulli_kl_from_logits, logit
-from dpm_ref.mlp import MLP, Values, flat_vector, stack, time_bumps, time_polynomials
+from dpm_ref.mlp import MLP, flat_vector, stack, time_bumps, time_polynomials
 from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, takes_times
-from dpm_ref.validation import Array, IntArray
+from dpm_ref.validation import Array, ArrayLike, Generator, IntArray, Values
 
 __all__ = ["ReverseModel", "GaussianReverse", "BinomialReverse", "SigmoidReverse", "Draw",
            "Trajectory", "sample_trajectory"]
@@ -56,26 +55,24 @@ class _Reverse:
 
     def __init__(self, diffusion: Any, d: int, **network: Any) -> None:
         if not isinstance(diffusion, self.column):
-            wanted, got = self.column.__name__, type(diffusion).__name__
-            raise ValueError(f"diffusion must be a {wanted}, got {got}")
+            raise ValueError(f"diffusion must be a {self.column.__name__}, got {diffusion!r:.80}")
         diffusion.prior(d)  # which refuses another d than its own
         self.diffusion, self.d = diffusion, int(d)
         settings = self._defaults(diffusion.T) | network
         self.network = MLP(d, self.n_outputs * d, diffusion.T, **settings)
 
     def __repr__(self) -> str:
-        name, size = type(self).__name__, self.network.size
-        return f"{name}({type(self.diffusion).__name__}, d={self.d}, T={self.diffusion.T}, {size=})"
+        return f"{type(self).__name__}({self.diffusion!r}, {self.network!r})"
 
     def _defaults(self, T: int) -> dict[str, Any]:
         return {}
 
-    def kernel(self, params: npt.ArrayLike) -> ReverseKernel:
+    def kernel(self, params: ArrayLike) -> ReverseKernel:
         """The reverse kernel (xt, t) -> law; t is one int or an array over xt's leading axes."""
         own = validation.own(flat_vector("params", params, self.network.size))
         return takes_times(partial(self.law, own))
 
-    def law(self, params: Values, xt: npt.ArrayLike, t: npt.ArrayLike) -> Any:
+    def law(self, params: Values, xt: ArrayLike, t: ArrayLike) -> Any:
         """p(x^{t-1} | x^t)."""
         states = validation.components("xt", self.diffusion.check_data("xt", xt), self.d)
         times = validation.times_over(t, 2, self.diffusion.T, states)
@@ -130,8 +127,7 @@ class GaussianReverse(_Reverse):
         """The same network as the kernel of another diffusion of as many steps (section 2.4.1)."""
         other, T = type(self)(diffusion, self.d), self.diffusion.T
         if other.diffusion.T != T:
-            wanted, got = f"a GaussianDiffusion of T = {T} steps", other.diffusion.T
-            raise ValueError(f"diffusion must be {wanted}, got {got}")
+            raise ValueError(f"diffusion must have T = {T} steps, got {other.diffusion.T}")
         other.network = self.network
         return other
 
@@ -361,7 +357,7 @@ class Trajectory(NamedTuple):
 
 
 def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *,
-                      rng: np.random.Generator, keep: Iterable[int] = (),
+                      rng: Generator, keep: Iterable[int] = (),
                       edge: Edge | None = None) -> Trajectory:
     """Draw n vectors by (4) and (5): x^T from the prior, x^{t-1} from reverse, x^0 from the edge.
 

@@ -24,10 +24,9 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dpm_ref import validation
-from dpm_ref.validation import Array
+from dpm_ref.validation import Array, ArrayLike
 
 __all__ = ["Schedule", "constant", "linear", "cosine", "log_snr_linear", "constant_erasure"]
 
@@ -53,41 +52,41 @@ class Schedule(validation.ReadOnly):
     0.360000 0.071429
     """
 
-    def __init__(self, beta: npt.ArrayLike) -> None:
+    def __init__(self, beta: ArrayLike) -> None:
         rates, rule = validation.real("beta", beta), "have shape (T,) with T >= 1"
         validation.shaped("beta", rates, rule, rates.ndim == 1 and rates.size > 0)
         validation.ruled("beta", rates, "lie in (0, 1]", lambda x: (x > 0) & (x <= 1))
         self.beta, self.T = validation.own(rates), rates.size
 
-    def abar(self, t: npt.ArrayLike) -> Array:
+    def abar(self, t: ArrayLike) -> Array:
         """abar_t = prod_{s<=t} (1 - beta_s)."""
         return self._at("abar", t)
 
-    def one_minus_abar(self, t: npt.ArrayLike) -> Array:
+    def one_minus_abar(self, t: ArrayLike) -> Array:
         """1 - abar_t, the Gaussian marginal's variance."""
         return self._at("one_minus_abar", t)
 
-    def sqrt_abar(self, t: npt.ArrayLike) -> Array:
+    def sqrt_abar(self, t: ArrayLike) -> Array:
         """sqrt(abar_t), the scale of x^0 in the Gaussian marginal."""
         return self._at("sqrt_abar", t)
 
-    def sqrt_one_minus_abar(self, t: npt.ArrayLike) -> Array:
+    def sqrt_one_minus_abar(self, t: ArrayLike) -> Array:
         """sqrt(1 - abar_t), the Gaussian marginal's standard deviation."""
         return self._at("sqrt_one_minus_abar", t)
 
-    def log_abar(self, t: npt.ArrayLike) -> Array:
+    def log_abar(self, t: ArrayLike) -> Array:
         """log abar_t to 4 ulp, finite even where abar_t underflows, -inf after a beta of 1."""
         return self._at("log_abar", t)
 
-    def log_one_minus_abar(self, t: npt.ArrayLike) -> Array:
+    def log_one_minus_abar(self, t: ArrayLike) -> Array:
         """log(1 - abar_t) to 4 ulp."""
         return self._at("log_one_minus_abar", t)
 
-    def posterior_var(self, t: npt.ArrayLike) -> Array:
+    def posterior_var(self, t: ArrayLike) -> Array:
         """beta_t (1 - abar_{t-1}) / (1 - abar_t), t >= 2."""
         return self._at("posterior_var", t, first=2)
 
-    def posterior_coefficients(self, t: npt.ArrayLike) -> tuple[Array, Array]:
+    def posterior_coefficients(self, t: ArrayLike) -> tuple[Array, Array]:
         """The posterior mean's coefficients of x0 and of xt, t >= 2."""
         return self._at("coefficient_x0", t, first=2), self._at("coefficient_xt", t, first=2)
 
@@ -95,7 +94,7 @@ class Schedule(validation.ReadOnly):
         """Entries of a table at valid times."""
         return np.asarray(self._tables[name][np.asarray(t) - 1])
 
-    def _at(self, name: str, t: npt.ArrayLike, first: int = 1) -> Array:
+    def _at(self, name: str, t: ArrayLike, first: int = 1) -> Array:
         return self.table(name, validation.times("t", t, first, self.T))
 
     @cached_property

@@ -32,15 +32,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import expit
 
 from dpm_ref import validation
 from dpm_ref.bounds import fixed_terms
 from dpm_ref.gaussian import GaussianDiffusion
-from dpm_ref.mlp import Tape, Values, flat_vector, stack
+from dpm_ref.mlp import Tape, flat_vector, stack
 from dpm_ref.reverse import Draw, GaussianReverse, ReverseModel
-from dpm_ref.validation import Array, IntArray
+from dpm_ref.validation import Array, ArrayLike, Generator, IntArray, Values
 
 __all__ = ["Objective", "TrainingState", "Scaling", "objective", "start", "train", "cosine_decay",
            "adam_step", "save", "load", "start_rates", "learn_rates", "log_steps", "from_log_steps"]
@@ -48,6 +47,7 @@ __all__ = ["Objective", "TrainingState", "Scaling", "objective", "start", "train
 Callback = Callable[["TrainingState", float], None]
 Rate = float | Callable[[int], float]  # constant, or from the number of steps taken
 
+_ADVICE = "try a smaller learning rate"
 _TURN = 16  # steps of the network to one of the rates
 _GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
@@ -84,7 +84,7 @@ class Scaling(NamedTuple):
     std: Array
 
     @classmethod
-    def of(cls, x0: npt.ArrayLike) -> Scaling:
+    def of(cls, x0: ArrayLike) -> Scaling:
         """The scaling that standardises data (N, d); a constant component keeps its scale."""
         data = np.ascontiguousarray(_matrix(validation.finite("x0", x0)))
         power = np.frexp(np.abs(data).max(0))[1]
@@ -93,15 +93,15 @@ class Scaling(NamedTuple):
         std = np.ldexp((unit - mean).std(0), power)  # of a constant 0, although its mean is rounded
         return cls(np.ldexp(mean, power), np.where(std > 0, std, 1.0))
 
-    def to_model(self, x: npt.ArrayLike) -> Array:
+    def to_model(self, x: ArrayLike) -> Array:
         """Data (..., d) on the model's scale."""
         return np.asarray((self._vectors(x) - self.mean) / self.std)
 
-    def to_data(self, x: npt.ArrayLike) -> Array:
+    def to_data(self, x: ArrayLike) -> Array:
         """Draws of a model, (..., d), on the data's scale."""
         return np.asarray(self._vectors(x) * self.std + self.mean)
 
-    def _vectors(self, x: npt.ArrayLike) -> Array:
+    def _vectors(self, x: ArrayLike) -> Array:
         return validation.components("x", validation.finite("x", x), np.size(self.mean))
 
     @property
@@ -110,8 +110,8 @@ class Scaling(NamedTuple):
         return -float(np.log(self.std).sum())
 
 
-def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: npt.ArrayLike,
-              noise: npt.ArrayLike) -> Objective:
+def objective(model: ReverseModel, params: ArrayLike, x0: ArrayLike, t: ArrayLike,
+              noise: ArrayLike) -> Objective:
     """The bound K at fixed noise and its gradient: a reference to test other gradients against.
 
     Equations (13) and (14), in the form that needs no precondition; frozen noise as in 2.4.1.
@@ -156,8 +156,7 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     return Objective(value, grad, by_x0, by_noise.reshape(frozen.shape), by_beta)
 
 
-def start(model: ReverseModel, *, rng: np.random.Generator,
-          dtype: npt.DTypeLike = np.float64) -> TrainingState:
+def start(model: ReverseModel, *, rng: Generator, dtype: Any = np.float64) -> TrainingState:
     """Initial state in float32 or float64: random parameters (size,), zero moments, K = L_null."""
     _check_model(model)
     params = model.network.init(rng=rng, dtype=dtype)
@@ -183,10 +182,9 @@ def cosine_decay(peak: float, steps: int, *, warmup: int = 200) -> Callable[[int
     return rate
 
 
-def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
-          rng: np.random.Generator, steps: int, learning_rate: Rate | None = None,
-          batch: int = 32, n_times: int | None = None, callback: Callback | None = None,
-          every: int = 100) -> TrainingState:
+def train(model: ReverseModel, x0: ArrayLike, state: TrainingState, *, rng: Generator, steps: int,
+          learning_rate: Rate | None = None, batch: int = 32, n_times: int | None = None,
+          callback: Callback | None = None, every: int = 100) -> TrainingState:
     """Gradient ascent on K over minibatches of data and of time steps.
 
     Section 2.4, equations (13) and (14). Saving state and generator after some steps and resuming
@@ -248,9 +246,6 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     return state
 
 
-_ADVICE = "try a smaller learning rate"
-
-
 def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
     """One step of Adam up the gradient, in place (Kingma and Ba 2015, algorithm 1).
 
@@ -293,7 +288,7 @@ def _divergences(model: ReverseModel, tape: Tape, x0: Values, t: IntArray,
 
 
 def _minibatch(model: ReverseModel, data: Values, n_times: int, batch: int,
-               rng: np.random.Generator) -> tuple[Values, Values]:
+               rng: Generator) -> tuple[Values, Values]:
     """Data and noise (n_times, batch, d); the second half repeats the first with mirrored noise."""
     half = (batch + 1) // 2
     x0 = data.take(rng.integers(len(data), size=(n_times, half)), axis=0)
@@ -316,7 +311,7 @@ def _matrix(x0: Array) -> Array:
     return validation.shaped("x0", validation.data("x0", x0), "have shape (N, d)", x0.ndim == 2)
 
 
-def _training_data(model: ReverseModel, x0: npt.ArrayLike) -> Array:
+def _training_data(model: ReverseModel, x0: ArrayLike) -> Array:
     """Data (N, d) for the model, of about the prior's scale."""
     data = validation.components("x0", _matrix(model.diffusion.check_data("x0", x0)), model.d)
     square = np.einsum("nd,nd->d", data, data).max() / len(data)
@@ -364,7 +359,7 @@ def _sum_to(array: Values, shape: tuple[int, ...]) -> Values:
 
 
 def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState, *,
-         rng: np.random.Generator | None = None) -> None:
+         rng: Generator | None = None) -> None:
     """Write a training state, and the generator's if given, as one npz file.
 
     It holds the model's schedule, prior and tables of time too. The file is written as NAME.partial
@@ -386,7 +381,7 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
 
 
 def load(path: str | os.PathLike[str],
-         model: ReverseModel) -> tuple[TrainingState, np.random.Generator | None]:
+         model: ReverseModel) -> tuple[TrainingState, Generator | None]:
     """Read a training state written by `save`, and the generator as it was (None if not saved).
 
     ValueError if the file is no such state, or another model's; nothing in it is executed.
@@ -418,7 +413,7 @@ def _description(model: ReverseModel) -> dict[str, Any]:
             "basis": network.basis, "time_features": network.time_features}
 
 
-def _generator(state: Any) -> np.random.Generator | None:
+def _generator(state: Any) -> Generator | None:
     """The generator of a state saved as JSON."""
     if not state:
         return None
@@ -428,13 +423,13 @@ def _generator(state: Any) -> np.random.Generator | None:
         raise ValueError("its position lies outside its buffer")  # numpy would read there
     bits = getattr(np.random, kind)()
     bits.state = state
-    return np.random.Generator(bits)
+    return Generator(bits)
 
 
 # The diffusion rates
 
 
-def log_steps(beta: npt.ArrayLike) -> Array:
+def log_steps(beta: ArrayLike) -> Array:
     """The coordinates s_2..s_T of a schedule beta_1..T in (0, 1), T >= 2.
 
     l_{t-1} - l_t = log(1 + beta_t / ((1 - beta_t) (1 - abar_{t-1}))), without cancellation.
@@ -444,8 +439,7 @@ def log_steps(beta: npt.ArrayLike) -> Array:
     """
     schedule = GaussianDiffusion(beta)
     if schedule.T < 2 or (schedule.beta == 1).any():
-        rule = "have shape (T,), T >= 2, and lie in (0, 1)"
-        raise ValueError(f"beta must {rule}, got {schedule.beta}")
+        raise ValueError(f"beta must have shape (T,), T >= 2, and lie in (0, 1), got {beta!s:.80}")
     odds = schedule.beta[1:] / (1.0 - schedule.beta[1:])
     lost = schedule.one_minus_abar(np.arange(1, schedule.T))
     with np.errstate(over="ignore"):
@@ -454,7 +448,7 @@ def log_steps(beta: npt.ArrayLike) -> Array:
     return np.asarray(np.log(np.where(far, np.log(odds) - np.log(lost), np.log1p(ratio))))
 
 
-def from_log_steps(s: npt.ArrayLike, beta1: float) -> Array:
+def from_log_steps(s: ArrayLike, beta1: float) -> Array:
     """The schedule beta_1..T, beta1 first, with coordinates s_2..s_T; no rate may round to 0 or 1.
 
     >>> print(from_log_steps(log_steps([0.1, 0.2, 0.3]), 0.1).round(6))
@@ -469,14 +463,14 @@ def from_log_steps(s: npt.ArrayLike, beta1: float) -> Array:
     return np.append(beta1, beta)
 
 
-def start_rates(beta: npt.ArrayLike) -> TrainingState:
+def start_rates(beta: ArrayLike) -> TrainingState:
     """A state for `learn_rates`: the schedule's `log_steps`, and zero moments."""
     s = log_steps(beta)
     return TrainingState(s, np.zeros_like(s), np.zeros_like(s))
 
 
-def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
-                rates: TrainingState, *, rng: np.random.Generator, steps: int, learning_rate: Rate,
+def learn_rates(model: GaussianReverse, x0: ArrayLike, state: TrainingState,
+                rates: TrainingState, *, rng: Generator, steps: int, learning_rate: Rate,
                 rate_learning_rate: Rate, batch: int = 32, callback: Callback | None = None,
                 every: int = 100) -> GaussianReverse:
     """Gradient ascent on K by the network's parameters and the diffusion rates in turn.

@@ -582,7 +582,7 @@ def test_trailing_axes_along_which_t_does_not_vary_become_one(t, shape, times):
     ids=["no axis", "too many axes", "too long"],
 )
 def test_times_must_fit_the_states(shape, t):
-    message = f"t must not have more axes than the states, got t {np.shape(t)} for states {shape}"
+    message = f"t must not have more axes than the states, got t {np.shape(t)}, x {shape}"
     with pytest.raises(ValueError, match=re.escape(message)):
         stack(np.zeros(shape), np.array(t))
 

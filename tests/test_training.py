@@ -1706,10 +1706,10 @@ def test_a_kernel_over_another_diffusion_is_that_of_a_model_made_for_it():
     np.testing.assert_array_equal([moved.mean, moved.var], [made.mean, made.var])
     np.testing.assert_array_equal(one.diffusion.beta, [0.1, 0.2, 0.3])
     with pytest.raises(
-        ValueError, match="diffusion must be a GaussianDiffusion of T = 3 steps, got 2"
+        ValueError, match="diffusion must have T = 3 steps, got 2"
     ):
         one.over(GaussianDiffusion([0.1, 0.2]))
-    with pytest.raises(ValueError, match="diffusion must be a GaussianDiffusion, got float"):
+    with pytest.raises(ValueError, match="diffusion must be a GaussianDiffusion, got 0.5"):
         one.over(0.5)
 
 
