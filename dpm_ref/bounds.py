@@ -46,8 +46,7 @@ class LowerBound(NamedTuple):
     eq14: float
 
     def __repr__(self) -> str:
-        mean, shape = self.value.mean(), self.value.shape
-        return f"LowerBound(mean {mean:.6g} nats over {shape}, eq14 {self.eq14:.6g})"
+        return f"LowerBound(mean {self.value.mean():g} over {self.value.shape}, eq14 {self.eq14:g})"
 
 
 class ReverseEntropyBounds(NamedTuple):

@@ -101,9 +101,8 @@ def heartbeat_atoms(length: int = 20, period: int = 5) -> Array:
     array([[1., 0., 1., 0.],
            [0., 1., 0., 1.]])
     """
-    length, period = validation.count("length", length, 1), validation.count("period", period, 1)
-    if period > length:
-        raise ValueError(f"period must lie in 1..length = {length}, got {period}")
+    length = validation.count("length", length, 1)
+    period = validation.one_time("period", period, 1, length)
     return np.asarray(np.arange(length) % period == np.arange(period)[:, None], dtype=np.float64)
 
 

@@ -148,9 +148,8 @@ def _psi_near(x: Array) -> Array:
     """
     s = x / (2.0 + x)
     square = s * s
-    series = np.zeros_like(s)
-    for k in range(30, -1, -1):  # s^2 <= 1/4, so the last term is below 1e-19
-        series = series * square + 1.0 / (2 * k + 3)
+    # s^2 <= 1/4, so the last term is below 1e-19
+    series = np.polynomial.polynomial.polyval(square, 1.0 / np.arange(3, 64, 2))
     return np.asarray(s * (x - 2.0 * square * series))
 
 

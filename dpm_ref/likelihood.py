@@ -29,13 +29,13 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from functools import partial, reduce
 from itertools import chain, islice, pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from dpm_ref import validation
 from dpm_ref.bounds import _mean_and_stderr
-from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, ask_density, checked_diffusion
+from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, ask_step, checked_diffusion
 from dpm_ref.validation import Array, ArrayLike, BoolArray, Generator
 
 __all__ = ["Likelihood", "Sandwich", "log_likelihood", "sandwich", "log_weights",
@@ -169,8 +169,7 @@ def from_log_weights(log_w: ArrayLike) -> Likelihood:
     0.693147 80.0 True
     """
     array = validation.below_infinity("log_w", log_w)
-    rule = "have shape (n, ...) and hold weights"
-    validation.shaped("log_w", array, rule, array.ndim > 0 and array.size > 0)
+    validation.shaped("log_w", array, "hold weights (n, ...)", min(array.ndim, array.size) > 0)
     columns = np.ascontiguousarray(array.reshape(len(array), -1).T)
     chunks = range(_CHUNK_SIZE, len(array), _CHUNK_SIZE)
     sums = (reduce(_merge, map(_fold, np.split(column, chunks))) for column in columns)
@@ -208,9 +207,8 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
     prior = checked_diffusion(diffusion).prior(d)
     n_samples = validation.count("n_samples", n_samples, 1)
     states = [prior.over((validation.count("n", n, 1), d)).sample(rng=rng)]
-    model = _Model(diffusion, reverse, diffusion.edge if edge is None else edge)
     for t in range(diffusion.T, 0, -1):
-        before = model.law(states[0], t).sample(rng=rng)
+        before = ask_step(diffusion, reverse, edge, states[0], t).sample(rng=rng)
         states.insert(0, diffusion.check_data("a kernel's sample", before))
     own = log_weights(diffusion, reverse, states, edge=edge)
     lower = log_likelihood(diffusion, reverse, states[0], n_samples=n_samples, rng=rng, edge=edge,
@@ -301,11 +299,6 @@ class _Model(NamedTuple):
     reverse: ReverseKernel
     edge: Edge | None
 
-    def law(self, xt: Array, t: int) -> Any:
-        """p(x^{t-1}|x^t); at t = 1 the edge must not be None."""
-        asked = (self.reverse, "reverse", xt, t) if t > 1 else (self.edge, "edge", xt)
-        return ask_density(self.diffusion.law, *asked)
-
     def log_w(self, x0: Array, steps: Iterable[tuple[Array, Array | float]]) -> Array:
         """log w along x^0 and steps (x^t, log q(x^t|x^{t-1})), two of which are held at a time."""
         prior = self.diffusion.prior(x0.shape[1])
@@ -315,7 +308,7 @@ class _Model(NamedTuple):
                 if t == 1 and self.edge is None:
                     log_w = prior.log_p(before) - prior.log_p(after)
                 else:
-                    log_w = log_w + self.law(after, t).dense().log_p(before) - log_q
+                    log_w = log_w + ask_step(*self, after, t).dense().log_p(before) - log_q
                 before = after
         log_w = log_w + prior.log_p(before)
         if (bad := np.isnan(log_w)).any():

@@ -83,9 +83,6 @@ class MLP:
         self.shapes |= {"S": (d_in, d_out)} if skip else {}
         *self._starts, self.size = np.cumsum([*map(math.prod, self.shapes.values())]).tolist()
 
-    def __repr__(self) -> str:
-        return f"MLP({self.d_in}, {self.d_out}, {self.T}, hidden={self.widths}, size={self.size})"
-
     def _table(self, name: str, value: ArrayLike | None, default: Array) -> Array:
         table = default if value is None else validation.finite(name, value)
         rule = f"have shape (T-1, .), one row for every t in 2..{self.T}"

@@ -19,7 +19,7 @@ from dpm_ref.schedules import Schedule
 from dpm_ref.validation import Array, ArrayLike, Generator
 
 __all__ = ["Condition", "Law", "Diffusion", "ReverseKernel", "Edge", "checked_diffusion",
-           "takes_times", "ask_law", "ask_density", "total"]
+           "takes_times", "ask_law", "ask_density", "ask_step", "total"]
 
 Function = TypeVar("Function")
 
@@ -224,6 +224,13 @@ def ask_density(family: type[Law], function: Any, name: str, x: Array, *t: Any) 
     if type(law) is family or another_family or not hasattr(law, "log_prob"):
         return _law_over(family, law, x, name)
     return _OwnDensity(law, x.shape, name)
+
+
+def ask_step(diffusion: Any, reverse: Any, edge: Any, xt: Array, t: int) -> Any:
+    """p(x^{t-1} | x^t) by `ask_density`, at t = 1 of the edge, T_pi if that is None."""
+    if t > 1:
+        return ask_density(diffusion.law, reverse, "reverse", xt, t)
+    return ask_density(diffusion.law, diffusion.edge if edge is None else edge, "edge", xt)
 
 
 def _call(function: Any, name: str, x: Array, *t: Any) -> Any:

@@ -61,9 +61,6 @@ class _Reverse:
         settings = self._defaults(diffusion.T) | network
         self.network = MLP(d, self.n_outputs * d, diffusion.T, **settings)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.diffusion!r}, {self.network!r})"
-
     def _defaults(self, T: int) -> dict[str, Any]:
         return {}
 
@@ -376,15 +373,13 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
     """
     if not hasattr(diffusion, "prior"):  # perturbed kernels (2.5) have one, and are no diffusion
         protocols.checked_diffusion(diffusion)
-    rng, T, family = validation.generator(rng), diffusion.T, diffusion.law
+    rng, T = validation.generator(rng), diffusion.T
     if not np.iterable(keep):
         raise ValueError(f"keep must be an iterable of times, got {keep!r:.80}")
     wanted = {validation.one_time("keep", t, 0, T) for t in keep}
-    edge = diffusion.edge if edge is None else edge
     states = {T: diffusion.prior(d).over((validation.count("n", n, 1), d)).sample(rng=rng)}
     for t in range(T, 0, -1):
-        asked = (reverse, "reverse", states[t], t) if t > 1 else (edge, "edge", states[1])
-        states[t - 1] = protocols.ask_density(family, *asked).sample(rng=rng)
+        states[t - 1] = protocols.ask_step(diffusion, reverse, edge, states[t], t).sample(rng=rng)
         if t not in wanted:
             del states[t]
     return Trajectory(states[0], {t: states[t].copy() for t in sorted(wanted)})

@@ -219,7 +219,10 @@ def train(model: ReverseModel, x0: ArrayLike, state: TrainingState, *, rng: Gene
     batch, every = validation.count("batch", batch, 1), validation.count("every", every, 1)
     n_times = min(T - 1, 40) if n_times is None else n_times
     n_times = validation.one_time("n_times", n_times, 1, T - 1)
-    rate = _rate(learning_rate, state.step + steps)
+    if learning_rate is None:
+        last = max(1, state.step + steps)
+        learning_rate = cosine_decay(0.01, last, warmup=min(200, max(1, last // 10)))
+    rate = _rate(learning_rate)
     callback = None if callback is None else validation.function("callback", callback)
     t, params = np.arange(2, T + 1), None
     fixed = fixed_terms(model.diffusion, np.eye(model.d + 1, model.d, k=-1))
@@ -297,9 +300,7 @@ def _minibatch(model: ReverseModel, data: Values, n_times: int, batch: int,
     return np.concatenate([x0, x0], axis=1)[:, :batch], noise[:, :batch]
 
 
-def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
-    if learning_rate is None:
-        return cosine_decay(0.01, max(1, last), warmup=min(200, max(1, last // 10)))
+def _rate(learning_rate: Any) -> Callable[[int], float]:
     checked = partial(validation.number, "learning_rate", rule=">= 0", holds=lambda x: x >= 0)
     if callable(learning_rate):
         return lambda step: checked(learning_rate(step))
@@ -316,9 +317,8 @@ def _training_data(model: ReverseModel, x0: ArrayLike) -> Array:
     data = validation.components("x0", _matrix(model.diffusion.check_data("x0", x0)), model.d)
     square = np.einsum("nd,nd->d", data, data).max() / len(data)
     if square > 4.0:
-        wanted = "a mean square of at most 4 in each component, as N(0, I) has 1"
-        cure = "train on training.Scaling.of(x0).to_model(x0)"
-        raise ValueError(f"x0 must have {wanted}, got {square:.3g}; {cure}")
+        cure = "the prior has 1: train on training.Scaling.of(x0).to_model(x0)"
+        raise ValueError(f"x0 must have a mean square of at most 4, got {square:.3g}; {cure}")
     return data
 
 
@@ -363,8 +363,7 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
     """Write a training state, and the generator's if given, as one npz file.
 
     It holds the model's schedule, prior and tables of time too. The file is written as NAME.partial
-    and then renamed, so with one writer at a time it is never incomplete, and a failed write
-    (OSError) leaves the previous file in place. No suffix is added.
+    and then renamed, so a failed write (OSError) leaves the previous one. No suffix is added.
     """
     arrays = _description(model) | vars(_check_state("state", state, model.network.size))
     generator = None if rng is None else validation.generator(rng).bit_generator.state
@@ -372,12 +371,9 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
     arrays["rng"] = json.dumps(generator, default=np.ndarray.tolist)
     target = Path(path).resolve()  # a link stays one
     unfinished = target.with_name(f"{target.name}.partial")
-    try:
-        with open(unfinished, "wb") as file:
-            np.savez(file, **arrays)
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with open(unfinished, "wb") as file:
+        np.savez(file, **arrays)
+    unfinished.replace(target)
 
 
 def load(path: str | os.PathLike[str],
@@ -492,18 +488,16 @@ def learn_rates(model: GaussianReverse, x0: ArrayLike, state: TrainingState,
     data, rng = _training_data(model, x0), validation.generator(rng)
     steps, every = validation.count("steps", steps, 0), validation.count("every", every, 1)
     T, beta1 = model.diffusion.T, float(model.diffusion.beta[0])
-    if learning_rate is None or rate_learning_rate is None:  # `train` would begin a decay each time
-        raise ValueError("learning_rate and rate_learning_rate must be given, got None")
-    rate, t = _rate(rate_learning_rate, state.step + steps), np.arange(2, T + 1)[:, None]
+    network_rate, rate, t = _rate(learning_rate), _rate(rate_learning_rate), np.arange(2, T + 1)
     callback = None if callback is None else validation.function("callback", callback)
     model, last = model.over(_learned(rates, beta1)), state.step + steps
     estimates: list[float] = []
     while state.step < last:
         before, now = state.step, min(_TURN, last - state.step)
-        train(model, data, state, rng=rng, steps=now, learning_rate=learning_rate, batch=batch,
+        train(model, data, state, rng=rng, steps=now, learning_rate=network_rate, batch=batch,
               n_times=T - 1)
         chosen, noise = _minibatch(model, data, T - 1, 2 * batch, rng)
-        bound = objective(model, state.params, chosen, t, noise)
+        bound = objective(model, state.params, chosen, t[:, None], noise)
         if bound.beta is None or not math.isfinite(bound.value):
             raise FloatingPointError(f"K is {bound.value} after {state.step} steps; {_ADVICE}")
         adam_step(rates, _by_log_steps(rates.params, beta1, bound.beta), rate(state.step))

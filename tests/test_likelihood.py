@@ -930,7 +930,7 @@ def test_a_single_weight_is_its_own_mean():
 
 
 def test_no_weights_are_refused_with_the_rule():
-    with pytest.raises(ValueError, match=r"log_w must have shape \(n, \.\.\.\) and hold weights"):
+    with pytest.raises(ValueError, match=r"log_w must hold weights \(n, \.\.\.\), got shape"):
         from_log_weights(np.zeros((0, 3)))
 
 

@@ -544,10 +544,6 @@ def test_one_layer_may_be_a_number(hidden):
     assert MLP(1, 1, 4, hidden=hidden).shapes["W1"] == (1, 7)
 
 
-def test_a_network_s_repr_is_one_line():
-    assert repr(MLP(1, 2, 4, hidden=3)) == "MLP(1, 2, 4, hidden=[3], size=30)"
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_flat_vector_names_the_parameter_that_is_not_finite(value):
     params = np.zeros(18)
