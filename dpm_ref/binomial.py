@@ -122,9 +122,8 @@ class BinomialDiffusion(Diffusion):
 
     def prior(self, d: int) -> Bernoulli:
         """pi(x^T) = B(pi_1), shape (d,); d must be the prior's length, if it has one."""
-        d = validation.count("d", d, 1)
-        if self.pi1.ndim and self.pi1.size != d:
-            raise ValueError(f"d must be the prior's length {self.pi1.size}, got {d}")
+        d, rule = validation.count("d", d, 1), f"be the prior's length {self.pi1.size}"
+        validation.checked("d", d, rule, self.pi1.shape in ((), (d,)))
         return Bernoulli.unchecked(*(np.broadcast_to(pi, (d,)) for pi in (self.pi1, self.pi0)))
 
     def q_kernel(self, x_prev: Array, t: Any) -> Bernoulli:

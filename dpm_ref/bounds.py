@@ -74,7 +74,7 @@ class Preconditions(NamedTuple):
 
 
 def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: ArrayLike, *, rng: Generator,
-                n_samples: int = 1, edge: Edge | None = None) -> LowerBound:
+                n_samples: int = 1, edge: Edge = None) -> LowerBound:
     """K(x^0) <= log p(x^0), estimated without bias from n_samples draws of x^t at every t.
 
     Equations (13) and (14). For the x^t drawn, the sum over t is accurate to 4 eps sum|terms|; in

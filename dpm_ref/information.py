@@ -148,8 +148,9 @@ def _psi_near(x: Array) -> Array:
     """
     s = x / (2.0 + x)
     square = s * s
-    # s^2 <= 1/4, so the last term is below 1e-19
-    series = np.polynomial.polynomial.polyval(square, 1.0 / np.arange(3, 64, 2))
+    series = np.zeros_like(s)
+    for k in range(30, -1, -1):  # s^2 <= 1/4, so the last term is below 1e-19
+        series = series * square + 1.0 / (2 * k + 3)
     return np.asarray(s * (x - 2.0 * square * series))
 
 
@@ -228,10 +229,8 @@ def log_mean_exp(values: ArrayLike, axis: int = -1) -> Array:
     array = validation.below_infinity("values", values)
     axis = validation.one_time("axis", axis, -array.ndim, array.ndim - 1)
     rows = np.moveaxis(array, axis, -1)
-    if rows.shape[-1] == 0:
-        raise ValueError(f"axis must be of length >= 1, got {axis} for shape {array.shape}")
-    peak = rows.max(-1, keepdims=True, initial=-np.inf)
-    peak = np.where(np.isfinite(peak), peak, 0.0)
+    validation.checked("axis", axis, f"be of length >= 1 in {array.shape}", rows.shape[-1] > 0)
+    peak = np.nan_to_num(rows.max(-1, keepdims=True, initial=-np.inf), neginf=0.0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         below = rows - peak
         back = below - rows

@@ -88,7 +88,7 @@ class Sandwich(NamedTuple):
 
 
 def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: ArrayLike, *,
-                   n_samples: int, rng: Generator, edge: Edge | None = None,
+                   n_samples: int, rng: Generator, edge: Edge = None,
                    executor: Executor | None = None) -> Likelihood:
     """log p(x^0) of each data vector, estimated over n_samples forward trajectories, equation (9).
 
@@ -125,11 +125,12 @@ def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: ArrayLike, 
     if edge is None:
         validation.finite("log pi(x0)", diffusion.prior(data.shape[-1]).log_p(rows))
     n_samples, rng = validation.count("n_samples", n_samples, 1), validation.generator(rng)
-    model = _Model(diffusion, validation.function("reverse", reverse), edge)
-    if executor is not None and not isinstance(executor, Executor):
-        raise ValueError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
+    validation.function("reverse", reverse)
+    known = isinstance(executor, Executor | None)
+    validation.checked("executor", executor, "be a concurrent.futures.Executor", known)
     root = np.random.SeedSequence(rng.integers(2**63, size=4).tolist())
-    tasks, weigh = _tasks(rows, n_samples, diffusion.T, root), partial(_weigh, model)
+    weigh = partial(_weigh, diffusion, reverse, edge)
+    tasks = _tasks(rows, n_samples, diffusion.T, root)
     results = map(weigh, tasks) if executor is None else _in_order(executor, weigh, tasks)
     chunks, per_row = chain.from_iterable(results), -(-n_samples // _CHUNK_SIZE)
     return _summary((reduce(_merge, islice(chunks, per_row)) for _ in rows), data.shape[:-1])
@@ -177,8 +178,7 @@ def from_log_weights(log_w: ArrayLike) -> Likelihood:
 
 
 def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_samples: int,
-             rng: Generator, edge: Edge | None = None,
-             executor: Executor | None = None) -> Sandwich:
+             rng: Generator, edge: Edge = None, executor: Executor | None = None) -> Sandwich:
     """Draw n vectors from the model, with stochastic lower and upper bounds on their log p(x^0).
 
     lower = log mean of n_samples forward weights
@@ -219,7 +219,7 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
 
 
 def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: ArrayLike, *,
-                edge: Edge | None = None) -> Array:
+                edge: Edge = None) -> Array:
     """log w of trajectories (T+1, ..., d), x^0 first, minus the work along each: shape (...).
 
     `log_reverse` less `log_forward`, equation (9); arguments as for `log_likelihood`. With the edge
@@ -231,8 +231,7 @@ def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: ArrayL
     -0.693147
     """
     states, shape = _states(diffusion, trajectory)
-    model = _Model(diffusion, reverse, edge)
-    return model.log_w(states[0], _given(diffusion, states)).reshape(shape)
+    return _log_w(diffusion, reverse, edge, states[0], _given(diffusion, states)).reshape(shape)
 
 
 def forward_trajectory(diffusion: Diffusion, x0: ArrayLike, *, rng: Generator) -> Array:
@@ -262,7 +261,7 @@ def log_forward(diffusion: Diffusion, trajectory: ArrayLike) -> Array:
 
 
 def log_reverse(diffusion: Diffusion, reverse: ReverseKernel, trajectory: ArrayLike, *,
-                edge: Edge | None = None) -> Array:
+                edge: Edge = None) -> Array:
     """log p(x^{0..T}) of trajectories (T+1, ..., d), x^0 first: shape (...). Equation (5).
 
     >>> from dpm_ref import BinomialDiffusion
@@ -271,8 +270,8 @@ def log_reverse(diffusion: Diffusion, reverse: ReverseKernel, trajectory: ArrayL
     -2.079442
     """
     states, shape = _states(diffusion, trajectory)
-    model = _Model(diffusion, reverse, diffusion.edge if edge is None else edge)
-    return model.log_w(states[0], ((after, 0.0) for after in states[1:])).reshape(shape)
+    edge, steps = diffusion.edge if edge is None else edge, ((x, 0.0) for x in states[1:])
+    return _log_w(diffusion, reverse, edge, states[0], steps).reshape(shape)
 
 
 # Along trajectories
@@ -292,29 +291,24 @@ def _given(diffusion: Diffusion, states: Array) -> Iterator[tuple[Array, Array]]
         yield after, diffusion.q_kernel(before, t).log_p(after)
 
 
-class _Model(NamedTuple):
-    """p(x^{0..T}): the diffusion's prior, the reverse kernel and the edge, None for T_pi."""
-
-    diffusion: Diffusion
-    reverse: ReverseKernel
-    edge: Edge | None
-
-    def log_w(self, x0: Array, steps: Iterable[tuple[Array, Array | float]]) -> Array:
-        """log w along x^0 and steps (x^t, log q(x^t|x^{t-1})), two of which are held at a time."""
-        prior = self.diffusion.prior(x0.shape[1])
-        before, log_w = x0, np.zeros(len(x0))
-        with np.errstate(invalid="ignore"):  # -inf - (-inf) is refused where the sum is complete
-            for t, (after, log_q) in enumerate(steps, start=1):
-                if t == 1 and self.edge is None:
-                    log_w = prior.log_p(before) - prior.log_p(after)
-                else:
-                    log_w = log_w + ask_step(*self, after, t).dense().log_p(before) - log_q
-                before = after
-        log_w = log_w + prior.log_p(before)
-        if (bad := np.isnan(log_w)).any():
-            where = f"of a trajectory from x0 = {x0[bad][0]}"
-            raise ValueError(f"log w must be a number, got nan: log densities {where} are infinite")
-        return log_w
+def _log_w(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge, x0: Array,
+           steps: Iterable[tuple[Array, Array | float]]) -> Array:
+    """log w along x^0 and steps (x^t, log q(x^t|x^{t-1})), two of which are held at a time."""
+    prior = diffusion.prior(x0.shape[1])
+    before, log_w = x0, np.zeros(len(x0))
+    with np.errstate(invalid="ignore"):  # -inf - (-inf) is refused where the sum is complete
+        for t, (after, log_q) in enumerate(steps, start=1):
+            if t == 1 and edge is None:
+                log_w = prior.log_p(before) - prior.log_p(after)
+            else:
+                law = ask_step(diffusion, reverse, edge, after, t).dense()
+                log_w = log_w + law.log_p(before) - log_q
+            before = after
+    log_w = log_w + prior.log_p(before)
+    if (bad := np.isnan(log_w)).any():
+        where = f"of a trajectory from x0 = {x0[bad][0]}"
+        raise ValueError(f"log w must be a number, got nan: log densities {where} are infinite")
+    return log_w
 
 
 # Splitting samples into tasks
@@ -340,11 +334,12 @@ def _in_order(executor: Executor, weigh: partial[list[_WeightSums]],
         yield from executor.map(weigh, together)
 
 
-def _weigh(model: _Model, task: _Task) -> list[_WeightSums]:
+def _weigh(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge,
+           task: _Task) -> list[_WeightSums]:
     rows, sizes, seeds = zip(*task, strict=True)
     rngs = [Generator(np.random.PCG64(seed)) for seed in seeds]
     x0 = np.repeat(rows, sizes, axis=0)
-    log_w = model.log_w(x0, _forward(model.diffusion, x0, rngs, sizes))
+    log_w = _log_w(diffusion, reverse, edge, x0, _forward(diffusion, x0, rngs, sizes))
     return [_fold(part) for part in np.split(log_w, np.cumsum(sizes)[:-1])]
 
 

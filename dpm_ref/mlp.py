@@ -67,8 +67,7 @@ class MLP:
         self.d_out = validation.count("d_out", d_out, 1)
         widths: Any = hidden if np.iterable(hidden) else [hidden]
         self.widths = [validation.count("hidden", width, 1) for width in widths]
-        if not self.widths:
-            raise ValueError("hidden must name at least one layer, got none")
+        validation.checked("hidden", hidden, "name at least one layer", bool(self.widths))
         self.input_gain = validation.positive_number("input_gain", input_gain)
         self.skip = validation.flag("skip", skip)
         self.time_features = self._table("time_features", time_features, np.eye(self.T - 1, 0))
@@ -101,8 +100,7 @@ class MLP:
         activations of order one; the biases b_1 are uniform on (-gain, gain).
         """
         rng = validation.generator(rng)
-        if dtype not in [*map(np.dtype, "fd")]:
-            raise ValueError(f"dtype must be float32 or float64, got {dtype!r:.80}")
+        validation.checked("dtype", dtype, "be float32 or float64", dtype in [*map(np.dtype, "fd")])
         params = np.zeros(self.size)
         views = self.unpack(params)
         for k in range(1, len(self.widths) + 1):
@@ -131,9 +129,8 @@ def flat_vector(name: str, value: ArrayLike, size: int, kinds: str = "f") -> Val
     rule = f"a {'real ' * (kinds == 'f')}floating-point vector of shape ({size},)"
     vector = validation.array_of(name, value, kinds, rule)
     validation.shaped(name, vector, f"be {rule}", vector.shape == (size,))
+    validation.checked(name, vector.dtype, "be in float32 or float64", vector.dtype.char in "fdFD")
     vector = np.ascontiguousarray(vector, dtype=vector.dtype.newbyteorder("="))
-    if vector.dtype not in map(np.dtype, "fdFD"):  # those that BLAS computes in
-        raise ValueError(f"{name} must be in float32 or float64, got {vector.dtype}")
     return validation.ruled(name, vector, "be finite", np.isfinite)
 
 

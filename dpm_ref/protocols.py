@@ -27,8 +27,8 @@ Function = TypeVar("Function")
 # marked by `takes_times` is also asked with an integer array t over the leading axes.
 ReverseKernel = Callable[[Array, Any], Any]
 
-# p(x^0 | x^1): states x1 (m, d) in, a law over them out.
-Edge = Callable[[Array], Any]
+# p(x^0 | x^1): states x1 (m, d) in, a law over them out; None is T_pi.
+Edge = Callable[[Array], Any] | None
 
 
 def takes_times(kernel: Function) -> Function:
@@ -204,12 +204,10 @@ class Diffusion(Schedule):
         return self.q_marginal(data, t).average_entropy(lambda xt: self.q_posterior(data, xt, t))
 
 
-def checked_diffusion(diffusion: Any) -> Diffusion:
+def checked_diffusion(diffusion: Diffusion) -> Diffusion:
     """The argument, if it is a diffusion."""
-    if not isinstance(diffusion, Diffusion):
-        kinds = "a GaussianDiffusion or BinomialDiffusion"
-        raise TypeError(f"diffusion must be {kinds}, got {diffusion!r:.80}")
-    return diffusion
+    rule, holds = "be a GaussianDiffusion or BinomialDiffusion", isinstance(diffusion, Diffusion)
+    return validation.checked("diffusion", diffusion, rule, holds, TypeError)
 
 
 def ask_law(family: type[Law], function: Any, name: str, x: Array, *t: Any) -> Law:

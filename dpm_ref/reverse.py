@@ -50,7 +50,6 @@ class _Reverse:
 
     column: ClassVar[type[Diffusion]]
     n_outputs: ClassVar[int] = 1  # for each component
-    diffusion: Any
     _law: Callable[..., Any]
 
     def __init__(self, diffusion: Any, d: int, **network: Any) -> None:
@@ -77,7 +76,7 @@ class _Reverse:
         inputs = self._inputs(states, times)
         with np.errstate(over="ignore", invalid="ignore"):  # the law's parameters tell
             out = self.network.apply(params, inputs, times).astype(np.float64)
-        return self._law(out, states, inputs, times)
+            return self._law(out, states, inputs, times)
 
     def _inputs(self, xt: Values, t: IntArray) -> Values:
         """The network's input for states xt (..., d) at times t."""
@@ -123,8 +122,7 @@ class GaussianReverse(_Reverse):
     def over(self, diffusion: GaussianDiffusion) -> GaussianReverse:
         """The same network as the kernel of another diffusion of as many steps (section 2.4.1)."""
         other, T = type(self)(diffusion, self.d), self.diffusion.T
-        if other.diffusion.T != T:
-            raise ValueError(f"diffusion must have T = {T} steps, got {other.diffusion.T}")
+        validation.checked("diffusion", diffusion, f"have T = {T} steps", diffusion.T == T)
         other.network = self.network
         return other
 
@@ -201,9 +199,7 @@ class GaussianReverse(_Reverse):
         of_F = table("coefficient_x0", t) * table("sqrt_one_minus_abar", t)
         of_F, var, log_kappa = _along(out, of_F, table("posterior_var", t), self._kappa(t)[1])
         mean = self.diffusion.q_kernel(xt, t).mean + of_F * out[..., : self.d]
-        with np.errstate(over="ignore"):  # a variance beyond 1e308 is refused by name
-            var = var * (1.0 + np.exp(out[..., self.d :] + log_kappa))
-        return Gaussian(mean, var)
+        return Gaussian(mean, var * (1.0 + np.exp(out[..., self.d :] + log_kappa)))
 
 
 class _Bits(_Reverse):
@@ -354,8 +350,7 @@ class Trajectory(NamedTuple):
 
 
 def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *,
-                      rng: Generator, keep: Iterable[int] = (),
-                      edge: Edge | None = None) -> Trajectory:
+                      rng: Generator, keep: Iterable[int] = (), edge: Edge = None) -> Trajectory:
     """Draw n vectors by (4) and (5): x^T from the prior, x^{t-1} from reverse, x^0 from the edge.
 
     Parameters
@@ -374,8 +369,7 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
     if not hasattr(diffusion, "prior"):  # perturbed kernels (2.5) have one, and are no diffusion
         protocols.checked_diffusion(diffusion)
     rng, T = validation.generator(rng), diffusion.T
-    if not np.iterable(keep):
-        raise ValueError(f"keep must be an iterable of times, got {keep!r:.80}")
+    validation.checked("keep", keep, "be an iterable of times", np.iterable(keep))
     wanted = {validation.one_time("keep", t, 0, T) for t in keep}
     states = {T: diffusion.prior(d).over((validation.count("n", n, 1), d)).sample(rng=rng)}
     for t in range(T, 0, -1):

@@ -33,7 +33,6 @@ __all__ = ["Schedule", "constant", "linear", "cosine", "log_snr_linear", "consta
 _EXACT = decimal.Context(prec=60, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
 _START = {"abar": Decimal(1), "one_minus_abar": Decimal(0)}  # t = 0
 _HINTS = {"betas": "beta", "alphas_cumprod": "abar(t)", "num_timesteps": "T"}
-_LOG_10 = math.log(10.0)
 
 
 class Schedule(validation.ReadOnly):
@@ -141,7 +140,7 @@ def _log(value: Decimal, complement: Decimal) -> float:
     if not value:
         return -math.inf
     below = min(0, value.adjusted() + 300)  # how far, in powers of ten, the floats' range is left
-    return math.log(value.scaleb(-below, _EXACT)) + below * _LOG_10
+    return math.log(value.scaleb(-below, _EXACT)) + below * math.log(10.0)
 
 
 def constant(T: int, beta: float) -> Array:

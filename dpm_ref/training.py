@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -236,16 +235,14 @@ def train(model: ReverseModel, x0: ArrayLike, state: TrainingState, *, rng: Gene
         x0_now, noise = _minibatch(model, rows, n_times, batch, rng)
         now = t if n_times == T - 1 else np.sort(rng.choice(t, n_times, replace=False))
         terms, grad, *_ = _divergences(model, tape, x0_now, now, noise)
-        if not math.isfinite(terms):
-            raise FloatingPointError(f"K is {terms} after {state.step} steps; {_ADVICE}")
+        _finite("K", terms, state)
         squares = np.einsum("snd,snd->d", x0_now, x0_now) / (n_times * batch)
         estimates.append(float(offset + squares @ slope + terms))
         adam_step(state, grad, rate(state.step))
         if callback is not None and state.step % every == 0:
             callback(state, math.fsum(estimates) / len(estimates))
             estimates.clear()
-    if not np.isfinite(state.params).all():
-        raise FloatingPointError(f"parameters are not finite after {state.step} steps; {_ADVICE}")
+    _finite("a parameter", np.abs(state.params).max(), state)
     return state
 
 
@@ -257,19 +254,16 @@ def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
 
     k is the number of this step. The code folds the corrections into the rate and into epsilon.
     """
-    if not math.isfinite(rate):
-        raise FloatingPointError(f"learning_rate is {rate} after {state.step} steps")
+    _finite("learning_rate", rate, state)
     rule = f"have the parameters' shape {state.params.shape}"
     grad = 0.1 * validation.shaped("grad", grad, rule, grad.shape == state.params.shape)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # of parameters `train` tells
         square = 0.999 * state.square + (0.001 / 0.1**2) * (grad * grad)
-    if not math.isfinite(square.max()):
-        raise FloatingPointError(f"the gradient overflows after {state.step} steps; {_ADVICE}")
-    state.step += 1
-    correction = math.sqrt(1.0 - 0.999**state.step)
-    state.mean[:], state.square[:] = 0.9 * state.mean + grad, square
-    step = state.mean / (np.sqrt(state.square) + 1e-8 * correction)
-    with np.errstate(over="ignore", invalid="ignore"):  # `train` tells
+        _finite("the gradient's square", square.max(), state)
+        state.step += 1
+        correction = math.sqrt(1.0 - 0.999**state.step)
+        state.mean[:], state.square[:] = 0.9 * state.mean + grad, square
+        step = state.mean / (np.sqrt(state.square) + 1e-8 * correction)
         state.params += rate * correction / (1.0 - 0.9**state.step) * step
 
 
@@ -288,6 +282,11 @@ def _divergences(model: ReverseModel, tape: Tape, x0: Values, t: IntArray,
         kl, dout = model.kl_and_grad(out, draw, times)
         dout *= scale
         return scale * kl.sum(), tape.backward(dout), draw, out, dout
+
+
+def _finite(name: str, value: float, state: TrainingState) -> None:
+    if not math.isfinite(value):
+        raise FloatingPointError(f"{name} is {value} after {state.step} steps; {_ADVICE}")
 
 
 def _minibatch(model: ReverseModel, data: Values, n_times: int, batch: int,
@@ -317,32 +316,29 @@ def _training_data(model: ReverseModel, x0: ArrayLike) -> Array:
     data = validation.components("x0", _matrix(model.diffusion.check_data("x0", x0)), model.d)
     square = np.einsum("nd,nd->d", data, data).max() / len(data)
     if square > 4.0:
-        cure = "the prior has 1: train on training.Scaling.of(x0).to_model(x0)"
-        raise ValueError(f"x0 must have a mean square of at most 4, got {square:.3g}; {cure}")
+        cure = "train on training.Scaling.of(x0).to_model(x0)"
+        raise ValueError(f"x0 must have a mean square of at most 4 (pi: 1), got {square:g}; {cure}")
     return data
 
 
 def _check_model(model: Any) -> None:
-    if not hasattr(model, "kl_and_grad"):
-        kinds = "a GaussianReverse, BinomialReverse or SigmoidReverse"
-        raise ValueError(f"model must be {kinds}, got {type(model).__name__}")
+    kinds = "a GaussianReverse, BinomialReverse or SigmoidReverse"
+    validation.checked("model", model, f"be {kinds}", hasattr(model, "kl_and_grad"))
 
 
 def _check_state(owner: str, state: TrainingState, size: int) -> TrainingState:
     """The state, if it has vectors of this size that training can have left."""
-    if not isinstance(state, TrainingState):
-        raise ValueError(f"{owner} must be a TrainingState, got {type(state).__name__}")
+    validation.checked(owner, state, "be a TrainingState", isinstance(state, TrainingState))
     vectors = {f"{owner}.{name}": getattr(state, name) for name in ("params", "mean", "square")}
     for name, vector in vectors.items():
-        if not isinstance(vector, np.ndarray) or not vector.flags.writeable:
-            raise ValueError(f"{name} must be an array that can be written to, got {vector!r:.80}")
-        if vector.dtype != state.params.dtype or vector.dtype not in (np.float32, np.float64):
-            rule = "must have the dtype of all three vectors, float32 or float64"
-            raise ValueError(f"{name} {rule}, got {vector.dtype}")
+        holds = isinstance(vector, np.ndarray) and vector.flags.writeable
+        validation.checked(name, vector, "be an array that can be written to", holds)
+        holds = vector.dtype == state.params.dtype and vector.dtype in (np.float32, np.float64)
+        rule = "have the dtype of all three vectors, float32 or float64"
+        validation.checked(name, str(vector.dtype), rule, holds)
         flat_vector(name, vector, size)
-    for (one, first), (other, second) in combinations(vectors.items(), 2):
-        if np.shares_memory(first, second):
-            raise ValueError(f"{other} must have memory of its own, got that of {one}")
+    for (one, a), (other, b) in combinations(vectors.items(), 2):
+        validation.checked(other, one, "have memory of its own", not np.shares_memory(a, b))
     validation.ruled(f"{owner}.square", state.square, "not be negative", lambda square: square >= 0)
     validation.count(f"{owner}.step", state.step, 0)
     return state
@@ -358,7 +354,7 @@ def _sum_to(array: Values, shape: tuple[int, ...]) -> Values:
 # States on disk
 
 
-def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState, *,
+def save(path: str | Path, model: ReverseModel, state: TrainingState, *,
          rng: Generator | None = None) -> None:
     """Write a training state, and the generator's if given, as one npz file.
 
@@ -376,8 +372,7 @@ def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState
     unfinished.replace(target)
 
 
-def load(path: str | os.PathLike[str],
-         model: ReverseModel) -> tuple[TrainingState, Generator | None]:
+def load(path: str | Path, model: ReverseModel) -> tuple[TrainingState, Generator | None]:
     """Read a training state written by `save`, and the generator as it was (None if not saved).
 
     ValueError if the file is no such state, or another model's; nothing in it is executed.
@@ -387,8 +382,8 @@ def load(path: str | os.PathLike[str],
         with open(path, "rb") as file:
             arrays = dict(np.load(file, allow_pickle=False))
         for name, value in wanted.items():
-            if not np.array_equal(arrays.pop(name), value):
-                raise ValueError(f"it must have this model's {name}, got another")
+            saved = arrays.pop(name)
+            validation.checked(name, saved, "be this model's", np.array_equal(saved, value))
         generator = _generator(json.loads(str(arrays.pop("rng"))))
         state = TrainingState(**arrays | {"step": arrays["step"].tolist()})
         return _check_state("state", state, model.network.size), generator
@@ -403,18 +398,17 @@ def _description(model: ReverseModel) -> dict[str, Any]:
     _check_model(model)
     network, diffusion = model.network, model.diffusion
     return {"format": "dpm_ref training state 3", "kernel": type(model).__name__,
-            "from_forward": getattr(model, "from_forward", False),
-            "shapes": json.dumps(network.shapes),
-            "beta": diffusion.beta, "prior": np.asarray(getattr(diffusion, "pi1", ())),
-            "basis": network.basis, "time_features": network.time_features}
+            "from_forward": getattr(model, "from_forward", False), "beta": diffusion.beta,
+            "prior": np.asarray(getattr(diffusion, "pi1", ())), "basis": network.basis,
+            "time_features": network.time_features, "shapes": json.dumps(network.shapes)}
 
 
 def _generator(state: Any) -> Generator | None:
     """The generator of a state saved as JSON."""
     if not state:
         return None
-    if (kind := state["bit_generator"]) not in _GENERATORS:
-        raise ValueError(f"rng's bit generator must be {' or '.join(_GENERATORS)}, got {kind!r}")
+    kind, rule = state["bit_generator"], f"be {' or '.join(_GENERATORS)}"
+    validation.checked("rng's bit generator", kind, rule, kind in _GENERATORS)
     if not (0 <= state["state"].get("pos", 0) <= 624 and 0 <= state.get("buffer_pos", 0) <= 4):
         raise ValueError("its position lies outside its buffer")  # numpy would read there
     bits = getattr(np.random, kind)()
@@ -481,26 +475,23 @@ def learn_rates(model: GaussianReverse, x0: ArrayLike, state: TrainingState,
     Returns the kernel over the learned diffusion, which keeps the model's beta_1; its parameters
     are in `state`. FloatingPointError if K is not finite, or a rate reaches 0 or 1.
     """
-    if not isinstance(model, GaussianReverse):
-        raise ValueError(f"model must be a GaussianReverse, got {type(model).__name__}")
+    validation.checked("model", model, "be a GaussianReverse", isinstance(model, GaussianReverse))
     _check_state("state", state, model.network.size)
     _check_state("rates", rates, model.diffusion.T - 1)
     data, rng = _training_data(model, x0), validation.generator(rng)
     steps, every = validation.count("steps", steps, 0), validation.count("every", every, 1)
     T, beta1 = model.diffusion.T, float(model.diffusion.beta[0])
-    network_rate, rate, t = _rate(learning_rate), _rate(rate_learning_rate), np.arange(2, T + 1)
+    rate, rate_of_rates, t = _rate(learning_rate), _rate(rate_learning_rate), np.arange(2, T + 1)
     callback = None if callback is None else validation.function("callback", callback)
     model, last = model.over(_learned(rates, beta1)), state.step + steps
     estimates: list[float] = []
     while state.step < last:
-        before, now = state.step, min(_TURN, last - state.step)
-        train(model, data, state, rng=rng, steps=now, learning_rate=network_rate, batch=batch,
-              n_times=T - 1)
+        before, n = state.step, min(_TURN, last - state.step)
+        train(model, data, state, rng=rng, steps=n, learning_rate=rate, batch=batch, n_times=T - 1)
         chosen, noise = _minibatch(model, data, T - 1, 2 * batch, rng)
         bound = objective(model, state.params, chosen, t[:, None], noise)
-        if bound.beta is None or not math.isfinite(bound.value):
-            raise FloatingPointError(f"K is {bound.value} after {state.step} steps; {_ADVICE}")
-        adam_step(rates, _by_log_steps(rates.params, beta1, bound.beta), rate(state.step))
+        _finite("K", bound.value, state)
+        adam_step(rates, _by_log_steps(rates.params, beta1, bound.beta), rate_of_rates(state.step))
         model = model.over(_learned(rates, beta1))
         estimates.append(float(bound.value))
         if callback is not None and state.step // every > before // every:
@@ -522,7 +513,7 @@ def _beta_and_log_snr(s: Array, beta1: float) -> tuple[Array, Array]:
     return np.asarray(expit(-log_snr) * -np.expm1(-np.exp(s))), np.asarray(log_snr)
 
 
-def _by_log_steps(s: Array, beta1: float, by_beta: Array) -> Array:
+def _by_log_steps(s: Array, beta1: float, by_beta: Any) -> Array:
     """The derivative of a scalar by s_2..s_T, given that by beta_2..T.
 
     With a step d_t = exp(s_t), beta_t = sigmoid(-l_t) (1 - exp(-d_t)), l_t = l_1 - sum_{r<=t} d_r:

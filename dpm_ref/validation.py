@@ -17,15 +17,16 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Array", "ArrayLike", "BoolArray", "Generator", "IntArray", "Values", "real", "finite",
            "below_infinity", "positive", "probability", "binary", "unmasked", "array_of", "ruled",
-           "shaped", "vectors", "data", "components", "times", "times_over", "one_time", "count",
-           "number", "positive_number", "fraction", "flag", "generator", "function", "rounding",
-           "broadcast", "own", "ReadOnly", "brief"]
+           "checked", "shaped", "vectors", "data", "components", "times", "times_over", "one_time",
+           "count", "number", "positive_number", "fraction", "flag", "generator", "function",
+           "rounding", "broadcast", "own", "ReadOnly", "brief"]
 
 Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 Values = NDArray[Any]  # float32 or float64, as the parameters of a network
 Kept = TypeVar("Kept", bound=NDArray[Any])
+Value = TypeVar("Value")
 
 _LARGEST_COUNT = 2**31 - 1
 
@@ -64,6 +65,13 @@ def ruled(name: str, array: Kept, rule: str, holds: Callable[[Any], Any]) -> Kep
         place = f" at index {index}" if index else ""
         raise ValueError(f"{name} must {rule}, got {array[index]!s}{place}")
     return array
+
+
+def checked(name: str, value: Value, rule: str, holds: bool, error: Any = ValueError) -> Value:
+    """The argument, if it obeys the rule."""
+    if not holds:
+        raise error(f"{name} must {rule}, got {value!r:.80}")
+    return value
 
 
 def shaped(name: str, array: Kept, rule: str, holds: bool) -> Kept:
@@ -157,24 +165,18 @@ def fraction(name: str, value: Any) -> float:
     return number(name, value, "strictly between 0 and 1", lambda x: 0 < x < 1)
 
 
-def flag(name: str, value: Any) -> bool:
+def flag(name: str, value: bool) -> bool:
     """True or False; 1, 0 and NumPy's are refused."""
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be True or False, got {value!r:.80}")
-    return value
+    return checked(name, value, "be True or False", isinstance(value, bool))
 
 
-def generator(rng: Any) -> Generator:
+def generator(rng: Generator) -> Generator:
     """A ``numpy.random.Generator``; a seed is refused, since it would hide the randomness."""
-    if not isinstance(rng, Generator):
-        raise ValueError(f"rng must be a numpy.random.Generator, got {rng!r:.80}")
-    return rng
+    return checked("rng", rng, "be a numpy.random.Generator", isinstance(rng, Generator))
 
 
 def function(name: str, value: Any) -> Any:
-    if not callable(value):
-        raise TypeError(f"{name} must be a callable, got {value!r:.80}")
-    return value
+    return checked(name, value, "be a callable", callable(value), TypeError)
 
 
 def rounding(value: ArrayLike) -> float:

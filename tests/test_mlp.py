@@ -399,7 +399,7 @@ def test_as_many_bumps_as_times_are_the_identity():
         ((2, True, 4), {}, "d_out must be an integer >= 1, got True"),
         ((2, 1, 1), {}, "T must be an integer >= 2, got 1"),
         ((2, 1, "4"), {}, "T must be an integer, got '4'"),
-        ((2, 1, 4), {"hidden": ()}, "hidden must name at least one layer, got none"),
+        ((2, 1, 4), {"hidden": ()}, "hidden must name at least one layer, got ()"),
         ((2, 1, 4), {"hidden": (3, 0)}, "hidden must be an integer >= 1, got 0"),
         ((2, 1, 4), {"hidden": 0}, "hidden must be an integer >= 1, got 0"),
         ((2, 1, 4), {"hidden": "64"}, "hidden must be an integer, got '6'"),

@@ -495,7 +495,7 @@ def test_adam_refuses_a_gradient_of_another_shape(shape):
 def test_a_gradient_whose_square_overflows_is_an_error_and_leaves_the_state(dtype):
     state = TrainingState(*np.ones((3, 2), dtype))
     large = np.array([1.0, 30 * np.sqrt(np.finfo(dtype).max)], dtype)
-    with pytest.raises(FloatingPointError, match="the gradient overflows after 0 steps; try a sm"):
+    with pytest.raises(FloatingPointError, match="gradient's square is inf after 0 steps; try a"):
         adam_step(state, large, 0.1)
     assert state.step == 0
     assert all((vector == 1).all() for vector in (state.params, state.mean, state.square))
@@ -989,7 +989,7 @@ def test_parameters_that_the_last_step_spoils_are_an_error(batch):
     state = start(model, rng=default_rng(25), dtype=np.float32)
     with (
         np.errstate(over="ignore"),
-        pytest.raises(FloatingPointError, match="not finite after 1 steps"),
+        pytest.raises(FloatingPointError, match=r"a parameter is (nan|inf) after 1 steps"),
     ):
         train(
             model,
@@ -1662,11 +1662,11 @@ def test_a_bound_that_is_not_finite_ends_the_climb(monkeypatch):
         ),
         ({"learning_rate": None}, "learning_rate must be an array of real numbers, got None"),
         ({"rate_learning_rate": None}, "learning_rate must be an array of real numbers, got None"),
-        ({"rates": [0.1, 0.2]}, "rates must be a TrainingState, got list"),
-        ({"state": None}, "state must be a TrainingState, got NoneType"),
+        ({"rates": [0.1, 0.2]}, r"rates must be a TrainingState, got \[0\.1, 0\.2\]"),
+        ({"state": None}, "state must be a TrainingState, got None"),
         (
             {"model": BinomialReverse(BinomialDiffusion([0.1, 0.2, 0.3]), 1)},
-            "model must be a GaussianReverse, got BinomialReverse",
+            "model must be a GaussianReverse, got <dpm_ref.reverse.BinomialReverse",
         ),
         ({"x0": [1.0]}, r"x0 must have shape \(N, d\)"),
         ({"every": 0}, "every must be an integer >= 1"),
@@ -1706,7 +1706,7 @@ def test_a_kernel_over_another_diffusion_is_that_of_a_model_made_for_it():
     np.testing.assert_array_equal([moved.mean, moved.var], [made.mean, made.var])
     np.testing.assert_array_equal(one.diffusion.beta, [0.1, 0.2, 0.3])
     with pytest.raises(
-        ValueError, match="diffusion must have T = 3 steps, got 2"
+        ValueError, match="diffusion must have T = 3 steps, got GaussianDiffusion"
     ):
         one.over(GaussianDiffusion([0.1, 0.2]))
     with pytest.raises(ValueError, match=r"diffusion must be a GaussianDiffusion, got 0\.5"):
@@ -1952,7 +1952,7 @@ CHANGED = {
     "no schedule": ({"beta": None}, "npz file of this model's state"),
     "another format": (
         {"format": np.array("dpm_ref training state 2")},
-        "must have this model's format, got another",
+        "format must be this model's, got array('dpm_ref training state 2'",
     ),
     "no format": ({"format": None}, "npz file of this model's state"),
     "a short vector": ({"mean": np.zeros(4)}, "state.mean must be"),
@@ -1964,23 +1964,23 @@ CHANGED = {
     ),
     "all in float16": (
         dict.fromkeys(("params", "mean", "square"), np.zeros(SIZE, np.float16)),
-        "state.params must have the dtype of all three vectors, float32 or float64, got float16",
+        "state.params must have the dtype of all three vectors, float32 or float64, got 'float16'",
     ),
     "a vector of integers": (
         {"mean": np.zeros(SIZE, int)},
-        "state.mean must have the dtype of all three vectors, float32 or float64, got int64",
+        "state.mean must have the dtype of all three vectors, float32 or float64, got 'int64'",
     ),
     "complex numbers": ({"mean": np.zeros(SIZE, np.complex64)}, "state.mean must have the dtype"),
     "nan parameters": ({"params": np.full(SIZE, np.nan)}, "state.params must be finite"),
     "infinite memory": ({"mean": np.full(SIZE, np.inf)}, "state.mean must be finite"),
     "a negative square": ({"square": np.full(SIZE, -1.0)}, "square must not be negative, got -1.0"),
-    "another schedule": ({"beta": np.array([0.1, 0.2, 0.3, 0.5])}, "must have this model's beta"),
-    "a longer schedule": ({"beta": np.array([*BETA, 0.5])}, "must have this model's beta"),
-    "a schedule of words": ({"beta": np.array("fast")}, "must have this model's beta"),
-    "a prior": ({"prior": np.array(0.5)}, "must have this model's prior"),
-    "another basis": ({"basis": 2 * np.eye(3)}, "must have this model's basis"),
-    "time features": ({"time_features": np.zeros((3, 1))}, "must have this model's time_features"),
-    "other shapes": ({"shapes": np.array("{}")}, "must have this model's shapes"),
+    "another schedule": ({"beta": np.array([0.1, 0.2, 0.3, 0.5])}, "beta must be this model's"),
+    "a longer schedule": ({"beta": np.array([*BETA, 0.5])}, "beta must be this model's"),
+    "a schedule of words": ({"beta": np.array("fast")}, "beta must be this model's"),
+    "a prior": ({"prior": np.array(0.5)}, "prior must be this model's"),
+    "another basis": ({"basis": 2 * np.eye(3)}, "basis must be this model's"),
+    "time features": ({"time_features": np.zeros((3, 1))}, "time_features must be this model's"),
+    "other shapes": ({"shapes": np.array("{}")}, "shapes must be this model's"),
     "a negative step": ({"step": np.array(-1)}, "step must be an integer >= 0, got"),
     "a step and a half": ({"step": np.array(1.5)}, "step must be an integer, got"),
     "two steps": ({"step": np.array([1, 2])}, "step must be an integer, got"),
@@ -2255,11 +2255,11 @@ REFUSED = {
     ),
     "state of one zero vector": (
         lambda: fit(state=TrainingState(np.ones(SIZE), *[np.zeros(SIZE)] * 2)),
-        "state.square must have memory of its own, got that of state.mean",
+        "state.square must have memory of its own, got 'state.mean'",
     ),
     "state whose memory is the parameters": (
         lambda: fit(state=shared()),
-        "state.mean must have memory of its own, got that of state.params",
+        "state.mean must have memory of its own, got 'state.params'",
     ),
     "state nan": (
         lambda: fit(state=state_with(params=np.full(SIZE, np.nan))),
@@ -2329,5 +2329,5 @@ def test_the_modules_public_names_are_those_it_lists():
 )
 def test_what_is_no_model_is_told_what_is_one(call):
     kinds = "a GaussianReverse, BinomialReverse or SigmoidReverse"
-    with pytest.raises(ValueError, match=f"^model must be {kinds}, got NoneType$"):
+    with pytest.raises(ValueError, match=f"^model must be {kinds}, got None$"):
         call()
