@@ -182,13 +182,8 @@ def reverse_entropy_bounds(diffusion: Diffusion, x0: ArrayLike, t: int) -> Rever
     The lower side always holds; it is computed in the form on the right, where nothing cancels, and
     is 0 (binomial) or -inf (Gaussian) at t = 1. The upper side holds if and only if
     H_q(X^t) >= H_q(X^{t-1}); `upper_holds` is True where this is guaranteed by tr Cov(X^0) <= d
-    (Gaussian) or sum_i logit(pi_i) (m_i - pi_i) >= 0 (binomial).
-
-    Parameters
-    ----------
-    diffusion : GaussianDiffusion or BinomialDiffusion
-    x0 : array_like, shape (..., d), whose average stands for E over q(x^0)
-    t : int in 1..T
+    (Gaussian) or sum_i logit(pi_i) (m_i - pi_i) >= 0 (binomial). The average over x0 (..., d)
+    stands for E over q(x^0); t is an int in 1..T.
 
     >>> from dpm_ref import BinomialDiffusion
     >>> bound = reverse_entropy_bounds(BinomialDiffusion([0.1], prior=0.2), [[0], [1]], 1)

@@ -99,12 +99,8 @@ class Gaussian(Law):
 class GaussianDiffusion(Diffusion):
     """The forward trajectory that turns data into N(0, I), and its posterior given x^0.
 
-    It has the tables of `Schedule` and the laws of `protocols.Diffusion` as methods. Means are
-    accurate to 2 eps sum|terms|, variances and the posterior's coefficients to 0.5 ulp.
-
-    Parameters
-    ----------
-    beta : array_like, shape (T,), in (0, 1]
+    It has the parameter and the tables of `Schedule`, and the laws of `protocols.Diffusion` as
+    methods. Means are accurate to 2 eps sum|terms|, variances and coefficients to 0.5 ulp.
 
     >>> diffusion = GaussianDiffusion([0.1, 0.2, 0.5])
     >>> print("%.6f" % diffusion.marginal([1.0], 3).mean[0])

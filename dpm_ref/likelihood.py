@@ -92,9 +92,8 @@ def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: ArrayLike, 
                    executor: Executor | None = None) -> Likelihood:
     """log p(x^0) of each data vector, estimated over n_samples forward trajectories, equation (9).
 
-    exp(value) is an unbiased estimate of p(x^0); value is biased low, by about stderr^2 / 2 where
-    that is small. `reliable` is the rule of `from_log_weights`. ValueError if a log density leaves
-    floating point.
+    value is biased low, by about stderr^2 / 2 where that is small. ValueError if a log density
+    leaves floating point.
 
     Parameters
     ----------
@@ -184,9 +183,8 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
     lower = log mean of n_samples forward weights
     upper = log mean of the same weights and that of the trajectory with which x^0 was drawn
 
-    For each x^0, E[lower] <= log p(x^0) <= E[upper] over trajectories; a single pair can lie to one
-    side. With k = n_samples, upper - lower >= log(k / (k+1)), and it tends to 0 as k grows. It says
-    nothing about data that are not the model's own. Section 2.3; Grosse et al. 2015.
+    A single pair can lie to one side. With k = n_samples, upper - lower >= log(k / (k+1)), and it
+    tends to 0 as k grows. It says nothing about data that are not the model's own. Section 2.3.
 
     Parameters
     ----------
@@ -256,8 +254,7 @@ def log_forward(diffusion: Diffusion, trajectory: ArrayLike) -> Array:
     -1.386294
     """
     states, shape = _states(diffusion, trajectory)
-    terms = [log_q for _, log_q in _given(diffusion, states)]
-    return np.asarray(np.sum(terms, axis=0).reshape(shape))
+    return np.asarray(np.sum([q for _, q in _given(diffusion, states)], axis=0).reshape(shape))
 
 
 def log_reverse(diffusion: Diffusion, reverse: ReverseKernel, trajectory: ArrayLike, *,

@@ -40,10 +40,8 @@ class MLP:
 
     Parameters
     ----------
-    d_in, d_out : int >= 1
-        Components in and out.
-    T : int >= 2
-        The network serves the times 2..T.
+    d_in, d_out, T : int
+        Components in and out, >= 1; the network serves the times 2..T.
     hidden : int or sequence of int >= 1
         Widths of the tanh layers; four of 64 by default.
     time_features : array_like, shape (T-1, F), optional

@@ -56,9 +56,8 @@ class _Reverse:
         if not isinstance(diffusion, self.column):
             raise ValueError(f"diffusion must be a {self.column.__name__}, got {diffusion!r:.80}")
         diffusion.prior(d)  # which refuses another d than its own
-        self.diffusion, self.d = diffusion, int(d)
-        settings = self._defaults(diffusion.T) | network
-        self.network = MLP(d, self.n_outputs * d, diffusion.T, **settings)
+        self.diffusion, self.d, T = diffusion, int(d), diffusion.T
+        self.network = MLP(d, self.n_outputs * d, T, **self._defaults(T) | network)
 
     def _defaults(self, T: int) -> dict[str, Any]:
         return {}
@@ -92,12 +91,8 @@ class GaussianReverse(_Reverse):
 
     Like the true reversal's variance, f_Sigma is never below the posterior's.
 
-    Parameters
-    ----------
-    diffusion : GaussianDiffusion, T >= 2
-    network : keyword arguments of `MLP`
-        By default two polynomials of time as features, a gain of 2.5, and a readout for each of up
-        to 40 equally spaced times.
+    The diffusion has T >= 2; other arguments are those of `MLP`, by default two polynomials of time
+    as features, a gain of 2.5, and a readout for each of up to 40 equally spaced times.
 
     >>> model = GaussianReverse(GaussianDiffusion([0.1, 0.2, 0.5]), 2)
     >>> kernel = model.kernel(model.network.init(rng=np.random.default_rng(0)))
@@ -235,11 +230,8 @@ class BinomialReverse(_Bits):
     function of the vector e at every t. So e is the network's input, and one readout serves all t;
     log q(x^0 | x^t) is linear in e up to its normaliser, hence the skip connection.
 
-    Parameters
-    ----------
-    diffusion : BinomialDiffusion, T >= 2
-    network : keyword arguments of `MLP`
-        By default one readout for all times, a gain of 0.3 and the skip connection.
+    The diffusion has T >= 2; other arguments are those of `MLP`, by default one readout for all
+    times, a gain of 0.3 and the skip connection.
 
     >>> model = BinomialReverse(BinomialDiffusion([0.1, 0.2, 0.5]), 2)
     >>> kernel = model.kernel(model.network.init(rng=np.random.default_rng(0)))

@@ -187,13 +187,8 @@ def log_snr_linear(T: int, *, beta1: float, abar_T: float) -> Array:
     """The schedule whose log signal-to-noise ratio l_t = log(abar_t / (1 - abar_t)) is linear in t.
 
     Shape (T,), T >= 2. beta_t = sigmoid(-l_t) (1 - exp(l_t - l_{t-1})), without cancellation.
-
-    Parameters
-    ----------
-    beta1 : float in (0, 1)
-        Kept small (section 2.4.1): about the variance that the last reverse step cannot undo.
-    abar_T : float in (0, 1 - beta1)
-        The part of the signal's variance that remains at T.
+    beta1, in (0, 1), is kept small (section 2.4.1): about the variance that the last reverse step
+    cannot undo. abar_T, in (0, 1 - beta1), is the part of the signal's variance left at T.
 
     >>> print("%.6f" % log_snr_linear(40, beta1=1e-5, abar_T=1e-3)[-1])
     0.376057

@@ -102,8 +102,7 @@ binary = _each("be 0 or 1", lambda x: (x == 0) | (x == 1))
 
 def vectors(name: str, array: Array) -> Array:
     """An array whose last axis is one data vector of length d >= 1."""
-    rule = "have a last axis of length d >= 1"
-    return shaped(name, array, rule, array.ndim > 0 and array.shape[-1] > 0)
+    return shaped(name, array, "have a last axis of length d >= 1", array.shape[-1:] > (0,))
 
 
 def data(name: str, array: Array) -> Array:
