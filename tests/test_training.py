@@ -2322,12 +2322,12 @@ def test_the_modules_public_names_are_those_it_lists():
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: start(None, rng=default_rng(0)),
-        lambda: objective(None, np.zeros(3), [0.0], 2, [0.0]),
-        lambda: load("nowhere", None),
+        lambda: start(7, rng=default_rng(0)),
+        lambda: objective(7, np.zeros(3), [0.0], 2, [0.0]),
+        lambda: load("nowhere", 7),
     ],
 )
 def test_what_is_no_model_is_told_what_is_one(call):
     kinds = "a GaussianReverse, BinomialReverse or SigmoidReverse"
-    with pytest.raises(ValueError, match=f"^model must be {kinds}, got None$"):
+    with pytest.raises(ValueError, match=f"^model must be {kinds}, got 7$"):
         call()
