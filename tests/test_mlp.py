@@ -481,7 +481,7 @@ def test_flat_vector_refuses_what_are_no_parameters(params, message):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.longdouble, np.clongdouble])
 def test_flat_vector_refuses_a_dtype_that_blas_does_not_compute_in(dtype):
-    with pytest.raises(ValueError, match="params must be in float32 or float64, got "):
+    with pytest.raises(ValueError, match="params must be in float32 or float64, got dtype"):
         flat_vector("params", np.zeros(18, dtype), 18, "fc")
 
 
