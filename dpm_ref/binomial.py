@@ -17,12 +17,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dpm_ref import validation
 from dpm_ref.information import _bernoulli_entropy, _bernoulli_kl, _pair, logit, probability_pair
 from dpm_ref.protocols import Condition, Diffusion, Law, total
-from dpm_ref.validation import Array
+from dpm_ref.validation import Array, ArrayLike, Generator
 
 __all__ = ["Bernoulli", "BinomialDiffusion"]
 
@@ -49,7 +48,7 @@ class Bernoulli(Law):
     point_entropy = 0.0
     check = staticmethod(validation.binary)
 
-    def __init__(self, prob1: npt.ArrayLike, prob0: npt.ArrayLike | None = None) -> None:
+    def __init__(self, prob1: ArrayLike, prob0: ArrayLike | None = None) -> None:
         pair = probability_pair(prob1, prob0)
         validation.vectors("prob1", pair[0])
         self._parameters = validation.own(pair[0]), validation.own(pair[1])
@@ -58,7 +57,7 @@ class Bernoulli(Law):
     prob0 = property(lambda law: law.view(1), doc="P(x = 0), (..., d).")
 
     @staticmethod
-    def noise(shape: tuple[int, ...], *, rng: np.random.Generator, dtype: Any = np.float64) -> Any:
+    def noise(shape: tuple[int, ...], *, rng: Generator, dtype: Any = np.float64) -> Any:
         """Noise for `at`: uniform numbers in [0, 1), in float32 or float64."""
         return rng.random(shape, dtype=dtype)
 
@@ -109,23 +108,22 @@ class BinomialDiffusion(Diffusion):
 
     law = Bernoulli
 
-    def __init__(self, beta: npt.ArrayLike, prior: npt.ArrayLike = 0.5) -> None:
+    def __init__(self, beta: ArrayLike, prior: ArrayLike = 0.5) -> None:
         super().__init__(beta)
         pi1, rule = validation.real("prior", prior), "be a number or a vector (d,)"
         validation.shaped("prior", pi1, rule, pi1.ndim < 2 and pi1.size > 0)
         validation.ruled("prior", pi1, "lie strictly between 0 and 1", lambda x: (x > 0) & (x < 1))
         self.pi1, self.pi0 = validation.own(pi1), validation.own(1.0 - pi1)
 
-    def check_data(self, name: str, x: npt.ArrayLike) -> Array:
+    def check_data(self, name: str, x: ArrayLike) -> Array:
         """A copy of bit vectors (..., d), at least one, of the prior's d if it has one."""
-        array = validation.data(name, validation.binary(name, x)).copy()
+        array = super().check_data(name, x)
         return validation.components(name, array, self.pi1.size) if self.pi1.ndim else array
 
     def prior(self, d: int) -> Bernoulli:
         """pi(x^T) = B(pi_1), shape (d,); d must be the prior's length, if it has one."""
-        d = validation.count("d", d, 1)
-        if self.pi1.ndim and self.pi1.size != d:
-            raise ValueError(f"d must be the prior's length {self.pi1.size}, got {d}")
+        d, rule = validation.count("d", d, 1), f"be the prior's length {self.pi1.size}"
+        validation.checked("d", d, rule, self.pi1.shape in ((), (d,)))
         return Bernoulli.unchecked(*(np.broadcast_to(pi, (d,)) for pi in (self.pi1, self.pi0)))
 
     def q_kernel(self, x_prev: Array, t: Any) -> Bernoulli:
@@ -144,7 +142,7 @@ class BinomialDiffusion(Diffusion):
         which = (2 * x0 + xt).astype(int)
         return Bernoulli.unchecked(*(np.choose(which, each) for each in zip(*pairs, strict=True)))
 
-    def entropy_never_falls(self, x0: npt.ArrayLike) -> Condition:
+    def entropy_never_falls(self, x0: ArrayLike) -> Condition:
         """Whether sum_i logit(pi_i) (m_i - pi_i) >= 0 within rounding, m the data's mean activity.
 
         Then H_q(X^t) >= H_q(X^{t-1}), the condition of (24)'s upper bound; always so at pi = 1/2.

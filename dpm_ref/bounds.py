@@ -18,18 +18,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from dpm_ref import protocols, validation
-from dpm_ref.information import (
-    bernoulli_entropy,
-    bernoulli_kl,
-    gaussian_entropy,
-    gaussian_kl,
-    to_bits,
-)
+from dpm_ref.information import bernoulli_entropy, bernoulli_kl, gaussian_entropy, gaussian_kl
 from dpm_ref.protocols import Diffusion, Edge, Law, ReverseKernel, checked_diffusion
-from dpm_ref.validation import Array, IntArray
+from dpm_ref.validation import Array, ArrayLike, Generator, IntArray
 
 __all__ = ["LowerBound", "lower_bound", "fixed_terms", "null_log_likelihood", "Preconditions",
            "preconditions", "ReverseEntropyBounds", "reverse_entropy_bounds", "gaussian_kl",
@@ -53,8 +46,7 @@ class LowerBound(NamedTuple):
     eq14: float
 
     def __repr__(self) -> str:
-        mean, shape = self.value.mean(), self.value.shape
-        return f"LowerBound(mean {mean:.6g} nats over {shape}, eq14 {self.eq14:.6g})"
+        return f"LowerBound(mean {self.value.mean():g} over {self.value.shape}, eq14 {self.eq14:g})"
 
 
 class ReverseEntropyBounds(NamedTuple):
@@ -81,9 +73,8 @@ class Preconditions(NamedTuple):
                 f"the upper bound of (24) {verb} guaranteed: {self.statement}")
 
 
-def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike, *,
-                rng: np.random.Generator, n_samples: int = 1,
-                edge: Edge | None = None) -> LowerBound:
+def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: ArrayLike, *, rng: Generator,
+                n_samples: int = 1, edge: Edge = None) -> LowerBound:
     """K(x^0) <= log p(x^0), estimated without bias from n_samples draws of x^t at every t.
 
     Equations (13) and (14). For the x^t drawn, the sum over t is accurate to 4 eps sum|terms|; in
@@ -111,7 +102,6 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
     """
     data = checked_diffusion(diffusion).check_data("x0", x0)
     n_samples, rng = validation.count("n_samples", n_samples, 1), validation.generator(rng)
-    validation.function("reverse", reverse)
     prior, T = diffusion.prior(data.shape[-1]), diffusion.T
     first, last = (diffusion.q_marginal(data, t) for t in (1, T))
     fixed = fixed_terms(diffusion, data) if edge is None else -last.kl_p(prior)
@@ -132,7 +122,7 @@ def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike,
     return LowerBound(fixed + mean, stderr, kl, float(eq14) if edge is None else float("nan"))
 
 
-def fixed_terms(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
+def fixed_terms(diffusion: Diffusion, x0: ArrayLike) -> Array:
     """The part of K(x^0), x0 (..., d), that does not depend on the reverse kernel: shape (...).
 
     log pi(x^0) + KL( q(x^1|x^0) || pi ) - KL( q(x^T|x^0) || pi ), with the fixed edge; K(x^0) is
@@ -149,7 +139,7 @@ def fixed_terms(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
     return log_pi + first - last
 
 
-def null_log_likelihood(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
+def null_log_likelihood(diffusion: Diffusion, x0: ArrayLike) -> Array:
     """Log likelihood of the prior, log pi(x^0), x0 (..., d): shape (...). The L_null of Table 1.
 
     Accurate to 8 eps sum|terms|.
@@ -162,7 +152,7 @@ def null_log_likelihood(diffusion: Diffusion, x0: npt.ArrayLike) -> Array:
     return diffusion.prior(data.shape[-1]).log_p(data)
 
 
-def preconditions(diffusion: Diffusion, x0: npt.ArrayLike) -> Preconditions:
+def preconditions(diffusion: Diffusion, x0: ArrayLike) -> Preconditions:
     """Check the preconditions of (14) and (24) on data x0 (..., d), and by how much (14) is off.
 
     App. B.1: (14) takes the cross-entropy of x^t to pi to be H(pi) at every t. Averaged over the
@@ -183,7 +173,7 @@ def preconditions(diffusion: Diffusion, x0: npt.ArrayLike) -> Preconditions:
     return Preconditions(float(excess * weight), *diffusion.entropy_never_falls(data))
 
 
-def reverse_entropy_bounds(diffusion: Diffusion, x0: npt.ArrayLike, t: int) -> ReverseEntropyBounds:
+def reverse_entropy_bounds(diffusion: Diffusion, x0: ArrayLike, t: int) -> ReverseEntropyBounds:
     """Bounds on H_q(X^{t-1} | X^t), the entropy of one true reverse step, equation (24).
 
     lower = H_q(X^t|X^{t-1}) + H_q(X^{t-1}|X^0) - H_q(X^t|X^0) = H_q(X^{t-1}|X^t,X^0)
@@ -192,13 +182,8 @@ def reverse_entropy_bounds(diffusion: Diffusion, x0: npt.ArrayLike, t: int) -> R
     The lower side always holds; it is computed in the form on the right, where nothing cancels, and
     is 0 (binomial) or -inf (Gaussian) at t = 1. The upper side holds if and only if
     H_q(X^t) >= H_q(X^{t-1}); `upper_holds` is True where this is guaranteed by tr Cov(X^0) <= d
-    (Gaussian) or sum_i logit(pi_i) (m_i - pi_i) >= 0 (binomial).
-
-    Parameters
-    ----------
-    diffusion : GaussianDiffusion or BinomialDiffusion
-    x0 : array_like, shape (..., d), whose average stands for E over q(x^0)
-    t : int in 1..T
+    (Gaussian) or sum_i logit(pi_i) (m_i - pi_i) >= 0 (binomial). The average over x0 (..., d)
+    stands for E over q(x^0); t is an int in 1..T.
 
     >>> from dpm_ref import BinomialDiffusion
     >>> bound = reverse_entropy_bounds(BinomialDiffusion([0.1], prior=0.2), [[0], [1]], 1)
@@ -210,6 +195,15 @@ def reverse_entropy_bounds(diffusion: Diffusion, x0: npt.ArrayLike, t: int) -> R
     return ReverseEntropyBounds(float(lower.mean()), float(upper.mean()), guaranteed)
 
 
+def to_bits(nats: ArrayLike) -> Array:
+    """Convert nats to bits, nats / ln 2, to 2 ulp.
+
+    >>> print(f"{to_bits(1.0):.6f}")
+    1.442695
+    """
+    return np.asarray(validation.real("nats", nats) / np.log(2.0))
+
+
 def _ranges(first: int, end: int, size: int) -> list[tuple[int, int]]:
     """Split first..end-1 into ranges (start, stop) of at most _HELD numbers, `size` per element."""
     step = max(1, _HELD // size)
@@ -217,7 +211,7 @@ def _ranges(first: int, end: int, size: int) -> list[tuple[int, int]]:
 
 
 def _kl_terms(diffusion: Diffusion, reverse: ReverseKernel, x0: Array, times: IntArray,
-              rng: np.random.Generator) -> Array:
+              rng: Generator) -> Array:
     """KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ) at one draw of x^t for every t and vector of x0.
 
     Noise is drawn for one t after the other, however many are evaluated at once.
@@ -239,7 +233,7 @@ def _laws_at(family: type[Law], reverse: ReverseKernel, xt: Array, times: IntArr
     return family.unchecked(*(each.reshape(xt.shape) for each in parameters)).dense()
 
 
-def _log_edge(diffusion: Diffusion, edge: Edge, x0: Array, rng: np.random.Generator) -> Array:
+def _log_edge(diffusion: Diffusion, edge: Edge, x0: Array, rng: Generator) -> Array:
     """log p(x^0|x^1) at one draw of x^1 for every vector of x0."""
     x1 = _rows(diffusion.q_marginal(x0, 1).sample(rng=rng))
     log_p = protocols.ask_density(diffusion.law, edge, "edge", x1).dense().log_p(_rows(x0))

@@ -20,7 +20,7 @@ import numpy as np
 import scipy
 
 from dpm_ref import validation
-from dpm_ref.validation import Array
+from dpm_ref.validation import Array, Generator
 
 __all__ = ["Atoms", "swiss_roll", "swiss_roll_atoms", "swiss_roll_entropy", "heartbeat",
            "heartbeat_atoms", "heartbeat_entropy"]
@@ -37,7 +37,7 @@ class Atoms(NamedTuple):
     var: float
 
 
-def swiss_roll(n: int, *, noise: float, rng: np.random.Generator) -> Array:
+def swiss_roll(n: int, *, noise: float, rng: Generator) -> Array:
     """Draw n >= 1 points of the noisy spiral, with mean zero and E|x|^2 = 2: shape (n, 2).
 
     `noise`, in [0, 1e100], is its standard deviation in each coordinate before scaling, in units in
@@ -82,7 +82,7 @@ def swiss_roll_entropy(noise: float) -> float:
     return entropy - 2.0 * float(np.log(_scale(noise)))
 
 
-def heartbeat(n: int, *, rng: np.random.Generator, length: int = 20, period: int = 5) -> Array:
+def heartbeat(n: int, *, rng: Generator, length: int = 20, period: int = 5) -> Array:
     """Draw n >= 1 sequences of 0. and 1., a 1 in every `period`-th bin, the phase uniform.
 
     Shape (n, length). The defaults are those of the paper's Figure 2. 1 <= period <= length.
@@ -101,9 +101,8 @@ def heartbeat_atoms(length: int = 20, period: int = 5) -> Array:
     array([[1., 0., 1., 0.],
            [0., 1., 0., 1.]])
     """
-    length, period = validation.count("length", length, 1), validation.count("period", period, 1)
-    if period > length:
-        raise ValueError(f"period must lie in 1..length = {length}, got {period}")
+    length = validation.count("length", length, 1)
+    period = validation.one_time("period", period, 1, length)
     return np.asarray(np.arange(length) % period == np.arange(period)[:, None], dtype=np.float64)
 
 
@@ -116,9 +115,8 @@ def heartbeat_entropy(length: int = 20, period: int = 5) -> float:
     return float(np.log(len(heartbeat_atoms(length, period))))
 
 
-def _noise(noise: float, least: float, most: float) -> float:
-    rule = f"in [{least:g}, {most:g}]"
-    return validation.number("noise", noise, rule, lambda x: least <= x <= most)
+def _noise(noise: float, low: float, high: float) -> float:
+    return validation.number("noise", noise, f"in [{low:g}, {high:g}]", lambda x: low <= x <= high)
 
 
 def _spiral(angle: Array) -> Array:

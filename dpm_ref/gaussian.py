@@ -18,12 +18,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dpm_ref import validation
 from dpm_ref.information import _gaussian_entropy, _gaussian_kl
 from dpm_ref.protocols import Condition, Diffusion, Law, total
-from dpm_ref.validation import Array
+from dpm_ref.validation import Array, ArrayLike, Generator
 
 __all__ = ["Gaussian", "GaussianDiffusion"]
 
@@ -48,7 +47,7 @@ class Gaussian(Law):
     point_entropy = -np.inf
     check = staticmethod(validation.finite)
 
-    def __init__(self, mean: npt.ArrayLike, var: npt.ArrayLike) -> None:
+    def __init__(self, mean: ArrayLike, var: ArrayLike) -> None:
         mean, var = validation.finite("mean", mean), validation.positive("var", var)
         validation.vectors("mean and var together", validation.broadcast(mean=mean, var=var)[0])
         self._parameters = validation.own(mean), validation.own(var)
@@ -63,7 +62,7 @@ class Gaussian(Law):
         return self
 
     @staticmethod
-    def noise(shape: tuple[int, ...], *, rng: np.random.Generator, dtype: Any = np.float64) -> Any:
+    def noise(shape: tuple[int, ...], *, rng: Generator, dtype: Any = np.float64) -> Any:
         """Noise for `at`: standard normal numbers, in float32 or float64."""
         return rng.standard_normal(shape, dtype=dtype)
 
@@ -100,12 +99,8 @@ class Gaussian(Law):
 class GaussianDiffusion(Diffusion):
     """The forward trajectory that turns data into N(0, I), and its posterior given x^0.
 
-    It has the tables of `Schedule` and the laws of `protocols.Diffusion` as methods. Means are
-    accurate to 2 eps sum|terms|, variances and the posterior's coefficients to 0.5 ulp.
-
-    Parameters
-    ----------
-    beta : array_like, shape (T,), in (0, 1]
+    It has the parameter and the tables of `Schedule`, and the laws of `protocols.Diffusion` as
+    methods. Means are accurate to 2 eps sum|terms|, variances and coefficients to 0.5 ulp.
 
     >>> diffusion = GaussianDiffusion([0.1, 0.2, 0.5])
     >>> print("%.6f" % diffusion.marginal([1.0], 3).mean[0])
@@ -113,10 +108,6 @@ class GaussianDiffusion(Diffusion):
     """
 
     law = Gaussian
-
-    def check_data(self, name: str, x: npt.ArrayLike) -> Array:
-        """A copy of data vectors (..., d): finite, at least one."""
-        return validation.data(name, validation.finite(name, x)).copy()
 
     def prior(self, d: int) -> Gaussian:
         """pi(x^T) = N(0, I), shape (d,)."""
@@ -138,7 +129,7 @@ class GaussianDiffusion(Diffusion):
         mean = of_x0[..., None] * x0 + of_xt[..., None] * xt
         return Gaussian.unchecked(mean, self.table("posterior_var", t)[..., None])
 
-    def entropy_never_falls(self, x0: npt.ArrayLike) -> Condition:
+    def entropy_never_falls(self, x0: ArrayLike) -> Condition:
         """Whether tr Cov(x^0) <= d within rounding, so that H_q(X^t) >= H_q(X^{t-1}): see (24)."""
         x0 = self.check_data("x0", x0)
         d, size = x0.shape[-1], max(1.0, float(np.abs(x0).max()))

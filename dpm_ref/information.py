@@ -18,25 +18,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from dpm_ref import validation
-from dpm_ref.validation import Array
+from dpm_ref.validation import Array, ArrayLike
 
-__all__ = ["gaussian_kl", "gaussian_entropy", "bernoulli_kl", "bernoulli_entropy", "to_bits",
+__all__ = ["gaussian_kl", "gaussian_entropy", "bernoulli_kl", "bernoulli_entropy",
            "probability_pair", "logit", "bernoulli_kl_from_logits", "log_mean_exp"]
 
 LOG_2PIE = 2.8378770664093453  # log(2 pi e), correctly rounded
 _TINY = np.finfo(np.float64).tiny
-
-
-def to_bits(nats: ArrayLike) -> Array:
-    """Convert nats to bits, nats / ln 2, to 2 ulp.
-
-    >>> print(f"{to_bits(1.0):.6f}")
-    1.442695
-    """
-    return np.asarray(validation.real("nats", nats) / np.log(2.0))
 
 
 def gaussian_kl(mean_q: ArrayLike, var_q: ArrayLike, mean_p: ArrayLike, var_p: ArrayLike) -> Array:
@@ -88,8 +78,7 @@ def probability_pair(prob1: ArrayLike, prob0: ArrayLike | None = None,
     p1, p0 = validation.broadcast(**{f"{name}1": p1, f"{name}0": p0})
     off = np.abs(p1 + p0 - 1.0)
     if (off > 4 * max(validation.rounding(prob1), validation.rounding(prob0))).any():
-        rule = f"{name}1 + {name}0 must be 1 within rounding"
-        raise ValueError(f"{rule}, got a pair off by {off.max():.3g}")
+        raise ValueError(f"{name}1 + {name}0 must be 1 within rounding, got {off.max():.3g} off")
     return _pair(p1, p0)
 
 
@@ -240,10 +229,8 @@ def log_mean_exp(values: ArrayLike, axis: int = -1) -> Array:
     array = validation.below_infinity("values", values)
     axis = validation.one_time("axis", axis, -array.ndim, array.ndim - 1)
     rows = np.moveaxis(array, axis, -1)
-    if rows.shape[-1] == 0:
-        raise ValueError(f"axis must be of length >= 1, got {axis} for shape {array.shape}")
-    peak = rows.max(-1, keepdims=True, initial=-np.inf)
-    peak = np.where(np.isfinite(peak), peak, 0.0)
+    validation.checked("axis", axis, f"be of length >= 1 in {array.shape}", rows.shape[-1] > 0)
+    peak = np.nan_to_num(rows.max(-1, keepdims=True), neginf=0.0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         below = rows - peak
         back = below - rows

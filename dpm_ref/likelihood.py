@@ -25,20 +25,18 @@ Simpson, Gelman, Yao and Gabry 2024, arXiv:1507.02646; Zhang and Stephens 2009, 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from functools import partial, reduce
 from itertools import chain, islice, pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from dpm_ref import validation
 from dpm_ref.bounds import _mean_and_stderr
-from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, ask_density, checked_diffusion
-from dpm_ref.validation import Array
+from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, ask_step, checked_diffusion
+from dpm_ref.validation import Array, ArrayLike, BoolArray, Generator
 
 __all__ = ["Likelihood", "Sandwich", "log_likelihood", "sandwich", "log_weights",
            "from_log_weights", "forward_trajectory", "log_forward", "log_reverse"]
@@ -47,7 +45,7 @@ _CHUNK_SIZE = 1024  # samples of a data vector with one generator; another numbe
 _TASK = 2**17, 2**19  # least and most samples times steps in a task; in between, a share of all
 _SHARES = 16
 _COMPONENTS = 2**17  # most in a task, which is drawn together; a vector counts as 8 at least
-_AHEAD = 256  # tasks handed out before the result of the first is awaited
+_AHEAD = 1024  # tasks handed out together, so that neither they nor their results pile up
 _LONGEST_TAIL = 512  # beyond that the tail's shape is known well enough
 _ALIKE = 1e-9  # log weights that differ by less differ by rounding
 
@@ -69,7 +67,7 @@ class Likelihood(NamedTuple):
     stderr: Array
     ess: Array
     pareto_shape: Array
-    reliable: npt.NDArray[np.bool_]
+    reliable: BoolArray
 
 
 class Sandwich(NamedTuple):
@@ -89,14 +87,13 @@ class Sandwich(NamedTuple):
     upper_stderr: float
 
 
-def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLike, *,
-                   n_samples: int, rng: np.random.Generator, edge: Edge | None = None,
+def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: ArrayLike, *,
+                   n_samples: int, rng: Generator, edge: Edge = None,
                    executor: Executor | None = None) -> Likelihood:
     """log p(x^0) of each data vector, estimated over n_samples forward trajectories, equation (9).
 
-    exp(value) is an unbiased estimate of p(x^0); value is biased low, by about stderr^2 / 2 where
-    that is small. `reliable` is the rule of `from_log_weights`. ValueError if a log density leaves
-    floating point.
+    value is biased low, by about stderr^2 / 2 where that is small. ValueError if a log density
+    leaves floating point.
 
     Parameters
     ----------
@@ -127,17 +124,18 @@ def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: npt.ArrayLi
     if edge is None:
         validation.finite("log pi(x0)", diffusion.prior(data.shape[-1]).log_p(rows))
     n_samples, rng = validation.count("n_samples", n_samples, 1), validation.generator(rng)
-    model = _Model(diffusion, validation.function("reverse", reverse), edge)
-    if executor is not None and not isinstance(executor, Executor):
-        raise ValueError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
+    validation.function("reverse", reverse)
+    known = isinstance(executor, Executor | None)
+    validation.checked("executor", executor, "be a concurrent.futures.Executor", known)
     root = np.random.SeedSequence(rng.integers(2**63, size=4).tolist())
-    tasks, weigh = _tasks(rows, n_samples, diffusion.T, root), partial(_weigh, model)
+    weigh = partial(_weigh, diffusion, reverse, edge)
+    tasks = _tasks(rows, n_samples, diffusion.T, root)
     results = map(weigh, tasks) if executor is None else _in_order(executor, weigh, tasks)
     chunks, per_row = chain.from_iterable(results), -(-n_samples // _CHUNK_SIZE)
     return _summary((reduce(_merge, islice(chunks, per_row)) for _ in rows), data.shape[:-1])
 
 
-def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
+def from_log_weights(log_w: ArrayLike) -> Likelihood:
     """log mean w of n independent weights, its standard error, and whether that can be trusted.
 
     log_w has shape (n, ...); -inf is a weight of zero. `reliable` requires n >= 25, ess >= 20 and
@@ -171,8 +169,7 @@ def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
     0.693147 80.0 True
     """
     array = validation.below_infinity("log_w", log_w)
-    rule = "have shape (n, ...) and hold weights"
-    validation.shaped("log_w", array, rule, array.ndim > 0 and array.size > 0)
+    validation.shaped("log_w", array, "hold weights (n, ...)", min(array.ndim, array.size) > 0)
     columns = np.ascontiguousarray(array.reshape(len(array), -1).T)
     chunks = range(_CHUNK_SIZE, len(array), _CHUNK_SIZE)
     sums = (reduce(_merge, map(_fold, np.split(column, chunks))) for column in columns)
@@ -180,16 +177,14 @@ def from_log_weights(log_w: npt.ArrayLike) -> Likelihood:
 
 
 def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_samples: int,
-             rng: np.random.Generator, edge: Edge | None = None,
-             executor: Executor | None = None) -> Sandwich:
+             rng: Generator, edge: Edge = None, executor: Executor | None = None) -> Sandwich:
     """Draw n vectors from the model, with stochastic lower and upper bounds on their log p(x^0).
 
     lower = log mean of n_samples forward weights
     upper = log mean of the same weights and that of the trajectory with which x^0 was drawn
 
-    For each x^0, E[lower] <= log p(x^0) <= E[upper] over trajectories; a single pair can lie to one
-    side. With k = n_samples, upper - lower >= log(k / (k+1)), and it tends to 0 as k grows. It says
-    nothing about data that are not the model's own. Section 2.3; Grosse et al. 2015.
+    A single pair can lie to one side. With k = n_samples, upper - lower >= log(k / (k+1)), and it
+    tends to 0 as k grows. It says nothing about data that are not the model's own. Section 2.3.
 
     Parameters
     ----------
@@ -210,9 +205,8 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
     prior = checked_diffusion(diffusion).prior(d)
     n_samples = validation.count("n_samples", n_samples, 1)
     states = [prior.over((validation.count("n", n, 1), d)).sample(rng=rng)]
-    model = _Model(diffusion, reverse, diffusion.edge if edge is None else edge)
     for t in range(diffusion.T, 0, -1):
-        before = model.law(states[0], t).sample(rng=rng)
+        before = ask_step(diffusion, reverse, edge, states[0], t).sample(rng=rng)
         states.insert(0, diffusion.check_data("a kernel's sample", before))
     own = log_weights(diffusion, reverse, states, edge=edge)
     lower = log_likelihood(diffusion, reverse, states[0], n_samples=n_samples, rng=rng, edge=edge,
@@ -222,8 +216,8 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
     return Sandwich(states[0], lower, upper, *means)
 
 
-def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.ArrayLike, *,
-                edge: Edge | None = None) -> Array:
+def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: ArrayLike, *,
+                edge: Edge = None) -> Array:
     """log w of trajectories (T+1, ..., d), x^0 first, minus the work along each: shape (...).
 
     `log_reverse` less `log_forward`, equation (9); arguments as for `log_likelihood`. With the edge
@@ -235,12 +229,10 @@ def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.Ar
     -0.693147
     """
     states, shape = _states(diffusion, trajectory)
-    model = _Model(diffusion, reverse, edge)
-    return model.log_w(states[0], _given(diffusion, states)).reshape(shape)
+    return _log_w(diffusion, reverse, edge, states[0], _given(diffusion, states)).reshape(shape)
 
 
-def forward_trajectory(diffusion: Diffusion, x0: npt.ArrayLike, *,
-                       rng: np.random.Generator) -> Array:
+def forward_trajectory(diffusion: Diffusion, x0: ArrayLike, *, rng: Generator) -> Array:
     """Draw x^{1..T} ~ q(x^{1..T}|x^0), x0 (..., d): shape (T+1, ..., d), x^0 first. Equation (3).
 
     >>> from dpm_ref import BinomialDiffusion
@@ -254,7 +246,7 @@ def forward_trajectory(diffusion: Diffusion, x0: npt.ArrayLike, *,
     return np.stack(states)
 
 
-def log_forward(diffusion: Diffusion, trajectory: npt.ArrayLike) -> Array:
+def log_forward(diffusion: Diffusion, trajectory: ArrayLike) -> Array:
     """log q(x^{1..T}|x^0) of trajectories (T+1, ..., d), x^0 first: shape (...). Equation (3).
 
     >>> from dpm_ref import BinomialDiffusion
@@ -262,12 +254,11 @@ def log_forward(diffusion: Diffusion, trajectory: npt.ArrayLike) -> Array:
     -1.386294
     """
     states, shape = _states(diffusion, trajectory)
-    terms = [log_q for _, log_q in _given(diffusion, states)]
-    return np.asarray(np.sum(terms, axis=0).reshape(shape))
+    return np.asarray(np.sum([q for _, q in _given(diffusion, states)], axis=0).reshape(shape))
 
 
-def log_reverse(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.ArrayLike, *,
-                edge: Edge | None = None) -> Array:
+def log_reverse(diffusion: Diffusion, reverse: ReverseKernel, trajectory: ArrayLike, *,
+                edge: Edge = None) -> Array:
     """log p(x^{0..T}) of trajectories (T+1, ..., d), x^0 first: shape (...). Equation (5).
 
     >>> from dpm_ref import BinomialDiffusion
@@ -276,19 +267,19 @@ def log_reverse(diffusion: Diffusion, reverse: ReverseKernel, trajectory: npt.Ar
     -2.079442
     """
     states, shape = _states(diffusion, trajectory)
-    model = _Model(diffusion, reverse, diffusion.edge if edge is None else edge)
-    return model.log_w(states[0], ((after, 0.0) for after in states[1:])).reshape(shape)
+    edge, steps = diffusion.edge if edge is None else edge, ((x, 0.0) for x in states[1:])
+    return _log_w(diffusion, reverse, edge, states[0], steps).reshape(shape)
 
 
 # Along trajectories
 
 
-def _states(diffusion: Diffusion, trajectory: npt.ArrayLike) -> tuple[Array, tuple[int, ...]]:
+def _states(diffusion: Diffusion, trajectory: ArrayLike) -> tuple[Array, tuple[int, ...]]:
     """The states as (T+1, m, d), and the shape of the batch."""
     states = checked_diffusion(diffusion).check_data("trajectory", trajectory)
-    rule, n = f"hold x^0..x^T, {diffusion.T + 1} states", diffusion.T + 1
-    validation.shaped("trajectory", states, rule, states.ndim > 1 and len(states) == n)
-    return states.reshape(len(states), -1, states.shape[-1]), states.shape[1:-1]
+    n, holds = diffusion.T + 1, states.ndim > 1 and len(states) == diffusion.T + 1
+    validation.shaped("trajectory", states, f"hold x^0..x^T, {n} states", holds)
+    return states.reshape(n, -1, states.shape[-1]), states.shape[1:-1]
 
 
 def _given(diffusion: Diffusion, states: Array) -> Iterator[tuple[Array, Array]]:
@@ -297,35 +288,24 @@ def _given(diffusion: Diffusion, states: Array) -> Iterator[tuple[Array, Array]]
         yield after, diffusion.q_kernel(before, t).log_p(after)
 
 
-class _Model(NamedTuple):
-    """p(x^{0..T}): the diffusion's prior, the reverse kernel and the edge, None for T_pi."""
-
-    diffusion: Diffusion
-    reverse: ReverseKernel
-    edge: Edge | None
-
-    def law(self, xt: Array, t: int) -> Any:
-        """p(x^{t-1}|x^t); at t = 1 the edge must not be None."""
-        if t == 1:
-            return ask_density(self.diffusion.law, self.edge, "edge", xt)
-        return ask_density(self.diffusion.law, self.reverse, "reverse", xt, t)
-
-    def log_w(self, x0: Array, steps: Iterable[tuple[Array, Array | float]]) -> Array:
-        """log w along x^0 and steps (x^t, log q(x^t|x^{t-1})), two of which are held at a time."""
-        prior = self.diffusion.prior(x0.shape[1])
-        before, log_w = x0, np.zeros(len(x0))
-        with np.errstate(invalid="ignore"):  # -inf - (-inf) is refused where the sum is complete
-            for t, (after, log_q) in enumerate(steps, start=1):
-                if t == 1 and self.edge is None:
-                    log_w = prior.log_p(before) - prior.log_p(after)
-                else:
-                    log_w = log_w + self.law(after, t).dense().log_p(before) - log_q
-                before = after
-        log_w = log_w + prior.log_p(before)
-        if (bad := np.isnan(log_w)).any():
-            where = f"of a trajectory from x0 = {x0[bad][0]}"
-            raise ValueError(f"log w must be a number, got nan: log densities {where} are infinite")
-        return log_w
+def _log_w(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge, x0: Array,
+           steps: Iterable[tuple[Array, Array | float]]) -> Array:
+    """log w along x^0 and steps (x^t, log q(x^t|x^{t-1})), two of which are held at a time."""
+    prior = diffusion.prior(x0.shape[1])
+    before, log_w = x0, np.zeros(len(x0))
+    with np.errstate(invalid="ignore"):  # -inf - (-inf) is refused where the sum is complete
+        for t, (after, log_q) in enumerate(steps, start=1):
+            if t == 1 and edge is None:
+                log_w = prior.log_p(before) - prior.log_p(after)
+            else:
+                law = ask_step(diffusion, reverse, edge, after, t).dense()
+                log_w = log_w + law.log_p(before) - log_q
+            before = after
+    log_w = log_w + prior.log_p(before)
+    if (bad := np.isnan(log_w)).any():
+        where = f"of a trajectory from x0 = {x0[bad][0]}"
+        raise ValueError(f"log w must be a number, got nan: log densities {where} are infinite")
+    return log_w
 
 
 # Splitting samples into tasks
@@ -347,26 +327,20 @@ def _tasks(rows: Array, n_samples: int, T: int, root: np.random.SeedSequence) ->
 def _in_order(executor: Executor, weigh: partial[list[_WeightSums]],
               tasks: Iterator[_Task]) -> Iterator[list[_WeightSums]]:
     """The executor's results in the order of tasks; on an exception pending calls are cancelled."""
-    waiting: deque[Future[list[_WeightSums]]] = deque()
-    try:
-        waiting.extend(executor.submit(weigh, task) for task in islice(tasks, _AHEAD))
-        while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(executor.submit(weigh, task) for task in islice(tasks, 1))
-    finally:
-        for future in waiting:
-            future.cancel()
+    while together := list(islice(tasks, _AHEAD)):
+        yield from executor.map(weigh, together)
 
 
-def _weigh(model: _Model, task: _Task) -> list[_WeightSums]:
+def _weigh(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge,
+           task: _Task) -> list[_WeightSums]:
     rows, sizes, seeds = zip(*task, strict=True)
-    rngs = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
+    rngs = [Generator(np.random.PCG64(seed)) for seed in seeds]
     x0 = np.repeat(rows, sizes, axis=0)
-    log_w = model.log_w(x0, _forward(model.diffusion, x0, rngs, sizes))
+    log_w = _log_w(diffusion, reverse, edge, x0, _forward(diffusion, x0, rngs, sizes))
     return [_fold(part) for part in np.split(log_w, np.cumsum(sizes)[:-1])]
 
 
-def _forward(diffusion: Diffusion, x0: Array, rngs: list[np.random.Generator],
+def _forward(diffusion: Diffusion, x0: Array, rngs: list[Generator],
              sizes: Iterable[int]) -> Iterator[tuple[Array, Array]]:
     """x^t and log q(x^t|x^{t-1}), t = 1..T; each generator draws the noise of its own rows."""
     x, d = x0, x0.shape[1]

@@ -23,14 +23,11 @@ from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dpm_ref import validation
-from dpm_ref.validation import Array, IntArray
+from dpm_ref.validation import Array, ArrayLike, Generator, IntArray, Values
 
 __all__ = ["MLP", "Tape", "flat_vector", "time_polynomials", "time_bumps"]
-
-Values = npt.NDArray[Any]  # float32 or float64, as the parameters
 
 _BLOCK = 1024  # states evaluated at once by `apply`: the activations then stay in cache
 
@@ -43,10 +40,8 @@ class MLP:
 
     Parameters
     ----------
-    d_in, d_out : int >= 1
-        Components in and out.
-    T : int >= 2
-        The network serves the times 2..T.
+    d_in, d_out, T : int
+        Components in and out, >= 1; the network serves the times 2..T.
     hidden : int or sequence of int >= 1
         Widths of the tanh layers; four of 64 by default.
     time_features : array_like, shape (T-1, F), optional
@@ -64,15 +59,13 @@ class MLP:
     """
 
     def __init__(self, d_in: int, d_out: int, T: int, *, hidden: int | Sequence[int] = (64,) * 4,
-                 time_features: npt.ArrayLike | None = None, basis: npt.ArrayLike | None = None,
+                 time_features: ArrayLike | None = None, basis: ArrayLike | None = None,
                  input_gain: float = 1.0, skip: bool = False) -> None:
-        self.d_in = validation.count("d_in", d_in, 1)
+        self.d_in, self.T = validation.count("d_in", d_in, 1), validation.count("T", T, 2)
         self.d_out = validation.count("d_out", d_out, 1)
-        self.T = validation.count("T", T, 2)
         widths: Any = hidden if np.iterable(hidden) else [hidden]
         self.widths = [validation.count("hidden", width, 1) for width in widths]
-        if not self.widths:
-            raise ValueError("hidden must name at least one layer, got none")
+        validation.checked("hidden", hidden, "name at least one layer", bool(self.widths))
         self.input_gain = validation.positive_number("input_gain", input_gain)
         self.skip = validation.flag("skip", skip)
         self.time_features = self._table("time_features", time_features, np.eye(self.T - 1, 0))
@@ -87,10 +80,7 @@ class MLP:
         self.shapes |= {"S": (d_in, d_out)} if skip else {}
         *self._starts, self.size = np.cumsum([*map(math.prod, self.shapes.values())]).tolist()
 
-    def __repr__(self) -> str:
-        return f"MLP({self.d_in}, {self.d_out}, {self.T}, hidden={self.widths}, size={self.size})"
-
-    def _table(self, name: str, value: npt.ArrayLike | None, default: Array) -> Array:
+    def _table(self, name: str, value: ArrayLike | None, default: Array) -> Array:
         table = default if value is None else validation.finite(name, value)
         rule = f"have shape (T-1, .), one row for every t in 2..{self.T}"
         return validation.own(
@@ -101,15 +91,14 @@ class MLP:
         parts = zip(self.shapes.items(), np.split(params, self._starts), strict=True)
         return {name: part.reshape(shape) for (name, shape), part in parts}
 
-    def init(self, *, rng: np.random.Generator, dtype: npt.DTypeLike = np.float64) -> Values:
+    def init(self, *, rng: Generator, dtype: Any = np.float64) -> Values:
         """Initial parameters (size,): a random trunk, and a readout whose outputs are 0 at every t.
 
         Weights are normal with variance 1 / fan_in (times gain^2 in the first layer), which keeps
         activations of order one; the biases b_1 are uniform on (-gain, gain).
         """
         rng = validation.generator(rng)
-        if dtype not in [*map(np.dtype, "fd")]:
-            raise ValueError(f"dtype must be float32 or float64, got {dtype!r:.80}")
+        validation.checked("dtype", dtype, "be float32 or float64", dtype in [*map(np.dtype, "fd")])
         params = np.zeros(self.size)
         views = self.unpack(params)
         for k in range(1, len(self.widths) + 1):
@@ -133,14 +122,13 @@ class MLP:
         return out.reshape(*x.shape[:-1], self.d_out)
 
 
-def flat_vector(name: str, value: npt.ArrayLike, size: int, kinds: str = "f") -> Values:
+def flat_vector(name: str, value: ArrayLike, size: int, kinds: str = "f") -> Values:
     """A finite vector (size,) of a dtype that BLAS computes in, in native byte order."""
     rule = f"a {'real ' * (kinds == 'f')}floating-point vector of shape ({size},)"
     vector = validation.array_of(name, value, kinds, rule)
     validation.shaped(name, vector, f"be {rule}", vector.shape == (size,))
+    validation.checked(name, vector.dtype, "be in float32 or float64", vector.dtype.char in "fdFD")
     vector = np.ascontiguousarray(vector, dtype=vector.dtype.newbyteorder("="))
-    if vector.dtype not in map(np.dtype, "fdFD"):  # those that BLAS computes in
-        raise ValueError(f"{name} must be in float32 or float64, got {vector.dtype}")
     return validation.ruled(name, vector, "be finite", np.isfinite)
 
 
@@ -166,8 +154,7 @@ class Tape:
         inputs = self.activations[0].reshape(S, n, -1)
         inputs[..., : -network.d_in] = network.time_features[t - 2][:, None]
         inputs[..., -network.d_in :] = x
-        # tanh(z) = 1 - 2 / (exp(2 z) + 1) to about one eps, absolute: without AVX-512 half the price
-        # of NumPy's tanh
+        # tanh(z) = 1 - 2 / (exp(2 z) + 1), absolute to one eps: half NumPy's price without AVX-512
         with np.errstate(over="ignore"):  # exp(2 z) = inf is h = 1
             for k, (below, h) in enumerate(pairwise(self.activations), start=1):
                 np.matmul(below, 2.0 * p[f"W{k}"], out=h)
@@ -232,8 +219,7 @@ def stack(x: Values, t: IntArray) -> tuple[Values, IntArray]:
     """
     leading, t = x.shape[:-1], np.asarray(t)
     if np.broadcast_shapes(t.shape, leading) != leading:
-        message = "t must not have more axes than the states"
-        raise ValueError(f"{message}, got t {t.shape} for states {x.shape}")
+        raise ValueError(f"t must not have more axes than the states, got t {t.shape}, x {x.shape}")
     padded = (1,) * (len(leading) - t.ndim) + t.shape
     varying = max((axis + 1 for axis, size in enumerate(padded) if size > 1), default=0)
     times = np.broadcast_to(t.reshape(padded[:varying]), leading[:varying]).reshape(-1)

@@ -13,14 +13,13 @@ from functools import reduce
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from dpm_ref import validation
 from dpm_ref.schedules import Schedule
-from dpm_ref.validation import Array
+from dpm_ref.validation import Array, ArrayLike, Generator
 
 __all__ = ["Condition", "Law", "Diffusion", "ReverseKernel", "Edge", "checked_diffusion",
-           "takes_times", "ask_law", "ask_density", "total"]
+           "takes_times", "ask_law", "ask_density", "ask_step", "total"]
 
 Function = TypeVar("Function")
 
@@ -28,8 +27,8 @@ Function = TypeVar("Function")
 # marked by `takes_times` is also asked with an integer array t over the leading axes.
 ReverseKernel = Callable[[Array, Any], Any]
 
-# p(x^0 | x^1): states x1 (m, d) in, a law over them out.
-Edge = Callable[[Array], Any]
+# p(x^0 | x^1): states x1 (m, d) in, a law over them out; None is T_pi.
+Edge = Callable[[Array], Any] | None
 
 
 def takes_times(kernel: Function) -> Function:
@@ -55,6 +54,7 @@ class Law:
 
     __slots__ = ("_parameters",)
     names: ClassVar[tuple[str, str]]
+    check: ClassVar[Any]
     needed: ClassVar[tuple[str, ...]]
     noise: ClassVar[Callable[..., Array]]
     at: Callable[[Array], Array]
@@ -97,11 +97,11 @@ class Law:
         x = self.at(noise)
         return x, self.log_p(x)
 
-    def sample(self, *, rng: np.random.Generator) -> Array:
+    def sample(self, *, rng: Generator) -> Array:
         """One draw of each vector, shape (..., d)."""
         return self.at(self.noise(self.shape, rng=validation.generator(rng)))
 
-    def log_prob(self, x: npt.ArrayLike) -> Array:
+    def log_prob(self, x: ArrayLike) -> Array:
         """log P(x) or log density of x (..., d): shape (...), -inf where x is impossible.
 
         Accurate to 8 eps sum|terms|.
@@ -155,24 +155,27 @@ class Diffusion(Schedule):
     """
 
     law: type[Law]
-    check_data: Callable[[str, Any], Array]
     prior: Callable[[int], Law]
     q_kernel: Callable[..., Law]
     q_marginal: Callable[..., Law]
     q_posterior: Callable[..., Law]
 
+    def check_data(self, name: str, x: ArrayLike) -> Array:
+        """A copy of data vectors (..., d), at least one, that the law can have drawn."""
+        return validation.data(name, self.law.check(name, x)).copy()
+
     @takes_times
-    def kernel(self, x_prev: npt.ArrayLike, t: npt.ArrayLike) -> Law:
+    def kernel(self, x_prev: ArrayLike, t: ArrayLike) -> Law:
         """q(x^t | x^{t-1}) over x_prev's shape (..., d), t in 1..T."""
         states = self.check_data("x_prev", x_prev)
         return self.q_kernel(states, validation.times_over(t, 1, self.T, states))
 
-    def marginal(self, x0: npt.ArrayLike, t: npt.ArrayLike) -> Law:
+    def marginal(self, x0: ArrayLike, t: ArrayLike) -> Law:
         """q(x^t | x^0) over x0's shape (..., d), t in 1..T."""
         data = self.check_data("x0", x0)
         return self.q_marginal(data, validation.times_over(t, 1, self.T, data))
 
-    def posterior(self, x0: npt.ArrayLike, xt: npt.ArrayLike, t: npt.ArrayLike) -> Law:
+    def posterior(self, x0: ArrayLike, xt: ArrayLike, t: ArrayLike) -> Law:
         """q(x^{t-1} | x^t, x^0) over the broadcast shape (..., d), t in 2..T.
 
         At t = 1, where it is a point mass at x^0, ValueError.
@@ -182,18 +185,18 @@ class Diffusion(Schedule):
         data, states = validation.broadcast(x0=data, xt=states)
         return self.q_posterior(data, states, validation.times_over(t, 2, self.T, data))
 
-    def edge(self, x1: npt.ArrayLike) -> Law:
+    def edge(self, x1: ArrayLike) -> Law:
         """p(x^0 | x^1) = T_pi(x^0 | x^1; beta_1) over x1's shape (..., d), App. B.2."""
         return self.q_kernel(self.check_data("x1", x1), 1)
 
-    def kernel_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
+    def kernel_entropy(self, x0: ArrayLike, t: int) -> Array:
         """H_q(X^t | X^{t-1}) given x^0 (..., d), t in 1..T: shape (...), equation (24)."""
         data, t = self.check_data("x0", x0), validation.one_time("t", t, 1, self.T)
         if t == 1:
             return self.q_kernel(data, t).entropy()
         return self.q_marginal(data, t - 1).average_entropy(lambda x: self.q_kernel(x, t))
 
-    def posterior_entropy(self, x0: npt.ArrayLike, t: int) -> Array:
+    def posterior_entropy(self, x0: ArrayLike, t: int) -> Array:
         """H_q(X^{t-1} | X^t, x^0), t in 1..T (at t = 1 of a point mass): shape (...), (24)."""
         data, t = self.check_data("x0", x0), validation.one_time("t", t, 1, self.T)
         if t == 1:
@@ -201,12 +204,10 @@ class Diffusion(Schedule):
         return self.q_marginal(data, t).average_entropy(lambda xt: self.q_posterior(data, xt, t))
 
 
-def checked_diffusion(diffusion: Any) -> Diffusion:
+def checked_diffusion(diffusion: Diffusion) -> Diffusion:
     """The argument, if it is a diffusion."""
-    if not isinstance(diffusion, Diffusion):
-        kinds = "a GaussianDiffusion or BinomialDiffusion"
-        raise TypeError(f"diffusion must be {kinds}, got {diffusion!r:.80}")
-    return diffusion
+    rule, holds = "be a GaussianDiffusion or BinomialDiffusion", isinstance(diffusion, Diffusion)
+    return validation.checked("diffusion", diffusion, rule, holds, TypeError)
 
 
 def ask_law(family: type[Law], function: Any, name: str, x: Array, *t: Any) -> Law:
@@ -221,6 +222,13 @@ def ask_density(family: type[Law], function: Any, name: str, x: Array, *t: Any) 
     if type(law) is family or another_family or not hasattr(law, "log_prob"):
         return _law_over(family, law, x, name)
     return _OwnDensity(law, x.shape, name)
+
+
+def ask_step(diffusion: Any, reverse: Any, edge: Any, xt: Array, t: int) -> Any:
+    """p(x^{t-1} | x^t) by `ask_density`, at t = 1 of the edge, T_pi if that is None."""
+    if t > 1:
+        return ask_density(diffusion.law, reverse, "reverse", xt, t)
+    return ask_density(diffusion.law, diffusion.edge if edge is None else edge, "edge", xt)
 
 
 def _call(function: Any, name: str, x: Array, *t: Any) -> Any:
@@ -254,11 +262,11 @@ class _OwnDensity(NamedTuple):
     def log_p(self, x: Array) -> Array:
         return self._asked("log_prob", validation.below_infinity, x.shape[:-1], x.copy())
 
-    def sample(self, *, rng: np.random.Generator) -> Array:
+    def sample(self, *, rng: Generator) -> Array:
         return self._asked("sample", validation.finite, self.shape, rng=rng)
 
     def _asked(self, method: str, check: Callable[..., Array], shape: tuple[int, ...],
-               *x: Array, **rng: np.random.Generator) -> Array:
+               *x: Array, **rng: Generator) -> Array:
         name = f"{self.name}'s {method}"
         answer = validation.function(name, getattr(self.law, method, None))(*x, **rng)
         values, rule = check(name, answer), f"have shape {shape} for states of shape {self.shape}"

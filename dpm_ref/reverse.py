@@ -23,16 +23,15 @@ from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import expit
 
 from dpm_ref import protocols, validation
 from dpm_ref.binomial import Bernoulli, BinomialDiffusion
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 from dpm_ref.information import _bernoulli_kl_from_logits, logit
-from dpm_ref.mlp import MLP, Values, flat_vector, stack, time_bumps, time_polynomials
+from dpm_ref.mlp import MLP, flat_vector, stack, time_bumps, time_polynomials
 from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, takes_times
-from dpm_ref.validation import Array, IntArray
+from dpm_ref.validation import Array, ArrayLike, Generator, IntArray, Values
 
 __all__ = ["ReverseModel", "GaussianReverse", "BinomialReverse", "SigmoidReverse", "Draw",
            "Trajectory", "sample_trajectory"]
@@ -51,31 +50,24 @@ class _Reverse:
 
     column: ClassVar[type[Diffusion]]
     n_outputs: ClassVar[int] = 1  # for each component
-    diffusion: Any
     _law: Callable[..., Any]
 
     def __init__(self, diffusion: Any, d: int, **network: Any) -> None:
         if not isinstance(diffusion, self.column):
-            wanted, got = self.column.__name__, type(diffusion).__name__
-            raise ValueError(f"diffusion must be a {wanted}, got {got}")
+            raise ValueError(f"diffusion must be a {self.column.__name__}, got {diffusion!r:.80}")
         diffusion.prior(d)  # which refuses another d than its own
-        self.diffusion, self.d = diffusion, int(d)
-        settings = self._defaults(diffusion.T) | network
-        self.network = MLP(d, self.n_outputs * d, diffusion.T, **settings)
-
-    def __repr__(self) -> str:
-        name, size = type(self).__name__, self.network.size
-        return f"{name}({type(self.diffusion).__name__}, d={self.d}, T={self.diffusion.T}, {size=})"
+        self.diffusion, self.d, T = diffusion, int(d), diffusion.T
+        self.network = MLP(d, self.n_outputs * d, T, **self._defaults(T) | network)
 
     def _defaults(self, T: int) -> dict[str, Any]:
         return {}
 
-    def kernel(self, params: npt.ArrayLike) -> ReverseKernel:
+    def kernel(self, params: ArrayLike) -> ReverseKernel:
         """The reverse kernel (xt, t) -> law; t is one int or an array over xt's leading axes."""
         own = validation.own(flat_vector("params", params, self.network.size))
         return takes_times(partial(self.law, own))
 
-    def law(self, params: Values, xt: npt.ArrayLike, t: npt.ArrayLike) -> Any:
+    def law(self, params: Values, xt: ArrayLike, t: ArrayLike) -> Any:
         """p(x^{t-1} | x^t)."""
         states = validation.components("xt", self.diffusion.check_data("xt", xt), self.d)
         times = validation.times_over(t, 2, self.diffusion.T, states)
@@ -83,7 +75,7 @@ class _Reverse:
         inputs = self._inputs(states, times)
         with np.errstate(over="ignore", invalid="ignore"):  # the law's parameters tell
             out = self.network.apply(params, inputs, times).astype(np.float64)
-        return self._law(out, states, inputs, times)
+            return self._law(out, states, inputs, times)
 
     def _inputs(self, xt: Values, t: IntArray) -> Values:
         """The network's input for states xt (..., d) at times t."""
@@ -99,12 +91,8 @@ class GaussianReverse(_Reverse):
 
     Like the true reversal's variance, f_Sigma is never below the posterior's.
 
-    Parameters
-    ----------
-    diffusion : GaussianDiffusion, T >= 2
-    network : keyword arguments of `MLP`
-        By default two polynomials of time as features, a gain of 2.5, and a readout for each of up
-        to 40 equally spaced times.
+    The diffusion has T >= 2; other arguments are those of `MLP`, by default two polynomials of time
+    as features, a gain of 2.5, and a readout for each of up to 40 equally spaced times.
 
     >>> model = GaussianReverse(GaussianDiffusion([0.1, 0.2, 0.5]), 2)
     >>> kernel = model.kernel(model.network.init(rng=np.random.default_rng(0)))
@@ -129,9 +117,7 @@ class GaussianReverse(_Reverse):
     def over(self, diffusion: GaussianDiffusion) -> GaussianReverse:
         """The same network as the kernel of another diffusion of as many steps (section 2.4.1)."""
         other, T = type(self)(diffusion, self.d), self.diffusion.T
-        if other.diffusion.T != T:
-            wanted, got = f"a GaussianDiffusion of T = {T} steps", other.diffusion.T
-            raise ValueError(f"diffusion must be {wanted}, got {got}")
+        validation.checked("diffusion", diffusion, f"have T = {T} steps", diffusion.T == T)
         other.network = self.network
         return other
 
@@ -208,9 +194,7 @@ class GaussianReverse(_Reverse):
         of_F = table("coefficient_x0", t) * table("sqrt_one_minus_abar", t)
         of_F, var, log_kappa = _along(out, of_F, table("posterior_var", t), self._kappa(t)[1])
         mean = self.diffusion.q_kernel(xt, t).mean + of_F * out[..., : self.d]
-        with np.errstate(over="ignore"):  # a variance beyond 1e308 is refused by name
-            var = var * (1.0 + np.exp(out[..., self.d :] + log_kappa))
-        return Gaussian(mean, var)
+        return Gaussian(mean, var * (1.0 + np.exp(out[..., self.d :] + log_kappa)))
 
 
 class _Bits(_Reverse):
@@ -246,11 +230,8 @@ class BinomialReverse(_Bits):
     function of the vector e at every t. So e is the network's input, and one readout serves all t;
     log q(x^0 | x^t) is linear in e up to its normaliser, hence the skip connection.
 
-    Parameters
-    ----------
-    diffusion : BinomialDiffusion, T >= 2
-    network : keyword arguments of `MLP`
-        By default one readout for all times, a gain of 0.3 and the skip connection.
+    The diffusion has T >= 2; other arguments are those of `MLP`, by default one readout for all
+    times, a gain of 0.3 and the skip connection.
 
     >>> model = BinomialReverse(BinomialDiffusion([0.1, 0.2, 0.5]), 2)
     >>> kernel = model.kernel(model.network.init(rng=np.random.default_rng(0)))
@@ -361,8 +342,7 @@ class Trajectory(NamedTuple):
 
 
 def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *,
-                      rng: np.random.Generator, keep: Iterable[int] = (),
-                      edge: Edge | None = None) -> Trajectory:
+                      rng: Generator, keep: Iterable[int] = (), edge: Edge = None) -> Trajectory:
     """Draw n vectors by (4) and (5): x^T from the prior, x^{t-1} from reverse, x^0 from the edge.
 
     Parameters
@@ -380,15 +360,12 @@ def sample_trajectory(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: i
     """
     if not hasattr(diffusion, "prior"):  # perturbed kernels (2.5) have one, and are no diffusion
         protocols.checked_diffusion(diffusion)
-    rng, T, family = validation.generator(rng), diffusion.T, diffusion.law
-    if not np.iterable(keep):
-        raise ValueError(f"keep must be an iterable of times, got {keep!r:.80}")
+    rng, T = validation.generator(rng), diffusion.T
+    validation.checked("keep", keep, "be an iterable of times", np.iterable(keep))
     wanted = {validation.one_time("keep", t, 0, T) for t in keep}
-    edge = diffusion.edge if edge is None else edge
     states = {T: diffusion.prior(d).over((validation.count("n", n, 1), d)).sample(rng=rng)}
     for t in range(T, 0, -1):
-        asked = (reverse, "reverse", states[t], t) if t > 1 else (edge, "edge", states[1])
-        states[t - 1] = protocols.ask_density(family, *asked).sample(rng=rng)
+        states[t - 1] = protocols.ask_step(diffusion, reverse, edge, states[t], t).sample(rng=rng)
         if t not in wanted:
             del states[t]
     return Trajectory(states[0], {t: states[t].copy() for t in sorted(wanted)})

@@ -24,17 +24,15 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dpm_ref import validation
-from dpm_ref.validation import Array
+from dpm_ref.validation import Array, ArrayLike
 
 __all__ = ["Schedule", "constant", "linear", "cosine", "log_snr_linear", "constant_erasure"]
 
 _EXACT = decimal.Context(prec=60, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
 _START = {"abar": Decimal(1), "one_minus_abar": Decimal(0)}  # t = 0
 _HINTS = {"betas": "beta", "alphas_cumprod": "abar(t)", "num_timesteps": "T"}
-_LOG_10 = math.log(10.0)
 
 
 class Schedule(validation.ReadOnly):
@@ -53,41 +51,41 @@ class Schedule(validation.ReadOnly):
     0.360000 0.071429
     """
 
-    def __init__(self, beta: npt.ArrayLike) -> None:
+    def __init__(self, beta: ArrayLike) -> None:
         rates, rule = validation.real("beta", beta), "have shape (T,) with T >= 1"
         validation.shaped("beta", rates, rule, rates.ndim == 1 and rates.size > 0)
         validation.ruled("beta", rates, "lie in (0, 1]", lambda x: (x > 0) & (x <= 1))
         self.beta, self.T = validation.own(rates), rates.size
 
-    def abar(self, t: npt.ArrayLike) -> Array:
+    def abar(self, t: ArrayLike) -> Array:
         """abar_t = prod_{s<=t} (1 - beta_s)."""
         return self._at("abar", t)
 
-    def one_minus_abar(self, t: npt.ArrayLike) -> Array:
+    def one_minus_abar(self, t: ArrayLike) -> Array:
         """1 - abar_t, the Gaussian marginal's variance."""
         return self._at("one_minus_abar", t)
 
-    def sqrt_abar(self, t: npt.ArrayLike) -> Array:
+    def sqrt_abar(self, t: ArrayLike) -> Array:
         """sqrt(abar_t), the scale of x^0 in the Gaussian marginal."""
         return self._at("sqrt_abar", t)
 
-    def sqrt_one_minus_abar(self, t: npt.ArrayLike) -> Array:
+    def sqrt_one_minus_abar(self, t: ArrayLike) -> Array:
         """sqrt(1 - abar_t), the Gaussian marginal's standard deviation."""
         return self._at("sqrt_one_minus_abar", t)
 
-    def log_abar(self, t: npt.ArrayLike) -> Array:
+    def log_abar(self, t: ArrayLike) -> Array:
         """log abar_t to 4 ulp, finite even where abar_t underflows, -inf after a beta of 1."""
         return self._at("log_abar", t)
 
-    def log_one_minus_abar(self, t: npt.ArrayLike) -> Array:
+    def log_one_minus_abar(self, t: ArrayLike) -> Array:
         """log(1 - abar_t) to 4 ulp."""
         return self._at("log_one_minus_abar", t)
 
-    def posterior_var(self, t: npt.ArrayLike) -> Array:
+    def posterior_var(self, t: ArrayLike) -> Array:
         """beta_t (1 - abar_{t-1}) / (1 - abar_t), t >= 2."""
         return self._at("posterior_var", t, first=2)
 
-    def posterior_coefficients(self, t: npt.ArrayLike) -> tuple[Array, Array]:
+    def posterior_coefficients(self, t: ArrayLike) -> tuple[Array, Array]:
         """The posterior mean's coefficients of x0 and of xt, t >= 2."""
         return self._at("coefficient_x0", t, first=2), self._at("coefficient_xt", t, first=2)
 
@@ -95,7 +93,7 @@ class Schedule(validation.ReadOnly):
         """Entries of a table at valid times."""
         return np.asarray(self._tables[name][np.asarray(t) - 1])
 
-    def _at(self, name: str, t: npt.ArrayLike, first: int = 1) -> Array:
+    def _at(self, name: str, t: ArrayLike, first: int = 1) -> Array:
         return self.table(name, validation.times("t", t, first, self.T))
 
     @cached_property
@@ -142,7 +140,7 @@ def _log(value: Decimal, complement: Decimal) -> float:
     if not value:
         return -math.inf
     below = min(0, value.adjusted() + 300)  # how far, in powers of ten, the floats' range is left
-    return math.log(value.scaleb(-below, _EXACT)) + below * _LOG_10
+    return math.log(value.scaleb(-below, _EXACT)) + below * math.log(10.0)
 
 
 def constant(T: int, beta: float) -> Array:
@@ -189,13 +187,8 @@ def log_snr_linear(T: int, *, beta1: float, abar_T: float) -> Array:
     """The schedule whose log signal-to-noise ratio l_t = log(abar_t / (1 - abar_t)) is linear in t.
 
     Shape (T,), T >= 2. beta_t = sigmoid(-l_t) (1 - exp(l_t - l_{t-1})), without cancellation.
-
-    Parameters
-    ----------
-    beta1 : float in (0, 1)
-        Kept small (section 2.4.1): about the variance that the last reverse step cannot undo.
-    abar_T : float in (0, 1 - beta1)
-        The part of the signal's variance that remains at T.
+    beta1, in (0, 1), is kept small (section 2.4.1): about the variance that the last reverse step
+    cannot undo. abar_T, in (0, 1 - beta1), is the part of the signal's variance left at T.
 
     >>> print("%.6f" % log_snr_linear(40, beta1=1e-5, abar_T=1e-3)[-1])
     0.376057

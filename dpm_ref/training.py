@@ -23,23 +23,22 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import expit
 
 from dpm_ref import validation
 from dpm_ref.bounds import fixed_terms
 from dpm_ref.gaussian import GaussianDiffusion
-from dpm_ref.mlp import Tape, Values, flat_vector, stack
+from dpm_ref.mlp import Tape, flat_vector, stack
 from dpm_ref.reverse import Draw, GaussianReverse, ReverseModel
-from dpm_ref.validation import Array, IntArray
+from dpm_ref.validation import Array, ArrayLike, Generator, IntArray, Values
 
 __all__ = ["Objective", "TrainingState", "Scaling", "objective", "start", "train", "cosine_decay",
            "adam_step", "save", "load", "start_rates", "learn_rates", "log_steps", "from_log_steps"]
@@ -47,7 +46,7 @@ __all__ = ["Objective", "TrainingState", "Scaling", "objective", "start", "train
 Callback = Callable[["TrainingState", float], None]
 Rate = float | Callable[[int], float]  # constant, or from the number of steps taken
 
-_VECTORS = ("params", "mean", "square")
+_ADVICE = "try a smaller learning rate"
 _TURN = 16  # steps of the network to one of the rates
 _GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
@@ -84,7 +83,7 @@ class Scaling(NamedTuple):
     std: Array
 
     @classmethod
-    def of(cls, x0: npt.ArrayLike) -> Scaling:
+    def of(cls, x0: ArrayLike) -> Scaling:
         """The scaling that standardises data (N, d); a constant component keeps its scale."""
         data = np.ascontiguousarray(_matrix(validation.finite("x0", x0)))
         power = np.frexp(np.abs(data).max(0))[1]
@@ -93,15 +92,15 @@ class Scaling(NamedTuple):
         std = np.ldexp((unit - mean).std(0), power)  # of a constant 0, although its mean is rounded
         return cls(np.ldexp(mean, power), np.where(std > 0, std, 1.0))
 
-    def to_model(self, x: npt.ArrayLike) -> Array:
+    def to_model(self, x: ArrayLike) -> Array:
         """Data (..., d) on the model's scale."""
         return np.asarray((self._vectors(x) - self.mean) / self.std)
 
-    def to_data(self, x: npt.ArrayLike) -> Array:
+    def to_data(self, x: ArrayLike) -> Array:
         """Draws of a model, (..., d), on the data's scale."""
         return np.asarray(self._vectors(x) * self.std + self.mean)
 
-    def _vectors(self, x: npt.ArrayLike) -> Array:
+    def _vectors(self, x: ArrayLike) -> Array:
         return validation.components("x", validation.finite("x", x), np.size(self.mean))
 
     @property
@@ -110,8 +109,8 @@ class Scaling(NamedTuple):
         return -float(np.log(self.std).sum())
 
 
-def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: npt.ArrayLike,
-              noise: npt.ArrayLike) -> Objective:
+def objective(model: ReverseModel, params: ArrayLike, x0: ArrayLike, t: ArrayLike,
+              noise: ArrayLike) -> Objective:
     """The bound K at fixed noise and its gradient: a reference to test other gradients against.
 
     Equations (13) and (14), in the form that needs no precondition; frozen noise as in 2.4.1.
@@ -137,8 +136,7 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     kinds = "fc" if isinstance(model, GaussianReverse) else "f"  # complex for a complex step
     vector = flat_vector("params", params, model.network.size, kinds)
     frozen = validation.data("noise", np.asarray(model.check_noise("noise", noise), order="C"))
-    data = np.asarray(model.diffusion.check_data("x0", x0), order="C")  # sums depend on the layout
-    data = validation.components("x0", data, model.d)
+    data = validation.components("x0", model.diffusion.check_data("x0", x0), model.d)
     states = validation.broadcast(x0=data, noise=validation.components("noise", frozen, model.d))[0]
     rule = f"hold a vector for every state of x0 {data.shape}"
     validation.shaped("noise", frozen, rule, states.shape == frozen.shape)
@@ -157,8 +155,7 @@ def objective(model: ReverseModel, params: npt.ArrayLike, x0: npt.ArrayLike, t: 
     return Objective(value, grad, by_x0, by_noise.reshape(frozen.shape), by_beta)
 
 
-def start(model: ReverseModel, *, rng: np.random.Generator,
-          dtype: npt.DTypeLike = np.float64) -> TrainingState:
+def start(model: ReverseModel, *, rng: Generator, dtype: Any = np.float64) -> TrainingState:
     """Initial state in float32 or float64: random parameters (size,), zero moments, K = L_null."""
     _check_model(model)
     params = model.network.init(rng=rng, dtype=dtype)
@@ -184,10 +181,9 @@ def cosine_decay(peak: float, steps: int, *, warmup: int = 200) -> Callable[[int
     return rate
 
 
-def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
-          rng: np.random.Generator, steps: int, learning_rate: Rate | None = None,
-          batch: int = 32, n_times: int | None = None, callback: Callback | None = None,
-          every: int = 100) -> TrainingState:
+def train(model: ReverseModel, x0: ArrayLike, state: TrainingState, *, rng: Generator, steps: int,
+          learning_rate: Rate | None = None, batch: int = 32, n_times: int | None = None,
+          callback: Callback | None = None, every: int = 100) -> TrainingState:
     """Gradient ascent on K over minibatches of data and of time steps.
 
     Section 2.4, equations (13) and (14). Saving state and generator after some steps and resuming
@@ -222,7 +218,10 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
     batch, every = validation.count("batch", batch, 1), validation.count("every", every, 1)
     n_times = min(T - 1, 40) if n_times is None else n_times
     n_times = validation.one_time("n_times", n_times, 1, T - 1)
-    rate = _rate(learning_rate, state.step + steps)
+    if learning_rate is None:
+        last = max(1, state.step + steps)
+        learning_rate = cosine_decay(0.01, last, warmup=min(200, max(1, last // 10)))
+    rate = _rate(learning_rate)
     callback = None if callback is None else validation.function("callback", callback)
     t, params = np.arange(2, T + 1), None
     fixed = fixed_terms(model.diffusion, np.eye(model.d + 1, model.d, k=-1))
@@ -236,20 +235,15 @@ def train(model: ReverseModel, x0: npt.ArrayLike, state: TrainingState, *,
         x0_now, noise = _minibatch(model, rows, n_times, batch, rng)
         now = t if n_times == T - 1 else np.sort(rng.choice(t, n_times, replace=False))
         terms, grad, *_ = _divergences(model, tape, x0_now, now, noise)
-        if not math.isfinite(terms):
-            raise FloatingPointError(f"K is {terms} after {state.step} steps; {_ADVICE}")
+        _finite("K", terms, state)
         squares = np.einsum("snd,snd->d", x0_now, x0_now) / (n_times * batch)
         estimates.append(float(offset + squares @ slope + terms))
         adam_step(state, grad, rate(state.step))
         if callback is not None and state.step % every == 0:
             callback(state, math.fsum(estimates) / len(estimates))
             estimates.clear()
-    if not np.isfinite(state.params).all():
-        raise FloatingPointError(f"parameters are not finite after {state.step} steps; {_ADVICE}")
+    _finite("a parameter", np.abs(state.params).max(), state)
     return state
-
-
-_ADVICE = "try a smaller learning rate"
 
 
 def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
@@ -260,19 +254,16 @@ def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
 
     k is the number of this step. The code folds the corrections into the rate and into epsilon.
     """
-    if not math.isfinite(rate):
-        raise FloatingPointError(f"learning_rate is {rate} after {state.step} steps")
+    _finite("learning_rate", rate, state)
     rule = f"have the parameters' shape {state.params.shape}"
     grad = 0.1 * validation.shaped("grad", grad, rule, grad.shape == state.params.shape)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # of parameters `train` tells
         square = 0.999 * state.square + (0.001 / 0.1**2) * (grad * grad)
-    if not math.isfinite(square.max()):
-        raise FloatingPointError(f"the gradient overflows after {state.step} steps; {_ADVICE}")
-    state.step += 1
-    correction = math.sqrt(1.0 - 0.999**state.step)
-    state.mean[:], state.square[:] = 0.9 * state.mean + grad, square
-    step = state.mean / (np.sqrt(state.square) + 1e-8 * correction)
-    with np.errstate(over="ignore", invalid="ignore"):  # `train` tells
+        _finite("the gradient's square", square.max(), state)
+        state.step += 1
+        correction = math.sqrt(1.0 - 0.999**state.step)
+        state.mean[:], state.square[:] = 0.9 * state.mean + grad, square
+        step = state.mean / (np.sqrt(state.square) + 1e-8 * correction)
         state.params += rate * correction / (1.0 - 0.9**state.step) * step
 
 
@@ -293,8 +284,13 @@ def _divergences(model: ReverseModel, tape: Tape, x0: Values, t: IntArray,
         return scale * kl.sum(), tape.backward(dout), draw, out, dout
 
 
+def _finite(name: str, value: float, state: TrainingState) -> None:
+    if not math.isfinite(value):
+        raise FloatingPointError(f"{name} is {value} after {state.step} steps; {_ADVICE}")
+
+
 def _minibatch(model: ReverseModel, data: Values, n_times: int, batch: int,
-               rng: np.random.Generator) -> tuple[Values, Values]:
+               rng: Generator) -> tuple[Values, Values]:
     """Data and noise (n_times, batch, d); the second half repeats the first with mirrored noise."""
     half = (batch + 1) // 2
     x0 = data.take(rng.integers(len(data), size=(n_times, half)), axis=0)
@@ -303,59 +299,49 @@ def _minibatch(model: ReverseModel, data: Values, n_times: int, batch: int,
     return np.concatenate([x0, x0], axis=1)[:, :batch], noise[:, :batch]
 
 
-def _rate(learning_rate: Any, last: int) -> Callable[[int], float]:
-    if learning_rate is None:
-        return cosine_decay(0.01, max(1, last), warmup=min(200, max(1, last // 10)))
-    if not callable(learning_rate):
-        constant = validation.number("learning_rate", learning_rate, ">= 0", lambda x: x >= 0)
-        return lambda step: constant
-
-    def rate(step: int) -> float:
-        value = validation.real("learning_rate", learning_rate(step))
-        validation.shaped("learning_rate", value, "return a number", not value.ndim)
-        return float(validation.ruled("learning_rate", value, "be >= 0", lambda x: ~(x < 0)))
-
-    return rate
+def _rate(learning_rate: Any) -> Callable[[int], float]:
+    checked = partial(validation.number, "learning_rate", rule=">= 0", holds=lambda x: x >= 0)
+    if callable(learning_rate):
+        return lambda step: checked(learning_rate(step))
+    constant = checked(learning_rate)
+    return lambda step: constant
 
 
 def _matrix(x0: Array) -> Array:
     return validation.shaped("x0", validation.data("x0", x0), "have shape (N, d)", x0.ndim == 2)
 
 
-def _training_data(model: ReverseModel, x0: npt.ArrayLike) -> Array:
+def _training_data(model: ReverseModel, x0: ArrayLike) -> Array:
     """Data (N, d) for the model, of about the prior's scale."""
     data = validation.components("x0", _matrix(model.diffusion.check_data("x0", x0)), model.d)
     square = np.einsum("nd,nd->d", data, data).max() / len(data)
     if square > 4.0:
-        wanted = "a mean square of at most 4 in each component, as N(0, I) has 1"
         cure = "train on training.Scaling.of(x0).to_model(x0)"
-        raise ValueError(f"x0 must have {wanted}, got {square:.3g}; {cure}")
+        raise ValueError(f"x0 must have a mean square of at most 4 (pi: 1), got {square:g}; {cure}")
     return data
 
 
 def _check_model(model: Any) -> None:
-    if not hasattr(model, "kl_and_grad"):
-        kinds = "a GaussianReverse, BinomialReverse or SigmoidReverse"
-        raise ValueError(f"model must be {kinds}, got {type(model).__name__}")
+    kinds = "a GaussianReverse, BinomialReverse or SigmoidReverse"
+    validation.checked("model", model, f"be {kinds}", hasattr(model, "kl_and_grad"))
 
 
-def _check_state(owner: str, state: TrainingState, size: int) -> None:
-    """Refuse anything but a state of vectors of this size that training can have left."""
-    if not isinstance(state, TrainingState):
-        raise ValueError(f"{owner} must be a TrainingState, got {type(state).__name__}")
-    vectors = {f"{owner}.{name}": getattr(state, name) for name in _VECTORS}
+def _check_state(owner: str, state: TrainingState, size: int) -> TrainingState:
+    """The state, if it has vectors of this size that training can have left."""
+    validation.checked(owner, state, "be a TrainingState", isinstance(state, TrainingState))
+    vectors = {f"{owner}.{name}": getattr(state, name) for name in ("params", "mean", "square")}
     for name, vector in vectors.items():
-        if not isinstance(vector, np.ndarray) or not vector.flags.writeable:
-            raise ValueError(f"{name} must be an array that can be written to, got {vector!r:.80}")
-        if vector.dtype != state.params.dtype or vector.dtype not in (np.float32, np.float64):
-            rule = "must have the dtype of all three vectors, float32 or float64"
-            raise ValueError(f"{name} {rule}, got {vector.dtype}")
+        holds = isinstance(vector, np.ndarray) and vector.flags.writeable
+        validation.checked(name, vector, "be an array that can be written to", holds)
+        holds = vector.dtype == state.params.dtype and vector.dtype in (np.float32, np.float64)
+        rule = "have the dtype of all three vectors, float32 or float64"
+        validation.checked(name, str(vector.dtype), rule, holds)
         flat_vector(name, vector, size)
-    for (one, first), (other, second) in combinations(vectors.items(), 2):
-        if np.shares_memory(first, second):
-            raise ValueError(f"{other} must have memory of its own, got that of {one}")
+    for (one, a), (other, b) in combinations(vectors.items(), 2):
+        validation.checked(other, one, "have memory of its own", not np.shares_memory(a, b))
     validation.ruled(f"{owner}.square", state.square, "not be negative", lambda square: square >= 0)
     validation.count(f"{owner}.step", state.step, 0)
+    return state
 
 
 def _sum_to(array: Values, shape: tuple[int, ...]) -> Values:
@@ -368,57 +354,39 @@ def _sum_to(array: Values, shape: tuple[int, ...]) -> Values:
 # States on disk
 
 
-def save(path: str | os.PathLike[str], model: ReverseModel, state: TrainingState, *,
-         rng: np.random.Generator | None = None) -> None:
+def save(path: str | Path, model: ReverseModel, state: TrainingState, *,
+         rng: Generator | None = None) -> None:
     """Write a training state, and the generator's if given, as one npz file.
 
     It holds the model's schedule, prior and tables of time too. The file is written as NAME.partial
-    and then renamed, so with one writer at a time it is never incomplete, and a failed write
-    (OSError) leaves the previous file in place. No suffix is added.
+    and then renamed, so a failed write (OSError) leaves the previous one. No suffix is added.
     """
-    _check_model(model)
-    _check_state("state", state, model.network.size)
-    generator = "" if rng is None else validation.generator(rng).bit_generator.state
+    arrays = _description(model) | vars(_check_state("state", state, model.network.size))
+    generator = None if rng is None else validation.generator(rng).bit_generator.state
     _generator(generator)  # which refuses what `load` would
-    arrays = _description(model) | vars(state)
     arrays["rng"] = json.dumps(generator, default=np.ndarray.tolist)
     target = Path(path).resolve()  # a link stays one
-    partial = target.with_name(f"{target.name}.partial")
-    try:
-        with open(partial, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            partial.chmod(target.stat().st_mode)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    unfinished = target.with_name(f"{target.name}.partial")
+    with open(unfinished, "wb") as file:
+        np.savez(file, **arrays)
+    unfinished.replace(target)
 
 
-def load(path: str | os.PathLike[str],
-         model: ReverseModel) -> tuple[TrainingState, np.random.Generator | None]:
+def load(path: str | Path, model: ReverseModel) -> tuple[TrainingState, Generator | None]:
     """Read a training state written by `save`, and the generator as it was (None if not saved).
 
     ValueError if the file is no such state, or another model's; nothing in it is executed.
     """
-    _check_model(model)
     wanted = _description(model)
-    size = sum(np.asarray(value).nbytes for value in wanted.values()) + 24 * model.network.size
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            if set(archive.files) != {*wanted, *_VECTORS, "step", "rng"}:
-                raise ValueError(f"it holds {sorted(archive.files)}")
-            if sum(member.file_size for member in archive.zip.infolist()) > size + 2**17:
-                raise ValueError("it is too large")
-            arrays = dict(archive.items())
+        with open(path, "rb") as file:
+            arrays = dict(np.load(file, allow_pickle=False))
         for name, value in wanted.items():
-            if not np.array_equal(arrays.pop(name), value):
-                raise ValueError(f"it must have this model's {name}, got another")
+            saved = arrays.pop(name)
+            validation.checked(name, saved, "be this model's", np.array_equal(saved, value))
         generator = _generator(json.loads(str(arrays.pop("rng"))))
         state = TrainingState(**arrays | {"step": arrays["step"].tolist()})
-        _check_state("state", state, model.network.size)
-        return state, generator
+        return _check_state("state", state, model.network.size), generator
     except OSError:
         raise
     except Exception as error:  # numpy, zipfile and json raise a dozen kinds
@@ -427,36 +395,31 @@ def load(path: str | os.PathLike[str],
 
 def _description(model: ReverseModel) -> dict[str, Any]:
     """What gives the parameters their meaning."""
+    _check_model(model)
     network, diffusion = model.network, model.diffusion
     return {"format": "dpm_ref training state 3", "kernel": type(model).__name__,
-            "from_forward": getattr(model, "from_forward", False),
-            "shapes": json.dumps(network.shapes),
-            "beta": diffusion.beta, "prior": np.asarray(getattr(diffusion, "pi1", ())),
-            "basis": network.basis, "time_features": network.time_features}
+            "from_forward": getattr(model, "from_forward", False), "beta": diffusion.beta,
+            "prior": np.asarray(getattr(diffusion, "pi1", ())), "basis": network.basis,
+            "time_features": network.time_features, "shapes": json.dumps(network.shapes)}
 
 
-def _generator(state: Any) -> np.random.Generator | None:
+def _generator(state: Any) -> Generator | None:
     """The generator of a state saved as JSON."""
     if not state:
         return None
-    if state["bit_generator"] not in _GENERATORS:
-        rule, got = f"have a bit generator among {', '.join(_GENERATORS)}", state["bit_generator"]
-        raise ValueError(f"rng must {rule}, got {got!r}")
+    kind, rule = state["bit_generator"], f"be {' or '.join(_GENERATORS)}"
+    validation.checked("rng's bit generator", kind, rule, kind in _GENERATORS)
     if not (0 <= state["state"].get("pos", 0) <= 624 and 0 <= state.get("buffer_pos", 0) <= 4):
         raise ValueError("its position lies outside its buffer")  # numpy would read there
-    bits, twin = (getattr(np.random, state["bit_generator"])() for _ in range(2))
-    bits.state = twin.state = state
-    if len(np.unique(twin.random_raw(8))) == 1:
-        raise ValueError("its numbers are all the same")
-    if state["state"].get("inc", 1) % 2 == 0:
-        raise ValueError("its increment is even")  # its numbers would soon repeat
-    return np.random.Generator(bits)
+    bits = getattr(np.random, kind)()
+    bits.state = state
+    return Generator(bits)
 
 
 # The diffusion rates
 
 
-def log_steps(beta: npt.ArrayLike) -> Array:
+def log_steps(beta: ArrayLike) -> Array:
     """The coordinates s_2..s_T of a schedule beta_1..T in (0, 1), T >= 2.
 
     l_{t-1} - l_t = log(1 + beta_t / ((1 - beta_t) (1 - abar_{t-1}))), without cancellation.
@@ -466,8 +429,7 @@ def log_steps(beta: npt.ArrayLike) -> Array:
     """
     schedule = GaussianDiffusion(beta)
     if schedule.T < 2 or (schedule.beta == 1).any():
-        rule = "have shape (T,), T >= 2, and lie in (0, 1)"
-        raise ValueError(f"beta must {rule}, got {schedule.beta}")
+        raise ValueError(f"beta must have shape (T,), T >= 2, and lie in (0, 1), got {beta!s:.80}")
     odds = schedule.beta[1:] / (1.0 - schedule.beta[1:])
     lost = schedule.one_minus_abar(np.arange(1, schedule.T))
     with np.errstate(over="ignore"):
@@ -476,7 +438,7 @@ def log_steps(beta: npt.ArrayLike) -> Array:
     return np.asarray(np.log(np.where(far, np.log(odds) - np.log(lost), np.log1p(ratio))))
 
 
-def from_log_steps(s: npt.ArrayLike, beta1: float) -> Array:
+def from_log_steps(s: ArrayLike, beta1: float) -> Array:
     """The schedule beta_1..T, beta1 first, with coordinates s_2..s_T; no rate may round to 0 or 1.
 
     >>> print(from_log_steps(log_steps([0.1, 0.2, 0.3]), 0.1).round(6))
@@ -491,14 +453,14 @@ def from_log_steps(s: npt.ArrayLike, beta1: float) -> Array:
     return np.append(beta1, beta)
 
 
-def start_rates(beta: npt.ArrayLike) -> TrainingState:
+def start_rates(beta: ArrayLike) -> TrainingState:
     """A state for `learn_rates`: the schedule's `log_steps`, and zero moments."""
     s = log_steps(beta)
     return TrainingState(s, np.zeros_like(s), np.zeros_like(s))
 
 
-def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
-                rates: TrainingState, *, rng: np.random.Generator, steps: int, learning_rate: Rate,
+def learn_rates(model: GaussianReverse, x0: ArrayLike, state: TrainingState,
+                rates: TrainingState, *, rng: Generator, steps: int, learning_rate: Rate,
                 rate_learning_rate: Rate, batch: int = 32, callback: Callback | None = None,
                 every: int = 100) -> GaussianReverse:
     """Gradient ascent on K by the network's parameters and the diffusion rates in turn.
@@ -513,28 +475,23 @@ def learn_rates(model: GaussianReverse, x0: npt.ArrayLike, state: TrainingState,
     Returns the kernel over the learned diffusion, which keeps the model's beta_1; its parameters
     are in `state`. FloatingPointError if K is not finite, or a rate reaches 0 or 1.
     """
-    if not isinstance(model, GaussianReverse):
-        raise ValueError(f"model must be a GaussianReverse, got {type(model).__name__}")
+    validation.checked("model", model, "be a GaussianReverse", isinstance(model, GaussianReverse))
     _check_state("state", state, model.network.size)
     _check_state("rates", rates, model.diffusion.T - 1)
     data, rng = _training_data(model, x0), validation.generator(rng)
     steps, every = validation.count("steps", steps, 0), validation.count("every", every, 1)
     T, beta1 = model.diffusion.T, float(model.diffusion.beta[0])
-    if learning_rate is None or rate_learning_rate is None:  # `train` would begin a decay each time
-        raise ValueError("learning_rate and rate_learning_rate must be given, got None")
-    rate, t = _rate(rate_learning_rate, state.step + steps), np.arange(2, T + 1)[:, None]
+    rate, rate_of_rates, t = _rate(learning_rate), _rate(rate_learning_rate), np.arange(2, T + 1)
     callback = None if callback is None else validation.function("callback", callback)
     model, last = model.over(_learned(rates, beta1)), state.step + steps
     estimates: list[float] = []
     while state.step < last:
-        before, now = state.step, min(_TURN, last - state.step)
-        train(model, data, state, rng=rng, steps=now, learning_rate=learning_rate, batch=batch,
-              n_times=T - 1)
+        before, n = state.step, min(_TURN, last - state.step)
+        train(model, data, state, rng=rng, steps=n, learning_rate=rate, batch=batch, n_times=T - 1)
         chosen, noise = _minibatch(model, data, T - 1, 2 * batch, rng)
-        bound = objective(model, state.params, chosen, t, noise)
-        if bound.beta is None or not math.isfinite(bound.value):
-            raise FloatingPointError(f"K is {bound.value} after {state.step} steps; {_ADVICE}")
-        adam_step(rates, _by_log_steps(rates.params, beta1, bound.beta), rate(state.step))
+        bound = objective(model, state.params, chosen, t[:, None], noise)
+        _finite("K", bound.value, state)
+        adam_step(rates, _by_log_steps(rates.params, beta1, bound.beta), rate_of_rates(state.step))
         model = model.over(_learned(rates, beta1))
         estimates.append(float(bound.value))
         if callback is not None and state.step // every > before // every:
@@ -556,7 +513,7 @@ def _beta_and_log_snr(s: Array, beta1: float) -> tuple[Array, Array]:
     return np.asarray(expit(-log_snr) * -np.expm1(-np.exp(s))), np.asarray(log_snr)
 
 
-def _by_log_steps(s: Array, beta1: float, by_beta: Array) -> Array:
+def _by_log_steps(s: Array, beta1: float, by_beta: Any) -> Array:
     """The derivative of a scalar by s_2..s_T, given that by beta_2..T.
 
     With a step d_t = exp(s_t), beta_t = sigmoid(-l_t) (1 - exp(-d_t)), l_t = l_1 - sum_{r<=t} d_r:

@@ -12,16 +12,21 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
+from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Array", "IntArray", "real", "finite", "below_infinity", "positive", "probability",
-           "binary", "unmasked", "array_of", "ruled", "shaped", "vectors", "data", "components",
-           "times", "times_over", "one_time", "count", "number", "positive_number", "fraction",
-           "flag", "generator", "function", "rounding", "broadcast", "own", "ReadOnly", "brief"]
+__all__ = ["Array", "ArrayLike", "BoolArray", "Generator", "IntArray", "Values", "real", "finite",
+           "below_infinity", "positive", "probability", "binary", "unmasked", "array_of", "ruled",
+           "checked", "shaped", "vectors", "data", "components", "times", "times_over", "one_time",
+           "count", "number", "positive_number", "fraction", "flag", "generator", "function",
+           "rounding", "broadcast", "own", "ReadOnly", "brief"]
 
-Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-Kept = TypeVar("Kept", bound=npt.NDArray[Any])
+Array = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+Values = NDArray[Any]  # float32 or float64, as the parameters of a network
+Kept = TypeVar("Kept", bound=NDArray[Any])
+Value = TypeVar("Value")
 
 _LARGEST_COUNT = 2**31 - 1
 
@@ -41,7 +46,7 @@ def unmasked(name: str, value: Any, depth: int = 64) -> Any:
     return value
 
 
-def array_of(name: str, value: Any, kinds: str, rule: str) -> npt.NDArray[Any]:
+def array_of(name: str, value: Any, kinds: str, rule: str) -> NDArray[Any]:
     unmasked(name, value)
     try:
         array = np.asarray(value)
@@ -62,6 +67,13 @@ def ruled(name: str, array: Kept, rule: str, holds: Callable[[Any], Any]) -> Kep
     return array
 
 
+def checked(name: str, value: Value, rule: str, holds: bool, error: Any = ValueError) -> Value:
+    """The argument, if it obeys the rule."""
+    if not holds:
+        raise error(f"{name} must {rule}, got {value!r:.80}")
+    return value
+
+
 def shaped(name: str, array: Kept, rule: str, holds: bool) -> Kept:
     """The array, if its shape obeys the rule."""
     if not holds:
@@ -69,14 +81,14 @@ def shaped(name: str, array: Kept, rule: str, holds: bool) -> Kept:
     return array
 
 
-def real(name: str, value: npt.ArrayLike) -> Array:
+def real(name: str, value: ArrayLike) -> Array:
     """The argument as float64; complex numbers, strings and objects are refused."""
     array = array_of(name, value, "fiub", "an array of real numbers")
     with np.errstate(over="ignore"):  # a longdouble beyond float64 is inf
         return array.astype(np.float64, copy=False)
 
 
-def _each(rule: str, holds: Callable[[Any], Any]) -> Callable[[str, npt.ArrayLike], Array]:
+def _each(rule: str, holds: Callable[[Any], Any]) -> Callable[[str, ArrayLike], Array]:
     """A check that every number of an argument satisfies a rule."""
     return lambda name, value: ruled(name, real(name, value), rule, holds)
 
@@ -90,8 +102,7 @@ binary = _each("be 0 or 1", lambda x: (x == 0) | (x == 1))
 
 def vectors(name: str, array: Array) -> Array:
     """An array whose last axis is one data vector of length d >= 1."""
-    rule = "have a last axis of length d >= 1"
-    return shaped(name, array, rule, array.ndim > 0 and array.shape[-1] > 0)
+    return shaped(name, array, "have a last axis of length d >= 1", array.shape[-1:] > (0,))
 
 
 def data(name: str, array: Array) -> Array:
@@ -105,7 +116,7 @@ def components(name: str, array: Array, d: int) -> Array:
     return shaped(name, vectors(name, array), rule, array.shape[-1] == d)
 
 
-def times(name: str, value: npt.ArrayLike, first: int, last: int) -> IntArray:
+def times(name: str, value: ArrayLike, first: int, last: int) -> IntArray:
     """Integer times in first..last; bools and floats are refused, even 2.0."""
     array = array_of(name, value, "iu", "an integer or an array of integers")
     ruled(name, array, f"lie in {first}..{last}", lambda t: (t >= first) & (t <= last))
@@ -118,7 +129,7 @@ def one_time(name: str, value: Any, first: int, last: int) -> int:
     return int(shaped(name, array, "be one integer", array.ndim == 0))
 
 
-def times_over(t: npt.ArrayLike, first: int, last: int, x: Array) -> IntArray:
+def times_over(t: ArrayLike, first: int, last: int, x: Array) -> IntArray:
     """Integer times in first..last that broadcast against the leading axes of states x."""
     array = times("t", t, first, last)
     _common_shape("t must broadcast against the leading axes of x", t=array, x=x[..., 0])
@@ -153,27 +164,21 @@ def fraction(name: str, value: Any) -> float:
     return number(name, value, "strictly between 0 and 1", lambda x: 0 < x < 1)
 
 
-def flag(name: str, value: Any) -> bool:
+def flag(name: str, value: bool) -> bool:
     """True or False; 1, 0 and NumPy's are refused."""
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be True or False, got {value!r:.80}")
-    return value
+    return checked(name, value, "be True or False", isinstance(value, bool))
 
 
-def generator(rng: Any) -> np.random.Generator:
+def generator(rng: Generator) -> Generator:
     """A ``numpy.random.Generator``; a seed is refused, since it would hide the randomness."""
-    if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"rng must be a numpy.random.Generator, got {rng!r:.80}")
-    return rng
+    return checked("rng", rng, "be a numpy.random.Generator", isinstance(rng, Generator))
 
 
 def function(name: str, value: Any) -> Any:
-    if not callable(value):
-        raise TypeError(f"{name} must be a callable, got {value!r:.80}")
-    return value
+    return checked(name, value, "be a callable", callable(value), TypeError)
 
 
-def rounding(value: npt.ArrayLike) -> float:
+def rounding(value: ArrayLike) -> float:
     """The machine epsilon of the argument's floating-point type, float64's if it has none."""
     dtype = np.asarray(value).dtype
     return float(np.finfo(dtype if dtype.kind == "f" else np.float64).eps)
@@ -185,7 +190,7 @@ def broadcast(**arrays: Array) -> list[Array]:
     return [np.broadcast_to(array, shape) for array in arrays.values()]
 
 
-def _common_shape(rule: str, **arrays: npt.NDArray[Any]) -> tuple[int, ...]:
+def _common_shape(rule: str, **arrays: NDArray[Any]) -> tuple[int, ...]:
     try:
         return np.broadcast(*arrays.values()).shape
     except ValueError as error:

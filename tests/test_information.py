@@ -29,14 +29,14 @@ def probabilities(n=200):
 def test_to_bits_divides_by_the_log_of_two():
     assert (
         mpmath_oracle.worst_ulp(
-            information.to_bits([1.0, -3.5, 0.0]), map(mpmath_oracle.to_bits, [1.0, -3.5, 0.0])
+            bounds.to_bits([1.0, -3.5, 0.0]), map(mpmath_oracle.to_bits, [1.0, -3.5, 0.0])
         )
         <= 2
     )
 
 
 def test_to_bits_of_the_entropy_of_a_fair_coin_is_one():
-    assert information.to_bits(information.bernoulli_entropy(0.5)) == 1.0
+    assert bounds.to_bits(information.bernoulli_entropy(0.5)) == 1.0
 
 
 def test_gaussian_kl_equals_the_quadrature_of_its_definition():
@@ -260,7 +260,7 @@ def test_gradient_checker_rejects_a_wrong_sign_of_a_tiny_gradient():
             mq, np.sqrt(vq), mp, np.sqrt(vp)
         ),  # a standard deviation for a variance
         lambda mq, vq, mp, vp: information.gaussian_kl(mp, vp, mq, vq),  # the other direction
-        lambda mq, vq, mp, vp: information.to_bits(information.gaussian_kl(mq, vq, mp, vp)),  # log2
+        lambda mq, vq, mp, vp: bounds.to_bits(information.gaussian_kl(mq, vq, mp, vp)),  # log2
         lambda mq, vq, mp, vp: information.gaussian_kl(mq, vq, mp, vp) * (1 + 1e-14),
     ],
 )

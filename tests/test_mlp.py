@@ -399,7 +399,7 @@ def test_as_many_bumps_as_times_are_the_identity():
         ((2, True, 4), {}, "d_out must be an integer >= 1, got True"),
         ((2, 1, 1), {}, "T must be an integer >= 2, got 1"),
         ((2, 1, "4"), {}, "T must be an integer, got '4'"),
-        ((2, 1, 4), {"hidden": ()}, "hidden must name at least one layer, got none"),
+        ((2, 1, 4), {"hidden": ()}, "hidden must name at least one layer, got ()"),
         ((2, 1, 4), {"hidden": (3, 0)}, "hidden must be an integer >= 1, got 0"),
         ((2, 1, 4), {"hidden": 0}, "hidden must be an integer >= 1, got 0"),
         ((2, 1, 4), {"hidden": "64"}, "hidden must be an integer, got '6'"),
@@ -481,7 +481,7 @@ def test_flat_vector_refuses_what_are_no_parameters(params, message):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.longdouble, np.clongdouble])
 def test_flat_vector_refuses_a_dtype_that_blas_does_not_compute_in(dtype):
-    with pytest.raises(ValueError, match="params must be in float32 or float64, got "):
+    with pytest.raises(ValueError, match="params must be in float32 or float64, got dtype"):
         flat_vector("params", np.zeros(18, dtype), 18, "fc")
 
 
@@ -544,10 +544,6 @@ def test_one_layer_may_be_a_number(hidden):
     assert MLP(1, 1, 4, hidden=hidden).shapes["W1"] == (1, 7)
 
 
-def test_a_network_s_repr_is_one_line():
-    assert repr(MLP(1, 2, 4, hidden=3)) == "MLP(1, 2, 4, hidden=[3], size=30)"
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_flat_vector_names_the_parameter_that_is_not_finite(value):
     params = np.zeros(18)
@@ -582,7 +578,7 @@ def test_trailing_axes_along_which_t_does_not_vary_become_one(t, shape, times):
     ids=["no axis", "too many axes", "too long"],
 )
 def test_times_must_fit_the_states(shape, t):
-    message = f"t must not have more axes than the states, got t {np.shape(t)} for states {shape}"
+    message = f"t must not have more axes than the states, got t {np.shape(t)}, x {shape}"
     with pytest.raises(ValueError, match=re.escape(message)):
         stack(np.zeros(shape), np.array(t))
 

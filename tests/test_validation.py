@@ -93,6 +93,7 @@ REFUSED = [
     (lambda: GAUSS.marginal([10**400], 1), "x0", "object"),
     (lambda: GAUSS.marginal(np.longdouble("1e4000") * np.ones(1), 1), "x0", "finite, got inf"),
     (lambda: validation.function("reverse", None), "reverse", "got None"),
+    (lambda: validation.vectors("x", np.zeros((3, 0))), "x", "last axis of length d >= 1"),
     (lambda: validation.below_infinity("log r", [0.0, INF]), "log r", "be real or -inf, got inf"),
     (lambda: validation.below_infinity("log r", [NAN]), "log r", "be real or -inf, got nan"),
     (lambda: validation.below_infinity("log r", 1j), "log r", "real numbers"),
@@ -250,6 +251,11 @@ def test_bad_input_is_refused_with_the_argument_and_the_value_named(call, argume
         call()
     assert re.search(rf"\b{argument}\b", str(error.value)), str(error.value)
     assert said in str(error.value)
+
+
+def test_what_cannot_be_called_is_of_a_wrong_type():
+    with pytest.raises(TypeError, match="reverse must be a callable, got 3"):
+        validation.function("reverse", 3)
 
 
 def test_a_single_number_has_no_index():
