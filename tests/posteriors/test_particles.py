@@ -184,7 +184,7 @@ def mixture_case():
 CASES = {"linear": linear_case(), "bits": binary_case(), "mixture": mixture_case()}
 
 
-def mean(result, values):
+def posterior_mean(result, values):
     """The posterior mean of values (runs, n, ...) at the particles."""
     return np.tensordot(result.weights, values)
 
@@ -301,7 +301,7 @@ def test_the_posterior_converges_as_one_over_the_root_of_the_particles(name, kin
 def test_all_particles_together_have_the_posterior_s_means(name):
     case = CASES[name]
     result = run(case, over_time(case, "half"), 250, 400)
-    estimate = mean(result, case.features(result.x0))
+    estimate = posterior_mean(result, case.features(result.x0))
     share = np.exp(result.log_z_runs - result.log_z)[
         :, None
     ]  # the ratio estimate's delta method, over runs
@@ -316,7 +316,7 @@ def test_the_unweighted_recipe_stays_off_the_truth_that_the_filter_finds():
     off = np.abs(case.features(drawn).mean(0) - case.truth).max()
     filtered = run(case, over_time(case, "half"), 1000, 100)
     assert off > 0.08  # .101, with standard errors of .0025, and of .004 below
-    assert np.abs(mean(filtered, case.features(filtered.x0)) - case.truth).max() < 0.03
+    assert np.abs(posterior_mean(filtered, case.features(filtered.x0)) - case.truth).max() < 0.03
 
 
 # The exact twist leaves nothing to weigh
@@ -361,8 +361,8 @@ def test_inpainting_with_correlation_gets_the_answer_that_clamping_misses():
         result = particle_filter(diffusion, model.reverse, r, 1000, 2, rng=seed(7), runs=80)
         x = result.x0[..., 1]
         # with the exact twist, standard errors of .0047 and .006
-        assert abs(mean(result, x) - mean[1]) < 0.03
-        assert abs(mean(result, (x - mean[1]) ** 2) - cov[1, 1]) < 0.04
+        assert abs(posterior_mean(result, x) - mean[1]) < 0.03
+        assert abs(posterior_mean(result, (x - mean[1]) ** 2) - cov[1, 1]) < 0.04
         assert abs(result.log_z - twist.log_z) < SKEWED * result.log_z_stderr
 
 
