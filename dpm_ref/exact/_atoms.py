@@ -14,9 +14,7 @@ from dpm_ref.information import bernoulli_entropy
 from dpm_ref.protocols import total
 from dpm_ref.validation import Array, IntArray
 
-__all__ = ["GaussianAtoms", "BinaryAtoms", "scale_and_var", "LOG_2PI"]
-
-LOG_2PI = 1.8378770664093453
+__all__ = ["GaussianAtoms", "BinaryAtoms", "scale_and_var"]
 
 
 def scale_and_var(diffusion: GaussianDiffusion, var: Array, t: int) -> tuple[float, Array]:
@@ -42,7 +40,7 @@ class GaussianAtoms(_Atoms):
         with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
             for i in range(x.shape[1]):  # one component at a time keeps memory at (n, m)
                 square += (np.subtract.outer(x[:, i], scale * self.atoms[:, i]) / std) ** 2
-        constant = 0.5 * x.shape[1] * (LOG_2PI + np.log(var))
+        constant = 0.5 * x.shape[1] * (np.log(2.0 * np.pi) + np.log(var))
         return np.asarray(-0.5 * square + (log_weights - constant))
 
     def match(self, weights: Array, xt: Array, t: int) -> Array:
@@ -74,13 +72,12 @@ class GaussianAtoms(_Atoms):
         """
         (scale, v), s = scale_and_var(self.diffusion, self.var, t), self.var
         erased = self.diffusion.one_minus_abar(t)
-        of_atom = erased / v
         # s / v - s_0 / v_0 without cancellation: what the atoms differ in may be of order 1 - abar
         of_xt = scale * (erased / np.minimum(v, v[0])) * ((s - s[0]) / np.maximum(v, v[0]))
         within, out = np.einsum("nm,m->n", weights, erased * (s / v)), np.empty((2, *xt.shape))
         for i in range(xt.shape[1]):
             means = np.multiply.outer(xt[:, i], of_xt)
-            means += of_atom * self.atoms[:, i]
+            means += erased / v * self.atoms[:, i]
             out[0, :, i] = np.einsum("nm,nm->n", weights, means)
             means -= out[0, :, i, None]  # centred first: second moments would cancel
             out[1, :, i] = within + np.einsum("nm,nm->n", weights, means**2)
@@ -98,8 +95,7 @@ class BinaryAtoms(_Atoms):
     def log_joint(self, x: Array, log_weights: Array, t: int) -> Array:
         """log w_k + log q(x^t | atom k), (n, m)."""
         if t == 0:
-            agreeing = x @ self.atoms.T + (1.0 - x) @ (1.0 - self.atoms).T
-            return np.where(agreeing == x.shape[1], log_weights, -np.inf)
+            return np.where((x[:, None] == self.atoms).all(-1), log_weights, -np.inf)
         q, log_erased = self.diffusion, self.diffusion.log_one_minus_abar(t)
         kept1, kept0 = (np.log(q.abar(t) + pi * q.one_minus_abar(t)) for pi in (q.pi1, q.pi0))
         log_prob1 = np.where(self.atoms == 1, kept1, np.log(q.pi1) + log_erased)
@@ -118,8 +114,7 @@ class BinaryAtoms(_Atoms):
     def divergence(self, weights: Array, xt: Array, t: int) -> Array:
         """E[ KL( q(x^{t-1} | x^t, x^0) || match ) | x^t ], (n,), t >= 2, by entropies."""
         match, (atom1, atom0) = self.match(weights, xt, t), self._predicted(weights)
-        given1, given0 = (bernoulli_entropy(law.prob1, law.prob0)
-                          for law in self._posteriors(xt, t))
+        given1, given0 = (bernoulli_entropy(q.prob1, q.prob0) for q in self._posteriors(xt, t))
         ideal = Bernoulli.unchecked(match[:, 0], match[:, 1])
         return ideal.entropy() - total(atom1 * given1 + atom0 * given0)
 

@@ -16,12 +16,10 @@ cost at its end. On a grid of l dynamic programming finds it (Bellman 1957) for 
 Sections 2.4 and 2.4.1 of arXiv:1503.03585.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
 from dpm_ref import validation
 from dpm_ref.exact.finite import FiniteData
@@ -72,7 +70,7 @@ class ScheduleSearch:
     (3,) -2.1235
     """
 
-    def __init__(self, atoms: npt.ArrayLike, *, var: npt.ArrayLike = 0.0, beta1: float,
+    def __init__(self, atoms: ArrayLike, *, var: ArrayLike = 0.0, beta1: float,
                  abar_T: float = 1e-3, grid: int = 400, n_samples: int = 1024,
                  rng: np.random.Generator) -> None:
         validation.count("grid", grid, 3)

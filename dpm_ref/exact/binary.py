@@ -11,12 +11,8 @@ taken are kept as logarithms, so that pi_1 = 1e-200 loses no accuracy. Sections 
 of arXiv:1503.03585.
 """
 
-from __future__ import annotations
-
-from functools import reduce
-
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
 from dpm_ref import validation
@@ -27,8 +23,6 @@ from dpm_ref.validation import Array
 
 __all__ = ["BinaryModel", "BinaryData", "binary_states", "state_probabilities"]
 
-_MOST_BITS = 12
-
 
 def binary_states(d: int) -> Array:
     """All states of d = 1..12 bits, shape (2^d, d); row i is i in binary.
@@ -36,7 +30,7 @@ def binary_states(d: int) -> Array:
     >>> binary_states(2).astype(int).tolist()
     [[0, 0], [0, 1], [1, 0], [1, 1]]
     """
-    d = validation.one_time("d", d, 1, _MOST_BITS)
+    d = validation.one_time("d", d, 1, 12)
     return ((np.arange(2**d)[:, None] >> np.arange(d - 1, -1, -1)) & 1).astype(np.float64)
 
 
@@ -92,20 +86,18 @@ class BinaryModel:
         return np.array([-self._step(t) - self.diffusion.posterior_entropy(self.states, t)
                          for t in range(2, self.diffusion.T + 1)]).reshape(-1, len(self.states))
 
-    def averages(self, data: BinaryData) -> Averages:
+    def averages(self, data: "BinaryData") -> Averages:
         """L, K and equation (14), whose precondition data may break; it is nan for another edge."""
         instance("data", data, BinaryData)
         q, states = self.diffusion, self.states
         entropies = q.marginal(states, q.T).entropy() - q.marginal(states, 1).entropy()
         eq14 = entropies - self.kl().sum(0) - self._prior.entropy()
-        values = self.log_likelihood(), self.lower_bound(), eq14
-        L, K, eq14 = (float(_expectation(data.weights, value)) for value in values)
-        return Averages(L, K, eq14 if self._fixed_edge else float("nan"))
+        values = self.log_likelihood(), self.lower_bound(), np.where(self._fixed_edge, eq14, np.nan)
+        return Averages(*(float(_expectation(data.weights, value)) for value in values))
 
     def _log_matrix(self, t: int) -> Array:
-        if t > 1:
-            return _log_probabilities(ask_law(Bernoulli, self._reverse, "reverse", self.states, t))
-        return _log_probabilities(ask_law(Bernoulli, self._edge, "edge", self.states))
+        function, name, *time = (self._reverse, "reverse", t) if t > 1 else (self._edge, "edge")
+        return _log_probabilities(ask_law(Bernoulli, function, name, self.states, *time))
 
     def _log_marginal(self, t: int) -> Array:
         log_p = _log_probabilities(self._prior)
@@ -131,13 +123,12 @@ class BinaryData(FiniteData):
     0.190205
     """
 
-    def __init__(self, diffusion: BinomialDiffusion, pmf: npt.ArrayLike) -> None:
+    def __init__(self, diffusion: BinomialDiffusion, pmf: ArrayLike) -> None:
         instance("diffusion", diffusion, BinomialDiffusion)
         n = validation.probability("pmf", pmf).size
         if n < 2 or n & (n - 1):
             raise ValueError(f"pmf must have length 2^d, d >= 1, got {n}")
-        states = binary_states(n.bit_length() - 1)
-        super().__init__(diffusion, states, distribution("pmf", pmf, n))
+        super().__init__(diffusion, binary_states(n.bit_length() - 1), distribution("pmf", pmf, n))
 
     def marginal(self, t: int) -> Array:
         """q(x^t), t in 0..T, of every state: shape (2^d,)."""
@@ -159,18 +150,16 @@ class BinaryData(FiniteData):
 
 def _over_states(combine: np.ufunc, zeros: Array, ones: Array) -> Array:
     """Combine d values, one of each pair (..., d), in all 2^d ways: shape (..., 2^d)."""
-    def joined(table: Array, pair: Array) -> Array:
-        return np.asarray(combine(table[..., None], pair[..., None, :])).reshape(*leading, -1)
-
-    leading, pairs = zeros.shape[:-1], np.stack([zeros, ones], axis=-1)
-    return reduce(joined, np.moveaxis(pairs, -2, 0))
+    table = np.full((*zeros.shape[:-1], 1), combine.identity)
+    for pair in np.moveaxis(np.stack([zeros, ones], axis=-1), -2, 0):
+        table = combine(table[..., None], pair[..., None, :]).reshape(*pair.shape[:-1], -1)
+    return table
 
 
 def _log_probabilities(law: Law) -> Array:
     """Logarithms of `state_probabilities`, without underflow."""
-    bits = Bernoulli.like(law)
     with np.errstate(divide="ignore"):
-        return _over_states(np.add, np.log(bits.prob0), np.log(bits.prob1))
+        return _over_states(np.add, np.log(law.prob0), np.log(law.prob1))
 
 
 def _marginals(diffusion: BinomialDiffusion, states: Array, t: int) -> Array:
@@ -180,5 +169,4 @@ def _marginals(diffusion: BinomialDiffusion, states: Array, t: int) -> Array:
 
 def _expectation(probability: Array, values: Array) -> Array:
     """The sum of probability * value; 0 where the probability is 0, even if the value is -inf."""
-    with np.errstate(invalid="ignore"):
-        return total(np.where(probability > 0, probability * values, 0.0))
+    return total(probability * np.where(probability > 0, values, 0.0))

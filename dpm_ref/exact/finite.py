@@ -12,13 +12,11 @@ This is the *ideal reverse kernel*; no training can exceed its K. It is beyond t
 is in sections 2.1 to 2.4 of arXiv:1503.03585.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp, ndtri
 
 from dpm_ref import validation
@@ -59,8 +57,8 @@ class FiniteData(validation.ReadOnly):
     -1.145353 0.774915
     """
 
-    def __init__(self, diffusion: GaussianDiffusion | BinomialDiffusion, atoms: npt.ArrayLike,
-                 weights: npt.ArrayLike | None = None, var: npt.ArrayLike = 0.0) -> None:
+    def __init__(self, diffusion: GaussianDiffusion | BinomialDiffusion, atoms: ArrayLike,
+                 weights: ArrayLike | None = None, var: ArrayLike = 0.0) -> None:
         instance("diffusion", diffusion, GaussianDiffusion, BinomialDiffusion)
         self.diffusion, self.atoms = diffusion, own(diffusion.check_data("atoms", atoms))
         validation.shaped("atoms", self.atoms, "have shape (m, d)", self.atoms.ndim == 2)
@@ -75,16 +73,16 @@ class FiniteData(validation.ReadOnly):
         column = GaussianAtoms if self._gaussian else BinaryAtoms
         self._column = column(diffusion, self.atoms, self.var)
 
-    def log_prob(self, x: npt.ArrayLike, t: npt.ArrayLike) -> Array:
+    def log_prob(self, x: ArrayLike, t: ArrayLike) -> Array:
         """log q(x^t) at x (..., d), t in 0..T (from 1 if x^0 has no density): shape (...)."""
         return self._map(self._density, *self._states("x", x, t, first=0))
 
-    def responsibilities(self, xt: npt.ArrayLike, t: npt.ArrayLike) -> Array:
+    def responsibilities(self, xt: ArrayLike, t: ArrayLike) -> Array:
         """q(atom k | x^t) at xt (..., d): shape (..., m), t as for `log_prob`."""
         return self._map(self._posterior, *self._states("xt", xt, t, first=0))
 
     @takes_times
-    def reverse(self, xt: npt.ArrayLike, t: npt.ArrayLike) -> Any:
+    def reverse(self, xt: ArrayLike, t: ArrayLike) -> Any:
         """The ideal reverse kernel: the moment match of q(x^{t-1} | x^t) at xt (..., d), a law.
 
         t in 1..T, or 2..T for Gaussian atoms of variance 0, as x^0 given x^1 is then on the atoms.
@@ -92,14 +90,14 @@ class FiniteData(validation.ReadOnly):
         match = self._given(self._column.match, *self._states("xt", xt, t, first=1))
         return self.diffusion.law(match[..., 0, :], match[..., 1, :])
 
-    def divergence(self, xt: npt.ArrayLike, t: npt.ArrayLike) -> Array:
+    def divergence(self, xt: ArrayLike, t: ArrayLike) -> Array:
         """E[ KL( q(x^{t-1}|x^t,x^0) || ideal kernel ) | x^t ] at xt (..., d), t in 2..T: (...).
 
         Its mean over q(x^t) is the least possible E KL_t of (14). Never negative, within rounding.
         """
         return self._given(self._column.divergence, *self._states("xt", xt, t, first=2))
 
-    def log_reverse(self, x_prev: npt.ArrayLike, xt: npt.ArrayLike, t: npt.ArrayLike) -> Array:
+    def log_reverse(self, x_prev: ArrayLike, xt: ArrayLike, t: ArrayLike) -> Array:
         """log q(x^{t-1} | x^t), the true step with its dependent components: shape (...).
 
         By Bayes' rule, log q(x^t|x^{t-1}) + log q(x^{t-1}) - log q(x^t); t as for `reverse`.
@@ -118,7 +116,7 @@ class FiniteData(validation.ReadOnly):
         n, rng = validation.count("n", n, 1), validation.generator(rng)
         return self.draw(rng.random((n, 1 + self.atoms.shape[1])), 0)
 
-    def draw(self, uniform: npt.ArrayLike, t: int) -> Array:
+    def draw(self, uniform: ArrayLike, t: int) -> Array:
         """x^t from uniform numbers (..., 1 + d) in [0, 1]: one chooses the atom, d the noise."""
         uniform = validation.probability("uniform", uniform)
         uniform = validation.components("uniform", uniform, 1 + self.atoms.shape[1])
@@ -142,11 +140,9 @@ class FiniteData(validation.ReadOnly):
             return self.atoms, self.weights
         d = self.atoms.shape[1]
         steps = np.sqrt(d * self.var)[:, None, None] * np.concatenate([np.eye(d), -np.eye(d)])
-        points = (self.atoms[:, None, :] + steps).reshape(-1, d)
-        return points, np.repeat(self.weights, 2 * d) / (2 * d)
+        return (self.atoms[:, None] + steps).reshape(-1, d), self.weights.repeat(2 * d) / (2 * d)
 
-    def _states(self, name: str, x: npt.ArrayLike, t: npt.ArrayLike, first: int
-                ) -> tuple[Array, IntArray]:
+    def _states(self, name: str, x: ArrayLike, t: ArrayLike, first: int) -> tuple[Array, IntArray]:
         """Checked states and times; without a density, t = 0 and x^0 given x^1 are excluded."""
         x = validation.components(name, self.diffusion.check_data(name, x), self.atoms.shape[1])
         no_density = self._gaussian and first < 2 and not self.var.all()
@@ -165,8 +161,7 @@ class FiniteData(validation.ReadOnly):
         joint -= largest
         np.copyto(joint, -np.inf, where=joint < -708.0)  # exp is slow where it underflows
         np.exp(joint, out=joint)
-        joint /= joint.sum(1, keepdims=True)
-        return joint
+        return np.asarray(np.divide(joint, joint.sum(1, keepdims=True), out=joint))
 
     def _density(self, rows: Array, t: int) -> Array:
         return logsumexp(self._column.log_joint(rows, self._log_weights, t), axis=1)
@@ -176,13 +171,11 @@ class FiniteData(validation.ReadOnly):
         leading = np.broadcast_shapes(x.shape[:-1], t.shape)
         rows = np.broadcast_to(x, (*leading, x.shape[-1])).reshape(-1, x.shape[-1])
         times, size = np.broadcast_to(t, leading).ravel(), max(1, _BLOCK // len(self.atoms))
-        blocks = []
-        for time in np.unique(times):
-            mine = np.flatnonzero(times == time)
-            blocks += [mine[start:start + size] for start in range(0, mine.size, size)]
+        order = np.argsort(times)
+        groups = np.split(order, np.flatnonzero(np.diff(times[order])) + 1)
+        blocks = [part for mine in groups for part in np.split(mine, range(size, mine.size, size))]
         parts = np.concatenate([function(rows[mine], int(times[mine[0]])) for mine in blocks])
-        order = np.argsort(np.concatenate(blocks))
-        return parts[order].reshape((*leading, *parts.shape[1:]))
+        return parts[np.argsort(order)].reshape((*leading, *parts.shape[1:]))
 
 
 def instance(name: str, value: Any, *kinds: type) -> None:
@@ -192,7 +185,7 @@ def instance(name: str, value: Any, *kinds: type) -> None:
         raise TypeError(f"{name} must be a {names}, got {value!r:.80}")
 
 
-def distribution(name: str, value: npt.ArrayLike, n: int) -> Array:
+def distribution(name: str, value: ArrayLike, n: int) -> Array:
     """n probabilities that sum to 1 within the rounding of their dtype, normalised, read-only."""
     array = validation.probability(name, value)
     if array.shape != (n,) or abs(array.sum() - 1.0) > (8 + n) * validation.rounding(value):

@@ -32,13 +32,11 @@ Randomly shifted lattices: L'Ecuyer and Lemieux 2000, Management Science 46(9); 
 Kronecker sequence of the generalised golden ratio.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
 from dpm_ref import validation
@@ -52,6 +50,7 @@ __all__ = ["Estimate", "IdealBound", "ideal_bound", "entropy", "Gap", "gap", "en
 _SHIFTS = 16  # independent shifts of the lattice behind one standard error
 _MOST_STATES = 2**20
 Average = Callable[[Callable[[Array, int], Array], int], Array]
+Rng = np.random.Generator | None
 
 
 class Estimate(NamedTuple):
@@ -86,8 +85,7 @@ class Gap(NamedTuple):
     stderrs: Array
 
 
-def ideal_bound(data: FiniteData, *, rng: np.random.Generator | None = None, n_samples: int = 4096
-                ) -> IdealBound:
+def ideal_bound(data: FiniteData, *, rng: Rng = None, n_samples: int = 4096) -> IdealBound:
     """K*, the largest average of K(x^0), (13), of any reverse kernel with independent components.
 
     Parameters
@@ -114,8 +112,7 @@ def ideal_bound(data: FiniteData, *, rng: np.random.Generator | None = None, n_s
     return IdealBound(*bound, null, np.array([step.mean() for step in steps]))
 
 
-def entropy(data: FiniteData, t: int, *, rng: np.random.Generator | None = None,
-            n_samples: int = 4096) -> Estimate:
+def entropy(data: FiniteData, t: int, *, rng: Rng = None, n_samples: int = 4096) -> Estimate:
     """H_q(X^t), t in 0..T; at t = 0 the entropy of the data, whose negative is the limit of K.
 
     rng and n_samples as for `ideal_bound`. ValueError at t = 0 for Gaussian atoms of variance 0.
@@ -128,8 +125,8 @@ def entropy(data: FiniteData, t: int, *, rng: np.random.Generator | None = None,
     return _estimate(_average(data, rng, n_samples)(lambda x, t: -data.log_prob(x, t), t))
 
 
-def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *,
-        rng: np.random.Generator | None = None, n_samples: int = 4096) -> Gap:
+def gap(data: FiniteData, kl: ArrayLike | None = None, *,
+        rng: Rng = None, n_samples: int = 4096) -> Gap:
     """The gap from a model's K to its limit, split into parts.
 
     Parameters
@@ -147,7 +144,7 @@ def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *,
     >>> print("%.1f %.4f" % (parts.edge + parts.end, parts.ideal))
     0.4 -2.4863
     """
-    instance("data", data, FiniteData)
+    average = _average(data, rng, n_samples)
     if isinstance(data.diffusion, GaussianDiffusion) and not data.var.all():
         rule = "data must have a var > 0 at every Gaussian atom, or their entropy is -inf"
         raise ValueError(f"{rule}, got {validation.brief(data.var)}")
@@ -155,22 +152,20 @@ def gap(data: FiniteData, kl: npt.ArrayLike | None = None, *,
         kl, rule = validation.finite("kl", kl), f"have shape ({data.diffusion.T - 1},), t = 2..T"
         validation.shaped("kl", kl, rule, kl.shape == (data.diffusion.T - 1,))
     bound = ideal_bound(data, rng=rng, n_samples=n_samples)
-    parts = (_differences(data, _average(data, None, 1), bound) if rng is None
-             else _log_ratios(data, rng, n_samples))
+    parts = _differences(data, average, bound) if rng is None else _log_ratios(data, rng, n_samples)
     mean, stderrs = np.array([_estimate(part) for part in parts]).T
     learning = (bound.kl if kl is None else np.asarray(kl)) - bound.kl
     return Gap(bound.value, float(mean[0]), float(mean[-1]), mean[1:-1], learning,
                _estimate(parts.sum(0)).stderr, stderrs)
 
 
-def _average(data: FiniteData, rng: np.random.Generator | None, n_samples: int) -> Average:
+def _average(data: FiniteData, rng: Rng, n_samples: int) -> Average:
     """E function(x^t, t) at any t, as independent estimates: one per lattice, or an exact one."""
     instance("data", data, FiniteData)
     n_samples = validation.count("n_samples", n_samples, 1)
     if rng is not None:
-        dimensions = 1 + data.atoms.shape[1]
         return lambda function, t: function(
-            data.draw(_uniform(rng, n_samples, dimensions), t), t).mean(1)
+            data.draw(_uniform(rng, n_samples, 1 + data.atoms.shape[1]), t), t).mean(1)
     states, log_count = _distinguishable_states(data)
 
     def by_enumeration(function: Callable[[Array, int], Array], t: int) -> Array:
@@ -244,8 +239,7 @@ def _distinguishable_states(data: FiniteData) -> tuple[Array, Array]:
     """
     if not isinstance(data.diffusion, BinomialDiffusion):
         raise ValueError("rng must be given for Gaussian data, which cannot be enumerated")
-    d = data.atoms.shape[1]
-    columns = np.concatenate([np.broadcast_to(data.diffusion.pi1, (1, d)), data.atoms])
+    columns = np.vstack([np.broadcast_to(data.diffusion.pi1, data.atoms[0].shape), data.atoms])
     groups, labels, sizes = np.unique(columns, axis=1, return_inverse=True, return_counts=True)
     labels = labels.ravel()
     if np.prod(sizes + 1.0) > _MOST_STATES:
@@ -258,7 +252,7 @@ def _distinguishable_states(data: FiniteData) -> tuple[Array, Array]:
         ones, log_count = ones[ordered], log_count[ordered]
         repeats = (ones[:, :, None] == np.arange(sizes[0] + 1)).sum(1)
         log_count = log_count + gammaln(len(sizes) + 1) - gammaln(repeats + 1).sum(1)
-    rank = np.array([np.sum(labels[:i] == labels[i]) for i in range(d)])  # within its group
+    rank = np.array([np.sum(labels[:i] == labels[i]) for i in range(labels.size)])  # in its group
     return (rank < ones[:, labels]).astype(np.float64), log_count
 
 

@@ -16,16 +16,14 @@ All these quantities are at most quadratic in x^0, so their average over N(m, C)
 of arXiv:1503.03585.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
 from dpm_ref import validation
-from dpm_ref.exact._atoms import LOG_2PI, scale_and_var
+from dpm_ref.exact._atoms import scale_and_var
 from dpm_ref.exact.finite import Averages, instance
 from dpm_ref.gaussian import Gaussian, GaussianDiffusion
 from dpm_ref.information import gaussian_entropy
@@ -34,7 +32,7 @@ from dpm_ref.validation import Array, own
 
 __all__ = ["LinearKernel", "LinearModel", "GaussianData"]
 
-Kernel = tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
+Kernel = tuple[ArrayLike, ArrayLike, ArrayLike]
 
 
 class LinearKernel(NamedTuple):
@@ -71,10 +69,9 @@ class LinearModel:
         instance("kernels", kernels, list, tuple)
         if len(kernels) != diffusion.T - 1:
             raise ValueError(f"kernels must be T - 1 = {diffusion.T - 1}, got {len(kernels)}")
-        given = [*([] if edge is None else [edge]), *kernels]
-        for kernel in given:
-            if not isinstance(kernel, (list, tuple)) or len(kernel) != 3:
-                raise ValueError(f"kernels and edge must be triples (A, b, S), got {kernel!r:.80}")
+        given = [*kernels] if edge is None else [edge, *kernels]
+        if bad := [k for k in given if not isinstance(k, (list, tuple)) or len(k) != 3]:
+            raise ValueError(f"kernels and edge must be triples (A, b, S), got {bad[0]!r:.80}")
         if not given and d is None:
             raise ValueError("d must be given where there are neither kernels nor an edge")
         self.diffusion, self._fixed_edge = diffusion, edge is None
@@ -84,14 +81,14 @@ class LinearModel:
         first = edge or (np.sqrt(1.0 - beta1) * eye, np.zeros(self.d), beta1 * eye)
         self.kernels = tuple(_kernel(kernel, self.d) for kernel in [first, *kernels])
 
-    def reverse(self, xt: npt.ArrayLike, t: int) -> Gaussian:
+    def reverse(self, xt: ArrayLike, t: int) -> Gaussian:
         """p(x^{t-1} | x^t) at xt (..., d), one t in 1..T, a law: S_t must be diagonal."""
         A, b, S = self.kernels[validation.one_time("t", t, 1, self.diffusion.T) - 1]
         if np.count_nonzero(S - np.diag(np.diag(S))):
             raise ValueError(f"S must be diagonal for independent components, got {S} at t = {t}")
         return Gaussian(_data("xt", xt, self.d) @ A.T + b, np.diag(S))
 
-    def edge(self, x1: npt.ArrayLike) -> Gaussian:
+    def edge(self, x1: ArrayLike) -> Gaussian:
         """p(x^0 | x^1) at x1 (..., d): `reverse` at t = 1."""
         return self.reverse(x1, 1)
 
@@ -102,12 +99,12 @@ class LinearModel:
             mean, cov = A @ mean + b, A @ cov @ A.T + S
         return mean, cov
 
-    def log_likelihood(self, x0: npt.ArrayLike) -> Array:
+    def log_likelihood(self, x0: ArrayLike) -> Array:
         """log p(x^0) at x0 (..., d): shape (...). Equation (6)."""
         mean, cov = self.marginal(0)
         return _log_normal(_data("x0", x0, self.d) - mean, cov, np.zeros_like(cov))
 
-    def lower_bound(self, x0: npt.ArrayLike) -> Array:
+    def lower_bound(self, x0: ArrayLike) -> Array:
         """K(x^0) at x0 (..., d): shape (...), without preconditions. Equation (12).
 
         The rounding of A_t shows where S_t is not far above eps^2, as at a beta_t below 1e-20.
@@ -117,13 +114,13 @@ class LinearModel:
         steps = [self._step(x0, t) + q.kernel_entropy(x0, t) for t in range(1, q.T + 1)]
         return np.asarray(sum(steps, _log_normal(scale * x0, eye, var * eye)))
 
-    def kl(self, x0: npt.ArrayLike) -> Array:
+    def kl(self, x0: ArrayLike) -> Array:
         """E_q KL( q(x^{t-1}|x^t,x^0) || p(x^{t-1}|x^t) ), t = 2..T, at x0 (..., d): (T-1, ...)."""
         x0, q = _data("x0", x0, self.d), self.diffusion
         terms = [-self._step(x0, t) - q.posterior_entropy(x0, t) for t in range(2, q.T + 1)]
         return np.array(terms).reshape(-1, *x0.shape[:-1])
 
-    def averages(self, data: GaussianData) -> Averages:
+    def averages(self, data: "GaussianData") -> Averages:
         """L, K and equation (14), whose precondition data may break; it is nan for another edge."""
         instance("data", data, GaussianData)
         x0, q = data.points(), self.diffusion
@@ -152,8 +149,7 @@ class GaussianData:
     2.694036 1.587550
     """
 
-    def __init__(self, diffusion: GaussianDiffusion, mean: npt.ArrayLike,
-                 cov: npt.ArrayLike) -> None:
+    def __init__(self, diffusion: GaussianDiffusion, mean: ArrayLike, cov: ArrayLike) -> None:
         instance("diffusion", diffusion, GaussianDiffusion)
         mean, rule = validation.finite("mean", mean), "have shape (d,), d >= 1"
         self._mean = own(validation.shaped("mean", mean, rule, mean.ndim == 1 and mean.size > 0))
@@ -176,7 +172,7 @@ class GaussianData:
         """The exact reversal at t = 2..T, for `LinearModel`."""
         return [self.reversal(t) for t in range(2, self.diffusion.T + 1)]
 
-    def reverse(self, xt: npt.ArrayLike, t: int) -> Gaussian:
+    def reverse(self, xt: ArrayLike, t: int) -> Gaussian:
         """The ideal kernel, the moment match of `reversal`, at xt (..., d) and one t in 1..T."""
         A, b, S = self.reversal(t)
         return Gaussian(_data("xt", xt, self._mean.size) @ A.T + b, np.diag(S))
@@ -206,14 +202,14 @@ class GaussianData:
         return np.asarray(0.5 * (matrix + matrix.T))
 
 
-def _data(name: str, x: npt.ArrayLike, d: int) -> Array:
+def _data(name: str, x: ArrayLike, d: int) -> Array:
     return validation.components(name, validation.data(name, validation.finite(name, x)), d)
 
 
 def _log_normal(residual: Array, cov: Array, noise_cov: Array) -> Array:
     """E log N(r + noise; 0, cov) over noise of covariance `noise_cov`, at residuals r (..., d)."""
     root = np.linalg.cholesky(cov)
-    constant = len(cov) * LOG_2PI + 2.0 * np.log(np.diag(root)).sum()
+    constant = len(cov) * np.log(2.0 * np.pi) + 2.0 * np.log(np.diag(root)).sum()
     trace = np.trace(np.linalg.solve(cov, noise_cov))
     with np.errstate(over="ignore"):  # a log density below -1e308 is -inf
         square = total(np.linalg.solve(root, residual[..., None])[..., 0] ** 2)
@@ -227,7 +223,7 @@ def _kernel(kernel: Kernel, d: int) -> LinearKernel:
     return LinearKernel(own(A), own(b), own(_covariance("S", kernel[2], d)))
 
 
-def _covariance(name: str, value: npt.ArrayLike, d: int) -> Array:
+def _covariance(name: str, value: ArrayLike, d: int) -> Array:
     cov, eps = validation.finite(name, value), np.finfo(np.float64).eps
     if cov.shape != (d, d) or np.abs(cov - cov.T).max() > 8 * eps * np.abs(cov).max():
         raise ValueError(f"{name} must be a symmetric ({d}, {d}) matrix, got {cov}")

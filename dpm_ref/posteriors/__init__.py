@@ -25,22 +25,14 @@ Any of them can be the proposal of a particle filter, whose answer is p(x^0) r(x
 >>> diffusion = GaussianDiffusion(schedules.constant(50, 0.1))
 >>> r, rng = tempered(GaussianFactor([1.0], 1.0), 50), np.random.default_rng(0)
 >>> result = particle_filter(diffusion, diffusion.kernel, r, 1000, 1, rng=rng)
->>> print("%.1f" % result.expectation(result.x0)[0])
+>>> print("%.1f" % (result.weights * result.x0[..., 0]).sum())
 0.5
 """
 
-from dpm_ref.posteriors.factors import (
-    BernoulliFactor,
-    Clamp,
-    Factor,
-    GaussianFactor,
-    LogFactor,
-    Product,
-    noisy_bits,
-)
+from dpm_ref.posteriors.factors import BernoulliFactor, Clamp, GaussianFactor, LogFactor, noisy_bits
 from dpm_ref.posteriors.particles import ContradictionWarning, Particles, particle_filter
 from dpm_ref.posteriors.perturbed import Perturbed, constant, diffused, predicted, sample, tempered
 
-__all__ = ["Factor", "Product", "GaussianFactor", "BernoulliFactor", "noisy_bits", "Clamp",
-           "LogFactor", "constant", "tempered", "diffused", "predicted",
+__all__ = ["GaussianFactor", "BernoulliFactor", "noisy_bits", "Clamp", "LogFactor",
+           "constant", "tempered", "diffused", "predicted",
            "Perturbed", "sample", "Particles", "particle_filter", "ContradictionWarning"]

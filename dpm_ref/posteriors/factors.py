@@ -22,22 +22,21 @@ d = r(1) / (r(1) + r(0)) it is c d / (c d + (1 - c)(1 - d)). Section 2.5.3, App.
 of arXiv:1503.03585.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike, NDArray
 
 from dpm_ref import validation
 from dpm_ref.binomial import Bernoulli, product, shares
 from dpm_ref.gaussian import Gaussian
 from dpm_ref.protocols import Law, checked_diffusion, total
-from dpm_ref.validation import Array
+from dpm_ref.validation import Array, number
 
-__all__ = ["Factor", "Product", "GaussianFactor", "BernoulliFactor", "noisy_bits", "Clamp",
-           "LogFactor"]
+__all__ = ["Product", "GaussianFactor", "BernoulliFactor", "noisy_bits", "Clamp", "LogFactor"]
+
+Function = Callable[[Array], Any]  # of states (m, d)
 
 
 class Product(NamedTuple):
@@ -47,21 +46,15 @@ class Product(NamedTuple):
     log_z: Any
 
 
-class Factor(Protocol):
-    """r(x), a bounded nonnegative function: what a user's own factor must provide.
+class _Factor:
+    positive: bool = True  # a LogFactor's author must see to it
 
-    positive    whether r > 0 everywhere
-    log_r       log r at x (..., d): shape (...), -inf where r is 0
-    multiply    the product of a Gaussian or Bernoulli over (..., d) and r
-    """
-
-    @property
-    def positive(self) -> bool: ...
-    def log_r(self, x: Array) -> Array: ...
-    def multiply(self, law: Any) -> Product: ...
+    def power(self: Any, exponent: float) -> Any:
+        """r to a power in [0, 1], 0^0 being 1."""
+        return self._power(number("exponent", exponent, "in [0, 1]", lambda e: 0 <= e <= 1))
 
 
-class GaussianFactor:
+class GaussianFactor(_Factor):
     """r(x) = exp(log_scale) prod_i exp(-(x_i - mean_i)^2 / (2 var_i)): a noisy observation of x.
 
     Parameters
@@ -80,28 +73,24 @@ class GaussianFactor:
     """
 
     columns: tuple[type[Law], ...] = (Gaussian,)
-    positive: bool = True
 
-    def __init__(self, mean: npt.ArrayLike, var: npt.ArrayLike,
-                 log_scale: npt.ArrayLike = 0.0) -> None:
+    def __init__(self, mean: ArrayLike, var: ArrayLike, log_scale: ArrayLike = 0.0) -> None:
         rule = "be positive, inf where nothing is known (for 0 there is a Clamp)"
         var = validation.ruled("var", validation.real("var", var), rule, lambda v: v > 0)
         self.mean, self.var = _vectors(mean=validation.finite("mean", mean), var=var)
-        self.log_scale = validation.number("log_scale", log_scale, "and finite", np.isfinite)
+        self.log_scale = number("log_scale", log_scale, "and finite", np.isfinite)
 
-    def log_r(self, x: npt.ArrayLike) -> Array:
+    def log_r(self, x: ArrayLike) -> Array:
         """log r at x (..., d)."""
         x = validation.components("x", validation.finite("x", x), self.mean.size)
-        with np.errstate(over="ignore"):  # below -1e308 it is -inf
-            difference = np.where(self.var < np.inf, x - self.mean, 0.0)
-            return np.asarray(self.log_scale - 0.5 * total(difference / self.var * difference))
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # below -1e308: -inf
+            miss = np.where(self.var < np.inf, x - self.mean, 0.0)
+            square = np.where(miss == 0, 0.0, miss / self.var * miss)  # var is 0 in a Clamp
+            return np.asarray(self.log_scale - 0.5 * total(square))
 
-    def power(self, exponent: float) -> GaussianFactor:
-        """r to a power in [0, 1], which divides the variances."""
-        exponent = _exponent(exponent)
+    def _power(self, power: float) -> "GaussianFactor":
         with np.errstate(over="ignore", divide="ignore"):  # a variance beyond 1e308 is inf
-            var = self.var / exponent
-        return GaussianFactor(self.mean, var, exponent * self.log_scale)
+            return GaussianFactor(self.mean, self.var / power, power * self.log_scale)
 
     def multiply(self, law: Any) -> Product:
         """The law times r, and log Z~, exactly; a clamped component gets variance 0."""
@@ -119,9 +108,8 @@ class GaussianFactor:
             mean = p.mean / (1.0 + s / v) + m / (1.0 + v / s)
         return Product(Gaussian.unchecked(mean, np.minimum(v, s) / (1.0 + ratio)), log_z)
 
-    def diffused(self, diffusion: Any, t: int) -> GaussianFactor:
+    def _diffused(self, diffusion: Any, t: int) -> Any:
         """E r(x^0) for x^0 ~ N(sqrt(abar_t) x, (1 - abar_t) I), t in 1..T."""
-        check_column(self, diffusion)
         root, noise = diffusion.sqrt_abar(t), diffusion.one_minus_abar(t)
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             mean, var = self.mean / root, (self.var + noise) / root**2
@@ -129,7 +117,7 @@ class GaussianFactor:
         return GaussianFactor(mean, var, self.multiply(Gaussian(root * mean, noise)).log_z)
 
 
-class BernoulliFactor:
+class BernoulliFactor(_Factor):
     """r(x) = prod_i r_i(x_i) over bits, with r1 = r_i(1) and r0 = r_i(0), shape (d,), >= 0.
 
     They are equal for a missing bit; one of them is 0 for a known bit.
@@ -141,14 +129,14 @@ class BernoulliFactor:
 
     columns = (Bernoulli,)
 
-    def __init__(self, r1: npt.ArrayLike, r0: npt.ArrayLike) -> None:
+    def __init__(self, r1: ArrayLike, r0: ArrayLike) -> None:
         r1, r0 = _vectors(r1=validation.finite("r1", r1), r0=validation.finite("r0", r0))
         least, most = np.minimum(r1, r0), np.maximum(r1, r0)
         validation.ruled("r1 and r0", least, "not be negative", lambda r: r >= 0)
         validation.ruled("r1 and r0", most, "not both be 0: r is zero everywhere", lambda r: r > 0)
         self.r1, self.r0, self.positive = r1, r0, bool((least > 0).all())
 
-    def log_r(self, x: npt.ArrayLike) -> Array:
+    def log_r(self, x: ArrayLike) -> Array:
         """log r at bits x (..., d)."""
         x = validation.components("x", validation.binary("x", x), self.r1.size)
         with np.errstate(divide="ignore"):
@@ -160,20 +148,16 @@ class BernoulliFactor:
         validation.components("law", p.prob1, self.r1.size)
         return _multiplied(p, (self.r1,), (self.r0,))
 
-    def power(self, exponent: float) -> BernoulliFactor:
-        """r to a power in [0, 1], 0^0 being 1."""
-        exponent = _exponent(exponent)
-        return BernoulliFactor(self.r1**exponent, self.r0**exponent)
+    def _power(self, power: float) -> "BernoulliFactor":
+        return BernoulliFactor(self.r1**power, self.r0**power)
 
-    def diffused(self, diffusion: Any, t: int) -> BernoulliFactor:
+    def _diffused(self, diffusion: Any, t: int) -> Any:
         """E r(x^0) for x^0 ~ B(x abar_t + pi_1 (1 - abar_t)), t in 1..T."""
-        check_column(self, diffusion)
         given = diffusion.marginal(np.stack([np.ones(self.r1.size), np.zeros(self.r1.size)]), t)
         return BernoulliFactor(*(given.prob1 * self.r1 + given.prob0 * self.r0))
 
 
-def noisy_bits(bits: npt.ArrayLike, flip_rate: npt.ArrayLike,
-               seen: npt.ArrayLike = True) -> BernoulliFactor:
+def noisy_bits(bits: ArrayLike, flip_rate: ArrayLike, seen: ArrayLike = True) -> BernoulliFactor:
     """r(x) = P(observed bits | x), each bit flipped with a known probability, or missing.
 
     The value of a missing bit, where `seen` (d,) is False, is ignored. `flip_rate` in [0, 1), one
@@ -207,35 +191,28 @@ class Clamp(GaussianFactor):
 
     columns = (Gaussian, Bernoulli)
 
-    def __init__(self, values: npt.ArrayLike, seen: npt.ArrayLike) -> None:
+    def __init__(self, values: ArrayLike, seen: ArrayLike) -> None:
         (self.values,) = _vectors(values=validation.finite("values", values))
         self.seen = _mask(seen, self.values.shape)
         self.mean, self.var, self.log_scale = self.values, np.where(self.seen, 0.0, np.inf), 0.0
         self.positive = not self.seen.any()
 
-    def log_r(self, x: npt.ArrayLike) -> Array:
-        """0 where x (..., d) has the observed values, else -inf."""
-        x = validation.components("x", validation.finite("x", x), self.values.size)
-        return np.where((x == self.values)[..., self.seen].all(-1), 0.0, -np.inf)
-
     def multiply(self, law: Any) -> Product:
         """The law with the observed components fixed, and their log density."""
         return self._bits().multiply(law) if hasattr(law, "prob1") else super().multiply(law)
 
-    def power(self, exponent: float) -> Clamp:
-        """Itself, or 1 at exponent 0."""
-        return Clamp(self.values, self.seen & (_exponent(exponent) > 0))
+    def _power(self, power: float) -> "Clamp":
+        return Clamp(self.values, self.seen & (power > 0))
 
-    def diffused(self, diffusion: Any, t: int) -> Any:
-        """E r(x^0) over t >= 1 forward steps from x: a Gaussian or Bernoulli factor."""
-        bits = checked_diffusion(diffusion).law is Bernoulli
-        return self._bits().diffused(diffusion, t) if bits else super().diffused(diffusion, t)
+    def _diffused(self, diffusion: Any, t: int) -> Any:
+        bits = diffusion.law is Bernoulli
+        return self._bits()._diffused(diffusion, t) if bits else super()._diffused(diffusion, t)
 
     def _bits(self) -> BernoulliFactor:
         return noisy_bits(validation.binary("values", self.values), 0.0, self.seen)
 
 
-class LogFactor:
+class LogFactor(_Factor):
     """Any r(x), by its logarithm and, to shift a kernel towards it, the slope of log r: App. C.
 
     Parameters
@@ -254,19 +231,16 @@ class LogFactor:
     [0.65 0.  ]
     """
 
-    positive = True  # what its author must see to
-
-    def __init__(self, log_r: Callable[[Array], Any],
-                 slope: Callable[[Array], Any] | None = None) -> None:
+    def __init__(self, log_r: Function, slope: Function | None = None) -> None:
         self._log_r, self.has_slope = validation.function("log_r", log_r), slope is not None
         self._slope = validation.function("slope", np.zeros_like if slope is None else slope)
 
-    def log_r(self, x: npt.ArrayLike) -> Array:
+    def log_r(self, x: ArrayLike) -> Array:
         """log r at x (..., d)."""
         rule = "log r, of an r that is bounded and nowhere negative or nan,"
         return ask_states(self._log_r, rule, x, validation.below_infinity, -1)
 
-    def slope(self, x: npt.ArrayLike) -> Array:
+    def slope(self, x: ArrayLike) -> Array:
         """The slope at x (..., d); 0 if none was given."""
         return ask_states(self._slope, "slope", x, validation.finite, None)
 
@@ -280,14 +254,9 @@ class LogFactor:
         p = Gaussian.like(law)
         return Product(Gaussian(p.mean + p.var * self.slope(p.mean), p.var), None)
 
-    def power(self, exponent: float) -> LogFactor:
-        """r to a power in [0, 1], 0^0 being 1."""
-        exponent = _exponent(exponent)
-
-        def log_r(x: Array) -> Array:
-            return exponent * self.log_r(x) if exponent else np.zeros(len(x))
-
-        return LogFactor(log_r, (lambda x: exponent * self.slope(x)) if self.has_slope else None)
+    def _power(self, power: float) -> "LogFactor":
+        slope = (lambda x: power * self.slope(x)) if self.has_slope else None
+        return LogFactor(lambda x: power * self.log_r(x) if power else np.zeros(len(x)), slope)
 
 
 def check_column(r: Any, diffusion: Any) -> None:
@@ -297,19 +266,13 @@ def check_column(r: Any, diffusion: Any) -> None:
         raise ValueError(f"r must be a closed form of the diffusion's column, got {got}")
 
 
-def ask_states(function: Callable[[Array], Any], name: str, x: npt.ArrayLike,
-               check: Callable[[str, Any], Array], axes: int | None) -> Array:
+def ask_states(function: Function, name: str, x: ArrayLike, check: Any, axes: int | None) -> Array:
     """A user's function, called with a copy (m, d) of states x (..., d); its result is checked."""
     states = validation.vectors("x", validation.finite("x", x))
     rows = states.reshape(-1, states.shape[-1])
-    values, shape = check(name, function(rows.copy())).copy(), rows.shape[:axes]
+    values, shape = np.array(check(name, function(rows.copy())), order="C"), rows.shape[:axes]
     rule = f"have shape {shape} for states {rows.shape}"
-    validation.shaped(name, values, rule, values.shape == shape)
-    return values.reshape(states.shape[:axes])
-
-
-def _exponent(value: float) -> float:
-    return validation.number("exponent", value, "in [0, 1]", lambda e: 0 <= e <= 1)
+    return validation.shaped(name, values, rule, values.shape == shape).reshape(states.shape[:axes])
 
 
 def _multiplied(p: Bernoulli, r1: tuple[Array, ...], r0: tuple[Array, ...]) -> Product:
@@ -322,15 +285,13 @@ def _multiplied(p: Bernoulli, r1: tuple[Array, ...], r0: tuple[Array, ...]) -> P
 
 def _vectors(**arrays: Array) -> list[Array]:
     """Copies of vectors (d,), broadcast to one shape."""
-    vectors, name = validation.broadcast(**arrays), " and ".join(arrays)
-    first = validation.vectors(name, vectors[0])
-    validation.shaped(name, first, "have shape (d,)", first.ndim == 1)
-    return [vector.copy() for vector in vectors]
+    name, (first, *rest) = " and ".join(arrays), validation.broadcast(**arrays)
+    validation.shaped(name, validation.vectors(name, first), "have shape (d,)", first.ndim == 1)
+    return [vector.copy() for vector in (first, *rest)]
 
 
-def _mask(seen: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+def _mask(seen: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """A copy of the boolean mask (d,); one value stands for all."""
-    mask = validation.real("seen", seen)
-    if np.asarray(seen).dtype != bool or mask.shape not in ((), shape):
-        raise ValueError(f"seen must be True or False for each component, got {seen!r:.80}")
-    return np.full(shape, mask == 1)
+    rule = "True or False for each component"
+    mask = validation.array_of("seen", seen, "b", rule)
+    return np.full(shape, validation.shaped("seen", mask, f"be {rule}", mask.shape in ((), shape)))

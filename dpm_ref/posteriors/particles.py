@@ -16,8 +16,6 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.5; Gordon, S
 1993; Del Moral 2004 (the normaliser is unbiased); Kitagawa 1996 (systematic resampling).
 """
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import dataclass, field, replace
 
@@ -34,12 +32,10 @@ __all__ = ["Particles", "ContradictionWarning", "particle_filter"]
 
 _RESAMPLE_BELOW = 0.5  # effective sample size, as a share of the particles
 _CONTRADICTION = np.log(20.0)
-_NULL_DRAWS = 4096
+_NULL_DRAWS, _CHECK_DRAWS = 4096, 1024  # from pi; from the model, and of its particles
 _FEW = 20  # particles by which a value of r(x^t) is known to have been tried
-_CHECK_DRAWS = 1024  # of the model's own, and of particles
-_LEAST_RUNS = 8  # the standard error of fewer is too often too small
 _LARGEST_STDERR = 0.25  # beyond, log Z is not normal
-_LEAST_TOTAL_ESS = 40  # of the particles of all runs, at any t
+_LEAST_RUNS, _LEAST_TOTAL_ESS = 8, 40  # for a standard error; of all runs together, at any t
 _LEAST_ESS, _GOOD_ESS = 20, 100  # of the model's own draws, to be heard, and to be enough
 _MOST_LOST = 0.15
 
@@ -53,7 +49,8 @@ class Particles:
     """Weighted samples of p(x^0) r(x^0) / Z from independent runs of a particle filter.
 
     x0 : (runs, n, d)
-    weights : (runs, n), sum 1 over all runs; all 0 if r(x^0) was 0 at every particle
+    weights : (runs, n), sum 1 over all runs; all 0 if r(x^0) was 0 at every particle. Posterior
+        means are sums over particles times these
     log_z : log of the mean of the runs' estimates of Z = E_p r(x^0); exp(log_z) is unbiased
     log_z_stderr : std(Z) / (mean(Z) sqrt(runs)) over the runs; nan for one run
     reliable : whether log_z can be trusted within its standard error, see `particle_filter`
@@ -70,21 +67,6 @@ class Particles:
     log_z_runs: Array = field(repr=False)
     ess: Array = field(repr=False)
     log_z_null: float
-
-    def expectation(self, values: Array) -> Array:
-        """The posterior mean of values (runs, n, ...) at the particles."""
-        values, shape = validation.real("values", values), self.weights.shape
-        rule = f"have shape {(*shape, '...')}"
-        validation.shaped("values", values, rule, values.shape[:2] == shape)
-        return np.asarray(np.tensordot(self.weights, values))
-
-    def draw(self, n: int, *, rng: np.random.Generator) -> Array:
-        """n particles drawn by their weights, (n, d)."""
-        n, rng = validation.count("n", n, 1), validation.generator(rng)
-        if not self.weights.any():
-            raise ValueError("weights must not all be 0 to draw by them, got a normaliser of 0")
-        rows = self.x0.reshape(-1, self.x0.shape[-1])
-        return rows[rng.choice(len(rows), n, p=self.weights.ravel())]
 
 
 def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n: int, d: int, *,
@@ -135,22 +117,25 @@ def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n
     """
     rng, n, d = validation.generator(rng), validation.count("n", n, 1), validation.count("d", d, 1)
     runs, kernels = validation.count("runs", runs, 1), Perturbed(diffusion, reverse, r, edge)
-    T = kernels.T
-    for t in range(T, 0, -1):
+    for t in range(kernels.T, 0, -1):
         if not kernels.factor(t).positive:
             rule = "r(x^t) must be positive everywhere at t >= 1, as diffused(r, diffusion) is"
             raise ValueError(f"{rule}, got a {type(r(t)).__name__} with zeros at t = {t}")
-    null = log_mean_exp(_log_r0(kernels, diffusion.prior(d), (_NULL_DRAWS, d), rng))
+    null = log_mean_exp(_log_r0(kernels, diffusion.prior(d).over((_NULL_DRAWS, d)), rng))
     x, log_r, log_w = np.empty((runs * n, d)), np.zeros(runs * n), np.zeros((runs, n))
-    ess, rare = np.empty((T + 1, runs)), np.empty(T + 1)
-    for t in range(T, -1, -1):
-        x, gain, after = _step(kernels, x, t, log_r, rng)
-        log_w = log_w + gain.reshape(runs, n)
-        ess[t], rare[t] = _ess(log_w), np.sort(after)[:_FEW][-1]
-        ancestors, log_w = _resample(log_w, ess[t] < (_RESAMPLE_BELOW * n if t else 0.0), rng)
+    ess, rare = np.empty((kernels.T + 1, runs)), np.empty(kernels.T + 1)
+    for t in range(kernels.T, -1, -1):
+        law = kernels.model(x, t)
+        product, log_z = kernels.multiply(law, t)
+        x = product.over(x.shape).sample(rng=rng)
+        after = kernels.log_r(x, t)
+        gain = law.log_p(x) + after - product.log_p(x) if log_z is None else log_z
+        log_w += (gain - np.where(log_r > -np.inf, log_r, np.inf)).reshape(runs, n)
+        ess[t], ancestors = _resample(log_w, _RESAMPLE_BELOW * n if t else 0.0, rng)
+        rare[t] = np.sort(after)[:_FEW][-1]
         x, log_r = x[ancestors], after[ancestors]
     result = _result(x.reshape(runs, n, d), log_w, ess, float(null))
-    return replace(result, reliable=_is_reliable(kernels, result, rare, rng))
+    return replace(result, reliable=_reliable(kernels, result, rare, rng))
 
 
 def _result(x0: Array, log_w: Array, ess: Array, log_z_null: float) -> Particles:
@@ -160,16 +145,15 @@ def _result(x0: Array, log_w: Array, ess: Array, log_z_null: float) -> Particles
         rule = "r must be positive somewhere on the support"
         raise ValueError(f"{rule}, got r(x^0) = 0 at every particle and at every draw from pi")
     if value < log_z_null - _CONTRADICTION:
-        found = f"log Z = {value:.6g} nats, where pi alone gives {log_z_null:.6g}"
         warnings.warn("the evidence contradicts the model, or the particles are too few: "
-                      f"{found}; least effective sample size {ess.min():.3g} of {x0.shape[1]}",
+                      f"log Z = {value:.6g} nats, where pi alone gives {log_z_null:.6g}; "
+                      f"least effective sample size {ess.min():.3g} of {x0.shape[1]}",
                       ContradictionWarning, stacklevel=3)
     weights = weights / max(weights.sum(), 1.0)
     return Particles(x0, weights, value, stderr, False, log_z_runs, ess, log_z_null)
 
 
-def _is_reliable(kernels: Perturbed, result: Particles, rare: Array,
-                 rng: np.random.Generator) -> bool:
+def _reliable(kernels: Perturbed, result: Particles, rare: Array, rng: np.random.Generator) -> bool:
     """The rule for `reliable`; rare[t] is the 20th smallest log r(x^t) of the particles."""
     few = len(result.log_z_runs) < _LEAST_RUNS or result.ess.sum(1).min() < _LEAST_TOTAL_ESS
     if few or not result.log_z_stderr < _LARGEST_STDERR:
@@ -178,8 +162,10 @@ def _is_reliable(kernels: Perturbed, result: Particles, rare: Array,
     apart, stderr = abs(plain.value - result.log_z), np.hypot(plain.stderr, result.log_z_stderr)
     if plain.ess >= _LEAST_ESS and apart > 3 * stderr + 1e-9:
         return False
-    x0 = result.draw(_CHECK_DRAWS, rng=rng)
-    return bool(plain.ess >= _GOOD_ESS or max(_lost(kernels, x0, rare, rng)) < _MOST_LOST)
+    x0 = rng.choice(np.concatenate(result.x0), _CHECK_DRAWS, p=result.weights.ravel())
+    q, times = kernels.diffusion.q_marginal, range(1, kernels.T + 1)
+    lost = ((kernels.log_r(q(x0, t).sample(rng=rng), t) < rare[t]).mean() for t in times)
+    return bool(plain.ess >= _GOOD_ESS or max(lost) < _MOST_LOST)
 
 
 def _plain_weights(kernels: Perturbed, d: int, rng: np.random.Generator) -> Array:
@@ -187,48 +173,26 @@ def _plain_weights(kernels: Perturbed, d: int, rng: np.random.Generator) -> Arra
     x = np.empty((_CHECK_DRAWS, d))
     for t in range(kernels.T, 0, -1):
         x = kernels.model(x, t).over(x.shape).sample(rng=rng)
-    return _log_r0(kernels, kernels.model(x, 0), x.shape, rng)
+    return _log_r0(kernels, kernels.model(x, 0), rng)
 
 
-def _lost(kernels: Perturbed, x0: Array, rare: Array, rng: np.random.Generator) -> list[float]:
-    """The shares of x^t ~ q(x^t | x^0) with log r(x^t) below rare[t], t = 1..T."""
-    q = kernels.diffusion.q_marginal
-    return [float((kernels.log_r(q(x0, t).over(x0.shape).sample(rng=rng), t) < rare[t]).mean())
-            for t in range(1, kernels.T + 1)]
-
-
-def _log_r0(kernels: Perturbed, law: Law, shape: tuple[int, ...],
-            rng: np.random.Generator) -> Array:
-    """log E r(x^0) under each law if in closed form, otherwise log r(x^0) at draws (m, d)."""
+def _log_r0(kernels: Perturbed, law: Law, rng: np.random.Generator) -> Array:
+    """log E r(x^0) under a law over (m, d) if in closed form, otherwise log r(x^0) at draws."""
     log_z = kernels.multiply(law, 0).log_z
-    if log_z is None:
-        return kernels.log_r(law.over(shape).sample(rng=rng), 0)
-    return np.atleast_1d(log_z)
+    return kernels.log_r(law.sample(rng=rng), 0) if log_z is None else np.asarray(log_z)
 
 
-def _step(kernels: Perturbed, x: Array, t: int, log_r: Array,
-          rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """States x^t drawn from the perturbed kernel, the increments of log w, and log r(x^t).
+def _resample(log_w: Array, least: float, rng: np.random.Generator) -> tuple[Array, IntArray]:
+    """Effective sample sizes (runs,), 0 if all weights are 0, and ancestors (runs * n,).
 
-    log_r is that of the previous states; where it is -inf the increment is -inf.
+    Runs whose size is below `least` are resampled: their log weights are set to their log mean.
     """
-    law = kernels.model(x, t)
-    product = kernels.multiply(law, t)
-    x = product.law.over(x.shape).sample(rng=rng)
-    after, gain = kernels.log_r(x, t), product.log_z
-    if gain is None:
-        gain = law.log_p(x) + after - product.law.log_p(x)
-    return x, gain - np.where(log_r > -np.inf, log_r, np.inf), after
-
-
-def _resample(log_w: Array, poor: Array, rng: np.random.Generator) -> tuple[IntArray, Array]:
-    """Ancestors (runs * n,), and log weights; those of a poor run become their log mean."""
-    ancestors = np.arange(log_w.size).reshape(log_w.shape)
-    log_w, means, weights = log_w.copy(), log_mean_exp(log_w), _scaled(log_w)
-    for run in np.flatnonzero(np.logical_and(poor, means > -np.inf)):
+    ancestors, weights = np.arange(log_w.size).reshape(log_w.shape), _scaled(log_w)
+    ess = weights.sum(-1) ** 2 / np.maximum((weights**2).sum(-1), 1.0)
+    for run in np.flatnonzero((ess > 0) & (ess < least)):
         ancestors[run] = ancestors[run, systematic(weights[run], rng.random())]
-        log_w[run] = means[run]
-    return ancestors.ravel(), log_w
+        log_w[run] = log_mean_exp(log_w[run])
+    return ess, ancestors.ravel()
 
 
 def systematic(weights: Array, uniform: float) -> IntArray:
@@ -241,11 +205,4 @@ def systematic(weights: Array, uniform: float) -> IntArray:
 
 def _scaled(log_w: Array) -> Array:
     """Weights divided by the largest of their row; all 0 if that is 0."""
-    peak = log_w.max(-1, keepdims=True)
-    return np.asarray(np.exp(log_w - np.where(np.isfinite(peak), peak, 0.0)))
-
-
-def _ess(log_w: Array) -> Array:
-    """(sum w)^2 / sum w^2 of each run, 0 if all weights are 0."""
-    w = _scaled(log_w)
-    return np.asarray(w.sum(-1) ** 2 / np.maximum((w**2).sum(-1), 1.0))
+    return np.asarray(np.exp(log_w - np.nan_to_num(log_w.max(-1, keepdims=True))))

@@ -36,17 +36,15 @@ References: Sohl-Dickstein et al. 2015, arXiv:1503.03585, sections 2.5.1 to 2.5.
 filter likewise.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from dpm_ref import validation
-from dpm_ref.binomial import Bernoulli, BinomialDiffusion
+from dpm_ref.binomial import Bernoulli
 from dpm_ref.gaussian import Gaussian
-from dpm_ref.posteriors.factors import Factor, LogFactor, Product, ask_states, check_column
+from dpm_ref.posteriors.factors import LogFactor, Product, ask_states, check_column
 from dpm_ref.protocols import Diffusion, Edge, Law, ReverseKernel, ask_law, checked_diffusion
 from dpm_ref.reverse import Trajectory, sample_trajectory
 from dpm_ref.validation import Array
@@ -55,11 +53,10 @@ __all__ = ["OverTime", "constant", "tempered", "diffused", "predicted", "Perturb
 
 OverTime = Callable[[int], Any]
 
-_LEAST_PROB = 1e-4  # left to either value of a predicted bit, since r(x^t) must not be 0
-_LEAST_VAR = 1e-3  # of a prediction, in units of 1 - abar_t
+_LEAST_PROB, _LEAST_VAR = 1e-4, 1e-3  # of a value of a predicted bit; of x^0, over 1 - abar_t
 
 
-def constant(r: Factor) -> OverTime:
+def constant(r: Any) -> OverTime:
     """r(x^t) = r(x) at every t."""
     return lambda t: r
 
@@ -85,7 +82,7 @@ def diffused(r: Any, diffusion: Diffusion) -> OverTime:
     [5.]
     """
     check_column(r, diffusion)
-    return lambda t: r.diffused(diffusion, t) if validation.one_time("t", t, 0, diffusion.T) else r
+    return lambda t: r._diffused(diffusion, t) if validation.one_time("t", t, 0, diffusion.T) else r
 
 
 class Perturbed:
@@ -95,7 +92,9 @@ class Perturbed:
     ----------
     diffusion, reverse, edge : see `dpm_ref`
     r : callable t -> factor
-        r(x^t), t = 0..T, such as `constant(factor)`.
+        r(x^t), t = 0..T, such as `constant(factor)`. A factor of your own has `positive`, whether
+        r > 0 everywhere; `log_r(x)`, log r at states (m, d), -inf where r is 0; and
+        `multiply(law)`, the product with a law and log Z~, or None for what only approximates it.
 
     >>> from dpm_ref import GaussianDiffusion
     >>> from dpm_ref.posteriors import GaussianFactor, constant
@@ -128,9 +127,8 @@ class Perturbed:
 
     def multiply(self, law: Law, t: int) -> Product:
         """law r(x^t) / Z~, checked, since r may be a user's own."""
-        product = self.factor(t).multiply(law)
-        tilted = ask_law(self.law, lambda x: product.law, "r's product", np.empty(law.shape))
-        log_z = product.log_z
+        product, log_z = self.factor(t).multiply(law)
+        tilted = ask_law(self.law, lambda x: product, "r's product", np.empty(law.shape))
         if log_z is not None:
             log_z = np.broadcast_to(validation.below_infinity("r's log Z~", log_z), law.shape[:-1])
         return Product(tilted, log_z)
@@ -149,8 +147,7 @@ class Perturbed:
         return self.multiply(self.model(xt, t - 1), t - 1).law
 
 
-def predicted(r: Factor, diffusion: Any, reverse: ReverseKernel,
-              edge: Edge | None = None) -> OverTime:
+def predicted(r: Any, diffusion: Any, reverse: ReverseKernel, edge: Edge | None = None) -> OverTime:
     """r(x^t) = Z~ of the model's own prediction of x^0 times r, a closed form.
 
     r, a GaussianFactor, BernoulliFactor or Clamp, is r(x^0), and returned at t = 0; the results at
@@ -169,19 +166,21 @@ def predicted(r: Factor, diffusion: Any, reverse: ReverseKernel,
     check_column(r, diffusion)
     model = Perturbed(diffusion, reverse, constant(r), edge)
 
-    def multiplied(x: Array, t: int) -> tuple[Any, Any, Array]:
-        law = predicted_data(model, x, t)
-        return law, *model.multiply(law, 0)
+    def slope(x: Array, t: int) -> Any:
+        before = predicted_data(model, x, t)
+        after = r.multiply(before).law
+        if diffusion.law is Gaussian:
+            gain = diffusion.sqrt_abar(t) / diffusion.one_minus_abar(t)
+            with np.errstate(over="ignore"):
+                return gain * (after.mean - before.mean)
+        given1, given0 = (diffusion.marginal(np.full(x.shape, bit), t) for bit in (1.0, 0.0))
+        odds1, odds0 = given1.prob1 / given1.prob0, given0.prob1 / given0.prob0
+        sign = np.where(x == 1, -1.0, 1.0)  # of the odds of the other value of x_i
+        with_r, without = (q.prob1 * odds1**sign + q.prob0 * odds0**sign for q in (after, before))
+        return sign * np.log(with_r / without)
 
-    def slope(x: Array, t: int) -> Array:
-        before, after, _ = multiplied(x, t)
-        if isinstance(diffusion, BinomialDiffusion):
-            return _log_ratio(diffusion, before, after, x, t)
-        gain = diffusion.sqrt_abar(t) / diffusion.one_minus_abar(t)
-        with np.errstate(over="ignore"):
-            return np.asarray(gain * (after.mean - before.mean))
-
-    return lambda t: LogFactor(lambda x: multiplied(x, t)[2], lambda x: slope(x, t)) if t else r
+    return lambda t: r if t == 0 else LogFactor(
+        lambda x: r.multiply(predicted_data(model, x, t)).log_z, lambda x: slope(x, t))
 
 
 def predicted_data(model: Perturbed, xt: Array, t: int) -> Any:
@@ -189,36 +188,24 @@ def predicted_data(model: Perturbed, xt: Array, t: int) -> Any:
 
     Variances and probabilities are kept off 0: a kernel may be narrower than any such average.
     """
-    diffusion: Any = model.diffusion
-    law: Any = model.model(xt, t - 1)
-    if isinstance(diffusion, BinomialDiffusion):
-        rho = _predicted_prob1(diffusion, law, xt, t) if t > 1 else law.prob1
+    diffusion, law = model.diffusion, model.model(xt, t - 1)
+    if diffusion.law is Bernoulli:
+        rho = law.prob1
+        if t > 1:
+            given1 = diffusion.posterior(np.ones_like(xt), xt, t).prob1
+            given0 = diffusion.posterior(np.zeros_like(xt), xt, t).prob1
+            rho = np.divide(rho - given0, given1 - given0, where=given1 > given0,
+                            out=np.full(xt.shape, diffusion.pi1))  # where they are independent
         rho = np.clip(rho, _LEAST_PROB, 1.0 - _LEAST_PROB)
         return Bernoulli.unchecked(rho, 1.0 - rho)
     if t == 1:
         return law
     of_x0, of_xt = diffusion.posterior_coefficients(t)
     if of_x0 < 1e-150:  # x^{t-1} and x^0 are independent
-        return model.model(xt, diffusion.T).over(xt.shape)
+        return diffusion.prior(xt.shape[-1]).over(xt.shape)
     var = (law.var - diffusion.posterior_var(t)) / of_x0**2
     least = _LEAST_VAR * diffusion.one_minus_abar(t)
     return Gaussian((law.mean - of_xt * xt) / of_x0, np.maximum(var, least))
-
-
-def _predicted_prob1(diffusion: BinomialDiffusion, law: Any, xt: Array, t: int) -> Array:
-    given1, given0 = (diffusion.posterior(np.full(xt.shape, bit), xt, t).prob1 for bit in (1, 0))
-    known = given1 > given0  # else x^{t-1} and x^0 are independent
-    rho = (law.prob1 - given0) / np.where(known, given1 - given0, 1.0)
-    return np.where(known, rho, diffusion.pi1)
-
-
-def _log_ratio(diffusion: BinomialDiffusion, before: Any, after: Any, x: Array, t: int) -> Array:
-    """log r_t(x_i = 1) - log r_t(x_i = 0), from the ratio of the other value to this one."""
-    given1, given0 = (diffusion.marginal(np.full(x.shape, bit), t) for bit in (1.0, 0.0))
-    odds1, odds0 = given1.prob1 / given1.prob0, given0.prob1 / given0.prob0
-    sign = np.where(x == 1, -1.0, 1.0)
-    with_r, without = (law.prob1 * odds1**sign + law.prob0 * odds0**sign for law in (after, before))
-    return np.asarray(sign * np.log(with_r / without))
 
 
 def sample(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n: int, d: int, *,

@@ -1152,3 +1152,10 @@ def test_the_layout_of_the_atoms_changes_no_bit():
     one, other = (FiniteData(diffusion, each) for each in (atoms, np.asfortranarray(atoms)))
     assert one.log_prob(states, 2).tolist() == other.log_prob(states, 2).tolist()
     assert one.reverse(states, 2) == other.reverse(states, 2)
+
+
+def test_states_of_several_times_come_back_in_their_own_order():
+    two, t = FiniteData(GaussianDiffusion([0.1, 0.2, 0.3]), [[-1.0], [1.0]]), [3, 1, 2, 3, 1]
+    x = np.linspace(-2.0, 2.0, 5)[:, None]
+    alone = [two.log_prob(row, time) for row, time in zip(x, t, strict=True)]
+    assert two.log_prob(x, t).tolist() == [value.item() for value in alone]

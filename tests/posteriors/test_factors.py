@@ -213,11 +213,11 @@ REFUSED = [
     (lambda: Clamp([1.0], True).power(-1.0), "exponent must be one number in [0, 1]"),
     (lambda: log(lambda x: x[..., 0]).power(np.nan), "exponent must be finite"),
     (
-        lambda: GaussianFactor([0.0], 1.0).diffused(BinomialDiffusion([0.1]), 1),
+        lambda: diffused(GaussianFactor([0.0], 1.0), BinomialDiffusion([0.1])),
         "r must be a closed form of the diffusion's column, got a GaussianFactor for a Binomial",
     ),
     (
-        lambda: BernoulliFactor([1.0], [2.0]).diffused(DIFFUSION, 1),
+        lambda: diffused(BernoulliFactor([1.0], [2.0]), DIFFUSION),
         "r must be a closed form of the diffusion's column, got a BernoulliFactor for a Gaussian",
     ),
     (lambda: OBSERVED.multiply(Bernoulli([0.5])), "Gaussian law"),
@@ -239,8 +239,11 @@ REFUSED = [
     (lambda: noisy_bits([1], 0.1, seen=[1]), "seen"),
     (lambda: Clamp([1.0], [1]), "seen must be True or False for each component, got [1]"),
     (lambda: Clamp([1.0], np.ma.array([True], mask=True)), "seen must not be a masked array"),
-    (lambda: Clamp([1.0], [[True], [True, False]]), "seen must be an array of real numbers"),
-    (lambda: Clamp([1.0, 2.0], [True]), "seen"),
+    (lambda: Clamp([1.0], [[True], [True, False]]), "seen must be True or False for each"),
+    (
+        lambda: Clamp([1.0, 2.0], [True]),
+        "seen must be True or False for each component, got shape (1,)",
+    ),
     (lambda: Clamp([np.inf], [True]), "values"),
     (lambda: Clamp([0.5], [True]).multiply(Bernoulli([0.5])), "values must be 0 or 1"),
     (lambda: log(lambda x: 1.0 + x).log_r(np.zeros((2, 1))), "shape"),
@@ -337,6 +340,9 @@ def test_the_least_exponents_of_r():
 def test_a_clamp_is_a_delta_at_the_observed_values():
     clamp = Clamp([1.0, 2.0], [True, False])
     assert np.array_equal(clamp.log_r([[1.0, 5.0], [1.5, 2.0]]), [0.0, -np.inf])
+    near, far = np.nextafter(1.0, 0.0), 1.7e308
+    assert np.array_equal(clamp.log_r([[near, 5.0], [-far, 5.0], [1.0, far]]), [-np.inf] * 2 + [0])
+    assert np.array_equal(Clamp([0.0], True).log_r([[5e-324], [-0.0]]), [-np.inf, 0.0])
     product = clamp.multiply(Gaussian([[0.5, 0.25]], [[2.0, 3.0]]))
     assert np.array_equal(product.law.mean, [[1.0, 0.25]])
     assert np.array_equal(product.law.var, [[0.0, 3.0]])

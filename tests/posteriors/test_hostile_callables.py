@@ -12,7 +12,6 @@ from dpm_ref.posteriors import (
     Clamp,
     GaussianFactor,
     LogFactor,
-    Product,
     noisy_bits,
     particle_filter,
     predicted,
@@ -130,7 +129,7 @@ class Own:
             for array in (law.mean, law.var):
                 with pytest.raises(ValueError, match="read-only"):
                     array[...] = 1.0
-        return Product(product, None)
+        return product, None
 
 
 def test_a_factor_of_a_user_s_own_cannot_change_what_it_is_given():

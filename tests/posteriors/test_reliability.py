@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
-from statistics_budget import alarm, limit, seed
+from statistics_budget import limit, seed
 
 from dpm_ref import Bernoulli, BinomialDiffusion, GaussianDiffusion, schedules
 from dpm_ref.exact import BinaryModel
@@ -16,6 +15,7 @@ from dpm_ref.posteriors import (
     BernoulliFactor,
     GaussianFactor,
     LogFactor,
+    Particles,
     Perturbed,
     constant,
     diffused,
@@ -28,7 +28,7 @@ SPEC = importlib.util.spec_from_file_location("rates", Path(__file__).with_name(
 rates = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(rates)
 
-ALARM, SIGMAS = alarm(17), limit(17)  # comparisons in this file
+SIGMAS = limit(17)  # comparisons in this file
 DIFFUSION = GaussianDiffusion(schedules.constant(6, 0.3))
 FACTOR = GaussianFactor([1.0], 0.5)
 
@@ -74,7 +74,7 @@ def test_few_runs_few_particles_or_a_large_error_are_unreliable(monkeypatch):
     kernels, rare = Perturbed(DIFFUSION, DIFFUSION.kernel, r), np.full(7, -np.inf)
     for stderr, reliable in ((0.249, True), (0.251, False)):
         judged = replace(result, log_z_stderr=stderr)
-        assert rules._is_reliable(kernels, judged, rare, seed(0)) is reliable
+        assert rules._reliable(kernels, judged, rare, seed(0)) is reliable
 
 
 def test_a_mode_that_nothing_draws_is_not_seen():
@@ -113,21 +113,27 @@ def test_the_model_s_own_draws_estimate_the_normaliser(monkeypatch):
         assert abs(found.value - np.log(truth)) < SIGMAS * found.stderr
 
 
-def test_what_is_lost_is_a_share_of_the_forward_trajectory():
+def test_what_is_lost_is_a_share_of_the_forward_trajectory(monkeypatch):
     diffusion, reverse, model = bits_model()
     factor = BernoulliFactor([2.0, 0.3], [0.5, 1.0])
     kernels = Perturbed(diffusion, reverse, constant(factor))
     # log r is log 2 or log .5 plus log .3 or 0; where it is as large as rare, nothing is lost
     rare = np.array([np.nan, -0.6, factor.log_r([0, 0]), -1.0])
-    for x0 in model.states:
-        lost = rules._lost(kernels, np.tile(x0, (20_000, 1)), rare, seed(2))
-        for found, t in zip(lost, (1, 2, 3), strict=True):
-            states = np.exp(diffusion.marginal(x0, t).log_prob(model.states))
+    claim(monkeypatch, 0.0, 10)  # too few to be heard
+    monkeypatch.setattr(rules, "_CHECK_DRAWS", 20_000)
+    for state in model.states:
+        x0, weights = np.tile([state, 1.0 - state], (8, 50, 1)), np.tile([1.0, 0.0], (8, 50)) / 400
+        result = Particles(x0, weights, 0.0, 0.0, False, np.zeros(8), np.full((4, 8), 100.0), 0.0)
+        for t in (1, 2, 3):
+            levels = np.where(np.arange(4) == t, rare, -np.inf)
+            states = np.exp(diffusion.marginal(state, t).log_prob(model.states))
             share = states @ (factor.log_r(model.states) < rare[t])
-            count = round(20_000 * found)
-            assert stats.binomtest(count, 20_000, min(share, 1.0)).pvalue > ALARM
+            apart = SIGMAS * np.sqrt(share * (1.0 - share) / 20_000) + 1e-9
+            assert apart < 0.05  # power
+            for most, reliable in ((share - apart, False), (share + apart, True)):
+                monkeypatch.setattr(rules, "_MOST_LOST", most)
+                assert rules._reliable(kernels, result, levels, seed(2)) is reliable
     assert 0.05 < share < 0.95
-    assert stats.binomtest(count, 20_000, 1.1 * share).pvalue < ALARM  # power
 
 
 def claim(monkeypatch, log_z, weights):
