@@ -13,16 +13,16 @@ import textwrap
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
-from scipy.special import gammainc, gammaincc, ndtr
+from scipy.special import chdtr, chdtrc, ndtr
 
 from .conventions import EPS, Conventions
 from .expressions import Tables
-from .problems import Answer, Problem, exact_posterior
+from .problems import Answer, Problem, exact_posterior, noisy
 from .quantities import kind_of, right
 
 __all__ = ["Fault", "Returned", "call", "faults", "guarded"]
@@ -74,20 +74,18 @@ def kept(*modules: ModuleType) -> Iterator[None]:
 @contextlib.contextmanager
 def guarded(seconds: float) -> Iterator[None]:
     """What a function may change of the process is put back; a Fault after so many seconds."""
-    folder = os.getcwd()
     try:
         with (
             kept(np),
             np.printoptions(),
             np.errstate(all="ignore"),
             warnings.catch_warnings(action="ignore"),
+            contextlib.chdir(os.getcwd()),
             _limited(seconds),
         ):
             yield
     except TimeUp:
         raise Fault(f"did not return within {seconds:g} s (time_limit)") from None
-    finally:
-        os.chdir(folder)
 
 
 @contextlib.contextmanager
@@ -142,14 +140,13 @@ def supplied(p: Problem) -> Iterator[None]:
         yield
 
 
-@dataclass(eq=False)
 class Model:
-    """A smooth network (xt, t) -> output that remembers where it was asked."""
+    """A smooth network (xt, t) -> output that remembers where it was first asked."""
 
-    tables: Tables
-    x0: Any
-    conventions: Conventions
-    asked: dict[tuple[int, int], Any] = field(default_factory=dict)
+    def __init__(self, tables: Tables, x0: Any, conventions: Conventions) -> None:
+        self.tables, self.x0, self.conventions = tables, x0, conventions
+        self.seen = np.empty((3, tables.T + 1, *x0.shape))  # states, outputs and variances
+        self.asked = np.zeros((tables.T + 1, len(x0)), dtype=bool)
 
     def __call__(self, xt: Any, t: Any, *_: Any, **__: Any) -> Any:
         c, array = self.conventions, self.conventions.numpy(xt)
@@ -160,52 +157,50 @@ class Model:
         times = np.broadcast_to(np.ravel(c.numpy(t)) + 1 - c.first_t, (len(x),)).astype(int)
         if times.min() < 1 or times.max() > self.tables.T:
             raise ValueError(f"the model is asked at t = {t}, outside the schedule")
-        out, var = (c.rounded(each) for each in self._output(x, times[:, None]))
-        for row, at in enumerate(times.tolist()):
-            self.asked.setdefault((at, row), np.stack([x[row], out[row], var[row]]))
-        shaped = [c.native(each.reshape(array.shape).astype(c.carrier)) for each in (out, var)]
+        _, *answer = self._asked_at(x, times)
+        shaped = [c.native(each.reshape(array.shape).astype(c.carrier)) for each in answer]
         return tuple(shaped) if c.reverse_var == "given" else shaped[0]
 
-    def _output(self, x: Any, t: Any) -> tuple[Any, Any]:
-        """What is predicted, and a variance as it is handed over."""
-        s, c = self.tables, self.conventions
+    def _asked_at(self, x: Any, times: Any) -> Any:
+        """The states, what is predicted there, and variances as they are handed over."""
+        s, c, t = self.tables, self.conventions, times[:, None]
         root, std = np.sqrt(s.abar[t]), np.sqrt(s.one_minus_abar[t])
         eps = (x - root * self.x0) / std
         eps = 0.9 * eps + 0.3 * np.sin(2.0 * x + t)
         x0 = (x - std * eps) / root
         mean = exact_posterior(s, x0, x, t)[0]
         made = {"eps": eps, "x0": x0, "mean": mean, "v": root * eps - std * x0, "score": -eps / std}
-        return made[c.model], c.write("var", s.beta[t] * np.exp(0.3 * np.sin(x)))
+        var = c.write("var", s.beta[t] * np.exp(0.3 * np.sin(x)))
+        answer = np.stack([x, c.rounded(made[c.model]), var])
+        new = np.flatnonzero(~self.asked[times, np.arange(len(x))])
+        self.seen[:, times[new], new] = answer[:, new]
+        self.asked[times[new], new] = True
+        return answer
 
     def inputs(self, t: Any) -> dict[str, Any]:
-        """The states, outputs and variances where it was asked, at t or in a loop over all t;
-        KeyError of a (t, row) where it was not.
-        """
-
-        def at(t: Any) -> Any:
-            times = np.broadcast_to(t, (len(self.x0), 1))[:, 0].tolist()
-            return np.stack([self.asked[each, row] for row, each in enumerate(times)], 1)
-
-        if t is not None:
-            return dict(zip(("xt", "output", "var_t"), at(t), strict=True))
-        if (1, 0) not in self.asked:  # L_0 is left out: compared with that of a draw
+        """The states, outputs and variances where it was asked, at t or in a loop over all t."""
+        rows, every = np.arange(len(self.x0)), np.arange(1, self.tables.T + 1)[:, None]
+        if t is None and not self.asked[1, 0]:  # L_0 is left out: compared with that of a draw
             noise = np.random.default_rng(0).standard_normal(self.x0.shape)
-            root, std = np.sqrt(self.tables.abar[1]), np.sqrt(self.tables.one_minus_abar[1])
-            x = root * self.x0 + std * noise
-            drawn = np.stack([x, *self._output(x, np.array([[1]]))], 1)
-            self.asked |= {(1, row): each for row, each in enumerate(drawn)}
-        steps = np.stack([at(each) for each in range(1, self.tables.T + 1)], 1)
-        self._check_states(steps[0])
+            self._asked_at(noisy(self.tables, self.x0, 1, noise), np.ones_like(rows))
+        at = np.broadcast_arrays(every if t is None else t[:, 0], rows)
+        if (missing := at[0][~self.asked[*at]]).size:
+            first = missing[0] - 1 + self.conventions.first_t
+            raise Fault(f"does not ask the model at t = {first}")
+        seen = self.seen[:, *at]
+        if t is not None:
+            return dict(zip(("xt", "output", "var_t"), seen, strict=True))
+        self._check_states(seen[0])
         names = ("xs", "outs", "vars_t", "x_1", "out_1", "var_1")
-        return dict(zip(names, (*steps[:, 1:], *steps[:, 0]), strict=True))
+        return dict(zip(names, (*seen[:, 1:], *seen[:, 0]), strict=True))
 
     def _check_states(self, xs: Any) -> None:
         """A Fault where the noise of the states x^t, t = 1..T, is not standard normal."""
         abar, rest = self.tables.abar[1:, None, None], self.tables.one_minus_abar[1:, None, None]
         noise = ((xs - np.sqrt(abar) * self.x0) / np.sqrt(rest)).reshape(len(xs), -1)
         mean, square, n = noise.mean(1), (noise**2).sum(1), noise.shape[1]
-        chi2 = (gammaincc(n / 2, square / 2), gammainc(n / 2, square / 2))
-        if (unlikely := np.min([ndtr(-np.abs(mean) * n**0.5), *chi2], 0) < 1e-12).any():
+        tails = [ndtr(-np.abs(mean) * n**0.5), chdtr(n, square), chdtrc(n, square)]
+        if (unlikely := np.min(tails, 0) < 1e-12).any():
             k = int(unlikely.argmax())
             said = f"its noise has mean {mean[k]:.2g} and mean square {square[k] / n:.2g}"
             t = k + self.conventions.first_t
@@ -225,12 +220,9 @@ def call(function: Any, problems: list[Problem], name: str = "f") -> list[Return
     except Fault as fault:
         return [Fault(f"{fault}{_hint(str(fault), name, problems[0])}")] * len(problems)
     if len(parts) == 3 and c.spread == "logvar":  # mean, variance, log variance
-        c = replace(c, spread="var")
-        mean, var, log_var = problems
-        var = replace(var, conventions=c, trees=right(var.quantity, c))
-        problems = [mean, var, log_var]
-    if asked:
-        problems = [replace(p, inputs=p.inputs | asked) for p in problems]
+        c, (mean, var, log_var) = replace(c, spread="var"), problems
+        problems = [mean, replace(var, conventions=c, trees=right(var.quantity, c)), log_var]
+    problems = [replace(p, inputs=p.inputs | asked) for p in problems]
     answers: list[Returned] = [None] * len(problems)
     for k, part in enumerate(parts):
         try:
@@ -287,11 +279,7 @@ def _result(function: Any, p: Problem) -> tuple[Any, dict[str, Any]]:
     for name, value in before.items():
         if not np.array_equal(c.numpy(handed[name]), value):
             raise Fault(f"changes its argument {name} in place")
-    try:
-        return result, handed["model"].inputs(p.inputs.get("t")) if "model" in handed else {}
-    except KeyError as missing:
-        t = missing.args[0][0] - 1 + c.first_t
-        raise Fault(f"does not ask the model at t = {t}") from missing
+    return result, handed["model"].inputs(p.inputs.get("t")) if "model" in handed else {}
 
 
 def _parts(result: Any, problems: list[Problem]) -> list[Any]:

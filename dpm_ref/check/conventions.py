@@ -111,9 +111,11 @@ class Conventions:
 
     def write(self, kind: str, value: Any) -> Any:
         """An argument of this kind, as it is handed over."""
-        if kind == "nats" and self.unit == "bits":
-            value = value / np.log(2.0)
-        return self.rounded(WRITE[self.spread](value) if kind == "var" else value)
+        if kind == "var":
+            return self.rounded(WRITE[self.spread](value))
+        return (
+            self.rounded(value / np.log(2.0)) if kind == "nats" and self.unit == "bits" else value
+        )
 
     def native(self, array: Any) -> Any:
         copy = np.array(array)

@@ -17,7 +17,8 @@ from .conventions import EPS, Conventions
 from .expressions import Context, Expr, Tables, error_of, terms_of, value_of
 from .quantities import Quantity, kind_of, right
 
-__all__ = ["RELATIVE", "Answer", "Problem", "Setting", "draws", "exact_posterior", "unmet"]
+__all__ = ["RELATIVE", "Answer", "Problem", "Setting", "draws", "exact_posterior", "noisy"]
+__all__ += ["unmet"]
 
 Inputs = Iterator[dict[str, Any]]
 WIDE = (1e-8, 1.0, 1e6, 1e-3, 40.0)
@@ -107,13 +108,16 @@ class Setting:
         return -np.abs(normal) if name.startswith("log_r") else normal
 
     def noisy(self, x0: Any, t: Any, noise: Any) -> Any:
-        s = self.tables
-        return self.rounded(np.sqrt(s.abar[t]) * x0 + np.sqrt(s.one_minus_abar[t]) * noise)
+        return self.rounded(noisy(self.tables, x0, t, noise))
 
     def near(self, mean: Any, var: Any, rng: Any) -> tuple[Any, Any]:
         """A distribution near this one."""
         means = self.rounded(mean + np.sqrt(var) * rng.standard_normal(mean.shape))
         return means, var * np.exp(0.5 * rng.standard_normal(mean.shape))
+
+
+def noisy(s: Tables, x0: Any, t: Any, noise: Any) -> Any:
+    return np.sqrt(s.abar[t]) * x0 + np.sqrt(s.one_minus_abar[t]) * noise
 
 
 def exact_posterior(s: Tables, x0: Any, xt: Any, t: Any) -> tuple[Any, Any]:
@@ -294,11 +298,8 @@ class Problem(Context):
 
     @classmethod
     def of(cls, q: Quantity, s: Setting, inputs: dict[str, Any]) -> "Problem":
-        c, written = s.conventions, dict(inputs)
-        for name, value in inputs.items():
-            if value is not None and kind_of(name) in ("var", "nats"):
-                written[name] = c.write(kind_of(name), value)
-        batch = len(inputs.get("x0", range(s.n))), s.d
+        c, batch = s.conventions, (len(inputs.get("x0", range(s.n))), s.d)
+        written = {name: c.write(kind_of(name), value) for name, value in inputs.items()}
         return cls(written, s.tables, batch, right(q, c), q, s, c)
 
     def over(self, trees: list[Expr]) -> "Problem":
@@ -314,40 +315,34 @@ class Problem(Context):
     def returned(self, reduced: str) -> tuple[int, ...]:
         """The shape of a result, where its components are so reduced."""
         q = self.quantity
-        if q.kind in ("table", "nats_row"):
-            return (self.tables.T if q.kind == "table" else self.setting.n,)
-        inner = () if q.kind == "nats" and reduced != "none" else self.setting.components
-        return inner if q.whole else (self.batch[0], *inner)
+        one = q.kind in ("table", "nats_row") or (q.kind == "nats" and reduced != "none")
+        inner = () if one else self.setting.components
+        lead = self.tables.T if q.kind == "table" else self.batch[0]
+        return inner if q.whole else (lead, *inner)
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """The same over vectors: a column for a table, one row for a batch."""
-        q, c = self.quantity, self.conventions
-        lead = 1 if q.whole else self.returned("sum")[0]
-        if q.kind == "nats_row" or (q.kind == "nats" and c.components != "none"):
-            return (lead,)
-        return (lead, 1 if q.kind == "table" else self.setting.d)
+        q, wanted = self.quantity, self.returned(self.conventions.components)
+        lead, *inner = (1, *wanted) if q.whole else wanted
+        return (lead, math.prod(inner)) if inner or q.kind == "table" else (lead,)
 
     def value(self, tree: Expr) -> Any:
         """What a formula gives."""
-        with np.errstate(all="ignore"):
-            return np.broadcast_to(value_of(tree, self), self.shape)
+        return np.broadcast_to(value_of(tree, self), self.shape)
+
+    def scale(self, tree: Expr, sizes: Any) -> Any:
+        """The sizes that a formula's value has; of a table's entry that is 0, that of the next; of
+        a bit that is known at t = 1, that of certainty.
+        """
+        q, zero = self.quantity, self.value(tree) == 0.0
+        sizes = np.broadcast_to(np.where(np.isfinite(sizes), sizes, 0.0), self.shape)
+        sizes = np.maximum(sizes, zero & (q.kind == "prob") & q.lenient)
+        return np.where(zero & (q.kind == "table"), np.roll(sizes, -1), sizes)
 
     def error(self, tree: Expr, lossy: bool = False, plain: bool = False) -> Any:
         """The scale of its rounding errors; lossy, of those of tables too; plain, less a bin's."""
-        with np.errstate(all="ignore"):
-            value = np.abs(self.value(tree))
-            error = np.broadcast_to(error_of(tree, self, lossy, plain), self.shape)
-            made = np.where(np.isfinite(error), error, 0.0)
-            return np.maximum(self.beside_zero(made, value), 1e-38)
-
-    def beside_zero(self, sizes: Any, value: Any) -> Any:
-        """The scale of values; of a table's entry that is 0, that of the next; of a bit that is
-        known at t = 1, that of certainty.
-        """
-        q, zero = self.quantity, value == 0.0
-        sizes = np.maximum(sizes, zero & (q.kind == "prob") & q.lenient)
-        return np.where(zero & (q.kind == "table"), np.roll(sizes, -1), sizes)
+        return np.maximum(self.scale(tree, error_of(tree, self, lossy, plain)), 1e-38)
 
     @cached_property
     def wanted(self) -> Any:
@@ -360,12 +355,8 @@ class Problem(Context):
     @cached_property
     def terms(self) -> Any:
         """The size of the terms that it is the sum of; a probability is a share of two."""
-        if self.quantity.kind == "prob":
-            return self.plain
-        with np.errstate(all="ignore"):
-            made = np.broadcast_to(terms_of(self.trees[0], self), self.shape)
-            made = np.where(np.isfinite(made), made, 0.0)
-            return self.beside_zero(made, self.wanted)
+        (tree, *_), prob = self.trees, self.quantity.kind == "prob"
+        return self.plain if prob else self.scale(tree, terms_of(tree, self))
 
     @cached_property
     def plain(self) -> Any:
@@ -394,8 +385,7 @@ class Answer:
     @cached_property
     def error(self) -> Any:
         wanted = self.problem.wanted
-        with np.errstate(all="ignore"):
-            off = np.where(self.got == wanted, 0.0, np.abs(self.got - wanted))
+        off = np.where(self.got == wanted, 0.0, np.abs(self.got - wanted))
         return np.where(self.defined, np.nan_to_num(off, nan=np.inf, posinf=np.inf), 0.0)
 
     @cached_property
@@ -414,8 +404,7 @@ class Answer:
     @cached_property
     def ratio(self) -> Any:
         """The error in units of what a PASS allows."""
-        with np.errstate(all="ignore"):
-            return np.minimum(self.error / self.allowed, 1e300)
+        return np.minimum(self.error / self.allowed, 1e300)
 
     @cached_property
     def misses(self) -> Any:
@@ -435,8 +424,7 @@ class Answer:
         return np.minimum(most, self.most(LARGEST + 4 * self.eps, 8 * self.eps))
 
     def reproduced(self, values: Any, tolerance: Any) -> bool:
-        with np.errstate(all="ignore"):
-            near = (np.abs(self.got - values) <= tolerance) | (self.got == values)
+        near = (np.abs(self.got - values) <= tolerance) | (self.got == values)
         most = 1e38 if self.dtype != "float64" else 1e300
         same_sign = np.sign(self.got) == np.sign(values)
         near |= np.isinf(self.got) & (np.abs(values) > most) & same_sign
@@ -470,6 +458,5 @@ class Answer:
         values = self.problem.value(tree)
         size = np.maximum(self.problem.error(tree), self.problem.size)
         least = 1e-10 * size if exact else np.maximum(8 * self.relative * size, self.blurred)
-        with np.errstate(all="ignore"):
-            off = np.abs(np.where(values == self.problem.wanted, 0.0, values - self.problem.wanted))
+        off = np.abs(np.where(values == self.problem.wanted, 0.0, values - self.problem.wanted))
         return bool((self.defined & ~(off <= least)).any())
