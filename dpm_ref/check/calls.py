@@ -27,14 +27,8 @@ from .quantities import kind_of, right
 
 __all__ = ["Fault", "Returned", "call", "faults", "guarded"]
 
-# where a mapping may hold a quantity, by the end of its name
-KEYS = {
-    "log_var": ("log_variance", "log_var", "logvar"),
-    "var": ("variance", "var"),
-    "mean": ("mean",),
-    "nll": ("total_bpd", "nll", "bpd", "loss"),
-    "vlb_term": ("output",),
-}
+# where a mapping may hold a quantity whose name ends so: there, or under another name
+KEYS = "log_var log_variance logvar, var variance, mean, nll total_bpd bpd loss, vlb_term output"
 
 
 class Fault(Exception):
@@ -61,14 +55,14 @@ def faults(said: str = "raises ") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def kept(*modules: ModuleType) -> Iterator[None]:
-    """The modules' names are put back."""
-    before = [dict(vars(module)) for module in modules]
+def changed(module: ModuleType, names: Mapping[str, Any]) -> Iterator[None]:
+    """A module in which these names mean something else; all its names are put back."""
+    before = dict(vars(module))
     try:
+        vars(module).update(names)
         yield
     finally:
-        for module, names in zip(modules, before, strict=True):
-            vars(module).update(names)
+        vars(module).update(before)
 
 
 @contextlib.contextmanager
@@ -76,7 +70,7 @@ def guarded(seconds: float) -> Iterator[None]:
     """What a function may change of the process is put back; a Fault after so many seconds."""
     try:
         with (
-            kept(np),
+            changed(np, {}),
             np.printoptions(),
             np.errstate(all="ignore"),
             warnings.catch_warnings(action="ignore"),
@@ -119,7 +113,7 @@ def supplied(p: Problem) -> Iterator[None]:
     """Where code draws its own noise, normal draws of NumPy, PyTorch and JAX give the problem's."""
 
     def give(*_: Any, **__: Any) -> Any:
-        return p.conventions.native(_argument(p, "noise"))
+        return _argument(p, "noise")
 
     def scaled(loc: Any = 0.0, scale: Any = 1.0, *_: Any, **named: Any) -> Any:
         return named.get("mean", loc) + named.get("std", scale) * give()
@@ -131,12 +125,12 @@ def supplied(p: Problem) -> Iterator[None]:
         "torch": {"randn": give, "randn_like": give, "normal": scaled},
         "jax.random": {"normal": give},
     }
-    own = p.conventions.own_noise and "noise" in p.inputs
-    modules = {name: sys.modules[name] for name in draws if own and name in sys.modules}
-    jax = sys.modules.get("jax") if own else None  # a compiled function would keep one draw
-    with kept(*modules.values()), jax.disable_jit() if jax else contextlib.nullcontext():
-        for name, module in modules.items():
-            vars(module).update(draws[name])
+    known = sys.modules if p.conventions.own_noise and "noise" in p.inputs else {}
+    with contextlib.ExitStack() as stack:
+        for name in draws.keys() & known.keys():
+            stack.enter_context(changed(known[name], draws[name]))
+        if "jax" in known:  # a compiled function would keep one draw
+            stack.enter_context(known["jax"].disable_jit())
         yield
 
 
@@ -183,7 +177,7 @@ class Model:
         if t is None and not self.asked[1, 0]:  # L_0 is left out: compared with that of a draw
             noise = np.random.default_rng(0).standard_normal(self.x0.shape)
             self._asked_at(noisy(self.tables, self.x0, 1, noise), np.ones_like(rows))
-        at = np.broadcast_arrays(every if t is None else t[:, 0], rows)
+        at: Any = np.broadcast_arrays(every if t is None else t[:, 0], rows)
         if (missing := at[0][~self.asked[*at]]).size:
             first = missing[0] - 1 + self.conventions.first_t
             raise Fault(f"does not ask the model at t = {first}")
@@ -247,17 +241,18 @@ def _hint(said: str, name: str, p: Problem) -> str:
 
 
 def _argument(p: Problem, name: str) -> Any:
-    """An argument as it is handed over, but for its framework."""
-    c, table = p.conventions, p.quantity.kind == "table"
+    """An argument as it is handed over."""
+    c = p.conventions
     if kind_of(name) == "model":
         return Model(p.tables, p.inputs["x0"], c)
     value = p.inputs[name]
     if kind_of(name) == "time":
         t = value[:, 0] - 1 + c.first_t
-        return int(t[0]) if p.quantity.whole or (c.t_shape == "scalar" and not table) else t
+        single = p.quantity.whole or (c.t_shape == "scalar" and p.quantity.kind != "table")
+        return int(t[0]) if single else c.native(t)
     if name != "log_w":
         value = value.reshape(*value.shape[:-1], *p.setting.components)
-    return value.astype(c.carrier)
+    return c.native(value.astype(c.carrier))
 
 
 def _result(function: Any, p: Problem) -> tuple[Any, dict[str, Any]]:
@@ -267,17 +262,15 @@ def _result(function: Any, p: Problem) -> tuple[Any, dict[str, Any]]:
         raise Fault(f"is no function, but {type(function).__name__}")
     if not callable(function):
         return function, {}
-    handed = {name: _argument(p, name) for name in p.quantity.arguments(c)}
     if table and c.t_shape == "scalar":
-        return np.array([np.squeeze(c.numpy(function(int(t)))) for t in handed["t"]]), {}
-    arrays = [name for name, value in handed.items() if isinstance(value, np.ndarray)]
+        times = (p.inputs["t"][:, 0] - 1 + c.first_t).tolist()
+        return np.array([np.squeeze(c.numpy(function(t))) for t in times]), {}
     with faults("cannot be called: to_native raises "):
-        handed |= {name: c.native(handed[name]) for name in arrays}
-    before = {name: np.array(c.numpy(handed[name])) for name in arrays}
+        handed = {name: _argument(p, name) for name in p.quantity.arguments(c)}
     with supplied(p):
         result = function(*handed.values())
-    for name, value in before.items():
-        if not np.array_equal(c.numpy(handed[name]), value):
+    for name in [name for name in handed if name != "model"]:
+        if not np.array_equal(c.numpy(handed[name]), c.numpy(_argument(p, name))):
             raise Fault(f"changes its argument {name} in place")
     return result, handed["model"].inputs(p.inputs.get("t")) if "model" in handed else {}
 
@@ -296,7 +289,8 @@ def _parts(result: Any, problems: list[Problem]) -> list[Any]:
 
 
 def _picked(result: Mapping[Any, Any], name: str) -> Any:
-    keys = (name, *next((keys for end, keys in KEYS.items() if name.endswith(end)), ()))
+    alike = (each.split() for each in KEYS.split(", "))
+    keys = dict.fromkeys([name, *next((each for each in alike if name.endswith(each[0])), ())])
     for key in keys if len(result) != 1 else result:
         if key in result:
             return result[key]

@@ -28,11 +28,11 @@ ENDS = {
     **dict.fromkeys(("var", "var_q"), WIDE),
     **dict.fromkeys(("var_p", "var_y"), np.roll(WIDE, 1)),
 }
-# of log weights: offset, scale and number
-WEIGHTS = ((0.0, 1.5, 7), (-3.0, 1.5, 7), (-2000.0, 1.5, 7), (900.0, 300.0, 5), (-5.0, 1.0, 1))
+# of log weights: offset, scale and number; the last weights are 0
+WEIGHTS = ((0, 1.5, 7), (-3, 1.5, 7), (-2000, 1.5, 7), (900, 300, 5), (-5, 1, 1), (-np.inf, 3, 4))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Setting:
     """A schedule, the conventions, and the user's data if there are any."""
 
@@ -42,42 +42,19 @@ class Setting:
     conventions: Conventions = field(default_factory=Conventions)
     given: Any = None
 
-    @property
-    def T(self) -> int:
-        return int(self.beta.size)
-
-    @property
-    def tables(self) -> Tables:
-        return Tables.exact(self.beta)
-
-    @cached_property
-    def data(self) -> Any:
-        """Vectors x^0, if they are given."""
-        if self.given is None:
-            return None
-        array, inner = np.asarray(self.given, dtype=np.float64), self.components
-        fits = array.ndim >= 2 and array.size and array.shape[1:] == inner
-        if not fits or not np.isfinite(array).all():
-            wanted = ", ".join(map(str, inner)) or "..."
-            raise ValueError(f"data must have shape (m, {wanted}) and be finite, got {array.shape}")
-        return self.rounded(array.reshape(len(array), -1))
-
-    @property
-    def n(self) -> int:
-        return (self.conventions.shape or self.shape)[0]
-
-    @property
-    def components(self) -> tuple[int, ...]:
-        if self.conventions.shape is None and self.given is not None:
-            return tuple(np.shape(self.given)[1:])
-        return (self.conventions.shape or self.shape)[1:]
-
-    @property
-    def d(self) -> int:
-        return math.prod(self.components)
-
-    def rounded(self, value: Any) -> Any:
-        return self.conventions.rounded(value)
+    def __post_init__(self) -> None:
+        self.T, self.tables = int(self.beta.size), Tables.exact(self.beta)
+        self.rounded, self.data = self.conventions.rounded, None
+        self.n, *inner = self.conventions.shape or self.shape
+        if self.given is not None:
+            array = np.asarray(self.given, dtype=np.float64)
+            inner = inner if self.conventions.shape else list(array.shape[1:])
+            fits = array.ndim >= 2 and array.size and array.shape[1:] == (*inner,)
+            if not fits or not np.isfinite(array).all():
+                wanted = f"data must have shape (m, {', '.join(map(str, inner)) or '...'})"
+                raise ValueError(f"{wanted} and be finite, got {array.shape}")
+            self.data = self.rounded(array.reshape(len(array), -1))
+        self.components, self.d = tuple(inner), math.prod(inner)
 
     def times(self, first: int, rng: Any) -> list[Any]:
         """Both ends and some between, as columns of n."""
@@ -106,9 +83,6 @@ class Setting:
         if name == "w":
             return self.rounded(np.tanh(normal))
         return -np.abs(normal) if name.startswith("log_r") else normal
-
-    def noisy(self, x0: Any, t: Any, noise: Any) -> Any:
-        return self.rounded(noisy(self.tables, x0, t, noise))
 
     def near(self, mean: Any, var: Any, rng: Any) -> tuple[Any, Any]:
         """A distribution near this one."""
@@ -215,14 +189,13 @@ def weights(q: Quantity, s: Setting, rng: Any) -> Inputs:
     for offset, scale, m in WEIGHTS:
         log_w = s.rounded(offset + scale * rng.standard_normal((m, s.n)))
         yield {"log_w": log_w, "end": scale > 2 or m == 1}
-    yield {"log_w": np.full((4, s.n), -np.inf), "end": True}
 
 
 def bound(q: Quantity, s: Setting, rng: Any) -> Inputs:
     if s.T > 1:
         t, x0 = np.arange(2, s.T + 1)[:, None, None], data_of(q, s, rng)
         noise = rng.standard_normal((s.T - 1, *x0.shape))
-        xs = (noise > 0) * 1.0 if q.bits else s.noisy(x0, t, noise)
+        xs = (noise > 0) * 1.0 if q.bits else s.rounded(noisy(s.tables, x0, t, noise))
         means, var = s.near(*exact_posterior(s.tables, x0, xs, t), rng)
         yield {"x0": x0, "xs": xs, "pi1": s.pi1, **reverse(q, s, means, var)}
 
@@ -271,7 +244,8 @@ def step(q: Quantity, s: Setting, rng: Any) -> Inputs:
     """The same for one term of the bound."""
     x0 = next(decoder(q, s, rng))["x0"]
     for t in s.times(1, rng) if s.T > 1 else ():
-        yield {"x0": x0, "xt": s.noisy(x0, t, rng.standard_normal(x0.shape)), "t": t}
+        xt = noisy(s.tables, x0, t, rng.standard_normal(x0.shape))
+        yield {"x0": x0, "xt": s.rounded(xt), "t": t}
 
 
 GROUPS = (table, times, pairs, weights, bound, path, entropy, decoder, loop, step)
