@@ -36,7 +36,7 @@ class Fault(Exception):
 
 
 class TimeUp(BaseException):
-    pass
+    """Raised past a function's own `except Exception`."""
 
 
 @contextlib.contextmanager
@@ -159,8 +159,7 @@ class Model:
         """The states, what is predicted there, and variances as they are handed over."""
         s, c, t = self.tables, self.conventions, times[:, None]
         root, std = np.sqrt(s.abar[t]), np.sqrt(s.one_minus_abar[t])
-        eps = (x - root * self.x0) / std
-        eps = 0.9 * eps + 0.3 * np.sin(2.0 * x + t)
+        eps = 0.9 * ((x - root * self.x0) / std) + 0.3 * np.sin(2.0 * x + t)
         x0 = (x - std * eps) / root
         mean = exact_posterior(s, x0, x, t)[0]
         made = {"eps": eps, "x0": x0, "mean": mean, "v": root * eps - std * x0, "score": -eps / std}

@@ -115,8 +115,7 @@ class Conventions:
         return (self.to_native or np.asarray)(np.array(array))
 
     def numpy(self, result: Any) -> Any:
-        if self.from_native:
-            return np.asarray(self.from_native(result))
+        result = self.from_native(result) if self.from_native else result
         for step in ("detach", "cpu"):
             result = getattr(result, step)() if hasattr(result, step) else result
         if "bfloat16" in str(getattr(result, "dtype", "")):

@@ -77,7 +77,7 @@ def test_every_mistake_of_a_formula_can_be_evaluated(name):  # kl_term's on bits
     inputs = next(draws(q, Setting(BETA, 0.2, (4, 4), c), np.random.default_rng(4)))
     problem = Problem.of(q, Setting(BETA, 0.2, (4, 4), c), inputs)
     for mistake in mistakes(q, c):
-        with np.errstate(invalid="ignore"):
+        with np.errstate(all="ignore"):
             assert problem.value(mistake.of(problem.trees[mistake.form])).shape == problem.shape
 
 
