@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -55,51 +55,27 @@ def faults(said: str = "raises ") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def changed(module: ModuleType, names: Mapping[str, Any]) -> Iterator[None]:
-    """A module in which these names mean something else; all its names are put back."""
-    before = dict(vars(module))
-    try:
-        vars(module).update(names)
-        yield
-    finally:
-        vars(module).update(before)
-
-
-@contextlib.contextmanager
 def guarded(seconds: float) -> Iterator[None]:
-    """What a function may change of the process is put back; a Fault after so many seconds."""
-    try:
-        with (
-            changed(np, {}),
-            np.printoptions(),
-            np.errstate(all="ignore"),
-            warnings.catch_warnings(action="ignore"),
-            contextlib.chdir(os.getcwd()),
-            _limited(seconds),
-        ):
-            yield
-    except TimeUp:
-        raise Fault(f"did not return within {seconds:g} s (time_limit)") from None
-
-
-@contextlib.contextmanager
-def _limited(seconds: float) -> Iterator[None]:
-    """TimeUp after so many seconds; only in a process's main thread, where signals arrive."""
-    main = threading.current_thread() is threading.main_thread()
-    if not (main and hasattr(signal, "setitimer")):
-        yield
-        return
+    """What a function may change of the process is put back; a Fault after so many seconds, but
+    only in a process's main thread, where signals arrive.
+    """
 
     def ring(*_: Any) -> None:
         raise TimeUp
 
-    former = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)
+    main = threading.current_thread() is threading.main_thread()
     try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
+        with np.printoptions(), np.errstate(all="ignore"), contextlib.ExitStack() as back:
+            back.enter_context(warnings.catch_warnings(action="ignore"))
+            back.callback(os.chdir, os.getcwd())
+            back.callback(vars(np).update, dict(vars(np)))
+            if main and hasattr(signal, "setitimer"):
+                back.callback(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, ring))
+                back.callback(signal.setitimer, signal.ITIMER_REAL, 0)
+                signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)
+            yield
+    except TimeUp:
+        raise Fault(f"did not return within {seconds:g} s (time_limit)") from None
 
 
 Returned = Answer | Fault | None
@@ -126,11 +102,13 @@ def supplied(p: Problem) -> Iterator[None]:
         "jax.random": {"normal": give},
     }
     known = sys.modules if p.conventions.own_noise and "noise" in p.inputs else {}
-    with contextlib.ExitStack() as stack:
-        for name in draws.keys() & known.keys():
-            stack.enter_context(changed(known[name], draws[name]))
+    with contextlib.ExitStack() as back:
+        for module in draws.keys() & known.keys():
+            names = vars(known[module])
+            back.callback(names.update, dict(names))
+            names.update(draws[module])
         if "jax" in known:  # a compiled function would keep one draw
-            stack.enter_context(known["jax"].disable_jit())
+            back.enter_context(known["jax"].disable_jit())
         yield
 
 
@@ -172,15 +150,15 @@ class Model:
 
     def inputs(self, t: Any) -> dict[str, Any]:
         """The states, outputs and variances where it was asked, at t or in a loop over all t."""
-        rows, every = np.arange(len(self.x0)), np.arange(1, self.tables.T + 1)[:, None]
+        rows = np.arange(len(self.x0))
         if t is None and not self.asked[1, 0]:  # L_0 is left out: compared with that of a draw
             noise = np.random.default_rng(0).standard_normal(self.x0.shape)
             self._asked_at(noisy(self.tables, self.x0, 1, noise), np.ones_like(rows))
-        at: Any = np.broadcast_arrays(every if t is None else t[:, 0], rows)
-        if (missing := at[0][~self.asked[*at]]).size:
-            first = missing[0] - 1 + self.conventions.first_t
-            raise Fault(f"does not ask the model at t = {first}")
-        seen = self.seen[:, *at]
+        times = np.arange(1, self.tables.T + 1)[:, None] if t is None else t[:, 0]
+        missed = np.where(self.asked[times, rows], np.inf, times - 1).min()
+        if missed < np.inf:
+            raise Fault(f"does not ask the model at t = {missed + self.conventions.first_t:.0f}")
+        seen = self.seen[:, times, rows]
         if t is not None:
             return dict(zip(("xt", "output", "var_t"), seen, strict=True))
         self._check_states(seen[0])

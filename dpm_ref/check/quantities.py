@@ -490,7 +490,6 @@ def presented(q: Quantity, c: Conventions, tree: Expr, spread: str = "") -> Expr
     return op("unit", tree, name=c.unit) if q.kind.startswith(("nats", "slope")) else tree
 
 
-@functools.lru_cache(maxsize=512)  # so that trees are made of the same nodes each time
 def accepted(q: Quantity, c: Conventions) -> dict[str, dict[str, Any]]:
     """What is right too, as letters that mean something else, under a note that a PASS says."""
     binned, last = c.decoder == "discretised", q.drawn in ("loop", "step")
@@ -575,7 +574,7 @@ FIXED = {
     **{name: functools.partial(op, name) for name in (*FUNCTIONS, "first", "second")},
 }
 
-# what is right too: the mass of a bin, and p's variance at the first t
+# what is right too: the mass of a bin, and p's variance at the first t; the same nodes each time
 MASSES: dict[str, dict[str, Any]] = {
     "the normal distribution function by tanh, as in DDPM's code": {"cdf": "tanh"},
     "the mass of a bin clipped at 1e-12": {"cdf": "clipped"},
