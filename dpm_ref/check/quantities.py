@@ -339,9 +339,6 @@ vlb_weight_x0 | the SNR, for half its difference | abar / rest
 vlb_weight_x0 | sqrt(abar_t) / 2 / (2 - abar_t): latent diffusion's brackets |
     0.5 * sqrt(abar) / (2 - abar)
 kernel_mean | 1 - beta_t / 2 for sqrt(1 - beta_t): an Euler step | (1 - 0.5 * beta) * x_prev
-mean_from_eps | x0 from eps returned for the mean | x0_hat("eps", s, xt, eps)
-mean_from_eps | DDIM's step, without noise |
-    sqrt(abar_prev) * x0_hat("eps", s, xt, eps) + sqrt(rest_prev) * eps
 factor_mean | the factor left out | mean
 factor_mean | the factor clamped: y returned | y
 factor_mean | the plain average of both means | 0.5 * (mean + y)
@@ -411,6 +408,11 @@ both | the mean of both divergences | kl(q, p) | 0.5 * (kl(q, p) + kl(p, q))
 gaussian | KL( q || N(0, 1) ), whatever p is | kl(q, p) | kl(q, prior)
 gaussian | all but the means' part of the divergence once, not for each component | kl(q, p) |
     0.5 * (q[0] - p[0])**2 / p[1] + 0.5 * (log(p[1] / q[1]) + q[1] / p[1] - 1) / op("d")
+gaussian | DDIM's step, without noise, for the mean | mean_hat(kind, s, xt, out) |
+    sqrt(s.abar_prev) * x0_hat(kind, s, xt, out)
+    - sqrt(s.rest_prev) * sqrt(s.rest) * score_hat(kind, s, xt, out)
+gaussian | (2 - sqrt(alpha_t)) xt + beta_t score / 2: a step of the probability flow |
+    mean_hat(kind, s, xt, out) | (2 - sqrt(s.alpha)) * xt + s.beta / 2 * score_hat(kind, s, xt, out)
 gaussian | (2 - sqrt(alpha_t)) xt + beta_t score: the reverse diffusion of score-based code |
     mean_hat(kind, s, xt, out) | (2 - sqrt(s.alpha)) * xt + s.beta * score_hat(kind, s, xt, out)
 gaussian | (1 + beta_t / 2) xt + beta_t score: an Euler step of the equation |

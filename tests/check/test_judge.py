@@ -525,6 +525,7 @@ FIRST = {
     "the exact value": 0.0,
     "the next value": POST[1],
     "beta_1": BETA[0],
+    "1 - abar_T, by index -1,": 1 - np.prod(1 - BETA),
     "0.3": 0.3,
     "1e-20": 1e-20,
 }

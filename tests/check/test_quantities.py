@@ -299,6 +299,8 @@ WRONG_WAYS = {
     ],
     "mean_from_v": [
         *OF_THE_POSTERIOR,
+        "DDIM's step, without noise, for the mean",
+        "(2 - sqrt(alpha_t)) xt + beta_t score / 2: a step of the probability flow",
         "(2 - sqrt(alpha_t)) xt + beta_t score: the reverse diffusion of score-based code",
         "(1 + beta_t / 2) xt + beta_t score: an Euler step of the equation",
         *(f"v taken for {kind}" for kind in ("eps", "x0", "mean", "v", "score")),
