@@ -607,17 +607,17 @@ def _factors(product: Expr) -> Iterator[tuple[str, Change]]:
         text = (each.args[0] if below else each).text
         said = f"division by {text}" if below else text
         for i, term in enumerate(other.args) if other.op == "+" and text != "d" else ():
-            yield f"{said} reaches {_named(term)} only", _bracket(k, j, i)
-            yield f"{said} reaches {_named(term)} twice", _put(j, _put(i, _times(each)))
+            yield f"{said} reaches {_named(term)} only", _bracket(k, j, i, _constant(1))
+            yield f"{said} reaches {_named(term)} twice", _bracket(k, j, i, _set())
         if other.name.startswith("one_minus") and each.op not in ("number", "later", "known"):
             yield f"{said} reaches {other.text[4:]} only", _complemented(k, j)
         if other.op == "inv" and each.op not in ("inv", "number", "later", "known"):
             yield f"ratio upside down: ({other.args[0].text}) / ({text})", _turned(k, j)
 
 
-def _bracket(k: int, j: int, i: int) -> Change:
-    """The factor k multiplied with the term i of the sum j."""
-    return lambda y: y.put(j, lambda b: b.put(i, lambda a: a * y.args[k])).put(k, _constant(1))
+def _bracket(k: int, j: int, i: int, left: Change) -> Change:
+    """The factor k multiplied with the term i of the sum j, and what is left of it with all."""
+    return lambda y: y.put(j, lambda b: b.put(i, lambda a: a * y.args[k])).put(k, left)
 
 
 def _misplaced(total: Expr) -> Iterator[tuple[str, Change]]:
