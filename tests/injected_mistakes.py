@@ -582,7 +582,11 @@ formula(
         lambda xt, t, eps: (xt - p.read("beta", p.time(t)) * eps) / p.read("sqrt_alpha", p.time(t))
     ),
 )
-formula("x0 from eps returned for the mean", "mean_from_eps", lambda p: p.x0_from_eps)
+formula(
+    "x^0 for the mean of q(x^{t-1}|x^t,x^0)",
+    "mean_from_eps",
+    lambda p: p.x0_from_eps,
+)
 formula(
     "the marginal's standard deviation for beta_t / sqrt(1 - abar_t)",
     "mean_from_eps",

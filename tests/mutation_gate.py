@@ -58,6 +58,7 @@ AT_IMPORT = {  # run when the module is imported, which is done anew for them
     "validation.x__each",
     "check.conventions.x__one_of",
     "check.conventions.x__at_least",
+    "check.conventions.x__declared",
 }
 MEMORY = 8 * 2**30  # bytes that a fork may address
 OF_TIME = re.compile("[Tt]ime only|[Hh]ow long")  # reasons of an excuse

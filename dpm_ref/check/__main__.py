@@ -33,18 +33,17 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     parser = _parser()
     options = vars(parser.parse_args(arguments))
-    if wanted := options.pop("list"):
+    if "list" in options:
         sections = _catalogue()
-        if wanted == "mistakes":
+        if options["list"] == "mistakes":
             sections = {"Mistakes:": names(), "Sources of precision loss:": [*HABITS, *CONSTANTS]}
         return _print("\n\n".join("\n    ".join([k, *lines]) for k, lines in sections.items()))
-    if options["functions"] is None:
+    if "functions" not in options:
         parser.error("give module:functions, or --list")
-    if options.pop("child"):
-        return _child({name: value for name, value in options.items() if value is not None})
-    path = os.pathsep.join([os.getcwd(), *sys.path])
+    if options.pop("child", False):
+        return _child(options)
     command = [sys.executable, "-m", "dpm_ref.check", "--child", *arguments]
-    known = {**os.environ, "PYTHONPATH": path}
+    known = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path])}
     done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", env=known, check=False)
     ended = f"2\nthe functions ended the process (status {done.returncode}): no report"
     status, text = (done.stdout or ended).split("\n", 1)
@@ -65,11 +64,10 @@ def _child(options: dict[str, Any]) -> int:
     with open(os.dup(1), "w", encoding="utf-8") as out:
         os.dup2(2, 1)
         try:
-            as_json = options.pop("json")
-            known = _found(options.pop("conventions")) if "conventions" in options else {}
-            for name in {"functions", *PLACES} & set(options):
+            as_json = options.pop("json", False)
+            for name in {"functions", "conventions", *PLACES} & options.keys():
                 options[name] = _found(options[name])
-            report = run(**{**known, **options})
+            report = run(**{**options.pop("conventions", {}), **options})
         except Exception as error:
             out.write(f"2\npython -m dpm_ref.check: {type(error).__name__}: {error}")
             return 2
@@ -84,12 +82,11 @@ def shape(text: str) -> tuple[int, ...]:
 
 
 def _found(place: str) -> Any:
-    if ":" not in place.strip(":"):
+    module, _, name = place.partition(":")
+    if not (module and name):
         raise ValueError(f"a place must be written module:name, got {place!r}")
-    match place.split(":"):
-        case [name, T] if name in NAMED and T.isdigit():
-            return name, int(T)
-    return pkgutil.resolve_name(place)
+    named = module in NAMED and name.isdigit()
+    return (module, int(name)) if named else pkgutil.resolve_name(place)
 
 
 def _catalogue() -> dict[str, list[str]]:
@@ -114,34 +111,27 @@ def _catalogue() -> dict[str, list[str]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    description = "Compare functions with the reference."
-    parser = argparse.ArgumentParser(prog="python -m dpm_ref.check", description=description)
-    known: dict[str, dict[str, Any]] = {
-        "list": {
-            "nargs": "?",
-            "const": "catalogue",
-            "choices": ("catalogue", "mistakes"),
-            "help": "what can be checked, by default, or the mistakes known",
-        },
-        "json": {"action": "store_true", "help": "the report as data"},
-        "conventions": {"metavar": "module:dict", "help": "of the run, after options"},
-        "child": {"action": "store_true", "help": argparse.SUPPRESS},
-        "shape": {"type": shape, "metavar": "n,..."},
-        **{name: {"metavar": "module:name"} for name in PLACES},
-        **{name: {"type": float} for name in ("prior", "eta", "time_limit")},
-    }
+    parser = argparse.ArgumentParser("python -m dpm_ref.check", argument_default=argparse.SUPPRESS)
+    parser.description, add = "Compare functions with the reference.", parser.add_argument
+    words = "a mapping of names to callables, or a callable beta -> mapping"
+    add("functions", nargs="?", metavar="module:functions", help=words)
+    words = "what can be checked, by default, or the mistakes known"
+    add("--list", nargs="?", const="catalogue", choices=("catalogue", "mistakes"), help=words)
+    add("--json", action="store_true", help="the report as data")
+    add("--conventions", metavar="module:dict", help="of the run, after options")
+    add("--child", action="store_true", help=argparse.SUPPRESS)
+    about = dict.fromkeys(PLACES[:4], "of the schedule, shape (T,); one of these declares it")
+    about["beta"] += f"; or name:T, with a name among {', '.join(NAMED)}"
+    about |= {"data": "vectors x^0", "prior": "pi_1 of the binomial prior"}
+    about |= {name: rule["about"] for name, rule in RULES.items()}
+    known: dict[str, dict[str, Any]] = {name: {"metavar": "module:name"} for name in PLACES}
+    known |= {name: {"type": float} for name in ("prior", "eta", "time_limit")}
+    known["shape"] = {"type": shape, "metavar": "n,..."}
     for name, choices in CHOICES.items():
         spelled = {str(each): each for each in choices}
         known[name] = {"choices": choices, "type": lambda text, of=spelled: of.get(text, text)}
-    words = "a mapping of names to callables, or a callable beta -> mapping"
-    parser.add_argument("functions", nargs="?", metavar="module:functions", help=words)
-    about = {name: rule["about"] for name, rule in RULES.items()}
-    about |= {"data": "vectors x^0", "prior": "pi_1 of the binomial prior"}
-    about |= dict.fromkeys(PLACES[:4], "of the schedule, shape (T,); one of these declares it")
-    about["beta"] += f"; or name:T, with a name among {', '.join(NAMED)}"
-    for name, settings in known.items():
-        flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, **{"help": about.get(name), **settings})
+    for name, said in about.items():
+        add(f"--{name.replace('_', '-')}", help=said, **known[name])
     return parser
 
 

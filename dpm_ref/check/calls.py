@@ -13,28 +13,22 @@ import textwrap
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from types import ModuleType, SimpleNamespace
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from scipy.special import gammainc, gammaincc, ndtr
+from scipy.special import chdtr, chdtrc, ndtr
 
 from .conventions import EPS, Conventions
 from .expressions import Tables
-from .problems import Answer, Problem, exact_posterior
+from .problems import Answer, Problem, exact_posterior, noisy
 from .quantities import kind_of, right
 
 __all__ = ["Fault", "Returned", "call", "faults", "guarded"]
 
-# where a mapping may hold a quantity, by the end of its name
-KEYS = {
-    "log_var": ("log_variance", "log_var", "logvar"),
-    "var": ("variance", "var"),
-    "mean": ("mean",),
-    "nll": ("total_bpd", "nll", "bpd", "loss"),
-    "vlb_term": ("output",),
-}
+# where a mapping may hold a quantity whose name ends so: there, or under another name
+KEYS = "log_var log_variance logvar, var variance, mean, nll total_bpd bpd loss, vlb_term output"
 
 
 class Fault(Exception):
@@ -42,7 +36,7 @@ class Fault(Exception):
 
 
 class TimeUp(BaseException):
-    pass
+    """Raised past a function's own `except Exception`."""
 
 
 @contextlib.contextmanager
@@ -61,53 +55,27 @@ def faults(said: str = "raises ") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def kept(*modules: ModuleType) -> Iterator[None]:
-    """The modules' names are put back."""
-    before = [dict(vars(module)) for module in modules]
-    try:
-        yield
-    finally:
-        for module, names in zip(modules, before, strict=True):
-            vars(module).update(names)
-
-
-@contextlib.contextmanager
 def guarded(seconds: float) -> Iterator[None]:
-    """What a function may change of the process is put back; a Fault after so many seconds."""
-    folder = os.getcwd()
-    try:
-        with (
-            kept(np),
-            np.printoptions(),
-            np.errstate(all="ignore"),
-            warnings.catch_warnings(action="ignore"),
-            _limited(seconds),
-        ):
-            yield
-    except TimeUp:
-        raise Fault(f"did not return within {seconds:g} s (time_limit)") from None
-    finally:
-        os.chdir(folder)
-
-
-@contextlib.contextmanager
-def _limited(seconds: float) -> Iterator[None]:
-    """TimeUp after so many seconds; only in a process's main thread, where signals arrive."""
-    main = threading.current_thread() is threading.main_thread()
-    if not (main and hasattr(signal, "setitimer")):
-        yield
-        return
+    """What a function may change of the process is put back; a Fault after so many seconds, but
+    only in a process's main thread, where signals arrive.
+    """
 
     def ring(*_: Any) -> None:
         raise TimeUp
 
-    former = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)
+    main = threading.current_thread() is threading.main_thread()
     try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
+        with np.printoptions(), np.errstate(all="ignore"), contextlib.ExitStack() as back:
+            back.enter_context(warnings.catch_warnings(action="ignore"))
+            back.callback(os.chdir, os.getcwd())
+            back.callback(vars(np).update, dict(vars(np)))
+            if main and hasattr(signal, "setitimer"):
+                back.callback(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, ring))
+                back.callback(signal.setitimer, signal.ITIMER_REAL, 0)
+                signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)
+            yield
+    except TimeUp:
+        raise Fault(f"did not return within {seconds:g} s (time_limit)") from None
 
 
 Returned = Answer | Fault | None
@@ -121,7 +89,7 @@ def supplied(p: Problem) -> Iterator[None]:
     """Where code draws its own noise, normal draws of NumPy, PyTorch and JAX give the problem's."""
 
     def give(*_: Any, **__: Any) -> Any:
-        return p.conventions.native(_argument(p, "noise"))
+        return _argument(p, "noise")
 
     def scaled(loc: Any = 0.0, scale: Any = 1.0, *_: Any, **named: Any) -> Any:
         return named.get("mean", loc) + named.get("std", scale) * give()
@@ -133,23 +101,24 @@ def supplied(p: Problem) -> Iterator[None]:
         "torch": {"randn": give, "randn_like": give, "normal": scaled},
         "jax.random": {"normal": give},
     }
-    own = p.conventions.own_noise and "noise" in p.inputs
-    modules = {name: sys.modules[name] for name in draws if own and name in sys.modules}
-    jax = sys.modules.get("jax") if own else None  # a compiled function would keep one draw
-    with kept(*modules.values()), jax.disable_jit() if jax else contextlib.nullcontext():
-        for name, module in modules.items():
-            vars(module).update(draws[name])
+    known = sys.modules if p.conventions.own_noise and "noise" in p.inputs else {}
+    with contextlib.ExitStack() as back:
+        for module in draws.keys() & known.keys():
+            names = vars(known[module])
+            back.callback(names.update, dict(names))
+            names.update(draws[module])
+        if "jax" in known:  # a compiled function would keep one draw
+            back.enter_context(known["jax"].disable_jit())
         yield
 
 
-@dataclass(eq=False)
 class Model:
-    """A smooth network (xt, t) -> output that remembers where it was asked."""
+    """A smooth network (xt, t) -> output that remembers where it was first asked."""
 
-    tables: Tables
-    x0: Any
-    conventions: Conventions
-    asked: dict[tuple[int, int], Any] = field(default_factory=dict)
+    def __init__(self, tables: Tables, x0: Any, conventions: Conventions) -> None:
+        self.tables, self.x0, self.conventions = tables, x0, conventions
+        self.seen = np.empty((3, tables.T + 1, *x0.shape))  # states, outputs and variances
+        self.asked = np.zeros((tables.T + 1, len(x0)), dtype=bool)
 
     def __call__(self, xt: Any, t: Any, *_: Any, **__: Any) -> Any:
         c, array = self.conventions, self.conventions.numpy(xt)
@@ -160,52 +129,49 @@ class Model:
         times = np.broadcast_to(np.ravel(c.numpy(t)) + 1 - c.first_t, (len(x),)).astype(int)
         if times.min() < 1 or times.max() > self.tables.T:
             raise ValueError(f"the model is asked at t = {t}, outside the schedule")
-        out, var = (c.rounded(each) for each in self._output(x, times[:, None]))
-        for row, at in enumerate(times.tolist()):
-            self.asked.setdefault((at, row), np.stack([x[row], out[row], var[row]]))
-        shaped = [c.native(each.reshape(array.shape).astype(c.carrier)) for each in (out, var)]
+        _, *answer = self._asked_at(x, times)
+        shaped = [c.native(each.reshape(array.shape).astype(c.carrier)) for each in answer]
         return tuple(shaped) if c.reverse_var == "given" else shaped[0]
 
-    def _output(self, x: Any, t: Any) -> tuple[Any, Any]:
-        """What is predicted, and a variance as it is handed over."""
-        s, c = self.tables, self.conventions
+    def _asked_at(self, x: Any, times: Any) -> Any:
+        """The states, what is predicted there, and variances as they are handed over."""
+        s, c, t = self.tables, self.conventions, times[:, None]
         root, std = np.sqrt(s.abar[t]), np.sqrt(s.one_minus_abar[t])
-        eps = (x - root * self.x0) / std
-        eps = 0.9 * eps + 0.3 * np.sin(2.0 * x + t)
+        eps = 0.9 * ((x - root * self.x0) / std) + 0.3 * np.sin(2.0 * x + t)
         x0 = (x - std * eps) / root
         mean = exact_posterior(s, x0, x, t)[0]
         made = {"eps": eps, "x0": x0, "mean": mean, "v": root * eps - std * x0, "score": -eps / std}
-        return made[c.model], c.write("var", s.beta[t] * np.exp(0.3 * np.sin(x)))
+        var = c.write("var", s.beta[t] * np.exp(0.3 * np.sin(x)))
+        answer = np.stack([x, c.rounded(made[c.model]), var])
+        new = np.flatnonzero(~self.asked[times, np.arange(len(x))])
+        self.seen[:, times[new], new] = answer[:, new]
+        self.asked[times[new], new] = True
+        return answer
 
     def inputs(self, t: Any) -> dict[str, Any]:
-        """The states, outputs and variances where it was asked, at t or in a loop over all t;
-        KeyError of a (t, row) where it was not.
-        """
-
-        def at(t: Any) -> Any:
-            times = np.broadcast_to(t, (len(self.x0), 1))[:, 0].tolist()
-            return np.stack([self.asked[each, row] for row, each in enumerate(times)], 1)
-
-        if t is not None:
-            return dict(zip(("xt", "output", "var_t"), at(t), strict=True))
-        if (1, 0) not in self.asked:  # L_0 is left out: compared with that of a draw
+        """The states, outputs and variances where it was asked, at t or in a loop over all t."""
+        rows = np.arange(len(self.x0))
+        if t is None and not self.asked[1, 0]:  # L_0 is left out: compared with that of a draw
             noise = np.random.default_rng(0).standard_normal(self.x0.shape)
-            root, std = np.sqrt(self.tables.abar[1]), np.sqrt(self.tables.one_minus_abar[1])
-            x = root * self.x0 + std * noise
-            drawn = np.stack([x, *self._output(x, np.array([[1]]))], 1)
-            self.asked |= {(1, row): each for row, each in enumerate(drawn)}
-        steps = np.stack([at(each) for each in range(1, self.tables.T + 1)], 1)
-        self._check_states(steps[0])
+            self._asked_at(noisy(self.tables, self.x0, 1, noise), np.ones_like(rows))
+        times = np.arange(1, self.tables.T + 1)[:, None] if t is None else t[:, 0]
+        missed = np.where(self.asked[times, rows], np.inf, times - 1).min()
+        if missed < np.inf:
+            raise Fault(f"does not ask the model at t = {missed + self.conventions.first_t:.0f}")
+        seen = self.seen[:, times, rows]
+        if t is not None:
+            return dict(zip(("xt", "output", "var_t"), seen, strict=True))
+        self._check_states(seen[0])
         names = ("xs", "outs", "vars_t", "x_1", "out_1", "var_1")
-        return dict(zip(names, (*steps[:, 1:], *steps[:, 0]), strict=True))
+        return dict(zip(names, (*seen[:, 1:], *seen[:, 0]), strict=True))
 
     def _check_states(self, xs: Any) -> None:
         """A Fault where the noise of the states x^t, t = 1..T, is not standard normal."""
         abar, rest = self.tables.abar[1:, None, None], self.tables.one_minus_abar[1:, None, None]
         noise = ((xs - np.sqrt(abar) * self.x0) / np.sqrt(rest)).reshape(len(xs), -1)
         mean, square, n = noise.mean(1), (noise**2).sum(1), noise.shape[1]
-        chi2 = (gammaincc(n / 2, square / 2), gammainc(n / 2, square / 2))
-        if (unlikely := np.min([ndtr(-np.abs(mean) * n**0.5), *chi2], 0) < 1e-12).any():
+        tails = [ndtr(-np.abs(mean) * n**0.5), chdtr(n, square), chdtrc(n, square)]
+        if (unlikely := np.min(tails, 0) < 1e-12).any():
             k = int(unlikely.argmax())
             said = f"its noise has mean {mean[k]:.2g} and mean square {square[k] / n:.2g}"
             t = k + self.conventions.first_t
@@ -225,12 +191,9 @@ def call(function: Any, problems: list[Problem], name: str = "f") -> list[Return
     except Fault as fault:
         return [Fault(f"{fault}{_hint(str(fault), name, problems[0])}")] * len(problems)
     if len(parts) == 3 and c.spread == "logvar":  # mean, variance, log variance
-        c = replace(c, spread="var")
-        mean, var, log_var = problems
-        var = replace(var, conventions=c, trees=right(var.quantity, c))
-        problems = [mean, var, log_var]
-    if asked:
-        problems = [replace(p, inputs=p.inputs | asked) for p in problems]
+        c, (mean, var, log_var) = replace(c, spread="var"), problems
+        problems = [mean, replace(var, conventions=c, trees=right(var.quantity, c)), log_var]
+    problems = [replace(p, inputs=p.inputs | asked) for p in problems]
     answers: list[Returned] = [None] * len(problems)
     for k, part in enumerate(parts):
         try:
@@ -255,17 +218,18 @@ def _hint(said: str, name: str, p: Problem) -> str:
 
 
 def _argument(p: Problem, name: str) -> Any:
-    """An argument as it is handed over, but for its framework."""
-    c, table = p.conventions, p.quantity.kind == "table"
+    """An argument as it is handed over."""
+    c = p.conventions
     if kind_of(name) == "model":
         return Model(p.tables, p.inputs["x0"], c)
     value = p.inputs[name]
     if kind_of(name) == "time":
         t = value[:, 0] - 1 + c.first_t
-        return int(t[0]) if p.quantity.whole or (c.t_shape == "scalar" and not table) else t
+        single = p.quantity.whole or (c.t_shape == "scalar" and p.quantity.kind != "table")
+        return int(t[0]) if single else c.native(t)
     if name != "log_w":
         value = value.reshape(*value.shape[:-1], *p.setting.components)
-    return value.astype(c.carrier)
+    return c.native(value.astype(c.carrier))
 
 
 def _result(function: Any, p: Problem) -> tuple[Any, dict[str, Any]]:
@@ -275,23 +239,17 @@ def _result(function: Any, p: Problem) -> tuple[Any, dict[str, Any]]:
         raise Fault(f"is no function, but {type(function).__name__}")
     if not callable(function):
         return function, {}
-    handed = {name: _argument(p, name) for name in p.quantity.arguments(c)}
     if table and c.t_shape == "scalar":
-        return np.array([np.squeeze(c.numpy(function(int(t)))) for t in handed["t"]]), {}
-    arrays = [name for name, value in handed.items() if isinstance(value, np.ndarray)]
+        times = (p.inputs["t"][:, 0] - 1 + c.first_t).tolist()
+        return np.array([np.squeeze(c.numpy(function(t))) for t in times]), {}
     with faults("cannot be called: to_native raises "):
-        handed |= {name: c.native(handed[name]) for name in arrays}
-    before = {name: np.array(c.numpy(handed[name])) for name in arrays}
+        handed = {name: _argument(p, name) for name in p.quantity.arguments(c)}
     with supplied(p):
         result = function(*handed.values())
-    for name, value in before.items():
-        if not np.array_equal(c.numpy(handed[name]), value):
+    for name in [name for name in handed if name != "model"]:
+        if not np.array_equal(c.numpy(handed[name]), c.numpy(_argument(p, name))):
             raise Fault(f"changes its argument {name} in place")
-    try:
-        return result, handed["model"].inputs(p.inputs.get("t")) if "model" in handed else {}
-    except KeyError as missing:
-        t = missing.args[0][0] - 1 + c.first_t
-        raise Fault(f"does not ask the model at t = {t}") from missing
+    return result, handed["model"].inputs(p.inputs.get("t")) if "model" in handed else {}
 
 
 def _parts(result: Any, problems: list[Problem]) -> list[Any]:
@@ -308,7 +266,8 @@ def _parts(result: Any, problems: list[Problem]) -> list[Any]:
 
 
 def _picked(result: Mapping[Any, Any], name: str) -> Any:
-    keys = (name, *next((keys for end, keys in KEYS.items() if name.endswith(end)), ()))
+    alike = (each.split() for each in KEYS.split(", "))
+    keys = dict.fromkeys([name, *next((each for each in alike if name.endswith(each[0])), ())])
     for key in keys if len(result) != 1 else result:
         if key in result:
             return result[key]

@@ -23,8 +23,8 @@ EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16"
 WRITE: dict[str, Callable[[Any], Any]] = {"var": lambda v: v, "std": np.sqrt, "logvar": np.log}
 
 
-def _rule(about: str, rule: str, holds: Callable[[Any], bool], **of: Any) -> dict[str, Any]:
-    return {"about": about, "rule": rule, "holds": holds, **of}
+def _declared(default: Any, about: str, rule: str, holds: Callable[[Any], bool], **of: Any) -> Any:
+    return field(default=default, metadata={"about": about, "rule": rule, "holds": holds, **of})
 
 
 def _one_of(about: str, *choices: Any) -> Any:
@@ -33,15 +33,15 @@ def _one_of(about: str, *choices: Any) -> Any:
     def holds(value: Any) -> bool:
         return value in choices and isinstance(value, bool) == isinstance(choices[0], bool)
 
-    rule = _rule(about, f"one of {', '.join(map(repr, choices))}", holds, choices=choices)
-    return field(default=choices[0], metadata=rule)
+    rule = f"one of {', '.join(map(repr, choices))}"
+    return _declared(choices[0], about, rule, holds, choices=choices)
 
 
 def _at_least(about: str, least: float, default: float) -> Any:
     def holds(value: Any) -> bool:
         return isinstance(value, int | float) and least <= value < np.inf
 
-    return field(default=default, metadata=_rule(about, f"a finite number >= {least:g}", holds))
+    return _declared(default, about, f"a finite number >= {least:g}", holds)
 
 
 def _is_shape(value: Any) -> bool:
@@ -49,9 +49,9 @@ def _is_shape(value: Any) -> bool:
     return batch and all(type(k) is int and k > 0 for k in value)
 
 
-SHAPE = _rule("of a batch of x^0", "a tuple (n, ...) of integers >= 1", _is_shape)
-TO = _rule("makes of NumPy's arrays what the code takes", "a callable", callable)
-FROM = _rule("makes NumPy's arrays of what it returns", "a callable", callable)
+SHAPE = _declared(None, "of a batch of x^0", "a tuple (n, ...) of integers >= 1", _is_shape)
+TO = _declared(None, "makes of NumPy's arrays what the code takes", "a callable", callable)
+FROM = _declared(None, "makes NumPy's arrays of what it returns", "a callable", callable)
 LIMIT = "seconds for all calls of a function in one pass, in the main thread alone"
 
 
@@ -63,9 +63,7 @@ class Conventions:
     t_shape: str = _one_of("t as an int, or as an array with one for each row", "scalar", "batch")
     spread: str = _one_of("how variances are handed over and returned", "var", "std", "logvar")
     unit: str = _one_of("of divergences, entropies and likelihoods", "nats", "bits")
-    components: str = _one_of(
-        "what is made of their components; 'none': each is returned", "sum", "mean", "none"
-    )
+    components: str = _one_of("their reduction; 'none': each is returned", "sum", "mean", "none")
     dtype: str = _one_of("what is computed in", "float64", "float32", "bfloat16")
     reverse_var: str = _one_of(
         "p's variance; 'given': as an argument, or by the model", "given", "posterior", "beta"
@@ -73,14 +71,12 @@ class Conventions:
     model: str = _one_of("what a network predicts", "eps", "x0", "mean", "v", "score")
     decoder: str = _one_of("p(x^0 | x^1) of nll and vlb_term", "discretised", "gaussian")
     silent: bool = _one_of("whether the last reverse step adds no noise", True, False)
-    own_noise: bool = _one_of(
-        "whether code draws its noise, and is not handed it: its draws are supplied", False, True
-    )
+    own_noise: bool = _one_of("whether code draws its noise; its draws are supplied", False, True)
     eta: float = _at_least("DDIM's: 0 without noise, 1 as DDPM", 0.0, 0.0)
     time_limit: float = _at_least(LIMIT, 1e-3, 60.0)
-    shape: tuple[int, ...] | None = field(default=None, metadata=SHAPE)
-    to_native: Callable[[Any], Any] | None = field(default=None, metadata=TO)
-    from_native: Callable[[Any], Any] | None = field(default=None, metadata=FROM)
+    shape: tuple[int, ...] | None = SHAPE
+    to_native: Callable[[Any], Any] | None = TO
+    from_native: Callable[[Any], Any] | None = FROM
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -90,10 +86,9 @@ class Conventions:
 
     def but(self, named: Mapping[str, Any]) -> "Conventions":
         """The same but for these; an error at a name that does not exist."""
-        for name in named:
-            if name not in RULES:
-                said = f"conventions must be among {', '.join(RULES)}, got {name}"
-                raise ValueError(said + near(name, RULES))
+        for name in [name for name in named if name not in RULES]:
+            rule = f"conventions must be among {', '.join(RULES)}"
+            raise ValueError(f"{rule}, got {name}{near(name, RULES)}")
         return replace(self, **named)
 
     @property
@@ -111,17 +106,16 @@ class Conventions:
 
     def write(self, kind: str, value: Any) -> Any:
         """An argument of this kind, as it is handed over."""
-        if kind == "nats" and self.unit == "bits":
-            value = value / np.log(2.0)
-        return self.rounded(WRITE[self.spread](value) if kind == "var" else value)
+        if kind == "var":
+            return self.rounded(WRITE[self.spread](value))
+        bits = kind == "nats" and self.unit == "bits"
+        return self.rounded(value / np.log(2.0)) if bits else value
 
     def native(self, array: Any) -> Any:
-        copy = np.array(array)
-        return copy if self.to_native is None else self.to_native(copy)
+        return (self.to_native or np.asarray)(np.array(array))
 
     def numpy(self, result: Any) -> Any:
-        if self.from_native is not None:
-            return np.asarray(self.from_native(result))
+        result = self.from_native(result) if self.from_native else result
         for step in ("detach", "cpu"):
             result = getattr(result, step)() if hasattr(result, step) else result
         if "bfloat16" in str(getattr(result, "dtype", "")):
@@ -177,22 +171,22 @@ def schedule_of(**declared: Any) -> Array | None:
         words = f"one of {', '.join(declared)} declares the schedule"
         raise ValueError(f"{words}, got {', '.join(given)}")
     for name, value in given.items():
-        if name == "beta":
-            spelled = isinstance(value, str | tuple) and any(isinstance(x, str) for x in value)
-            return Schedule(_by_name(value) if spelled else value).beta
-        return _rates(name, validation.finite(name, value))
+        if name != "beta":
+            return Schedule(_rates(name, validation.finite(name, value))).beta
+        spelled = isinstance(value, str | tuple) and any(isinstance(x, str) for x in value)
+        return Schedule(_by_name(value) if spelled else value).beta
     return None
 
 
-def _rates(name: str, table: Array) -> Array:
+def _rates(name: str, table: Array) -> Any:
     one_axis = table.ndim == 1 and table.size > 0
     validation.shaped(name, table, "have shape (T,) with T >= 1", one_axis)
-    log_abar, rule = _OTHERS[name]
+    log_abar, runs = _OTHERS[name]
     with np.errstate(invalid="ignore", divide="ignore"):
         beta = -np.expm1(np.diff(log_abar(table), prepend=0.0))
-    rule = f"{rule}, so that every beta_t lies in (0, 1]"
+    rule = f"{runs}, so that every beta_t lies in (0, 1]"
     validation.ruled(name, table, rule, lambda _: beta > 0)  # nan is not
-    return Schedule(beta).beta
+    return beta
 
 
 def _by_name(value: Any) -> Array:

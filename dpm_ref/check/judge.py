@@ -393,11 +393,12 @@ def _not_compared(known: list[Answer]) -> str:
     c, p = known[0], known[0].problem
     first = f"t = {p.conventions.first_t} not compared"
     if p.quantity.free:
-        log, stands = "log" in p.quantity.name, float(c.got[0, 0])
+        made, stands = np.log if "log" in p.quantity.name else float, float(c.got[0, 0])
         known_as = {
             "the exact value": p.wanted[0, 0],
             "the next value": p.wanted[1, 0],
-            "beta_1": np.log(p.setting.beta[0]) if log else p.setting.beta[0],
+            "beta_1": made(p.setting.beta[0]),
+            "1 - abar_T, by index -1,": made(p.tables.one_minus_abar[-1]),
         }
         said = (word for word, value in known_as.items() if np.isclose(stands, value, atol=0.0))
         return f"{first}: {next(said, f'{stands:.6g}')} stands there"

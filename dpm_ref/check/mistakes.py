@@ -347,6 +347,7 @@ RULES: list[Rule] = [
     ("max", "the smallest weight is taken out for the largest", _set(op="min"), PLAIN),
     *(("term", name, _times(factor), LOCAL) for name, factor in TERMS),
     ("number term", "{2} once, not for each component", lambda y: y / op("d"), PLAIN),
+    ("number term", "{2} d times in each component", lambda y: y * op("d"), PLAIN),
     ("factor", "{1} left out", _constant(1), LOCAL),
     ("variable factor", "divided where it is multiplied, by {1}", _taken("inv"), LOCAL),
     ("divisor", "division by {0} forgotten", _constant(1), PLAIN),
@@ -361,6 +362,8 @@ RULES: list[Rule] = [
     ("square", "{0} not squared", lambda y: op("abs", y.args[0]), LOCAL),
     ("log, exp, sigmoid", "the {3} of {0} forgotten", _inner, LOCAL),
     ("log", "log2 for ln in log({0})", _times(1 / LN_2), LOCAL),
+    ("log", "log sqrt({0}) squared, not doubled", lambda y: (0.5 * y)**2, LOCAL),
+    ("log", "sqrt({0}) for log sqrt({0})", lambda y: 2 * op("sqrt", y.args[0]), LOCAL),
     ("batch", "sum over the batch for its mean", _times(op("n")), PLAIN),
     ("sum", "mean over t for the sum", _times(1 / COUNT), PLAIN),
     ("sum", "mean over t times T, where there are T - 1 terms", _times((COUNT + 1) / COUNT), PLAIN),
@@ -385,6 +388,7 @@ RULES: list[Rule] = [
     ("first", "L_0 at the last t, where it belongs to the first", _set(op="last"), PLAIN),
     ("components sum", "mean over components where the sum is declared", _set(name="mean"), PLAIN),
     ("components mean", "sum over components where the mean is declared", _set(name="sum"), PLAIN),
+    ("components sum", "summed over the batch", _put(0, lambda y: op("n") * op("batch", y)), PLAIN),
     ("unit nats", "log2 for ln: bits where nats are declared", _set(name="bits"), PLAIN),
     ("unit bits", "ln for log2: nats where bits are declared", _set(name="nats"), PLAIN),
     ("unit", BOTH_WAYS, _set(name="the wrong way"), PLAIN),
@@ -403,6 +407,7 @@ RULES: list[Rule] = [
     ("x0_hat", "x^0 clipped to [0, 1]", _taken("inside"), PLAIN),
     ("sigma_t", "sigma_t squared", _taken("square"), PLAIN),
     ("sigma_t", "eta squared in sigma_t", lambda y: y.args[0] * y if y.args else y, PLAIN),
+    ("sigma_t", "eta itself for sigma_t", lambda y: y.args[0] if y.args else y, PLAIN),
     ("x0_hat", "x^t in the place of x^0", _xt, PLAIN),
     *(("x0_hat, the posterior's variance", f"{{2}}'s tables read one step too {when}",
        _every(change, "table"), PLAIN) for when, change in READ),
@@ -529,7 +534,7 @@ def _local(node: Expr, path: tuple[int, ...]) -> Iterator[Mistake]:
         if node.op == "table" and each != node.name
     ]
     found += _factors(node) if node.op == "*" else ()
-    found += _misplaced(node) if node.op == "+" else ()
+    found += [*_misplaced(node), *_unshared(node)] if node.op == "+" else ()
     for k, each in enumerate(node.args[0].args if node.op == "sqrt" else ()):
         found += [(f"the root reaches {each.text} only", _rooted_only(k))] * (each.op != "number")
     for name, change in found:
@@ -602,16 +607,17 @@ def _factors(product: Expr) -> Iterator[tuple[str, Change]]:
         text = (each.args[0] if below else each).text
         said = f"division by {text}" if below else text
         for i, term in enumerate(other.args) if other.op == "+" and text != "d" else ():
-            yield f"{said} reaches {_named(term)} only", _bracket(k, j, i)
+            yield f"{said} reaches {_named(term)} only", _bracket(k, j, i, _constant(1))
+            yield f"{said} reaches {_named(term)} twice", _bracket(k, j, i, _set())
         if other.name.startswith("one_minus") and each.op not in ("number", "later", "known"):
             yield f"{said} reaches {other.text[4:]} only", _complemented(k, j)
         if other.op == "inv" and each.op not in ("inv", "number", "later", "known"):
             yield f"ratio upside down: ({other.args[0].text}) / ({text})", _turned(k, j)
 
 
-def _bracket(k: int, j: int, i: int) -> Change:
-    """The factor k multiplied with the term i of the sum j."""
-    return lambda y: y.put(j, lambda b: b.put(i, lambda a: a * y.args[k])).put(k, _constant(1))
+def _bracket(k: int, j: int, i: int, left: Change) -> Change:
+    """The factor k multiplied with the term i of the sum j, and what is left of it with all."""
+    return lambda y: y.put(j, lambda b: b.put(i, lambda a: a * y.args[k])).put(k, left)
 
 
 def _misplaced(total: Expr) -> Iterator[tuple[str, Change]]:
@@ -622,6 +628,17 @@ def _misplaced(total: Expr) -> Iterator[tuple[str, Change]]:
             if "number" not in (factor.op, other.op, *(each.op for each in other.args[:1])):
                 below = f"division by {factor.args[0].text}" if factor.op == "inv" else factor.text
                 yield f"{below} reaches {_named(other)} too", _put(1 - k, _times(factor))
+
+
+def _unshared(total: Expr) -> Iterator[tuple[str, Change]]:
+    """What stands before all terms multiplied with one of them alone: brackets are missing."""
+    for k, each in enumerate(total.args if len(total.args) > 2 else ()):
+        for said, factor in (("1/2", 2.0), ("-1/2", -2.0), ("the minus", -1.0)):
+            yield f"{said} reaches {_named(each)} only", _all_but(k, factor)
+
+
+def _all_but(k: int, factor: float) -> Change:
+    return lambda y: y.of(*(a if i == k else factor * a for i, a in enumerate(y.args)))
 
 
 def _complemented(k: int, j: int) -> Change:

@@ -17,7 +17,8 @@ from .conventions import EPS, Conventions
 from .expressions import Context, Expr, Tables, error_of, terms_of, value_of
 from .quantities import Quantity, kind_of, right
 
-__all__ = ["RELATIVE", "Answer", "Problem", "Setting", "draws", "exact_posterior", "unmet"]
+__all__ = ["RELATIVE", "Answer", "Problem", "Setting", "draws", "exact_posterior", "noisy"]
+__all__ += ["unmet"]
 
 Inputs = Iterator[dict[str, Any]]
 WIDE = (1e-8, 1.0, 1e6, 1e-3, 40.0)
@@ -27,11 +28,11 @@ ENDS = {
     **dict.fromkeys(("var", "var_q"), WIDE),
     **dict.fromkeys(("var_p", "var_y"), np.roll(WIDE, 1)),
 }
-# of log weights: offset, scale and number
-WEIGHTS = ((0.0, 1.5, 7), (-3.0, 1.5, 7), (-2000.0, 1.5, 7), (900.0, 300.0, 5), (-5.0, 1.0, 1))
+# of log weights: offset, scale and number; the last weights are 0
+WEIGHTS = ((0, 1.5, 7), (-3, 1.5, 7), (-2000, 1.5, 7), (900, 300, 5), (-5, 1, 1), (-np.inf, 3, 4))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Setting:
     """A schedule, the conventions, and the user's data if there are any."""
 
@@ -41,42 +42,19 @@ class Setting:
     conventions: Conventions = field(default_factory=Conventions)
     given: Any = None
 
-    @property
-    def T(self) -> int:
-        return int(self.beta.size)
-
-    @property
-    def tables(self) -> Tables:
-        return Tables.exact(self.beta)
-
-    @cached_property
-    def data(self) -> Any:
-        """Vectors x^0, if they are given."""
-        if self.given is None:
-            return None
-        array, inner = np.asarray(self.given, dtype=np.float64), self.components
-        fits = array.ndim >= 2 and array.size and array.shape[1:] == inner
-        if not fits or not np.isfinite(array).all():
-            wanted = ", ".join(map(str, inner)) or "..."
-            raise ValueError(f"data must have shape (m, {wanted}) and be finite, got {array.shape}")
-        return self.rounded(array.reshape(len(array), -1))
-
-    @property
-    def n(self) -> int:
-        return (self.conventions.shape or self.shape)[0]
-
-    @property
-    def components(self) -> tuple[int, ...]:
-        if self.conventions.shape is None and self.given is not None:
-            return tuple(np.shape(self.given)[1:])
-        return (self.conventions.shape or self.shape)[1:]
-
-    @property
-    def d(self) -> int:
-        return math.prod(self.components)
-
-    def rounded(self, value: Any) -> Any:
-        return self.conventions.rounded(value)
+    def __post_init__(self) -> None:
+        self.T, self.tables = int(self.beta.size), Tables.exact(self.beta)
+        self.rounded, self.data = self.conventions.rounded, None
+        self.n, *inner = self.conventions.shape or self.shape
+        if self.given is not None:
+            array = np.asarray(self.given, dtype=np.float64)
+            inner = inner if self.conventions.shape else list(array.shape[1:])
+            fits = array.ndim >= 2 and array.size and array.shape[1:] == (*inner,)
+            if not fits or not np.isfinite(array).all():
+                wanted = f"data must have shape (m, {', '.join(map(str, inner)) or '...'})"
+                raise ValueError(f"{wanted} and be finite, got {array.shape}")
+            self.data = self.rounded(array.reshape(len(array), -1))
+        self.components, self.d = tuple(inner), math.prod(inner)
 
     def times(self, first: int, rng: Any) -> list[Any]:
         """Both ends and some between, as columns of n."""
@@ -106,14 +84,14 @@ class Setting:
             return self.rounded(np.tanh(normal))
         return -np.abs(normal) if name.startswith("log_r") else normal
 
-    def noisy(self, x0: Any, t: Any, noise: Any) -> Any:
-        s = self.tables
-        return self.rounded(np.sqrt(s.abar[t]) * x0 + np.sqrt(s.one_minus_abar[t]) * noise)
-
     def near(self, mean: Any, var: Any, rng: Any) -> tuple[Any, Any]:
         """A distribution near this one."""
         means = self.rounded(mean + np.sqrt(var) * rng.standard_normal(mean.shape))
         return means, var * np.exp(0.5 * rng.standard_normal(mean.shape))
+
+
+def noisy(s: Tables, x0: Any, t: Any, noise: Any) -> Any:
+    return np.sqrt(s.abar[t]) * x0 + np.sqrt(s.one_minus_abar[t]) * noise
 
 
 def exact_posterior(s: Tables, x0: Any, xt: Any, t: Any) -> tuple[Any, Any]:
@@ -211,14 +189,13 @@ def weights(q: Quantity, s: Setting, rng: Any) -> Inputs:
     for offset, scale, m in WEIGHTS:
         log_w = s.rounded(offset + scale * rng.standard_normal((m, s.n)))
         yield {"log_w": log_w, "end": scale > 2 or m == 1}
-    yield {"log_w": np.full((4, s.n), -np.inf), "end": True}
 
 
 def bound(q: Quantity, s: Setting, rng: Any) -> Inputs:
     if s.T > 1:
         t, x0 = np.arange(2, s.T + 1)[:, None, None], data_of(q, s, rng)
         noise = rng.standard_normal((s.T - 1, *x0.shape))
-        xs = (noise > 0) * 1.0 if q.bits else s.noisy(x0, t, noise)
+        xs = (noise > 0) * 1.0 if q.bits else s.rounded(noisy(s.tables, x0, t, noise))
         means, var = s.near(*exact_posterior(s.tables, x0, xs, t), rng)
         yield {"x0": x0, "xs": xs, "pi1": s.pi1, **reverse(q, s, means, var)}
 
@@ -267,7 +244,8 @@ def step(q: Quantity, s: Setting, rng: Any) -> Inputs:
     """The same for one term of the bound."""
     x0 = next(decoder(q, s, rng))["x0"]
     for t in s.times(1, rng) if s.T > 1 else ():
-        yield {"x0": x0, "xt": s.noisy(x0, t, rng.standard_normal(x0.shape)), "t": t}
+        xt = noisy(s.tables, x0, t, rng.standard_normal(x0.shape))
+        yield {"x0": x0, "xt": s.rounded(xt), "t": t}
 
 
 GROUPS = (table, times, pairs, weights, bound, path, entropy, decoder, loop, step)
@@ -294,11 +272,8 @@ class Problem(Context):
 
     @classmethod
     def of(cls, q: Quantity, s: Setting, inputs: dict[str, Any]) -> "Problem":
-        c, written = s.conventions, dict(inputs)
-        for name, value in inputs.items():
-            if value is not None and kind_of(name) in ("var", "nats"):
-                written[name] = c.write(kind_of(name), value)
-        batch = len(inputs.get("x0", range(s.n))), s.d
+        c, batch = s.conventions, (len(inputs.get("x0", range(s.n))), s.d)
+        written = {name: c.write(kind_of(name), value) for name, value in inputs.items()}
         return cls(written, s.tables, batch, right(q, c), q, s, c)
 
     def over(self, trees: list[Expr]) -> "Problem":
@@ -314,40 +289,34 @@ class Problem(Context):
     def returned(self, reduced: str) -> tuple[int, ...]:
         """The shape of a result, where its components are so reduced."""
         q = self.quantity
-        if q.kind in ("table", "nats_row"):
-            return (self.tables.T if q.kind == "table" else self.setting.n,)
-        inner = () if q.kind == "nats" and reduced != "none" else self.setting.components
-        return inner if q.whole else (self.batch[0], *inner)
+        one = q.kind in ("table", "nats_row") or (q.kind == "nats" and reduced != "none")
+        inner = () if one else self.setting.components
+        lead = self.tables.T if q.kind == "table" else self.batch[0]
+        return inner if q.whole else (lead, *inner)
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """The same over vectors: a column for a table, one row for a batch."""
-        q, c = self.quantity, self.conventions
-        lead = 1 if q.whole else self.returned("sum")[0]
-        if q.kind == "nats_row" or (q.kind == "nats" and c.components != "none"):
-            return (lead,)
-        return (lead, 1 if q.kind == "table" else self.setting.d)
+        q, wanted = self.quantity, self.returned(self.conventions.components)
+        lead, *inner = (1, *wanted) if q.whole else wanted
+        return (lead, math.prod(inner)) if inner or q.kind == "table" else (lead,)
 
     def value(self, tree: Expr) -> Any:
         """What a formula gives."""
-        with np.errstate(all="ignore"):
-            return np.broadcast_to(value_of(tree, self), self.shape)
+        return np.broadcast_to(value_of(tree, self), self.shape)
+
+    def scale(self, tree: Expr, sizes: Any) -> Any:
+        """The sizes that a formula's value has; of a table's entry that is 0, that of the next; of
+        a bit that is known at t = 1, that of certainty.
+        """
+        q, zero = self.quantity, self.value(tree) == 0.0
+        sizes = np.broadcast_to(np.where(np.isfinite(sizes), sizes, 0.0), self.shape)
+        sizes = np.maximum(sizes, zero & (q.kind == "prob") & q.lenient)
+        return np.where(zero & (q.kind == "table"), np.roll(sizes, -1), sizes)
 
     def error(self, tree: Expr, lossy: bool = False, plain: bool = False) -> Any:
         """The scale of its rounding errors; lossy, of those of tables too; plain, less a bin's."""
-        with np.errstate(all="ignore"):
-            value = np.abs(self.value(tree))
-            error = np.broadcast_to(error_of(tree, self, lossy, plain), self.shape)
-            made = np.where(np.isfinite(error), error, 0.0)
-            return np.maximum(self.beside_zero(made, value), 1e-38)
-
-    def beside_zero(self, sizes: Any, value: Any) -> Any:
-        """The scale of values; of a table's entry that is 0, that of the next; of a bit that is
-        known at t = 1, that of certainty.
-        """
-        q, zero = self.quantity, value == 0.0
-        sizes = np.maximum(sizes, zero & (q.kind == "prob") & q.lenient)
-        return np.where(zero & (q.kind == "table"), np.roll(sizes, -1), sizes)
+        return np.maximum(self.scale(tree, error_of(tree, self, lossy, plain)), 1e-38)
 
     @cached_property
     def wanted(self) -> Any:
@@ -360,12 +329,8 @@ class Problem(Context):
     @cached_property
     def terms(self) -> Any:
         """The size of the terms that it is the sum of; a probability is a share of two."""
-        if self.quantity.kind == "prob":
-            return self.plain
-        with np.errstate(all="ignore"):
-            made = np.broadcast_to(terms_of(self.trees[0], self), self.shape)
-            made = np.where(np.isfinite(made), made, 0.0)
-            return self.beside_zero(made, self.wanted)
+        (tree, *_), prob = self.trees, self.quantity.kind == "prob"
+        return self.plain if prob else self.scale(tree, terms_of(tree, self))
 
     @cached_property
     def plain(self) -> Any:
@@ -394,8 +359,7 @@ class Answer:
     @cached_property
     def error(self) -> Any:
         wanted = self.problem.wanted
-        with np.errstate(all="ignore"):
-            off = np.where(self.got == wanted, 0.0, np.abs(self.got - wanted))
+        off = np.where(self.got == wanted, 0.0, np.abs(self.got - wanted))
         return np.where(self.defined, np.nan_to_num(off, nan=np.inf, posinf=np.inf), 0.0)
 
     @cached_property
@@ -414,8 +378,7 @@ class Answer:
     @cached_property
     def ratio(self) -> Any:
         """The error in units of what a PASS allows."""
-        with np.errstate(all="ignore"):
-            return np.minimum(self.error / self.allowed, 1e300)
+        return np.minimum(self.error / self.allowed, 1e300)
 
     @cached_property
     def misses(self) -> Any:
@@ -435,8 +398,7 @@ class Answer:
         return np.minimum(most, self.most(LARGEST + 4 * self.eps, 8 * self.eps))
 
     def reproduced(self, values: Any, tolerance: Any) -> bool:
-        with np.errstate(all="ignore"):
-            near = (np.abs(self.got - values) <= tolerance) | (self.got == values)
+        near = (np.abs(self.got - values) <= tolerance) | (self.got == values)
         most = 1e38 if self.dtype != "float64" else 1e300
         same_sign = np.sign(self.got) == np.sign(values)
         near |= np.isinf(self.got) & (np.abs(values) > most) & same_sign
@@ -470,6 +432,5 @@ class Answer:
         values = self.problem.value(tree)
         size = np.maximum(self.problem.error(tree), self.problem.size)
         least = 1e-10 * size if exact else np.maximum(8 * self.relative * size, self.blurred)
-        with np.errstate(all="ignore"):
-            off = np.abs(np.where(values == self.problem.wanted, 0.0, values - self.problem.wanted))
+        off = np.abs(np.where(values == self.problem.wanted, 0.0, values - self.problem.wanted))
         return bool((self.defined & ~(off <= least)).any())

@@ -10,8 +10,8 @@ those of a column of Table App.1 and of `Letters`.
 
 import functools
 import math
+import re
 from collections import ChainMap
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -339,9 +339,6 @@ vlb_weight_x0 | the SNR, for half its difference | abar / rest
 vlb_weight_x0 | sqrt(abar_t) / 2 / (2 - abar_t): latent diffusion's brackets |
     0.5 * sqrt(abar) / (2 - abar)
 kernel_mean | 1 - beta_t / 2 for sqrt(1 - beta_t): an Euler step | (1 - 0.5 * beta) * x_prev
-mean_from_eps | x0 from eps returned for the mean | x0_hat("eps", s, xt, eps)
-mean_from_eps | DDIM's step, without noise |
-    sqrt(abar_prev) * x0_hat("eps", s, xt, eps) + sqrt(rest_prev) * eps
 factor_mean | the factor left out | mean
 factor_mean | the factor clamped: y returned | y
 factor_mean | the plain average of both means | 0.5 * (mean + y)
@@ -411,6 +408,11 @@ both | the mean of both divergences | kl(q, p) | 0.5 * (kl(q, p) + kl(p, q))
 gaussian | KL( q || N(0, 1) ), whatever p is | kl(q, p) | kl(q, prior)
 gaussian | all but the means' part of the divergence once, not for each component | kl(q, p) |
     0.5 * (q[0] - p[0])**2 / p[1] + 0.5 * (log(p[1] / q[1]) + q[1] / p[1] - 1) / op("d")
+gaussian | DDIM's step, without noise, for the mean | mean_hat(kind, s, xt, out) |
+    sqrt(s.abar_prev) * x0_hat(kind, s, xt, out)
+    - sqrt(s.rest_prev) * sqrt(s.rest) * score_hat(kind, s, xt, out)
+gaussian | (2 - sqrt(alpha_t)) xt + beta_t score / 2: a step of the probability flow |
+    mean_hat(kind, s, xt, out) | (2 - sqrt(s.alpha)) * xt + s.beta / 2 * score_hat(kind, s, xt, out)
 gaussian | (2 - sqrt(alpha_t)) xt + beta_t score: the reverse diffusion of score-based code |
     mean_hat(kind, s, xt, out) | (2 - sqrt(s.alpha)) * xt + s.beta * score_hat(kind, s, xt, out)
 gaussian | (1 + beta_t / 2) xt + beta_t score: an Euler step of the equation |
@@ -441,7 +443,7 @@ class Quantity:
 
     @property
     def bits(self) -> bool:
-        return self.name.startswith("binomial")
+        return self.name.startswith(("binomial", "bernoulli"))
 
     @property
     def whole(self) -> bool:
@@ -490,25 +492,12 @@ def presented(q: Quantity, c: Conventions, tree: Expr, spread: str = "") -> Expr
     return op("unit", tree, name=c.unit) if q.kind.startswith(("nats", "slope")) else tree
 
 
-@functools.lru_cache(maxsize=512)  # so that trees are made of the same nodes each time
 def accepted(q: Quantity, c: Conventions) -> dict[str, dict[str, Any]]:
     """What is right too, as letters that mean something else, under a note that a PASS says."""
-    mass: dict[str, dict[str, Any]] = {
-        "the normal distribution function by tanh, as in DDPM's code": {"cdf": "tanh"},
-        "the mass of a bin clipped at 1e-12": {"cdf": "clipped"},
-    }
-    last = {
-        f"at the first t the {said}": {"first_var": var}
-        for said, var in {
-            "posterior's variance of the second": FIXED["at_2"].post,
-            "variance is beta_1": FIXED["at_1"].beta,
-            "variance is clipped at 1e-20": number(1e-20),
-        }.items()
-    }
-    binned = q.drawn in ("decoder", "loop", "step") and c.decoder == "discretised"
-    made = mass if binned else {}
-    if q.drawn in ("loop", "step"):
-        made |= last | {f"{a}; {b}": made[a] | last[b] for a in made for b in last}
+    binned, last = c.decoder == "discretised", q.drawn in ("loop", "step")
+    made = {**MASSES} if binned and (last or q.drawn == "decoder") else {}
+    if last:
+        made |= LAST | {f"{a}; {b}": made[a] | LAST[b] for a in made for b in LAST}
     return made
 
 
@@ -516,23 +505,19 @@ def others(q: Quantity, c: Conventions, **changed: Any) -> list[tuple[str, Expr]
     """Mistakes of a quantity that are no change of its formula in one place."""
     made, letters, forms = [], Letters(q, c, **changed), q.formula.split(";")
     usual = [number(letters.read(form)).parts for form in forms]
-    for line in _entries(INSTEAD):
-        column, name, head, text = line.split(" | ")
+    for column, name, head, text in (line.split(" | ") for line in _entries(INSTEAD)):
         ((word, meant),) = _words(f"{head} = {text}").items()
-        other = letters.function(*meant) if meant[0] else letters.read(meant[1])
-        instead = Letters(q, c, **changed | {word: other})
+        instead = Letters(q, c, **changed | {word: letters.meaning(*meant)})
         read = forms if column in ("both", letters.column) else ()
         trees = (number(instead.read(form)) for form in read)
         made += [(name, tree) for tree in trees if tree.parts not in usual][:1]
+    output, alike = q.every[-1], q.name.removeprefix("binomial_" * (q.drawn != "times"))
     for kind in CHOICES["model"] if q.name.startswith("mean_from_") else ():
-        output = letters[q.every[-1]]
-        taken = number(letters["mean_hat"](kind, S, letters["xt"], output))
-        made.append((f"{q.every[-1]} taken for {kind}", taken))
-    for line in _entries(OTHERS):
-        where, _, rest = line.partition(" | ")
-        if where in (q.drawn, q.name, q.name.removeprefix("binomial_" * (q.drawn != "times"))):
-            name, text = rest.rsplit(" | ", 1)
-            made.append((name, number(letters.read(text))))
+        taken = number(letters.read(f"mean_hat({kind!r}, s, xt, {output})"))
+        made.append((f"{output} taken for {kind}", taken))
+    for where, *words, text in (line.split(" | ") for line in _entries(OTHERS)):
+        if where in (q.drawn, q.name, alike):
+            made.append((" | ".join(words), number(letters.read(text))))
     shown = [(name, presented(q, c, tree)) for name, tree in made]
     for spread in SPREADS if q.kind == "slope_var" else ():
         tree = presented(q, c, number(letters.read(forms[0])), spread)
@@ -564,10 +549,8 @@ def kind_of(argument: str) -> str:
 
 def _times(at: str) -> SimpleNamespace:
     """The tables at these times, and what is made of them."""
-    s = SimpleNamespace()
-    s.beta, s.alpha, s.abar, s.rest, s.abar_prev, s.rest_prev = (
-        Expr("table", name=name, at=at) for name in TABLES
-    )
+    read = {name: Expr("table", name=name, at=at) for name in TABLES}
+    s = SimpleNamespace(**{name.replace("one_minus_abar", "rest"): read[name] for name in TABLES})
     s.c0 = op("sqrt", s.abar_prev) * s.beta / s.rest
     s.c1 = op("sqrt", s.alpha) * s.rest_prev / s.rest
     s.post = term("the posterior's variance", s.beta * s.rest_prev / s.rest)
@@ -593,15 +576,22 @@ FIXED = {
     **{name: functools.partial(op, name) for name in (*FUNCTIONS, "first", "second")},
 }
 
+# what is right too: the mass of a bin, and p's variance at the first t; the same nodes each time
+MASSES: dict[str, dict[str, Any]] = {
+    "the normal distribution function by tanh, as in DDPM's code": {"cdf": "tanh"},
+    "the mass of a bin clipped at 1e-12": {"cdf": "clipped"},
+}
+LAST = {
+    "at the first t the posterior's variance of the second": {"first_var": FIXED["at_2"].post},
+    "at the first t the variance is beta_1": {"first_var": FIXED["at_1"].beta},
+    "at the first t the variance is clipped at 1e-20": {"first_var": number(1e-20)},
+}
+
 
 def _words(text: str) -> dict[str, tuple[list[str], str]]:
     """Their arguments, if they are functions, and what they stand for."""
-    heads = dict(line.split(" = ", 1) for line in _entries(text))
-    return {
-        name: (arguments.rstrip(")").split(", ") if arguments else [], meaning)
-        for head, meaning in heads.items()
-        for name, _, arguments in [head.partition("(")]
-    }
+    found = re.findall(r"(?m)^(\w+)(?:\((.*?)\))? = (.*)$", "\n".join(_entries(text)))
+    return {name: (given.split(", ") if given else [], meaning) for name, given, meaning in found}
 
 
 COLUMNS = {"gaussian": _words(WORDS + GAUSSIAN[1:]), "binomial": _words(WORDS + BINOMIAL[1:])}
@@ -611,25 +601,23 @@ class Letters(dict[str, Any]):
     """What the letters of a formula mean for a quantity, under these conventions."""
 
     def __init__(self, q: Quantity, c: Conventions, **changed: Any) -> None:
-        bits = q.name.startswith(("binomial", "bernoulli"))
-        self.column = "binomial" if bits else "gaussian"
+        super().__init__(FIXED, c=c, single=q.drawn == "step", path=q.drawn == "path", **changed)
+        self.column = "binomial" if q.bits else "gaussian"
         self.words = COLUMNS[self.column]
-        super().__init__(FIXED | {"c": c, "single": q.drawn == "step", "path": q.drawn == "path"})
-        self.update(changed)
 
     def read(self, text: str, **given: Any) -> Any:
         return eval(text, {}, ChainMap(given, self))
 
     def __missing__(self, name: str) -> Any:
         """A word, a function that is written as one, or else an argument."""
-        arguments, text = self.words.get(name, ([], ""))
-        if arguments:
-            self[name] = self.function(arguments, text)
-        else:
-            self[name] = self.read(text) if text else _argument(name, self["c"])
+        word = self.words.get(name)
+        self[name] = self.meaning(*word) if word else _argument(name, self["c"])
         return self[name]
 
-    def function(self, arguments: list[str], text: str) -> Callable[..., Any]:
+    def meaning(self, arguments: list[str], text: str) -> Any:
+        """A function of these arguments, or what a text without any stands for."""
+        if not arguments:
+            return self.read(text)
         return lambda *given: self.read(text, **dict(zip(arguments, given, strict=True)))
 
 

@@ -77,7 +77,7 @@ def test_every_mistake_of_a_formula_can_be_evaluated(name):  # kl_term's on bits
     inputs = next(draws(q, Setting(BETA, 0.2, (4, 4), c), np.random.default_rng(4)))
     problem = Problem.of(q, Setting(BETA, 0.2, (4, 4), c), inputs)
     for mistake in mistakes(q, c):
-        with np.errstate(invalid="ignore"):
+        with np.errstate(all="ignore"):
             assert problem.value(mistake.of(problem.trees[mistake.form])).shape == problem.shape
 
 
@@ -98,6 +98,7 @@ def test_functions_without_a_known_mistake_crash_nothing(model):
 
 
 @pytest.mark.parametrize("name", QUANTITIES)
+@np.errstate(all="ignore")
 def test_all_forms_of_a_formula_agree(name):
     q, c = QUANTITIES[name], Conventions(shape=(4, 5))
     setting = Setting(BETA, 0.2, (4, 5), c)
@@ -107,8 +108,7 @@ def test_all_forms_of_a_formula_agree(name):
         problem = Problem.of(q, setting, inputs)
         known = np.isfinite(problem.wanted)
         for tree in problem.trees[1:]:
-            with np.errstate(invalid="ignore"):
-                off = np.abs(problem.value(tree) - problem.wanted)
+            off = np.abs(problem.value(tree) - problem.wanted)
             assert (off <= 1e-12 * problem.size)[known].all()
 
 

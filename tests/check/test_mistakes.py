@@ -451,10 +451,14 @@ def test_a_factor_reaches_one_term_only_and_ratios_stand_upside_down():
     assert texts(making._factors(X * (Y + Z) / W), X * (Y + Z) / W) == {
         "x reaches y only": "1 (y x + z) / w",
         "x reaches z only": "1 (y + z x) / w",
+        "x reaches y twice": "x (y x + z) / w",
+        "x reaches z twice": "x (y + z x) / w",
         "ratio upside down: (w) / (x)": "(y + z) w / x",
         "ratio upside down: (w) / (y + z)": "x w / (y + z)",
         "division by w reaches y only": "x (y / w + z) 1",
         "division by w reaches z only": "x (y + z / w) 1",
+        "division by w reaches y twice": "x (y / w + z) / w",
+        "division by w reaches z twice": "x (y + z / w) / w",
     }
     tree = X * REST / Y
     assert texts(making._factors(tree), tree) == {
@@ -463,6 +467,24 @@ def test_a_factor_reaches_one_term_only_and_ratios_stand_upside_down():
         "ratio upside down: (y) / (x)": "(1 - abar_t) y / x",
         "ratio upside down: (y) / (1 - abar_t)": "x y / (1 - abar_t)",
     }
+
+
+def test_a_factor_that_reaches_a_term_twice_is_that_of_the_place():
+    """The same sum stands at other times, beside other tables."""
+    change = dict(making._factors(X * (Y + Z)))["x reaches y twice"]
+    assert change(W * (Y + Z)).text == "w (y w + z)"
+
+
+def test_what_stands_before_three_terms_reaches_each_alone():
+    tree = op("+", X, Y, Z)
+    made = texts(making._unshared(tree), tree)
+    assert [made[f"{said} reaches y only"] for said in ("1/2", "-1/2", "the minus")] == [
+        "2 x + y + 2 z",
+        "-2 x + y - 2 z",
+        "-1 x + y - 1 z",
+    ]
+    assert (len(made), made["1/2 reaches z only"]) == (9, "2 x + 2 y + z")
+    assert list(making._unshared(X + Y)) == list(making._unshared(op("+", X))) == []
 
 
 def test_factors_that_reach_nothing_yield_nothing():
@@ -634,7 +656,9 @@ def test_rules_change_all_places_where_the_same_stands_and_then_each(monkeypatch
         ("not x", LOCAL, (1, 1), "input", "sqrt(x) (y - x)"),
         ("x gone", USUAL, (1, 1), "input", "sqrt(x) (y + 0)"),
         ("sqrt(x) reaches y only", LOCAL, (), "*", "1 (y sqrt(x) + x)"),
+        ("sqrt(x) reaches y twice", LOCAL, (), "*", "sqrt(x) (y sqrt(x) + x)"),
         ("sqrt(x) reaches x only", LOCAL, (), "*", "1 (y + x sqrt(x))"),
+        ("sqrt(x) reaches x twice", LOCAL, (), "*", "sqrt(x) (y + x sqrt(x))"),
         ("y reaches x too", LOCAL, (1,), "+", "sqrt(x) (y + y x)"),
         ("x reaches y too", LOCAL, (1,), "+", "sqrt(x) (x y + x)"),
     ]

@@ -177,6 +177,7 @@ def test_pairs_of_gaussians_come_closer_and_then_reach_the_ends():
     assert set(end["var_q"].ravel()) == set(end["var_p"][:, even].ravel()) == single
 
 
+@np.errstate(all="ignore")
 def test_pairs_of_bits_come_closer_and_then_reach_certainty():
     *usual, end = inputs("bernoulli_kl", setting(MANY))
     assert len(usual) == 4
@@ -494,6 +495,7 @@ def far_out(deviations, **conventions):
     return Problem.of(QUANTITIES["decoder_log_prob"], setting(**conventions), given)
 
 
+@np.errstate(all="ignore")
 def test_a_bin_far_out_may_miss_by_a_thousandth_and_its_mass_by_any_factor():
     with mpmath.workdps(60):
         half = mpmath.mpf(128) / 255
@@ -509,6 +511,7 @@ def test_a_bin_far_out_may_miss_by_a_thousandth_and_its_mass_by_any_factor():
     np.testing.assert_array_equal(further.size, np.abs(further.wanted))
 
 
+@np.errstate(all="ignore")
 def test_what_has_no_finite_value_has_next_to_no_scale():
     nothing = answer(same, "log_likelihood", k=-1).problem
     assert np.isneginf(nothing.wanted).all()
@@ -566,6 +569,7 @@ def test_a_change_tells_where_it_exceeds_eight_roundings():
         assert right.tells((1 + by) * right.problem.trees[0]) == told
 
 
+@np.errstate(all="ignore")
 def test_an_infinity_that_stays_one_is_no_change():
     right = answer(same, "log_likelihood", k=5)
     assert np.isinf(right.problem.wanted).any()
@@ -587,6 +591,7 @@ def test_no_number_is_let_pass_at_the_first_step_of_what_may_have_no_value_there
     assert answer(lambda wanted: wanted * np.nan, "beta").defined.all()
 
 
+@np.errstate(all="ignore")
 def test_where_an_infinity_is_wanted_nothing_is_compared_but_at_the_ends():
     for name in ("vlb_weight", "vlb_weight_x0"):
         usual = answer(same, name, reverse_var="posterior")

@@ -562,7 +562,76 @@ def misread(xt, t, eps, noise):
     return np.sqrt(before) * x0 + kept * eps + np.sqrt(var) * noise
 
 
+def twice_divided(xt, t, eps):
+    root = np.sqrt(1 - BETA[t - 1])
+    return (xt - BETA[t - 1] / np.sqrt(1 - ABAR[t - 1]) / root * eps) / root
+
+
+def flow(xt, t, score):
+    return (2 - np.sqrt(1 - BETA[t - 1])) * xt + BETA[t - 1] / 2 * score
+
+
+def predicted(xt, t, eps):
+    return (xt - np.sqrt(1 - ABAR[t - 1]) * eps) / np.sqrt(ABAR[t - 1])
+
+
+def noisy_ddim(xt, t, eps, noise):
+    before = ABAR[t - 2] if t > 1 else 1.0
+    mean = np.sqrt(before) * predicted(xt, t, eps) + np.sqrt(1 - before) * eps
+    return mean + (t > 1) * np.sqrt(BETA[t - 1]) * noise
+
+
+def ddim_of_eta(xt, t, eps, noise):
+    before = ABAR[t - 2] if t > 1 else 1.0
+    kept = np.sqrt(np.maximum(1 - before - 0.2**2, 0.0))
+    return np.sqrt(before) * predicted(xt, t, eps) + kept * eps + 0.2 * noise
+
+
+def unbracketed(x, mean, logvar):
+    return (-0.5 * (x - mean) ** 2 / np.exp(logvar) + logvar + np.log(2 * np.pi)).sum(1)
+
+
+def half_negative(x, mean, std):
+    rest = np.log(std) + 0.5 * ((x - mean) / std) ** 2
+    return (-0.5 * np.log(2 * np.pi) + rest).sum(1)
+
+
+def without_log(x, mean, std):
+    return (-0.5 * np.log(2 * np.pi) - std - 0.5 * ((x - mean) / std) ** 2).sum(1)
+
+
+def squared_log(std):
+    return 0.5 * (np.log(2 * np.pi * np.e) + np.log(std) ** 2).sum(1)
+
+
+def terms_of_kl(m, v, n, w):
+    return 0.5 * (np.log(w / v) + (v + (m - n) ** 2) / w)
+
+
+def batch_kl(*given):
+    return np.full(len(given[0]), (terms_of_kl(*given) - 0.5).sum())
+
+
+def broad_kl(*given):
+    return (terms_of_kl(*given) - 0.5 * given[0].shape[1]).sum(1)
+
+
+ETA, STD = {"eta": 0.2}, {"spread": "std"}
 OTHERS = {  # by hand
+    "division by sqrt(alpha_t) reaches the term of eps twice": ("mean_from_eps", twice_divided, {}),
+    "(2 - sqrt(alpha_t)) xt + beta_t score / 2: a step of the probability flow": (
+        "mean_from_score",
+        flow,
+        {},
+    ),
+    "DDIM's step, without noise, for the mean": ("p_sample", noisy_ddim, {"reverse_var": "beta"}),
+    "eta itself for sigma_t": ("ddim_step", ddim_of_eta, ETA),
+    "-1/2 reaches the square only": ("gaussian_log_prob", unbracketed, {"spread": "logvar"}),
+    "the minus reaches log 2 pi only": ("gaussian_log_prob", half_negative, STD),
+    "sqrt(var) for log sqrt(var)": ("gaussian_log_prob", without_log, STD),
+    "log sqrt(var) squared, not doubled": ("gaussian_entropy", squared_log, STD),
+    "summed over the batch": ("gaussian_kl", batch_kl, {}),
+    "-1/2 d times in each component": ("gaussian_kl", broad_kl, {}),
     "1 not added to w": ("learned_range_var", learned, {}),
     "(1 - abar_t) / abar_{t-1} for 1 - abar_t / abar_{t-1}": ("ddim_step", misread, {"eta": 0.5}),
     "product of 1 + beta_s, not of 1 - beta_s": ("abar", np.cumprod(1 + BETA), {}),

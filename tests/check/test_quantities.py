@@ -253,7 +253,7 @@ def test_a_letter_is_a_word_or_an_argument_or_what_it_was_changed_to():
     assert letters.read(" x0 * noise").text == "7 noise"
     assert letters["var_y"].parts == [("read", "std", 0.0, "t"), ("input", "var_y", 0.0, "t")]
     assert letters["posterior"](letters["s"], number(2.0), number(3.0))[1] is letters["post"]
-    assert letters.function(["a", "x0"], "a - x0")(number(5.0), number(2.0)).text == "5 - 2"
+    assert letters.meaning(["a", "x0"], "a - x0")(number(5.0), number(2.0)).text == "5 - 2"
 
 
 # Mistakes that are no change in one place
@@ -299,6 +299,8 @@ WRONG_WAYS = {
     ],
     "mean_from_v": [
         *OF_THE_POSTERIOR,
+        "DDIM's step, without noise, for the mean",
+        "(2 - sqrt(alpha_t)) xt + beta_t score / 2: a step of the probability flow",
         "(2 - sqrt(alpha_t)) xt + beta_t score: the reverse diffusion of score-based code",
         "(1 + beta_t / 2) xt + beta_t score: an Euler step of the equation",
         *(f"v taken for {kind}" for kind in ("eps", "x0", "mean", "v", "score")),
