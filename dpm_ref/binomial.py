@@ -20,7 +20,7 @@ import numpy as np
 
 from dpm_ref import validation
 from dpm_ref.information import _bernoulli_entropy, _bernoulli_kl, _pair, logit, probability_pair
-from dpm_ref.protocols import Condition, Diffusion, Law, total
+from dpm_ref.protocols import Diffusion, Law, total
 from dpm_ref.validation import Array, ArrayLike, Generator
 
 __all__ = ["Bernoulli", "BinomialDiffusion"]
@@ -142,7 +142,7 @@ class BinomialDiffusion(Diffusion):
         which = (2 * x0 + xt).astype(int)
         return Bernoulli.unchecked(*(np.choose(which, each) for each in zip(*pairs, strict=True)))
 
-    def entropy_never_falls(self, x0: ArrayLike) -> Condition:
+    def entropy_never_falls(self, x0: ArrayLike) -> tuple[bool, str]:
         """Whether sum_i logit(pi_i) (m_i - pi_i) >= 0 within rounding, m the data's mean activity.
 
         Then H_q(X^t) >= H_q(X^{t-1}), the condition of (24)'s upper bound; always so at pi = 1/2.
@@ -154,7 +154,7 @@ class BinomialDiffusion(Diffusion):
         if abs(pull) <= 8 * np.finfo(np.float64).eps * float(total(np.abs(weight))):
             pull = 0.0
         sign = ">=" if pull >= 0 else "<"
-        return Condition(pull >= 0, f"sum_i logit(pi_i) (m_i - pi_i) = {pull:.6g} {sign} 0")
+        return (pull >= 0, f"sum_i logit(pi_i) (m_i - pi_i) = {pull:.6g} {sign} 0")
 
     def _key(self) -> tuple[Any, ...]:
         return (*super()._key(), self.pi1.shape, self.pi1.tobytes())

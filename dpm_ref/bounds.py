@@ -45,9 +45,6 @@ class LowerBound(NamedTuple):
     kl: Array
     eq14: float
 
-    def __repr__(self) -> str:
-        return f"LowerBound(mean {self.value.mean():g} over {self.value.shape}, eq14 {self.eq14:g})"
-
 
 class ReverseEntropyBounds(NamedTuple):
     """Equation (24) for a whole vector, and whether its upper side is guaranteed for the data."""
@@ -68,9 +65,9 @@ class Preconditions(NamedTuple):
     statement: str
 
     def __str__(self) -> str:
-        verb, excess = "is" if self.upper_holds else "is not", f"{self.eq14_excess:.6g} nats"
+        excess, unless = f"{self.eq14_excess:.6g} nats", "not " * (not self.upper_holds)
         return (f"equation (14) exceeds the mean of K by {excess} on these data\n"
-                f"the upper bound of (24) {verb} guaranteed: {self.statement}")
+                f"the upper bound of (24) is {unless}guaranteed: {self.statement}")
 
 
 def lower_bound(diffusion: Diffusion, reverse: ReverseKernel, x0: ArrayLike, *, rng: Generator,
@@ -191,7 +188,7 @@ def reverse_entropy_bounds(diffusion: Diffusion, x0: ArrayLike, t: int) -> Rever
     0.000000 0.188404 False
     """
     lower = checked_diffusion(diffusion).posterior_entropy(x0, t)
-    upper, guaranteed = diffusion.kernel_entropy(x0, t), diffusion.entropy_never_falls(x0).holds
+    upper, guaranteed = diffusion.kernel_entropy(x0, t), diffusion.entropy_never_falls(x0)[0]
     return ReverseEntropyBounds(float(lower.mean()), float(upper.mean()), guaranteed)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from dpm_ref import validation
 from dpm_ref.information import _gaussian_entropy, _gaussian_kl
-from dpm_ref.protocols import Condition, Diffusion, Law, total
+from dpm_ref.protocols import Diffusion, Law, total
 from dpm_ref.validation import Array, ArrayLike, Generator
 
 __all__ = ["Gaussian", "GaussianDiffusion"]
@@ -129,11 +129,11 @@ class GaussianDiffusion(Diffusion):
         mean = of_x0[..., None] * x0 + of_xt[..., None] * xt
         return Gaussian.unchecked(mean, self.table("posterior_var", t)[..., None])
 
-    def entropy_never_falls(self, x0: ArrayLike) -> Condition:
+    def entropy_never_falls(self, x0: ArrayLike) -> tuple[bool, str]:
         """Whether tr Cov(x^0) <= d within rounding, so that H_q(X^t) >= H_q(X^{t-1}): see (24)."""
         x0 = self.check_data("x0", x0)
         d, size = x0.shape[-1], max(1.0, float(np.abs(x0).max()))
         columns = np.ascontiguousarray(x0.reshape(-1, d).T) / size  # whose squares do not overflow
         trace = float(columns.var(-1).sum()) * size * size
         holds = bool(trace <= d * (1.0 + 4 * np.finfo(np.float64).eps))
-        return Condition(holds, f"tr Cov(x^0) = {trace:.6g} {'<=' if holds else '>'} d = {d}")
+        return (holds, f"tr Cov(x^0) = {trace:.6g} {'<=' if holds else '>'} d = {d}")

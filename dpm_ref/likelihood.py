@@ -36,7 +36,7 @@ import numpy as np
 from dpm_ref import validation
 from dpm_ref.bounds import _mean_and_stderr
 from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, ask_step, checked_diffusion
-from dpm_ref.validation import Array, ArrayLike, BoolArray, Generator
+from dpm_ref.validation import Array, ArrayLike, Generator, Values
 
 __all__ = ["Likelihood", "Sandwich", "log_likelihood", "sandwich", "log_weights",
            "from_log_weights", "forward_trajectory", "log_forward", "log_reverse"]
@@ -67,7 +67,7 @@ class Likelihood(NamedTuple):
     stderr: Array
     ess: Array
     pareto_shape: Array
-    reliable: BoolArray
+    reliable: Values
 
 
 class Sandwich(NamedTuple):
@@ -124,7 +124,6 @@ def log_likelihood(diffusion: Diffusion, reverse: ReverseKernel, x0: ArrayLike, 
     if edge is None:
         validation.finite("log pi(x0)", diffusion.prior(data.shape[-1]).log_p(rows))
     n_samples, rng = validation.count("n_samples", n_samples, 1), validation.generator(rng)
-    validation.function("reverse", reverse)
     known = isinstance(executor, Executor | None)
     validation.checked("executor", executor, "be a concurrent.futures.Executor", known)
     root = np.random.SeedSequence(rng.integers(2**63, size=4).tolist())
@@ -302,10 +301,8 @@ def _log_w(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge, x0: Array,
                 log_w = log_w + law.log_p(before) - log_q
             before = after
     log_w = log_w + prior.log_p(before)
-    if (bad := np.isnan(log_w)).any():
-        where = f"of a trajectory from x0 = {x0[bad][0]}"
-        raise ValueError(f"log w must be a number, got nan: log densities {where} are infinite")
-    return log_w
+    rule = "be a number, which the difference of infinite log densities is not"
+    return validation.ruled("log w", log_w, rule, lambda log_w: ~np.isnan(log_w))
 
 
 # Splitting samples into tasks

@@ -18,7 +18,7 @@ from dpm_ref import validation
 from dpm_ref.schedules import Schedule
 from dpm_ref.validation import Array, ArrayLike, Generator
 
-__all__ = ["Condition", "Law", "Diffusion", "ReverseKernel", "Edge", "checked_diffusion",
+__all__ = ["Law", "Diffusion", "ReverseKernel", "Edge", "checked_diffusion",
            "takes_times", "ask_law", "ask_density", "ask_step", "total"]
 
 Function = TypeVar("Function")
@@ -35,13 +35,6 @@ def takes_times(kernel: Function) -> Function:
     """Mark a kernel that accepts an integer array t over the states' leading axes."""
     kernel.__dict__["takes_times"] = True
     return kernel
-
-
-class Condition(NamedTuple):
-    """A sufficient condition checked on data: whether it holds, and what was compared."""
-
-    holds: bool
-    statement: str
 
 
 class Law:

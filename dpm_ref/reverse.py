@@ -311,8 +311,8 @@ class SigmoidReverse(_Bits):
         super().__init__(diffusion, d, **network)
         self.from_forward = validation.flag("from_forward", from_forward)
         law = diffusion.kernel(self._bits, self._t[:, None])
-        self._start = from_forward * _finite_logit(law.prob1, law.prob0)
-        self._logit = _finite_logit(*self._q)
+        self._start = from_forward * np.clip(logit(law.prob1, law.prob0), -800.0, 800.0)
+        self._logit = np.clip(logit(*self._q), -800.0, 800.0)  # exp(-800) is 0 in float64
 
     def kl_and_grad(self, out: Values, draw: Draw, t: IntArray) -> tuple[Values, Values]:
         """KL(posterior || kernel), elementwise (S, n, d), and its derivative by the outputs, (14).
@@ -387,11 +387,6 @@ def _pick(table: Array, places: IntArray, like: Values) -> Values:
     tables = table.reshape(*table.shape[:-3], -1)
     # no place lies outside: clip is the fast mode
     return tables.take(places, -1, mode="clip").astype(like.dtype, copy=False)
-
-
-def _finite_logit(prob1: Array, prob0: Array) -> Array:
-    """log(prob1 / prob0), clipped to +-800, as exp(-800) is 0 in float64."""
-    return np.clip(logit(prob1, prob0), -800.0, 800.0)
 
 
 def _q_psi(q: Values, p: Values, shift: Values) -> Values:

@@ -198,9 +198,8 @@ def log_snr_linear(T: int, *, beta1: float, abar_T: float) -> Array:
     first, last = np.log1p(-beta1) - np.log(beta1), np.log(abar_T) - np.log1p(-abar_T)
     log_snr = np.linspace(first, last, T)
     rates = -np.expm1(np.diff(log_snr)) / (1.0 + np.exp(log_snr[1:]))
-    if not ((rates > 0) & (rates < 1)).all():
-        rule = "lie in (0, 1 - beta1), and no rate round to 0 or 1"
-        raise ValueError(f"abar_T must {rule}, got abar_T {abar_T} with beta1 {beta1}")
+    rule = f"lie in (0, 1 - beta1), and no rate round to 0 or 1, with beta1 {beta1:g}"
+    validation.checked("abar_T", abar_T, rule, bool(((rates > 0) & (rates < 1)).all()))
     return np.concatenate([[beta1], rates])
 
 

@@ -448,8 +448,7 @@ def from_log_steps(s: ArrayLike, beta1: float) -> Array:
     validation.shaped("s", s, "have shape (T-1,), T >= 2", s.ndim == 1 and s.size > 0)
     with np.errstate(over="ignore", under="ignore"):
         beta = _beta_and_log_snr(s, beta1)[0]
-    rule = "be coordinates of rates strictly between 0 and 1"
-    validation.ruled("s", s, rule, lambda _: (beta > 0) & (beta < 1))
+    validation.ruled("s", s, "give rates strictly in (0, 1)", lambda _: (beta > 0) & (beta < 1))
     return np.append(beta1, beta)
 
 

@@ -7,22 +7,21 @@ clipped or dropped; numbers of another type become the nearest float64.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Array", "ArrayLike", "BoolArray", "Generator", "IntArray", "Values", "real", "finite",
+__all__ = ["Array", "ArrayLike", "Generator", "IntArray", "Values", "real", "finite",
            "below_infinity", "positive", "probability", "binary", "unmasked", "array_of", "ruled",
            "checked", "shaped", "vectors", "data", "components", "times", "times_over", "one_time",
            "count", "number", "positive_number", "fraction", "flag", "generator", "function",
            "rounding", "broadcast", "own", "ReadOnly", "brief"]
 
 Array = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 Values = NDArray[Any]  # float32 or float64, as the parameters of a network
 Kept = TypeVar("Kept", bound=NDArray[Any])
@@ -138,14 +137,10 @@ def times_over(t: ArrayLike, first: int, last: int, x: Array) -> IntArray:
 
 def count(name: str, value: Any, least: int) -> int:
     """An integer >= least (and below 2^31); bools and floats are refused."""
-    try:
-        number = operator.index(value)
-    except TypeError as error:
-        raise ValueError(f"{name} must be an integer, got {value!r:.80}") from error
-    if isinstance(value, (bool, np.bool_)) or not least <= number <= _LARGEST_COUNT:
-        beyond = f" and <= {_LARGEST_COUNT}" if number > _LARGEST_COUNT else ""
-        raise ValueError(f"{name} must be an integer >= {least}{beyond}, got {value!r:.80}")
-    return number
+    rule = f"an integer >= {least}"
+    array = array_of(name, value, "iu", rule)
+    checked(name, value, f"be {rule}", array.ndim == 0 and bool(array >= least))
+    return int(ruled(name, array, f"be at most {_LARGEST_COUNT}", lambda n: n <= _LARGEST_COUNT))
 
 
 def number(name: str, value: Any, rule: str, holds: Callable[[Any], Any]) -> float:
@@ -154,14 +149,8 @@ def number(name: str, value: Any, rule: str, holds: Callable[[Any], Any]) -> flo
     return float(ruled(name, shaped(name, array, rule, array.ndim == 0), rule, holds))
 
 
-def positive_number(name: str, value: Any) -> float:
-    """One finite real number > 0."""
-    return number(name, value, "> 0", lambda x: x > 0)
-
-
-def fraction(name: str, value: Any) -> float:
-    """One real number strictly between 0 and 1."""
-    return number(name, value, "strictly between 0 and 1", lambda x: 0 < x < 1)
+positive_number = partial(number, rule="> 0", holds=lambda x: x > 0)
+fraction = partial(number, rule="strictly between 0 and 1", holds=lambda x: 0 < x < 1)
 
 
 def flag(name: str, value: bool) -> bool:

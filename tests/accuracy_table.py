@@ -179,10 +179,10 @@ def logarithm_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
     plain = expit(a) * (a - b) - np.logaddexp(0, a) + np.logaddexp(0, b)
     few = slice(0, max(1, n // 10))  # the truth takes 900 digits
     yield row(
-        "information.bernoulli_kl_from_logits",
+        "information._bernoulli_kl_from_logits",
         16,
         truth_of(oracle.bernoulli_kl_from_logits, a[few], b[few]),
-        information.bernoulli_kl_from_logits(a, b)[few],
+        information._bernoulli_kl_from_logits(a, b)[few],
         plain[few],
     )
     width, shift = (

@@ -30,7 +30,7 @@ PROMISES = {
     "bounds.bernoulli_kl of p alone": 8,
     "bounds.bernoulli_entropy of p alone": 4,
     "information.logit of pairs": 4,
-    "information.bernoulli_kl_from_logits": 16,
+    "information._bernoulli_kl_from_logits": 16,
     "information.log_mean_exp": 2,
     "GaussianDiffusion.kernel: sqrt(1 - beta_t)": 1,
     "GaussianDiffusion.kernel: mean": 2,

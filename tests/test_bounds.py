@@ -1124,10 +1124,3 @@ def test_two_samples_have_half_their_distance_for_standard_error():
     law = diffusion.posterior(np.full((2, 1), x0), seen[0][:, None], 2)
     kl = law.kl(Gaussian(seen[0][:, None], 1.0))
     assert float(K.stderr) == pytest.approx(abs(kl[0] - kl[1]) / 2, rel=1e-12)
-
-
-def test_a_bound_is_printed_on_one_line():
-    diffusion = GaussianDiffusion(BETA)
-    text = repr(bounds.lower_bound(diffusion, diffusion.kernel, np.zeros((50, 2)), rng=seed(49)))
-    assert "\n" not in text
-    assert len(text) < 100

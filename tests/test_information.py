@@ -319,7 +319,7 @@ def test_ulp_error_of_a_lost_zero_is_infinite():
 def test_divergence_from_logits_is_accurate_to_16_ulp(seed):
     a, b = accuracy_table.logits(np.random.default_rng(seed), 400)
     truth = [mpmath_oracle.bernoulli_kl_from_logits(x, y) for x, y in zip(a, b, strict=True)]
-    assert mpmath_oracle.worst_ulp(information.bernoulli_kl_from_logits(a, b), truth) <= 16
+    assert mpmath_oracle.worst_ulp(information._bernoulli_kl_from_logits(a, b), truth) <= 16
 
 
 def test_the_obvious_divergence_from_logits_loses_its_digits_on_this_grid():
@@ -338,7 +338,7 @@ def test_divergence_from_logits_is_that_of_the_probabilities():
     a, b = np.array([-2.0, 0.5, 1.5]), np.array([1.0, 0.25, -3.0])
     pairs = [special.expit(sign * x) for x in (a, b) for sign in (1, -1)]
     np.testing.assert_allclose(
-        information.bernoulli_kl_from_logits(a, b),
+        information._bernoulli_kl_from_logits(a, b),
         bounds.bernoulli_kl(pairs[0], pairs[2], pairs[1], pairs[3]),
         rtol=64 * EPS,
     )  # differences of probabilities rounded at 1/2
@@ -346,22 +346,24 @@ def test_divergence_from_logits_is_that_of_the_probabilities():
 
 def test_divergence_from_logits_is_zero_only_where_they_are_equal():
     a = np.array([-700.0, -1.0, 0.0, 3.0, 30.0])
-    assert (information.bernoulli_kl_from_logits(a, a) == 0).all()
+    assert (information._bernoulli_kl_from_logits(a, a) == 0).all()
     unequal = a[
         [1, 3, 4]
     ]  # at -700 the divergence, at 0 the difference of the logits, is below the smallest float
-    assert (information.bernoulli_kl_from_logits(unequal, np.nextafter(unequal, np.inf)) > 0).all()
+    assert (information._bernoulli_kl_from_logits(unequal, np.nextafter(unequal, np.inf)) > 0).all()
 
 
 def test_divergence_from_logits_is_finite_where_the_probabilities_underflow():
-    got = information.bernoulli_kl_from_logits(800.0, -800.0)
+    got = information._bernoulli_kl_from_logits(800.0, -800.0)
     assert got == pytest.approx(
         800.0, rel=4 * EPS, abs=0
     )  # log(1 / exp(-800)), all the weight being there
 
 
 def test_divergence_from_logits_does_not_jump_where_its_form_changes():
-    inside, outside = information.bernoulli_kl_from_logits(0.25, [1.25, np.nextafter(1.25, 2)])
+    inside, outside = information._bernoulli_kl_from_logits(
+        np.float64(0.25), np.array([1.25, np.nextafter(1.25, 2)])
+    )
     assert abs(inside - outside) <= 32 * EPS * inside
 
 
@@ -469,12 +471,6 @@ def test_log_mean_exp_is_not_the_mean():
         (lambda: information.log_mean_exp([1.0], axis=(0,)), "axis must .* got "),
         (lambda: information.log_mean_exp(np.zeros((0, 3)), axis=0), "axis must be of length >= 1"),
         (lambda: information.log_mean_exp(np.zeros((2, 0))), "axis must"),
-        (lambda: information.bernoulli_kl_from_logits(np.nan, 0.0), "a_q must be finite"),
-        (lambda: information.bernoulli_kl_from_logits(0.0, -np.inf), "a_p must be finite"),
-        (
-            lambda: information.bernoulli_kl_from_logits([0.0, 1.0], [0.0, 1.0, 2.0]),
-            "shapes must broadcast",
-        ),
         (lambda: information.logit(1.5), r"p1 must lie in \[0, 1\], got 1.5"),
     ],
 )

@@ -751,8 +751,8 @@ def test_log_densities_beyond_floating_point_are_refused():
     with pytest.raises(ValueError, match=r"log pi\(x0\) must be finite, got -inf at index \(0,\)"):
         estimate(diffusion, diffusion.kernel, [[1e200, 0.0], [0.0, 0.0]])
     states = np.tile([[0.5], [1e160], [2e160]], (3, 1, 1))
-    where = "log densities of a trajectory from x0 = [1.e+160] are infinite"
-    with pytest.raises(ValueError, match=re.escape(f"log w must be a number, got nan: {where}")):
+    rule = "must be a number, which the difference of infinite log densities is not, got nan at"
+    with pytest.raises(ValueError, match=rf"log w {rule} index \(1,\)"):
         log_weights(diffusion, diffusion.kernel, states)
 
 
@@ -1294,7 +1294,10 @@ REFUSED = [
     (lambda: estimate(BITS, BITS.kernel, [[0, 2]]), "x0 must be 0 or 1, got 2"),
     (lambda: estimate(BITS, BITS.kernel, [[0, 1, 1]]), "x0 must have 2 components"),
     (lambda: estimate(GAUSS, GAUSS.kernel, [0.0], 0), "n_samples must be an integer >= 1, got 0"),
-    (lambda: estimate(GAUSS, GAUSS.kernel, [0.0], 10.0), "n_samples must be an integer, got 10.0"),
+    (
+        lambda: estimate(GAUSS, GAUSS.kernel, [0.0], 10.0),
+        "n_samples must be an integer >= 1, got 10.0",
+    ),
     (
         lambda: estimate(GAUSS, GAUSS.kernel, [0.0], True),
         "n_samples must be an integer >= 1, got True",

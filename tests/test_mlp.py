@@ -394,16 +394,16 @@ def test_as_many_bumps_as_times_are_the_identity():
     ("arguments", "keywords", "message"),
     [
         ((0, 1, 4), {}, "d_in must be an integer >= 1, got 0"),
-        ((2.0, 1, 4), {}, "d_in must be an integer, got 2.0"),
+        ((2.0, 1, 4), {}, "d_in must be an integer >= 1, got 2.0"),
         ((2, 0, 4), {}, "d_out must be an integer >= 1, got 0"),
         ((2, True, 4), {}, "d_out must be an integer >= 1, got True"),
         ((2, 1, 1), {}, "T must be an integer >= 2, got 1"),
-        ((2, 1, "4"), {}, "T must be an integer, got '4'"),
+        ((2, 1, "4"), {}, "T must be an integer >= 2, got '4'"),
         ((2, 1, 4), {"hidden": ()}, "hidden must name at least one layer, got ()"),
         ((2, 1, 4), {"hidden": (3, 0)}, "hidden must be an integer >= 1, got 0"),
         ((2, 1, 4), {"hidden": 0}, "hidden must be an integer >= 1, got 0"),
-        ((2, 1, 4), {"hidden": "64"}, "hidden must be an integer, got '6'"),
-        ((2, 1, 4), {"hidden": (3, 2.5)}, "hidden must be an integer, got 2.5"),
+        ((2, 1, 4), {"hidden": "64"}, "hidden must be an integer >= 1, got '6'"),
+        ((2, 1, 4), {"hidden": (3, 2.5)}, "hidden must be an integer >= 1, got 2.5"),
         ((2, 1, 4), {"input_gain": 0.0}, "input_gain must be one number > 0, got 0.0"),
         ((2, 1, 4), {"input_gain": float("nan")}, "input_gain must be finite, got nan"),
         ((2, 1, 4), {"input_gain": [1.0, 2.0]}, "input_gain must be one number > 0"),
@@ -518,7 +518,7 @@ def test_a_start_refuses_a_seed(rng):
     [
         ((1, 1), "T must be an integer >= 2, got 1"),
         ((4, 0), "degree must be an integer >= 1, got 0"),
-        ((4, 1.0), "degree must be an integer, got 1.0"),
+        ((4, 1.0), "degree must be an integer >= 1, got 1.0"),
     ],
 )
 def test_time_polynomials_refuse_what_is_out_of_range(arguments, message):

@@ -1000,7 +1000,7 @@ REFUSED = {
     ),
     "d of the wrong type": (
         lambda: BinomialReverse(BinomialDiffusion(BETA), 2.0),
-        "d must be an integer, got 2.0",
+        "d must be an integer >= 1, got 2.0",
     ),
     "one step only": (
         lambda: GaussianReverse(GaussianDiffusion([0.1]), 2),
@@ -1066,7 +1066,7 @@ REFUSED = {
         "xt must be an array of real numbers",
     ),
     "n of zero": (lambda: trajectory(n=0), "n must be an integer >= 1, got 0"),
-    "n a float": (lambda: trajectory(n=3.0), "n must be an integer, got 3.0"),
+    "n a float": (lambda: trajectory(n=3.0), "n must be an integer >= 1, got 3.0"),
     "d of a trajectory zero": (lambda: trajectory(d=0), "d must be an integer >= 1, got 0"),
     "d of a trajectory a bool": (lambda: trajectory(d=True), "d must be an integer >= 1, got True"),
     "d not the prior's": (

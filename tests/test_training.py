@@ -1454,13 +1454,13 @@ def test_every_step_is_a_schedule(s):
         ),
         (
             lambda: training.from_log_steps([0.0, 800.0], 0.1),
-            "s must be coordinates of rates strictly between 0 and 1, got 800.0 at index .1,",
+            "s must give rates strictly in .0, 1., got 800.0 at index .1,",
         ),
         (
             lambda: training.from_log_steps([-800.0], 0.1),
-            "s must be coordinates of rates strictly between 0 and 1, got -800.0 at index .0,",
+            "s must give rates strictly in .0, 1., got -800.0 at index .0,",
         ),
-        (lambda: training.from_log_steps([1e300], 0.1), "s must be coordinates"),
+        (lambda: training.from_log_steps([1e300], 0.1), "s must give rates strictly"),
     ],
 )
 def test_bad_coordinates_are_refused_by_name(call, message):
@@ -1868,7 +1868,7 @@ def test_what_a_killed_save_left_is_replaced_by_the_next(tmp_path):
     ("spoil", "message"),
     [
         ({"step": -5}, "state.step must be an integer >= 0, got -5"),
-        ({"step": 2.5}, "state.step must be an integer, got 2.5"),
+        ({"step": 2.5}, "state.step must be an integer >= 0, got 2.5"),
         ({"square": np.full(53, -1.0)}, "state.square must not be negative, got -1.0"),
         ({"mean": np.full(53, np.nan)}, "state.mean must be finite"),
         ({"mean": np.zeros(53, np.float32)}, "state.mean must have the dtype of all three"),
@@ -1982,8 +1982,8 @@ CHANGED = {
     "time features": ({"time_features": np.zeros((3, 1))}, "time_features must be this model's"),
     "other shapes": ({"shapes": np.array("{}")}, "shapes must be this model's"),
     "a negative step": ({"step": np.array(-1)}, "step must be an integer >= 0, got"),
-    "a step and a half": ({"step": np.array(1.5)}, "step must be an integer, got"),
-    "two steps": ({"step": np.array([1, 2])}, "step must be an integer, got"),
+    "a step and a half": ({"step": np.array(1.5)}, "step must be an integer >= 0, got"),
+    "two steps": ({"step": np.array([1, 2])}, "step must be an integer >= 0, got"),
     "pickled parameters": (
         {"params": np.array([object()])},
         "npz file of this model's state: Object arrays cannot be loaded",
@@ -2220,7 +2220,7 @@ REFUSED = {
     "data infinite": (lambda: fit(x0=[[np.inf, 0.0]]), "x0 must be finite, got inf"),
     "train from a seed": (lambda: fit(rng=0.5), "rng must be a numpy.random.Generator"),
     "steps negative": (lambda: fit(steps=-1), "steps must be an integer >= 0, got -1"),
-    "steps a float": (lambda: fit(steps=1.0), "steps must be an integer, got 1.0"),
+    "steps a float": (lambda: fit(steps=1.0), "steps must be an integer >= 0, got 1.0"),
     "batch of none": (lambda: fit(batch=0), "batch must be an integer >= 1, got 0"),
     "every none": (lambda: fit(every=0), "every must be an integer >= 1, got 0"),
     "no times": (lambda: fit(n_times=0), "n_times must lie in 1..3, got 0"),
