@@ -10,13 +10,14 @@ import pytest
 
 from dpm_ref import check
 from dpm_ref.check import judge
-from dpm_ref.check.conventions import Conventions
+from dpm_ref.check.conventions import Conventions, schedule_of
 from dpm_ref.check.expressions import number, op
 from dpm_ref.check.judge import (
     Row,
     _bounded,
     _clipped,
     _first,
+    _fitted,
     _left,
     _likely,
     _mistakes,
@@ -365,6 +366,25 @@ def test_no_number_in_a_sum_over_components_is_placed_too(t_shape):
 
     row = row_of("kl_term", kl_term, t_shape=t_shape)
     assert row.message.endswith("values, first at t = 2")
+
+
+def test_a_fit_that_meets_tables_without_numbers_prints_nothing(capfd):
+    beta = schedule_of(beta=("linear", 40))
+    abar, q = np.cumprod(1 - beta), QUANTITIES["posterior_mean"]
+
+    def exchanged(x0, xt, t):
+        return np.sqrt(1 - beta[t - 1]) * (beta[t - 1] / (1 - abar[t - 1]) * xt + x0)
+
+    for seed in (2, 3):
+        known = []
+        for shape in ((5, 3), (3, 7)):
+            s = Setting(beta, 0.5, shape, Conventions(dtype="float32"))
+            for inputs in draws(q, s, np.random.default_rng(seed)):
+                got = np.float32(exchanged(inputs["x0"], inputs["xt"], inputs["t"]))
+                known.append(Answer(Problem.of(q, s, inputs), np.float64(got), "float32"))
+        with np.errstate(all="ignore"):
+            assert all(isinstance(m, Mistake) for m in _fitted(known))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_constants_are_not_tried_where_it_would_take_minutes():
