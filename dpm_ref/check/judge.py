@@ -269,7 +269,7 @@ def _fitted(known: list[Answer]) -> Iterator[Mistake]:
         def off(numbers: Any, made: Any = made) -> Any:
             tree = made(np.asarray(numbers)).of(p.trees[0])
             values = _flat(probes, lambda c: np.where(c.defined, c.problem.value(tree) - c.got, 0))
-            return np.nan_to_num(values, nan=1e30, posinf=1e30, neginf=-1e30)  # for its matrices
+            return np.where(np.isfinite(values), values, np.finfo(np.float32).max)
 
         with contextlib.suppress(ValueError):  # of numbers that there cannot be
             costs = {start: np.square(off(start)).sum() for start in itertools.product(*starts)}

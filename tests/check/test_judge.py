@@ -383,7 +383,7 @@ def test_a_fit_that_meets_tables_without_numbers_prints_nothing(capfd):
                 got = np.float32(exchanged(inputs["x0"], inputs["xt"], inputs["t"]))
                 known.append(Answer(Problem.of(q, s, inputs), np.float64(got), "float32"))
         with np.errstate(all="ignore"):
-            assert all(isinstance(m, Mistake) for m in _fitted(known))
+            assert len(list(_fitted(known))) == 7
     assert capfd.readouterr() == ("", "")
 
 
