@@ -219,7 +219,7 @@ def log_mean_exp(values: ArrayLike, axis: int = -1) -> Array:
     axis = validation.one_time("axis", axis, -array.ndim, array.ndim - 1)
     rows = np.moveaxis(array, axis, -1)
     validation.checked("axis", axis, f"be of length >= 1 in {array.shape}", rows.shape[-1] > 0)
-    peak = np.nan_to_num(rows.max(-1, keepdims=True), neginf=0.0)
+    peak = np.nan_to_num(rows.max(-1, keepdims=True))  # finite where all weights are 0
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         below = rows - peak
         back = below - rows

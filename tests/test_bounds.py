@@ -1124,3 +1124,12 @@ def test_two_samples_have_half_their_distance_for_standard_error():
     law = diffusion.posterior(np.full((2, 1), x0), seen[0][:, None], 2)
     kl = law.kl(Gaussian(seen[0][:, None], 1.0))
     assert float(K.stderr) == pytest.approx(abs(kl[0] - kl[1]) / 2, rel=1e-12)
+
+
+def test_to_bits_divides_by_the_log_of_two():
+    assert (
+        mpmath_oracle.worst_ulp(
+            bounds.to_bits([1.0, -3.5, 0.0]), map(mpmath_oracle.to_bits, [1.0, -3.5, 0.0])
+        )
+        <= 2
+    )

@@ -26,15 +26,6 @@ def probabilities(n=200):
     return rng.uniform(0.01, 0.99, n), rng.uniform(0.01, 0.99, n)
 
 
-def test_to_bits_divides_by_the_log_of_two():
-    assert (
-        mpmath_oracle.worst_ulp(
-            bounds.to_bits([1.0, -3.5, 0.0]), map(mpmath_oracle.to_bits, [1.0, -3.5, 0.0])
-        )
-        <= 2
-    )
-
-
 def test_to_bits_of_the_entropy_of_a_fair_coin_is_one():
     assert bounds.to_bits(information.bernoulli_entropy(0.5)) == 1.0
 
@@ -437,7 +428,7 @@ def test_log_mean_exp_of_zero_weights_and_of_far_ones(values, truth):
 
 
 def test_log_mean_exp_keeps_what_its_differences_lose():
-    mp, values = mpmath_oracle.mp, [0.044812554255228065, -0.09132007467921795, -0.088391767627712]
+    mp, values = mpmath_oracle.mp, [0.06598660811657196, -0.0677991935734103, -0.2898373078930148]
     truth = mp.log(mp.fsum(mp.exp(mp.mpf(value)) for value in values) / 3)
     assert mpmath_oracle.eps_error(information.log_mean_exp(values), truth, values[0]) <= 2
 
@@ -469,7 +460,10 @@ def test_log_mean_exp_is_not_the_mean():
         (lambda: information.log_mean_exp([1.0], axis=10**30), "axis must .* got 1000"),
         (lambda: information.log_mean_exp([1.0], axis=0.0), "axis must .* got 0.0"),
         (lambda: information.log_mean_exp([1.0], axis=(0,)), "axis must .* got "),
-        (lambda: information.log_mean_exp(np.zeros((0, 3)), axis=0), "axis must be of length >= 1"),
+        (
+            lambda: information.log_mean_exp(np.zeros((0, 3)), axis=0),
+            "axis must be of length >= 1 .* got 0",
+        ),
         (lambda: information.log_mean_exp(np.zeros((2, 0))), "axis must"),
         (lambda: information.logit(1.5), r"p1 must lie in \[0, 1\], got 1.5"),
     ],

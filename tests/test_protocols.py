@@ -10,7 +10,14 @@ import pytest
 
 import dpm_ref
 from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, protocols
-from dpm_ref.protocols import ask_density, ask_law, checked_diffusion, takes_times, total
+from dpm_ref.protocols import (
+    ask_density,
+    ask_law,
+    ask_step,
+    checked_diffusion,
+    takes_times,
+    total,
+)
 
 X = np.array([[0.5, -1.0], [2.0, 0.0], [1.0, 3.0]])
 ASKS = pytest.mark.parametrize("ask", [ask_law, ask_density])
@@ -487,3 +494,20 @@ def test_a_sum_leaves_its_terms_alone():
 
 def test_every_name_of_the_module_exists():
     assert all(hasattr(protocols, name) for name in protocols.__all__)
+
+
+@pytest.mark.parametrize("edge", [None, lambda x1: Gaussian(x1, 5.0)])
+def test_a_step_is_the_kernel_s_but_for_the_last_which_is_the_edge_s(edge):
+    diffusion = GaussianDiffusion([0.25, 0.5, 0.75])
+
+    def reverse(xt, t):
+        return Gaussian(xt / t, 1.0)
+
+    for t in (3, 2):
+        assert ask_step(diffusion, reverse, edge, X, t) == Gaussian(X / t, 1.0)
+    last = Gaussian(np.sqrt(0.75) * X, 0.25) if edge is None else edge(X)
+    assert ask_step(diffusion, reverse, edge, X, 1) == last
+    with pytest.raises(TypeError, match="reverse must be a callable, got 3"):
+        ask_step(diffusion, 3, edge, X, 2)
+    with pytest.raises(TypeError, match="edge must be a callable, got 3"):
+        ask_step(diffusion, reverse, 3, X, 1)

@@ -848,7 +848,7 @@ def test_states_kept_belong_to_one_trajectory(t):
         ([0], [0]),
         ([3, 1, 3], [1, 3]),
         (range(5), [0, 1, 2, 3, 4]),
-        (iter([2]), [2]),
+        (dict.fromkeys([2]).keys(), [2]),
         (np.array([0, 2]), [0, 2]),
     ],
 )

@@ -150,7 +150,7 @@ class BinaryData(FiniteData):
 
 def _over_states(combine: np.ufunc, zeros: Array, ones: Array) -> Array:
     """Combine d values, one of each pair (..., d), in all 2^d ways: shape (..., 2^d)."""
-    table = np.full((*zeros.shape[:-1], 1), combine.identity)
+    table = np.array([combine.identity])
     for pair in np.moveaxis(np.stack([zeros, ones], axis=-1), -2, 0):
         table = combine(table[..., None], pair[..., None, :]).reshape(*pair.shape[:-1], -1)
     return table

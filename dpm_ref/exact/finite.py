@@ -161,7 +161,7 @@ class FiniteData(validation.ReadOnly):
         joint -= largest
         np.copyto(joint, -np.inf, where=joint < -708.0)  # exp is slow where it underflows
         np.exp(joint, out=joint)
-        return np.asarray(np.divide(joint, joint.sum(1, keepdims=True), out=joint))
+        return np.asarray(joint / joint.sum(1, keepdims=True))
 
     def _density(self, rows: Array, t: int) -> Array:
         return logsumexp(self._column.log_joint(rows, self._log_weights, t), axis=1)

@@ -239,7 +239,7 @@ def _distinguishable_states(data: FiniteData) -> tuple[Array, Array]:
     """
     if not isinstance(data.diffusion, BinomialDiffusion):
         raise ValueError("rng must be given for Gaussian data, which cannot be enumerated")
-    columns = np.vstack([np.broadcast_to(data.diffusion.pi1, data.atoms[0].shape), data.atoms])
+    columns = np.vstack([np.broadcast_to(data.diffusion.pi1, data.atoms.shape[1]), data.atoms])
     groups, labels, sizes = np.unique(columns, axis=1, return_inverse=True, return_counts=True)
     labels = labels.ravel()
     if np.prod(sizes + 1.0) > _MOST_STATES:
