@@ -8,8 +8,12 @@ With the paper's fixed edge p(x^0|x^1) = T_pi = q(x^1|x^0) pi(x^0) / pi(x^1) the
     E log p(x^0|x^1) = log pi(x^0) + KL( q(x^1|x^0) || pi )
 
 a form in which no large logarithms of the edge cancel. K(x^0) is a bound for each x^0, whatever the
-data. The paper's equation (14) has H_p(X^T) in place of the cross-entropies of x^t to pi, which is
-right only on average, over data with E|x^0|^2 = d or sum_i logit(pi_i) (m_i - pi_i) = 0 (App. B.1).
+data. The paper's equation (14),
+
+    - sum_{t=2}^T E KL_t + H_q(X^T|X^0) - H_q(X^1|X^0) - H_p(X^T)
+
+has H_p(X^T) in place of the cross-entropies of x^t to pi, which is right only on average,
+over data with E|x^0|^2 = d or sum_i logit(pi_i) (m_i - pi_i) = 0 (App. B.1).
 Sections 2.4 and 2.6, equations (13), (14) and (24), of arXiv:1503.03585.
 """
 
@@ -37,7 +41,8 @@ class LowerBound(NamedTuple):
     value : (...), K(x^0), valid without preconditions
     stderr : (...), its standard error over the samples of x^t; nan at n_samples = 1
     kl : (T-1, ...), E KL_t for t = 2..T
-    eq14 : float, equation (14) averaged over x0; nan if an edge was given
+    eq14 : float, equation (14) averaged over x0; nan if an edge was given. For each vector it is
+        marginal(x0, T).entropy() - marginal(x0, 1).entropy() - kl.sum(0) - prior(d).entropy()
     """
 
     value: Array
@@ -47,7 +52,9 @@ class LowerBound(NamedTuple):
 
 
 class ReverseEntropyBounds(NamedTuple):
-    """Equation (24) for a whole vector, and whether its upper side is guaranteed for the data."""
+    """Equation (24) for a whole vector; upper_holds, whether its upper side is guaranteed for the
+    data: it may hold where this is False.
+    """
 
     lower: float
     upper: float

@@ -1,4 +1,4 @@
-"""The Gaussian column of Table App.1: N(mean, diag var), and the diffusion that ends in N(0, I).
+"""The Gaussian column of Table App.1, forwards: N(mean, diag var), the diffusion to N(0, I).
 
     kernel     q(x^t | x^{t-1}) = N(sqrt(1 - beta_t) x^{t-1}, beta_t I)
     marginal   q(x^t | x^0) = N(sqrt(abar_t) x^0, (1 - abar_t) I)
@@ -8,7 +8,8 @@
                       / (1 - abar_t)
     edge       p(x^0 | x^1) = N(sqrt(1 - beta_1) x^1, beta_1 I), App. B.2
 
-The edge is the kernel itself, because the kernel is reversible with respect to the prior.
+The edge is the kernel itself, because the kernel is reversible with respect to the prior. The
+reverse kernel is `reverse.GaussianReverse`, the perturbed one `posteriors.GaussianFactor`.
 Section 2.1 and App. B of arXiv:1503.03585.
 """
 
@@ -130,7 +131,9 @@ class GaussianDiffusion(Diffusion):
         return Gaussian.unchecked(mean, self.table("posterior_var", t)[..., None])
 
     def entropy_never_falls(self, x0: ArrayLike) -> tuple[bool, str]:
-        """Whether tr Cov(x^0) <= d within rounding, so that H_q(X^t) >= H_q(X^{t-1}): see (24)."""
+        """Whether tr Cov(x^0) <= d within rounding, so that H_q(X^t) >= H_q(X^{t-1}), see (24); and
+        the comparison in words.
+        """
         x0 = self.check_data("x0", x0)
         d, size = x0.shape[-1], max(1.0, float(np.abs(x0).max()))
         columns = np.ascontiguousarray(x0.reshape(-1, d).T) / size  # whose squares do not overflow

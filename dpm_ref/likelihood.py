@@ -29,14 +29,14 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from functools import partial, reduce
 from itertools import chain, islice, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dpm_ref import validation
 from dpm_ref.bounds import _mean_and_stderr
 from dpm_ref.protocols import Diffusion, Edge, ReverseKernel, ask_step, checked_diffusion
-from dpm_ref.validation import Array, ArrayLike, Generator, Values
+from dpm_ref.validation import Array, ArrayLike, Generator
 
 __all__ = ["Likelihood", "Sandwich", "log_likelihood", "sandwich", "log_weights",
            "from_log_weights", "forward_trajectory", "log_forward", "log_reverse"]
@@ -67,7 +67,7 @@ class Likelihood(NamedTuple):
     stderr: Array
     ess: Array
     pareto_shape: Array
-    reliable: Values
+    reliable: Any  # bool
 
 
 class Sandwich(NamedTuple):
@@ -140,9 +140,10 @@ def from_log_weights(log_w: ArrayLike) -> Likelihood:
     log_w has shape (n, ...); -inf is a weight of zero. `reliable` requires n >= 25, ess >= 20 and
     limits on two shapes, which detect an infinite variance, or one estimated from too few samples:
 
-    - pareto_shape < 0.4 + 2 / sqrt(m), fitted to the m largest weights;
+    - pareto_shape < 0.4 + 2 / sqrt(m), fitted to the m = min(n // 5, ceil(3 sqrt n), 512) largest
+      weights;
     - bulk shape = 8 a G^3 < max(1, n/1000)^(1/8) / 3, with a the mean and G the Gini coefficient of
-      the first 1024 log weights, counted from their least. Where log weights are gamma variables,
+      the first 1024 log weights, each less the smallest. Where log weights are gamma variables,
       as in a Gaussian model at T = 1, it is near the Pareto shape, and less noisy than a fit to the
       tail. It is not required where weights that occur only once carry less than 20 % of the sum:
       such weights are discrete, and their values known.
@@ -155,11 +156,11 @@ def from_log_weights(log_w: ArrayLike) -> Likelihood:
         reliable, shape .25                            89.6        96.7       98.7
         reliable and off by > 4 stderr, any shape       1.6         0.9        1.0
 
-    n = 100 is too few for 95 and 1 in the last two rows: even a rule that knows that the weights
-    are exp(k chi^2_1 / 2), and asks that the most likely k is below .315, gives 95.9 at shape .25,
-    and 1.2 at .4.
+    The aim is 95 and 1 in the last two rows; n = 100 is too few for it: even a rule that knows that
+    the weights are exp(k chi^2_1 / 2), and asks that the most likely k is below .315, gives 95.9 at
+    shape .25, and 1.2 at .4.
 
-    Weights that were never sampled leave no trace. With `BinomialDiffusion([.002])` and
+    Weights that were never sampled leave no trace. With x^0 = 0, `BinomialDiffusion([.002])` and
     edge prob1 = where(x1 == 1, 0, .5), one trajectory in 1000 has a weight of 500, and 60 % of runs
     at n = 500 meet none: value -1.385, stderr 0, reliable, where -0.288 is right.
 
@@ -217,10 +218,10 @@ def sandwich(diffusion: Diffusion, reverse: ReverseKernel, n: int, d: int, *, n_
 
 def log_weights(diffusion: Diffusion, reverse: ReverseKernel, trajectory: ArrayLike, *,
                 edge: Edge = None) -> Array:
-    """log w of trajectories (T+1, ..., d), x^0 first, minus the work along each: shape (...).
+    """log w of trajectories (T+1, ..., d), x^0 first: shape (...). Equation (9).
 
-    `log_reverse` less `log_forward`, equation (9); arguments as for `log_likelihood`. With the edge
-    T_pi the factor p(x^0|x^1) / q(x^1|x^0) is computed as pi(x^0) / pi(x^1).
+    `log_reverse` less `log_forward`, and minus the work; arguments as for `log_likelihood`. With
+    the edge T_pi the factor p(x^0|x^1) / q(x^1|x^0) is computed as pi(x^0) / pi(x^1).
 
     >>> from dpm_ref import BinomialDiffusion
     >>> diffusion = BinomialDiffusion([0.1, 0.2])
@@ -289,7 +290,7 @@ def _given(diffusion: Diffusion, states: Array) -> Iterator[tuple[Array, Array]]
 
 def _log_w(diffusion: Diffusion, reverse: ReverseKernel, edge: Edge, x0: Array,
            steps: Iterable[tuple[Array, Array | float]]) -> Array:
-    """log w along x^0 and steps (x^t, log q(x^t|x^{t-1})), two of which are held at a time."""
+    """log w along x^0 and steps (x^t, log q(x^t|x^{t-1})), held two states at a time."""
     prior = diffusion.prior(x0.shape[1])
     before, log_w = x0, np.zeros(len(x0))
     with np.errstate(invalid="ignore"):  # -inf - (-inf) is refused where the sum is complete

@@ -117,7 +117,7 @@ class Law:
         return np.broadcast_to(self._parameters[index], self.shape)
 
     def over(self, shape: tuple[int, ...]) -> Self:
-        """The same law repeated over leading axes."""
+        """The same law over (..., d), repeated along leading axes."""
         if self.shape == shape:
             return self
         return self.unchecked(*(np.broadcast_to(array, shape) for array in self._parameters))
@@ -144,7 +144,8 @@ class Law:
 class Diffusion(Schedule):
     """A forward trajectory: the laws q of section 2.1, and the prior pi in which they end.
 
-    `q_kernel`, `q_marginal` and `q_posterior` are the methods of those names without validation.
+    `q_kernel`, `q_marginal` and `q_posterior` are `kernel`, `marginal` and `posterior` without
+    validation.
     """
 
     law: type[Law]
@@ -152,6 +153,7 @@ class Diffusion(Schedule):
     q_kernel: Callable[..., Law]
     q_marginal: Callable[..., Law]
     q_posterior: Callable[..., Law]
+    entropy_never_falls: Callable[[ArrayLike], tuple[bool, str]]
 
     def check_data(self, name: str, x: ArrayLike) -> Array:
         """A copy of data vectors (..., d), at least one, that the law can have drawn."""
@@ -159,12 +161,12 @@ class Diffusion(Schedule):
 
     @takes_times
     def kernel(self, x_prev: ArrayLike, t: ArrayLike) -> Law:
-        """q(x^t | x^{t-1}) over x_prev's shape (..., d), t in 1..T."""
+        """q(x^t | x^{t-1}) over the common shape of x_prev (..., d) and t (...), t in 1..T."""
         states = self.check_data("x_prev", x_prev)
         return self.q_kernel(states, validation.times_over(t, 1, self.T, states))
 
     def marginal(self, x0: ArrayLike, t: ArrayLike) -> Law:
-        """q(x^t | x^0) over x0's shape (..., d), t in 1..T."""
+        """q(x^t | x^0) over the common shape of x0 (..., d) and t (...), t in 1..T."""
         data = self.check_data("x0", x0)
         return self.q_marginal(data, validation.times_over(t, 1, self.T, data))
 
@@ -218,7 +220,7 @@ def ask_density(family: type[Law], function: Any, name: str, x: Array, *t: Any) 
 
 
 def ask_step(diffusion: Any, reverse: Any, edge: Any, xt: Array, t: int) -> Any:
-    """p(x^{t-1} | x^t) by `ask_density`, at t = 1 of the edge, T_pi if that is None."""
+    """p(x^{t-1} | x^t) by `ask_density`: from reverse; at t = 1 from edge, T_pi if it is None."""
     if t > 1:
         return ask_density(diffusion.law, reverse, "reverse", xt, t)
     return ask_density(diffusion.law, diffusion.edge if edge is None else edge, "edge", xt)

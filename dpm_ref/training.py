@@ -118,7 +118,8 @@ def objective(model: ReverseModel, params: ArrayLike, x0: ArrayLike, t: ArrayLik
     Parameters
     ----------
     params : array_like, shape (size,)
-        Flat parameters; the computation runs in their dtype (float64 for an oracle).
+        Flat parameters; the computation runs in their dtype: float64 for an oracle, complex, in the
+        Gaussian column, for a complex step.
     x0 : array_like, broadcasting against noise, last axis d
     t : int or integer array in 2..T that broadcasts against noise's leading axes
     noise : array_like, shape (..., d)
@@ -128,9 +129,11 @@ def objective(model: ReverseModel, params: ArrayLike, x0: ArrayLike, t: ArrayLik
     Returns
     -------
     Objective
-        value, an unbiased estimate of K averaged over the states, K itself at this noise when every
-        t in 2..T occurs equally often; its derivatives by params (size,), x0 (of x0's own shape),
-        noise (..., d) and beta_2..T (T-1,), the last None where a beta is 1.
+        value, an unbiased estimate of K averaged over the states; K itself at this noise if every t
+        in 2..T occurs equally often. Its derivatives by params (size,), x0 (of x0's own shape),
+        noise (..., d) and beta_2..T (T-1,), the last None where one of these is 1. They are derived
+        in the model's `kl_and_grad` (by the outputs), in `mlp.Tape.backward` (by the parameters)
+        and in `GaussianReverse.inner_grad` (by x0, noise and beta).
     """
     _check_model(model)
     kinds = "fc" if isinstance(model, GaussianReverse) else "f"  # complex for a complex step
@@ -156,7 +159,7 @@ def objective(model: ReverseModel, params: ArrayLike, x0: ArrayLike, t: ArrayLik
 
 
 def start(model: ReverseModel, *, rng: Generator, dtype: Any = np.float64) -> TrainingState:
-    """Initial state in float32 or float64: random parameters (size,), zero moments, K = L_null."""
+    """Initial state in float32 or float64: random parameters (size,), outputs of 0, zero moments."""
     _check_model(model)
     params = model.network.init(rng=rng, dtype=dtype)
     return TrainingState(params, np.zeros_like(params), np.zeros_like(params))
@@ -257,7 +260,7 @@ def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
     _finite("learning_rate", rate, state)
     rule = f"have the parameters' shape {state.params.shape}"
     grad = 0.1 * validation.shaped("grad", grad, rule, grad.shape == state.params.shape)
-    with np.errstate(over="ignore", invalid="ignore"):  # of parameters `train` tells
+    with np.errstate(over="ignore", invalid="ignore"):  # parameters: `train` reports
         square = 0.999 * state.square + (0.001 / 0.1**2) * (grad * grad)
         _finite("the gradient's square", square.max(), state)
         state.step += 1
@@ -272,12 +275,13 @@ def adam_step(state: TrainingState, grad: Values, rate: float) -> None:
 
 def _divergences(model: ReverseModel, tape: Tape, x0: Values, t: IntArray,
                  noise: Values) -> tuple[Any, Values, Draw, Values, Values]:
-    """The part of K that depends on the parameters, and its derivative by them; the draw, the
-    outputs, and its derivative by those. Data and noise are (S, n, d), times t (S,).
+    """-(T - 1) mean KL, the part of K that depends on the parameters, and its derivative by them;
+    the draw, the network's outputs, and the derivative by the outputs. Data and noise are
+    (S, n, d), times t (S,).
     """
     times, scale = t[:, None], -(model.diffusion.T - 1) / noise[..., 0].size
     draw = model.draw(x0, times, noise)
-    with np.errstate(over="ignore", invalid="ignore"):  # K tells
+    with np.errstate(over="ignore", invalid="ignore"):  # it shows in K
         out = tape.forward(draw.inputs, t)
         kl, dout = model.kl_and_grad(out, draw, times)
         dout *= scale
@@ -464,14 +468,16 @@ def learn_rates(model: GaussianReverse, x0: ArrayLike, state: TrainingState,
                 every: int = 100) -> GaussianReverse:
     """Gradient ascent on K by the network's parameters and the diffusion rates in turn.
 
-    One step of the rates follows every sixteen of the network (`train`, at all of t = 2..T), and
-    those left over at the end, with noise of its own, frozen for the derivative by beta (section
-    2.4.1). `state` and `rates` (from `start_rates`) are updated in place. Both learning rates are a
-    number or a function of the network's steps. When these pass a multiple of `every`, `callback`
-    gets the mean of the rates' minibatches' K since the last call. Training that is stopped after a
-    multiple of sixteen steps resumes to the bit.
+    After every sixteen steps of the network (`train`, with all t = 2..T in each minibatch), and
+    after what is left of them at the end, the rates take one step. Its minibatch has 2 `batch`
+    states for each t and noise of its own, frozen for the derivative by beta (section 2.4.1).
 
-    Returns the kernel over the learned diffusion, which keeps the model's beta_1; its parameters
+    `state` and `rates` (from `start_rates`) are updated in place. Both learning rates are a number
+    or a function of the network's steps. When these pass a multiple of `every`, `callback` gets the
+    mean of the rates' minibatches' K since the last call. Training that is stopped after a multiple
+    of sixteen steps resumes to the bit.
+
+    Returns the model over the learned diffusion, which keeps the model's beta_1; its parameters
     are in `state`. FloatingPointError if K is not finite, or a rate reaches 0 or 1.
     """
     validation.checked("model", model, "be a GaussianReverse", isinstance(model, GaussianReverse))

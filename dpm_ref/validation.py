@@ -1,8 +1,8 @@
-"""Argument validation, called by public functions only.
+"""Checks of the arguments of public functions, and of what a user's callables return.
 
-Each function returns its argument as a float64 (or int64) array, or raises a ``ValueError`` (for a
-wrong type sometimes a ``TypeError``) that names the argument, the rule and the value. Nothing is
-clipped or dropped; numbers of another type become the nearest float64.
+Each returns the value (numbers as float64, times as int64), or raises a ``ValueError`` (for a wrong
+type sometimes a ``TypeError``) that names the argument, the rule and the value: "{name} must
+{rule}, got ...". Nothing is clipped or dropped; other numbers become the nearest float64.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def unmasked(name: str, value: Any, depth: int = 64) -> Any:
 
 
 def array_of(name: str, value: Any, kinds: str, rule: str) -> NDArray[Any]:
+    """An array whose dtype is of one of these kinds, letters of NumPy's; `rule` follows "be"."""
     unmasked(name, value)
     try:
         array = np.asarray(value)

@@ -56,7 +56,7 @@ class BinaryModel:
     """
 
     def __init__(self, diffusion: BinomialDiffusion, d: int, reverse: ReverseKernel,
-                 edge: Edge | None = None) -> None:
+                 edge: Edge = None) -> None:
         instance("diffusion", diffusion, BinomialDiffusion)
         self._reverse, self._fixed_edge = validation.function("reverse", reverse), edge is None
         self._edge = diffusion.edge if edge is None else validation.function("edge", edge)

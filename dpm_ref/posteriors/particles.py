@@ -71,13 +71,13 @@ class Particles:
 
 def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n: int, d: int, *,
                     rng: np.random.Generator, runs: int = 8,
-                    edge: Edge | None = None) -> Particles:
+                    edge: Edge = None) -> Particles:
     """Weighted samples of p(x^0) r(x^0) / Z, exact as n grows, and an unbiased estimate of Z.
 
     Section 2.5, and beyond the paper. Memory is that of the particles, not of their trajectories.
 
     `reliable` is True for 8 or more runs with a standard error below 1/4, and an effective sample
-    size of 40, summed over runs, at every t, unless the model's own draws contradict them. 1,024 of
+    size of 40, summed over runs, at every t, unless the model's own draws contradict it: 1,024 of
     these, weighted by r, also estimate Z; where their effective sample size is 20 or more, the two
     must agree within 3 standard errors. Where it is below 100, the particles must also have tried
     small values of r: at every t, less than 15 % of draws x^t ~ q(x^t | x^0) from the final
@@ -88,7 +88,7 @@ def particle_filter(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n
     `diffused` (tests/posteriors/reliability.py prints this). The flag cannot detect a bias within
     the error of the model's own draws, nor what neither filter nor model draws: with
     BinomialDiffusion([.001, .5], prior=1e-12), p = T_pi, and BernoulliFactors of (1e12, 1) at t = 0
-    and (1, 1) before, log Z = .001 is called reliable, where log 2 is right.
+    and (1, 1) at t >= 1, log Z = .001 is called reliable, where log 2 is right.
 
     Parameters
     ----------

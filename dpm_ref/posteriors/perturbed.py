@@ -94,7 +94,7 @@ class Perturbed:
     r : callable t -> factor
         r(x^t), t = 0..T, such as `constant(factor)`. A factor of your own has `positive`, whether
         r > 0 everywhere; `log_r(x)`, log r at states (m, d), -inf where r is 0; and
-        `multiply(law)`, the product with a law and log Z~, or None for what only approximates it.
+        `multiply(law)`, a pair: the product with a law, and log Z~ or, of an approximation, None.
 
     >>> from dpm_ref import GaussianDiffusion
     >>> from dpm_ref.posteriors import GaussianFactor, constant
@@ -105,7 +105,7 @@ class Perturbed:
     """
 
     def __init__(self, diffusion: Diffusion, reverse: ReverseKernel, r: OverTime,
-                 edge: Edge | None = None) -> None:
+                 edge: Edge = None) -> None:
         self.diffusion, self.reverse, self.r = checked_diffusion(diffusion), reverse, r
         self.edge = diffusion.edge if edge is None else edge
         self.T, self.law = diffusion.T, diffusion.law
@@ -147,7 +147,7 @@ class Perturbed:
         return self.multiply(self.model(xt, t - 1), t - 1).law
 
 
-def predicted(r: Any, diffusion: Any, reverse: ReverseKernel, edge: Edge | None = None) -> OverTime:
+def predicted(r: Any, diffusion: Any, reverse: ReverseKernel, edge: Edge = None) -> OverTime:
     """r(x^t) = Z~ of the model's own prediction of x^0 times r, a closed form.
 
     r, a GaussianFactor, BernoulliFactor or Clamp, is r(x^0), and returned at t = 0; the results at
@@ -210,7 +210,7 @@ def predicted_data(model: Perturbed, xt: Array, t: int) -> Any:
 
 def sample(diffusion: Diffusion, reverse: ReverseKernel, r: OverTime, n: int, d: int, *,
            rng: np.random.Generator, keep: Iterable[int] = (),
-           edge: Edge | None = None) -> Trajectory:
+           edge: Edge = None) -> Trajectory:
     """Draw n vectors along the perturbed trajectory: the paper's recipe, unweighted. Section 2.5.
 
     The draws are of p(x^0) r(x^0) / Z if r(x^t) = E[r(x^0) | x^t] and the product of kernel and r
