@@ -159,7 +159,7 @@ def objective(model: ReverseModel, params: ArrayLike, x0: ArrayLike, t: ArrayLik
 
 
 def start(model: ReverseModel, *, rng: Generator, dtype: Any = np.float64) -> TrainingState:
-    """Initial state in float32 or float64: random parameters (size,), outputs of 0, zero moments."""
+    """Initial state in float32 or float64: random parameters (size,), outputs of 0, no moments."""
     _check_model(model)
     params = model.network.init(rng=rng, dtype=dtype)
     return TrainingState(params, np.zeros_like(params), np.zeros_like(params))
