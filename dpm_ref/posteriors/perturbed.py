@@ -202,7 +202,7 @@ def predicted_data(model: Perturbed, xt: Array, t: int) -> Any:
         return law
     of_x0, of_xt = diffusion.posterior_coefficients(t)
     if of_x0 < 1e-150:  # x^{t-1} and x^0 are independent
-        return diffusion.prior(xt.shape[-1]).over(xt.shape)
+        return diffusion.prior(xt.shape[1]).over(xt.shape)
     var = (law.var - diffusion.posterior_var(t)) / of_x0**2
     least = _LEAST_VAR * diffusion.one_minus_abar(t)
     return Gaussian((law.mean - of_xt * xt) / of_x0, np.maximum(var, least))

@@ -146,6 +146,16 @@ def test_a_time_at_which_the_network_is_not_asked_is_told_as_the_user_counts(fir
     assert row.message.startswith(f"does not ask the model at t = {2 + first}")
 
 
+def test_a_term_that_does_not_ask_the_network_at_the_first_step_is_told_so():
+    def vlb_term(model, x0, xt, t):
+        if t > 1:
+            model(xt, t)
+        return x0.sum(-1)
+
+    row = row_of("vlb_term", vlb_term)
+    assert row.message.startswith("does not ask the model at t = 1")
+
+
 @pytest.mark.parametrize("t", [0, T + 1])
 def test_a_time_outside_the_schedule_is_told(t):
     row = row_of("nll", lambda model, x0: model(x0, t)[0].sum(-1))

@@ -126,6 +126,7 @@ def test_what_is_lost_is_a_share_of_the_forward_trajectory(monkeypatch):
         result = Particles(x0, weights, 0.0, 0.0, False, np.zeros(8), np.full((4, 8), 100.0), 0.0)
         for t in (1, 2, 3):
             levels = np.where(np.arange(4) == t, rare, -np.inf)
+            levels[0] = np.inf  # which is not asked for
             states = np.exp(diffusion.marginal(state, t).log_prob(model.states))
             share = states @ (factor.log_r(model.states) < rare[t])
             apart = SIGMAS * np.sqrt(share * (1.0 - share) / 20_000) + 1e-9
