@@ -377,3 +377,6 @@ def test_a_schedule_is_found_by_its_name_and_T_and_all_else_is_a_place():
     ]:
         with pytest.raises(error):
             command._found(place)
+    for place in ("math", "math:", ":math", ":math:pi"):
+        with pytest.raises(ValueError, match="a place must be written module:name, got"):
+            command._found(place)

@@ -411,3 +411,21 @@ def test_letters_that_mean_something_else_do_so_under_other_choices():
     assert [tree.text for _, tree in made] == ["-7"] * 4
     q = replace(q, formula="x0 if c.model == 'eps' else number(7.0)")
     assert undeclared(q, Conventions(), x0=number(7.0)) == []
+
+
+def inputs_of(name, **conventions):
+    trees = right(QUANTITIES[name], Conventions(**conventions))
+    return {node.name for tree in trees for _, node in tree.walk() if node.op == "input"}
+
+
+def test_the_decoder_of_a_loop_is_that_of_the_first_step_and_of_a_term_that_of_its_own():
+    assert inputs_of("nll") >= {"out_1", "var_1", "x_1"}
+    assert not inputs_of("nll") & {"output", "var_t", "xt"}
+    assert inputs_of("vlb_term") >= {"output", "var_t", "xt"}
+    assert not inputs_of("vlb_term") & {"out_1", "var_1", "x_1"}
+
+
+def test_a_rule_for_the_variance_replaces_the_variances_of_a_bound_and_not_of_a_path():
+    assert "vars" in inputs_of("lower_bound")
+    assert "vars" not in inputs_of("lower_bound", reverse_var="posterior")
+    assert "vars" in inputs_of("log_weights", reverse_var="posterior")
