@@ -53,8 +53,8 @@ class _Reverse:
     _law: Callable[..., Any]
 
     def __init__(self, diffusion: Any, d: int, **network: Any) -> None:
-        if not isinstance(diffusion, self.column):
-            raise ValueError(f"diffusion must be a {self.column.__name__}, got {diffusion!r:.80}")
+        validation.checked("diffusion", diffusion, f"be a {self.column.__name__}",
+                           isinstance(diffusion, self.column))
         diffusion.prior(d)  # which refuses another d than its own
         self.diffusion, self.d, T = diffusion, int(d), diffusion.T
         self.network = MLP(d, self.n_outputs * d, T, **self._defaults(T) | network)
