@@ -171,7 +171,7 @@ class FiniteData(validation.ReadOnly):
         leading = np.broadcast_shapes(x.shape[:-1], t.shape)
         rows = np.broadcast_to(x, (*leading, x.shape[-1])).reshape(-1, x.shape[-1])
         times, size = np.broadcast_to(t, leading).ravel(), max(1, _BLOCK // len(self.atoms))
-        order = np.argsort(times)
+        order = np.argsort(times, kind="stable")
         groups = np.split(order, np.flatnonzero(np.diff(times[order])) + 1)
         blocks = [part for mine in groups for part in np.split(mine, range(size, mine.size, size))]
         parts = np.concatenate([function(rows[mine], int(times[mine[0]])) for mine in blocks])

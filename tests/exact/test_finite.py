@@ -1159,3 +1159,10 @@ def test_states_of_several_times_come_back_in_their_own_order():
     x = np.linspace(-2.0, 2.0, 5)[:, None]
     alone = [two.log_prob(row, time) for row, time in zip(x, t, strict=True)]
     assert two.log_prob(x, t).tolist() == [value.item() for value in alone]
+
+
+def test_states_of_one_time_are_evaluated_in_their_own_order():
+    data = FiniteData(GaussianDiffusion([0.1, 0.2]), [[0.0], [1.0]])
+    x, t, seen = np.arange(300.0)[:, None], np.tile([2, 1, 1], 100), []
+    data._map(lambda rows, time: seen.append(rows) or rows, x, t)
+    np.testing.assert_array_equal(np.concatenate(seen), np.concatenate([x[t == 1], x[t == 2]]))
