@@ -226,11 +226,11 @@ h_lower = h_step + h_before - h_now
 log_bin(x, mean, std) = op("log_bin", x, mean, std, name=cdf, value=1.0)
 decoder(mean) = decoder_of(mean, first_var)
 first_var = {"given": first_given, "posterior": at_2.post, "beta": at_1.beta}[c.reverse_var]
-first_given = var_t if single else var_1
+first_given = var_t if inputs == "step" else var_1
 mean_t = mean_hat(c.model, s, xt, output)
 mean_1 = mean_hat(c.model, at_1, x_1, out_1)
 means_later = mean_hat(c.model, later, xs, outs)
-l_0 = term("L_0", -decoder(mean_t if single else mean_1))
+l_0 = term("L_0", -decoder(mean_t if inputs == "step" else mean_1))
 kl_here = term("the KL term", kl(posterior(s, x0, xt), (mean_t, ruled(s, var_t))))
 kls_later = kl(posterior(later, x0, xs), (means_later, ruled(later, vars_t)))
 kl_sum = term("sum KL", sum(kls_later))
@@ -250,7 +250,7 @@ drawn(x, kept, rest) = (sqrt(kept) * x, rest)
 certain(s, x0) = (x0, s.post)
 posterior(s, x0, xt) =
     (term("the term of x0", s.c0 * x0) + term("the term of xt", s.c1 * xt), s.post)
-reverse = (means, vars if path else ruled(later, vars))
+reverse = (means, vars if inputs == "path" else ruled(later, vars))
 kl(q, p) = term("the log of the variances' ratio", 0.5 * log(p[1] / q[1])) + kl_rest(q, p)
 split_kl(q, p) = 0.5 * log(p[1]) - 0.5 * log(q[1]) + kl_rest(q, p)
 kl_rest(q, p) = term("the variances' ratio", 0.5 * q[1] / p[1])
@@ -601,7 +601,7 @@ class Letters(dict[str, Any]):
     """What the letters of a formula mean for a quantity, under these conventions."""
 
     def __init__(self, q: Quantity, c: Conventions, **changed: Any) -> None:
-        super().__init__(FIXED, c=c, single=q.drawn == "step", path=q.drawn == "path", **changed)
+        super().__init__(FIXED, c=c, inputs=q.drawn, **changed)
         self.column = "binomial" if q.bits else "gaussian"
         self.words = COLUMNS[self.column]
 
