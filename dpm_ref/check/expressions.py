@@ -289,10 +289,12 @@ def error_of(node: Expr, context: Context, lossy: bool = False, plain: bool = Fa
     made: Any = 0.0 * y
     merged = np.add if lossy or node.op == "+" else np.maximum
     for k, each in enumerate(node.args):
-        moved = [*values]
-        moved[k] = values[k] + STEP * error_of(each, context, lossy, plain)
-        off = np.abs(OPERATIONS[node.op](node, context, *moved) - y) / STEP
-        made = merged(made, np.nan_to_num(off, posinf=0.0))
+        off = error_of(each, context, lossy, plain)
+        if node.op != "+":
+            moved = [*values]
+            moved[k] = values[k] + STEP * off
+            off = np.abs(OPERATIONS[node.op](node, context, *moved) - y) / STEP
+        made = merged(made, np.where(off < np.inf, off, 0.0))
     own = np.abs(y)
     if node.op == "table" and lossy:
         own = np.maximum(context.tables.growth[node.name][context.times(node)], own)

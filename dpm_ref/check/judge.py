@@ -29,8 +29,10 @@ __all__ = ["STATUSES", "Row", "row_of"]
 
 STATUSES = ("PASS", "PRECISION", "WRONG", "UNDEFINED")
 ENDS = "at the ends of the range only: certainty, tiny or huge variances, x far out"
-SINGLES, PAIRS = 12.0, 4.0  # seconds of processor time for a search
+SECONDS = 6.0  # of processor time for a search
+NEAREST = 300  # mistakes that are tried beside a form that is not the usual one
 Names = tuple[str, ...]
+Tried = tuple[Mistake, Expr]
 Verdict = tuple[str, Names, str, list[Answer]]
 
 
@@ -138,29 +140,49 @@ def _verdict(known: list[Answer]) -> Verdict:
     if blurred:
         return _lossy(*blurred[0], coarse)
     broken, every = _broken(known), _mistakes(known, "")
-    if (found := _first(meant)) or broken:
+    near = {"": list(_near(known, every))}
+    if not (found := _first(meant, near)):
+        near |= _beside(meant)
+    if (found := found or _first(meant, near)) or broken:
         return "WRONG", found or _pairs(known), broken, known
     for m, _ in _clipped(known):
         return "PRECISION", (m.name,), "", known
-    if found := _search(known, fitting := sorted(_fitted(known), key=lambda m: m.rank), most=1):
+    fitting = list(_near(known, sorted(_fitted(known), key=lambda m: m.rank)))
+    if found := _search(known, fitting, most=1):
         return "WRONG", found, "", known
-    if found := _first(meant, loose=True) or _search(known, fitting, loose=True, most=1):
+    if found := _first(meant, near, loose=True) or _search(known, fitting, loose=True, most=1):
         return "WRONG", found, "and digits are lost", known
     units, sums = ([m for m in every if m.expects == kind] for kind in ("unit", "components"))
-    found = _search(known, _composed(itertools.product(units, sums)), loose=True, most=1)
-    found = found or _bounded(known) or _pairs(known)
+    both = _near(known, _composed(itertools.product(units, sums)))
+    found = _search(known, both, loose=True, most=1) or _bounded(known) or _pairs(known)
     place = f"no known mistake, nor two; deviates {_where(known)}{_relation(known)}"
     return "WRONG", found, "" if found else place, known
 
 
-def _first(meant: dict[str, list[Answer]], loose: bool = False) -> Names:
+def _first(
+    meant: dict[str, list[Answer]], near: dict[str, list[Tried]], loose: bool = False
+) -> Names:
     """What is found beside the first of the forms that are accepted."""
-    stop = time.process_time() + SINGLES
-    for note, known in meant.items():
-        left = stop - time.process_time()
-        if found := _search(known, _mistakes(known, note), loose, seconds=left):
-            return found
-    return ()
+    found = (_search(meant[note], tried, loose) for note, tried in near.items())
+    return next(filter(None, found), ())
+
+
+def _beside(meant: dict[str, list[Answer]]) -> dict[str, list[Tried]]:
+    """Mistakes that nearly reproduce every value beside forms other than the usual: of those whose
+    change of the usual form comes nearest to what is to be explained.
+    """
+    (_, usual), *others = meant.items()
+    k, every = usual.index(_probes(usual)[0]), _mistakes(usual, "") if others else []
+    moved = [(m.name, _moved(usual[k], tree)) for m, tree in _fitting([usual[k]], every)]
+    made: dict[str, list[Tried]] = {}
+    for note, known in others:
+        off, far = _off(known[k]), dict[str, float]()
+        for name, by in moved:
+            far[name] = min(far.get(name, np.inf), float(np.abs(by - off).max()))
+        distance = {m: far.get(m.name, np.inf) for m in _mistakes(known, note)}
+        near = sorted(sorted(distance, key=distance.__getitem__)[:NEAREST], key=lambda m: m.rank)
+        made[note] = list(_near(known, near))
+    return made
 
 
 def _mistakes(known: list[Answer], note: str) -> list[Mistake]:
@@ -183,7 +205,7 @@ def _lossy(note: str, known: list[Answer], coarse: list[Answer]) -> Verdict:
         return "PRECISION", (m.name,), note, known
     double = all(c.relative == RELATIVE["float64"] for c in known)
     sought = _mistakes(known, note) if double and not whole else []
-    if found := _search(known, sought, exact=True):
+    if found := _search(known, _near(known, sought), exact=True):
         return "WRONG", found, note, known
     came = [c.dtype for c in coarse[:1]]
     names = (*(f"the result comes in {dtype}" for dtype in came), *tables)
@@ -197,11 +219,10 @@ def _lossy(note: str, known: list[Answer], coarse: list[Answer]) -> Verdict:
 def _fitting(
     known: list[Answer],
     candidates: Iterable[Mistake],
-    fits: Callable[[Answer, Expr], bool],
-    seconds: float = SINGLES,
-) -> Iterator[tuple[Mistake, Expr]]:
+    fits: Callable[[Answer, Expr], bool] = lambda *_: True,
+) -> Iterator[Tried]:
     """Those that reproduce every value, as long as time allows."""
-    stop, trees = time.process_time() + seconds, known[0].problem.trees
+    stop, trees = time.process_time() + SECONDS, known[0].problem.trees
     for m in candidates:
         if time.process_time() > stop:
             return
@@ -213,23 +234,27 @@ def _fitting(
             yield m, tree
 
 
+def _near(known: list[Answer], candidates: Iterable[Mistake]) -> Iterator[Tried]:
+    """Those that may reproduce every value, held first against what was missed."""
+    known = sorted(known, key=lambda c: (not c.misses.any(), c.problem.tables.T, c.got.size))
+    return _fitting(known, candidates, Answer.near)
+
+
 def _search(
     known: list[Answer],
-    candidates: Iterable[Mistake],
+    near: Iterable[Tried],
     loose: bool = False,
     exact: bool = False,
     most: int = 6,
-    seconds: float = SINGLES,
 ) -> Names:
     """Those that reproduce every value and can be told from lost digits; exactly, to twelve."""
     found: dict[str, None] = {}
     finite = any(np.isfinite(c.got[c.defined]).any() for c in known)  # infinities tell nothing
     if not finite or all(np.isnan(c.got[c.misses]).all() for c in known):
         return ()
-    known = sorted(known, key=lambda c: (not c.misses.any(), c.problem.tables.T, c.got.size))
-    fits = partial(Answer.fits, loose=loose, exact=exact)
-    for m, tree in _fitting(known, candidates, fits, seconds):
-        if any(c.tells(tree, exact) for c in known):
+    for m, tree in near:
+        fits = all(c.fits(tree, loose, exact) for c in known)
+        if fits and any(c.tells(tree, exact) for c in known):
             found[m.name] = None
             if m.rank == DESIGN or len(found) == most:
                 break
@@ -250,7 +275,7 @@ def _bounded(known: list[Answer]) -> Names:
         def fits(c: Answer, tree: Expr, least: Any = least, most: Any = most) -> bool:
             return c.reproduced(np.clip(c.problem.value(tree), least, most), c.blurred)
 
-        for m, _ in _fitting(known, other, fits, PAIRS):
+        for m, _ in _fitting(known, other, fits):
             return (f"{m.name}{', and ' if m.name else ''}clipped to [{least:.6g}, {most:.6g}]",)
     return ()
 
@@ -290,14 +315,14 @@ def _pairs(known: list[Answer]) -> Names:
     """Two mistakes that together reproduce every value."""
     if not all(np.isfinite(c.got[c.misses]).all() for c in known if not c.problem.end):
         return ()
-    return _search(known, _composed(_likely(_probes(known))), most=3, seconds=PAIRS)
+    return _search(known, _near(known, _composed(_likely(_probes(known)))), most=3)
 
 
 def _likely(known: list[Answer]) -> Iterable[tuple[Mistake, Mistake]]:
     """Pairs whose changes add up or multiply to what was got; then all, the plausible first."""
     p, made = known[0].problem, dict[Any, tuple[Mistake, Any]]()
     at = np.argsort(-_flat(known, lambda c: c.ratio))[:3]
-    for m, tree in _fitting(known, mistakes(p.quantity, p.conventions), lambda *_: True):
+    for m, tree in _fitting(known, mistakes(p.quantity, p.conventions)):
         seen = [np.where(c.defined, c.problem.value(tree), np.nan).ravel() for c in known]
         if np.isfinite(values := np.hstack(seen)).any():
             made.setdefault((m.form, values.astype(np.float32).tobytes()), (m, values[at]))
@@ -315,11 +340,10 @@ def _likely(known: list[Answer]) -> Iterable[tuple[Mistake, Mistake]]:
     return ((every[i], every[j]) for i, j in itertools.chain(first, then))
 
 
-def _clipped(known: list[Answer]) -> Iterator[tuple[Mistake, Expr]]:
+def _clipped(known: list[Answer]) -> Iterator[Tried]:
     p = known[0].problem
     if _long(p):
         return iter(())
-    known = sorted(known, key=lambda c: -float(c.ratio.max()))
     return _fitting(known, constants(p.quantity, p.conventions), Answer.keeps)
 
 
@@ -385,7 +409,7 @@ def _surroundings(p: Problem, known: list[Answer]) -> tuple[str, Names]:
         return "", ()
     t = np.unique(p.inputs["t"] - 1 + first).tolist()
     word = f"t = {t[0]}" if len(t) == 1 else f"t among {t}"
-    found = _search(known, mistakes(q, p.conventions))
+    found = _search(known, _near(known, mistakes(q, p.conventions)))
     return f" at {word} of {p.tables.T - 1 + first}", found
 
 

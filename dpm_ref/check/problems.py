@@ -388,13 +388,11 @@ class Answer:
     def eps(self) -> float:
         return max(EPS["float32"], EPS[self.dtype], EPS[self.problem.conventions.dtype])
 
-    def lost(self, tree: Expr) -> Any:
-        """The errors that tables and arithmetic in a lower precision explain."""
-        return 8.0 * self.eps * self.problem.error(tree, lossy=True)
-
     @cached_property
     def blurred(self) -> Any:
-        most = np.max([self.lost(tree) for tree in self.problem.trees], 0)
+        """The errors that tables and arithmetic in a lower precision explain."""
+        every = [self.problem.error(tree, lossy=True) for tree in self.problem.trees]
+        most = 8 * self.eps * np.max(every, 0)
         return np.minimum(most, self.most(LARGEST + 4 * self.eps, 8 * self.eps))
 
     def reproduced(self, values: Any, tolerance: Any) -> bool:
@@ -405,18 +403,24 @@ class Answer:
         near |= np.isnan(self.got) & (np.isnan(values) | self.problem.end)
         return bool((near | ~self.defined).all())
 
+    def near(self, tree: Expr) -> bool:
+        """Whether the formula's rounding errors, which take longer to find, may explain what it
+        leaves of every value.
+        """
+        got, digits = np.nan_to_num(np.abs(self.got)), max(self.relative, 2 * self.eps)
+        most = 40 * digits * (self.problem.size + got) + 10 * self.blurred
+        most = np.minimum(most, self.most(3e-3, 8 * digits, got))
+        return self.reproduced(self.problem.value(tree), most)
+
     def fits(self, tree: Expr, loose: bool = False, exact: bool = False) -> bool:
         """Whether the formula gives every value, to the digits computed or, loosely, to those that
         a lower precision leaves; exactly, to twelve.
         """
-        values, got = self.problem.value(tree), np.nan_to_num(np.abs(self.got))
+        each = 1e-12 if exact else 8 * self.eps if loose else 4 * self.relative
         digits = self.eps if loose else min(self.relative, 1e-5)
-        most = self.most(3e-3 if loose else 1e-3, 8 * digits, got)
-        if not self.reproduced(values, most):
-            return False
-        computed = (1e-12 if exact else 4 * self.relative) * self.problem.error(tree)
-        tolerance = self.lost(tree) if loose else computed
-        return self.reproduced(values, np.minimum(tolerance, most))
+        most = self.most(3e-3 if loose else 1e-3, 8 * digits, np.nan_to_num(np.abs(self.got)))
+        tolerance = np.minimum(each * self.problem.error(tree, loose), most)
+        return self.reproduced(self.problem.value(tree), tolerance)
 
     def keeps(self, tree: Expr) -> bool:
         """Whether what was returned would pass for the formula."""

@@ -14,6 +14,7 @@ from dpm_ref.check.conventions import Conventions, schedule_of
 from dpm_ref.check.expressions import number, op
 from dpm_ref.check.judge import (
     Row,
+    _beside,
     _bounded,
     _clipped,
     _first,
@@ -106,7 +107,7 @@ def searched(name, got, change):
     (inputs,) = draws(QUANTITIES[name], where, np.random.default_rng(0))
     known = Answer(Problem.of(QUANTITIES[name], where, inputs), np.reshape(got, (-1, 1)), "float64")
     with np.errstate(all="ignore"):
-        return judge._search([known], [Mistake("it", change)])
+        return judge._search([known], judge._near([known], [Mistake("it", change)]))
 
 
 def test_names_are_not_given_by_infinities_alone_nor_where_all_that_misses_is_no_number():
@@ -709,9 +710,13 @@ def test_a_mistake_is_found_beside_a_decoder_of_another_form(monkeypatch):
     answers = beside_tanh(name)
     ((note, changed), *_) = accepted(answers[0].problem.quantity, Conventions()).items()
     meant = {"": answers, note: _over(answers, changed)}
-    assert _first(meant)[0] == name
-    monkeypatch.setattr(judge, "SINGLES", -1e-9)  # no time is left
-    assert _first(meant) == ()
+    near = {"": [], **_beside(meant)}
+    assert _first(meant, near)[0] == name
+    monkeypatch.setattr(judge, "NEAREST", 0)
+    assert not any(_beside(meant).values())
+    assert not list(
+        judge._near(answers, mistakes(answers[0].problem.quantity, Conventions()), -1e-9)
+    )
 
 
 def test_mistakes_beside_another_form_are_those_of_its_formula():
