@@ -29,7 +29,7 @@ __all__ = ["STATUSES", "Row", "row_of"]
 
 STATUSES = ("PASS", "PRECISION", "WRONG", "UNDEFINED")
 ENDS = "at the ends of the range only: certainty, tiny or huge variances, x far out"
-SECONDS = 6.0  # of processor time for a search
+SINGLES, PAIRS = 12.0, 4.0  # seconds of processor time for a search
 NEAREST = 300  # mistakes that are tried beside a form that is not the usual one
 Names = tuple[str, ...]
 Tried = tuple[Mistake, Expr]
@@ -220,9 +220,10 @@ def _fitting(
     known: list[Answer],
     candidates: Iterable[Mistake],
     fits: Callable[[Answer, Expr], bool] = lambda *_: True,
+    seconds: float = SINGLES,
 ) -> Iterator[Tried]:
     """Those that reproduce every value, as long as time allows."""
-    stop, trees = time.process_time() + SECONDS, known[0].problem.trees
+    stop, trees = time.process_time() + seconds, known[0].problem.trees
     for m in candidates:
         if time.process_time() > stop:
             return
@@ -234,10 +235,12 @@ def _fitting(
             yield m, tree
 
 
-def _near(known: list[Answer], candidates: Iterable[Mistake]) -> Iterator[Tried]:
+def _near(
+    known: list[Answer], candidates: Iterable[Mistake], seconds: float = SINGLES
+) -> Iterator[Tried]:
     """Those that may reproduce every value, held first against what was missed."""
     known = sorted(known, key=lambda c: (not c.misses.any(), c.problem.tables.T, c.got.size))
-    return _fitting(known, candidates, Answer.near)
+    return _fitting(known, candidates, Answer.near, seconds)
 
 
 def _search(
@@ -275,7 +278,7 @@ def _bounded(known: list[Answer]) -> Names:
         def fits(c: Answer, tree: Expr, least: Any = least, most: Any = most) -> bool:
             return c.reproduced(np.clip(c.problem.value(tree), least, most), c.blurred)
 
-        for m, _ in _fitting(known, other, fits):
+        for m, _ in _fitting(known, other, fits, PAIRS):
             return (f"{m.name}{', and ' if m.name else ''}clipped to [{least:.6g}, {most:.6g}]",)
     return ()
 
@@ -315,7 +318,8 @@ def _pairs(known: list[Answer]) -> Names:
     """Two mistakes that together reproduce every value."""
     if not all(np.isfinite(c.got[c.misses]).all() for c in known if not c.problem.end):
         return ()
-    return _search(known, _near(known, _composed(_likely(_probes(known)))), most=3)
+    pairs = _composed(_likely(_probes(known)))
+    return _search(known, _near(known, pairs, PAIRS), most=3)
 
 
 def _likely(known: list[Answer]) -> Iterable[tuple[Mistake, Mistake]]:
