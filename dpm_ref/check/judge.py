@@ -141,16 +141,17 @@ def _verdict(known: list[Answer]) -> Verdict:
         return _lossy(*blurred[0], coarse)
     broken, every = _broken(known), _mistakes(known, "")
     near = {"": list(_near(known, every))}
-    if not (found := _first(meant, near)):
-        near |= _beside(meant)
-    if (found := found or _first(meant, near)) or broken:
+    beside = {} if (found := _search(known, near[""])) else _beside(meant)
+    if (found := found or _first(meant, beside)) or broken:
         return "WRONG", found or _pairs(known), broken, known
     for m, _ in _clipped(known):
         return "PRECISION", (m.name,), "", known
     fitting = list(_near(known, sorted(_fitted(known), key=lambda m: m.rank)))
     if found := _search(known, fitting, most=1):
         return "WRONG", found, "", known
-    if found := _first(meant, near, loose=True) or _search(known, fitting, loose=True, most=1):
+    if found := _first(meant, near | beside, loose=True) or _search(
+        known, fitting, loose=True, most=1
+    ):
         return "WRONG", found, "and digits are lost", known
     units, sums = ([m for m in every if m.expects == kind] for kind in ("unit", "components"))
     both = _near(known, _composed(itertools.product(units, sums)))

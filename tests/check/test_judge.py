@@ -707,16 +707,31 @@ def beside_tanh(name):
 @np.errstate(all="ignore")
 def test_a_mistake_is_found_beside_a_decoder_of_another_form(monkeypatch):
     name = "bins twice as wide: 1/127.5 for 1/255"
-    answers = beside_tanh(name)
+    answers = beside_tanh(name)[:1]
     ((note, changed), *_) = accepted(answers[0].problem.quantity, Conventions()).items()
     meant = {"": answers, note: _over(answers, changed)}
-    near = {"": [], **_beside(meant)}
-    assert _first(meant, near)[0] == name
-    monkeypatch.setattr(judge, "NEAREST", 0)
-    assert not any(_beside(meant).values())
-    assert not list(
-        judge._near(answers, mistakes(answers[0].problem.quantity, Conventions()), -1e-9)
-    )
+    assert _first(meant, {"": [], **_beside(meant)}) == (name,)
+    every = mistakes(answers[0].problem.quantity, Conventions())
+    assert not list(judge._near(answers, every, seconds=-1e-9))
+    assert _beside({"": answers}) == {}
+
+
+@np.errstate(all="ignore")
+def test_beside_another_form_the_nearest_are_tried_and_the_plausible_first(monkeypatch):
+    name = "bins twice as wide: 1/127.5 for 1/255"
+    answers = beside_tanh(name)[:1]
+    changed = accepted(answers[0].problem.quantity, Conventions())
+    meant = {"": answers} | {note: _over(answers, to) for note, to in changed.items()}
+    monkeypatch.setattr(judge, "_near", lambda known, candidates: candidates)
+    for most in (1, 40):
+        monkeypatch.setattr(judge, "NEAREST", most)
+        tried = _beside(meant)
+        assert list(tried) == list(changed)
+        for found in tried.values():
+            assert len(found) == most
+            assert name in [m.name for m in found]
+            assert [m.rank for m in found] == sorted(m.rank for m in found)
+    assert {m.rank for m in found} != {m.rank for m in found[:1]}
 
 
 def test_mistakes_beside_another_form_are_those_of_its_formula():

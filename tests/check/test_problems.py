@@ -563,6 +563,21 @@ def test_loosely_a_formula_fits_to_the_digits_lost_and_to_a_share_of_it():
         assert got.fits(right.trees[0], loose=True) == fits
 
 
+def test_a_formula_is_near_where_ten_times_its_tolerance_would_do():
+    right = answer(same, "one_minus_abar").problem
+    lost = 2.0**-20 * (ABAR * (3 + np.cumsum(1 / (1 - BETA))) + 1 - ABAR)[:, None]
+    digits = 40 * 2.0**-22
+    most = (2 * digits * right.wanted + 10 * lost) / (1 - digits)
+    for by, near in ((0.99, True), (1.01, False)):
+        for sign in (1.0, -1.0):
+            got = Answer(right, sign * (right.wanted + by * most), "float64")
+            assert got.near(sign * right.trees[0]) == near
+    share = (2 * 3e-3 + 8 * 0.05) / (1 - 3e-3)
+    for by, near in ((0.999, True), (1.001, False)):
+        got = Answer(right, right.wanted * (1 + by * share), "bfloat16")
+        assert got.near(right.trees[0]) == near
+
+
 def test_a_change_tells_where_it_exceeds_eight_roundings():
     right = answer(same, "beta", dtype="float32")
     for by, told in ((0.99 * 8e-5, False), (1.01 * 8e-5, True)):
