@@ -29,7 +29,7 @@ __all__ = ["STATUSES", "Row", "row_of"]
 
 STATUSES = ("PASS", "PRECISION", "WRONG", "UNDEFINED")
 ENDS = "at the ends of the range only: certainty, tiny or huge variances, x far out"
-SINGLES, PAIRS = 12.0, 4.0  # seconds of processor time for a search
+SINGLES, PAIRS = 12.0, 2.5  # seconds of processor time for a search
 NEAREST = 300  # mistakes that are tried beside a form that is not the usual one
 Names = tuple[str, ...]
 Tried = tuple[Mistake, Expr]

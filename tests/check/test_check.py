@@ -12,6 +12,7 @@ import pytest
 from scipy.special import rel_entr
 
 from dpm_ref import check
+from dpm_ref.check import judge
 from dpm_ref.check.conventions import Conventions
 from dpm_ref.check.mistakes import mistakes
 from dpm_ref.check.problems import Problem, Setting, draws
@@ -83,7 +84,8 @@ def test_every_mistake_of_a_formula_can_be_evaluated(name):  # kl_term's on bits
 
 @pytest.mark.dear
 @pytest.mark.parametrize("model", ["eps", "mean", "v"])
-def test_functions_without_a_known_mistake_crash_nothing(model):
+def test_functions_without_a_known_mistake_crash_nothing(model, monkeypatch):
+    monkeypatch.setattr(judge, "PAIRS", 0.1)  # seconds for pairs, of which there are none
     # rates that leave [0, 1] when scaled, and no conversion of a predicted mean: both raised
     wrong = {
         "marginal_var": lambda x0, t: np.full_like(x0, 0.123) * t,
@@ -554,7 +556,8 @@ def test_no_subject_passes_a_malformed_function_or_crashes(name, function):
     "name", ["q_sample", "gaussian_kl", "lower_bound", "posterior_variance", "binomial_posterior"]
 )
 @pytest.mark.parametrize("size", [1e308, -1e308, 1e-320, 0.0])
-def test_values_of_any_size_are_wrong_and_crash_nothing(name, size):
+def test_values_of_any_size_are_wrong_and_crash_nothing(name, size, monkeypatch):
+    monkeypatch.setattr(judge, "PAIRS", 0.1)  # seconds for pairs, of which there are none
     right = independent_ddpm.functions([name], BETA)[name]
     wrong = (
         np.full_like(right, size)
