@@ -135,12 +135,6 @@ def _xt(node: Expr) -> Expr:
 # Tables
 
 
-def _range(T: int, shift: int, first: int, last: int) -> Any:
-    """Entry 0, then the entries 1..T moved by `shift`, with these in place of what lies outside."""
-    index = np.arange(1, T + 1) + shift
-    return np.r_[0, np.where(index < 1, first, np.where(index > T, last, index))]
-
-
 def _product(change: Build) -> Build:
     """Another abar, and what follows from it."""
     return lambda s: Tables.product(s.beta[1:], s.alpha[1:], change(s)[1:])
@@ -190,10 +184,10 @@ TWICE = _from(lambda beta: 2.0 * beta)
 # fmt: off
 # of entries 0..T, as an array of T entries is misread
 MOVES: list[tuple[str, Callable[[int], Any]]] = [
-    (EARLY, lambda T: _range(T, -1, T, T)), (EARLY, lambda T: _range(T, -1, 0, 0)),
-    (EARLY, lambda T: _range(T, -1, 1, T)), (LATE, lambda T: _range(T, 1, 1, T)),
-    (LATE, lambda T: _range(T, 1, 1, 1)),
-    (REVERSED, lambda T: np.r_[0, np.arange(T, 0, -1)]), (REVERSED, lambda T: np.arange(T, -1, -1)),
+    (EARLY, lambda T: np.r_[0, T, 1:T]), (EARLY, lambda T: np.r_[0, 0:T]),
+    (EARLY, lambda T: np.r_[0, 1, 1:T]), (LATE, lambda T: np.r_[0, 2 : T + 1, T]),
+    (LATE, lambda T: np.r_[0, 2 : T + 1, 1]),
+    (REVERSED, lambda T: np.r_[0, T:0:-1]), (REVERSED, lambda T: np.arange(T, -1, -1)),
 ]
 BUILDS: list[tuple[str, Build]] = [
     ("alpha_t for abar_t: the product is forgotten", _product(lambda s: s.alpha)),

@@ -274,11 +274,15 @@ def test_small_changes_change_what_they_say():
     assert making._set(at="T", name="alpha")(BETA_T).text == "alpha_T"
 
 
-@pytest.mark.parametrize(
-    ("shift", "wanted"), [(-1, [0, 8, 1, 2, 3]), (1, [0, 2, 3, 4, 9]), (-2, [0, 8, 8, 1, 2])]
-)
-def test_indices_out_of_range_are_those_given(shift, wanted):
-    assert making._range(4, shift, 8, 9).tolist() == wanted
+def test_entries_are_read_as_an_array_of_T_entries_is_misread():
+    """Too early at t = 1 from the end, before the start or the start; too late, from the ends."""
+    early, late, backwards = making.EARLY, making.LATE, making.REVERSED
+    wanted = [(early, [0, 4, 1, 2, 3]), (early, [0, 0, 1, 2, 3]), (early, [0, 1, 1, 2, 3])]
+    wanted += [(late, [0, 2, 3, 4, 4]), (late, [0, 2, 3, 4, 1])]
+    wanted += [(backwards, [0, 4, 3, 2, 1]), (backwards, [4, 3, 2, 1, 0])]
+    assert [(name, move(4).tolist()) for name, move in making.MOVES] == wanted
+    assert {move(1).dtype.kind for _, move in making.MOVES} == {"i"}
+    assert [move(1)[1] for _, move in making.MOVES] == [1, 0, 1, 1, 1, 1, 0]
 
 
 def test_tables_follow_from_another_product_or_another_beta():
