@@ -180,7 +180,6 @@ ACROSS = "t broadcast along the components, not along the rows"
 ONE_MORE = "one step more, the last left out"
 FIRST = "the product before the first step is"
 REVERSED = "schedule reversed: entry T - t of the tables is read"
-TWICE = _from(lambda beta: 2.0 * beta)
 # fmt: off
 # of entries 0..T, as an array of T entries is misread
 MOVES: list[tuple[str, Callable[[int], Any]]] = [
@@ -189,52 +188,53 @@ MOVES: list[tuple[str, Callable[[int], Any]]] = [
     (LATE, lambda T: np.r_[0, 2 : T + 1, 1]),
     (REVERSED, lambda T: np.r_[0, T:0:-1]), (REVERSED, lambda T: np.arange(T, -1, -1)),
 ]
+# another abar, of all tables
+PRODUCTS: dict[str, Build] = {
+    "alpha_t for abar_t: the product is forgotten": lambda s: s.alpha,
+    "product of beta_s, not of 1 - beta_s": lambda s: np.cumprod(np.r_[1.0, s.beta[1:]]),
+    "product of 1 + beta_s, not of 1 - beta_s": lambda s: np.cumprod(1.0 + s.beta),
+    "sum of beta_s for the product of 1 - beta_s": lambda s: 1.0 - np.cumsum(s.beta),
+    "sum of alpha_s for their product": lambda s: np.cumsum(s.alpha) - 1.0,
+    "exp(-sum of beta_s) for the product of 1 - beta_s": lambda s: np.exp(-np.cumsum(s.beta)),
+    "exp(-integral of beta(t)) for the product: abar_t in continuous time": _continuous,
+    "sqrt(abar_t) for abar_t": lambda s: np.sqrt(s.abar),
+    "abar_t squared: the product taken of (1 - beta_s)^2": lambda s: s.abar**2,
+    "beta_1 left out of the product": lambda s: np.r_[1.0, 1.0, np.cumprod(s.alpha[2:])],
+    "the cosine schedule in closed form, abar_t not divided by f(0)":
+        lambda s: np.cos((np.arange(s.T + 1) / s.T + 0.008) / 1.008 * np.pi / 2)**2,
+}
+# another beta, of beta_1..T
+RATES: dict[str, Callable[[Any], Any]] = {
+    "linear over T + 1 steps, the first left out":
+        lambda b: np.linspace(b[0], b[-1], b.size + 1)[1:],
+    "twice beta_t: the chance to be drawn anew for the chance to flip": lambda b: 2.0 * b,
+    "beta_t / 2 for beta_t: the chance to flip for the chance to be drawn anew": lambda b: 0.5 * b,
+    "beta clipped to at most 0.5": lambda b: np.minimum(b, 0.5),
+    "beta_t not capped at 0.999": lambda b: np.where(b == 0.999, 1.0, b),
+    "the linear schedule with the same ends": lambda b: np.linspace(b[0], b[-1], b.size),
+    "the quadratic schedule with the same ends":
+        lambda b: np.linspace(b[0]**0.5, b[-1]**0.5, b.size)**2,
+    "the linear schedule without its end: endpoint=False":
+        lambda b: np.linspace(b[0], b[-1], b.size, endpoint=False),
+    "beta not scaled by 1000 / T: declare {'scaled': False}?": lambda b: b * b.size / 1000,
+    "beta_1 not scaled by 1000 / T, beta_T scaled":
+        lambda b: np.linspace(b[0] * b.size / 1000, b[-1], b.size),
+    REVERSED: lambda b: b[::-1],
+}
 BUILDS: list[tuple[str, Build]] = [
-    ("alpha_t for abar_t: the product is forgotten", _product(lambda s: s.alpha)),
-    ("product of beta_s, not of 1 - beta_s",
-     _product(lambda s: np.cumprod(np.r_[1.0, s.beta[1:]]))),
-    ("product of 1 + beta_s, not of 1 - beta_s", _product(lambda s: np.cumprod(1.0 + s.beta))),
-    ("sum of beta_s for the product of 1 - beta_s", _product(lambda s: 1.0 - np.cumsum(s.beta))),
-    ("sum of alpha_s for their product", _product(lambda s: np.cumsum(s.alpha) - 1.0)),
-    ("exp(-sum of beta_s) for the product of 1 - beta_s",
-     _product(lambda s: np.exp(-np.cumsum(s.beta)))),
-    ("exp(-integral of beta(t)) for the product: abar_t in continuous time", _product(_continuous)),
-    ("sqrt(abar_t) for abar_t", _product(lambda s: np.sqrt(s.abar))),
-    ("abar_t squared: the product taken of (1 - beta_s)^2", _product(lambda s: s.abar**2)),
-    ("linear over T + 1 steps, the first left out",
-     _from(lambda b: np.linspace(b[0], b[-1], b.size + 1)[1:])),
+    *((name, _product(made)) for name, made in PRODUCTS.items()),
+    *((name, _from(made)) for name, made in RATES.items()),
+    *(("sqrt(1 - beta_t) for 1 - beta_t at each step",
+       _from(lambda b, cap=cap: np.where(b == cap, b, 1.0 - np.sqrt(1.0 - b))))
+      for cap in (0.999, np.inf)),
     ("linear over T + 1 steps, the first in the product alone", _longer),
-    ("beta_1 left out of the product",
-     _product(lambda s: np.r_[1.0, 1.0, np.cumprod(s.alpha[2:])])),
-    ("twice beta_t: the chance to be drawn anew for the chance to flip", TWICE),
-    ("beta_t / 2 for beta_t: the chance to flip for the chance to be drawn anew",
-     _from(lambda beta: 0.5 * beta)),
-    (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]])),
-    (f"{FIRST} abar_T, not 1: index -1", _before(lambda s: np.r_[s.abar[-1], s.abar[1:-1]])),
+    *((f"{FIRST} {said}", _before(lambda s, at=at: np.r_[s.abar[at], s.abar[1:-1]], ratio))
+      for said, at in (("abar_1, not 1", 1), ("abar_T, not 1: index -1", -1))
+      for ratio in (False, True)),
     (f"{FIRST} 0, not 1", _before(lambda s: np.r_[0.0, s.abar[1:-1]])),
-    (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]], True)),
-    (f"{FIRST} abar_T, not 1: index -1", _before(lambda s: np.r_[s.abar[-1], s.abar[1:-1]], True)),
     ("abar_t for abar_{t-1}", _before(lambda s: np.r_[1.0, s.abar[2:]])),
-    ("abar_t for abar_{t-1}", _before(lambda s: np.r_[s.abar[1:-1], 1.0])),
-    ("abar_{t+1} for abar_{t-1}", _before(lambda s: np.r_[s.abar[2:], 0.0])),
-    ("abar_{t+1} for abar_{t-1}", _before(lambda s: np.r_[s.abar[2:], 1.0])),
-    ("beta clipped to at most 0.5", _from(lambda beta: np.minimum(beta, 0.5))),
-    ("beta_t not capped at 0.999", _from(lambda beta: np.where(beta == 0.999, 1.0, beta))),
-    ("the cosine schedule in closed form, abar_t not divided by f(0)", _product(
-        lambda s: np.cos((np.arange(s.T + 1) / s.T + 0.008) / 1.008 * np.pi / 2)**2)),
-    ("sqrt(1 - beta_t) for 1 - beta_t at each step",
-     _from(lambda beta: np.where(beta == 0.999, beta, 1.0 - np.sqrt(1.0 - beta)))),
-    ("sqrt(1 - beta_t) for 1 - beta_t at each step",
-     _from(lambda beta: 1.0 - np.sqrt(1.0 - beta))),
-    ("the linear schedule with the same ends", _from(lambda b: np.linspace(b[0], b[-1], b.size))),
-    ("the quadratic schedule with the same ends",
-     _from(lambda b: np.linspace(b[0]**0.5, b[-1]**0.5, b.size)**2)),
-    ("the linear schedule without its end: endpoint=False",
-     _from(lambda b: np.linspace(b[0], b[-1], b.size, endpoint=False))),
-    ("beta not scaled by 1000 / T: declare {'scaled': False}?", _from(lambda b: b * b.size / 1000)),
-    ("beta_1 not scaled by 1000 / T, beta_T scaled",
-     _from(lambda b: np.linspace(b[0] * b.size / 1000, b[-1], b.size))),
-    (REVERSED, _from(lambda beta: beta[::-1])),
+    *(("abar_{t+1} for abar_{t-1}", _before(lambda s, end=end: np.r_[s.abar[2:], end]))
+      for end in (0.0, 1.0)),
 ]
 LOWEST, HIGHEST = (1e-5, 1e-4, 1e-3, 0.01), (0.9999, 0.999, 0.9, 0.5, 0.1, 0.02)
 # with numbers that are found from the values: the least they can be, and where they may start
@@ -396,7 +396,7 @@ RULES: list[Rule] = [
       for said, name in (("1 - abar_t", "one_minus_abar"), ("beta_t", "beta"),
                          ("1 - abar_{{t-1}}", "one_minus_abar_prev"))),
     ("the likelihood of xt, the marginal before", "twice beta_t in {2} only",
-     _every(_set(built=TWICE), "table"), PLAIN),
+     _every(_set(built=_from(lambda beta: 2.0 * beta)), "table"), PLAIN),
     ("x0_hat", "x^0 clipped to [-1, 1]", _taken("clip", 1.0), PLAIN),
     ("x0_hat", "x^0 clipped to [0, 1]", _taken("inside"), PLAIN),
     ("sigma_t", "sigma_t squared", _taken("square"), PLAIN),
