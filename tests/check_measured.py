@@ -154,8 +154,8 @@ SAME = {  # the same mistake, as it is named where it stands in that formula
     "the variances' ratio upside down": ("ratio upside down: (var_p) / (var_q)",),
     "the square divided by q's variance": ("var_q for var_p in one place",),
     "the square divided by a standard deviation": (
-        "standard deviation for variance: sqrt(var_p) for var_p",
-        "standard deviation for variance: sqrt(var) for var",
+        "sqrt(var_p) for var_p",
+        "sqrt(var) for var",
     ),
     "noise left out": ("the noise left out",),
     "1 - p left out of the derivative": ("(1 - q1) / (1 - p1) left out",),

@@ -815,12 +815,12 @@ weights(
     lambda log_w: np.log(np.exp(log_w).sum(0) / len(log_w)),
 )
 formula(
-    "standard deviation for variance: sqrt(var) for var",
+    "sqrt(var) for var",
     "perturbed_mean",
     lambda p: lambda mean, var, grad: mean + np.sqrt(p.var(var)) * grad,
 )
 formula(
-    "var squared",
+    "var used as a standard deviation: squared",
     "perturbed_mean",
     lambda p: lambda mean, var, grad: mean + p.var(var) * p.var(var) * grad,
 )

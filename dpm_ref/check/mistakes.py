@@ -305,7 +305,7 @@ BINS: list[tuple[str, Change]] = [
 Rule = tuple[str, str, Change, int]  # where, the name, the change, how plausible it is
 # in one place, and wherever the same table, argument or label stands
 RULES: list[Rule] = [
-    ("table", "sqrt({1}) for {1}", _taken("sqrt"), PLAIN),
+    ("table, read, the posterior's variance", "sqrt({1}) for {1}", _taken("sqrt"), PLAIN),
     ("table", "{1} counted twice", _times(2), PLAIN),
     ("table", "half of {1} only", _times(0.5), PLAIN),
     ("table", "{1} squared", _taken("square"), LOCAL),
@@ -328,9 +328,8 @@ RULES: list[Rule] = [
     ("bit", "one-hot {1} taken for logits", lambda y: op("sigmoid", 2 * y - 1), PLAIN),
     ("xlogy", "{0} left out before the logarithm", lambda y: op("log", y.args[1]), PLAIN),
     ("xlogy", "the logarithm forgotten in {1}", lambda y: y.args[0] * y.args[1], LOCAL),
-    ("read", "variance used as a standard deviation", _taken("square"), PLAIN),
-    ("read", "standard deviation for variance: sqrt({1}) for {1}", _taken("sqrt"), LOCAL),
-    ("read", "{1} squared", _taken("square"), LOCAL),
+    ("read, the posterior's variance", "{1} used as a standard deviation: squared",
+     _taken("square"), PLAIN),
     *((f"read {kind}", f"{SPREADS[kind]} handed over, taken for a {SPREADS[done]}",
        _set(name=done), PLAIN) for kind, done in itertools.permutations(SPREADS, 2)),
     *((f"write {kind}", f"{SPREADS[done]} returned where the {SPREADS[kind]} is declared",
@@ -387,10 +386,6 @@ RULES: list[Rule] = [
     ("unit bits", "ln for log2: nats where bits are declared", _set(name="nats"), PLAIN),
     ("unit", BOTH_WAYS, _set(name="the wrong way"), PLAIN),
     ("unit bits", "converted to bits twice", lambda y: y / LN_2, PLAIN),
-    ("the posterior's variance", "the posterior's standard deviation for its variance",
-     _taken("sqrt"), PLAIN),
-    ("the posterior's variance", "{1} used as a standard deviation: squared",
-     _taken("square"), PLAIN),
     *(("the posterior's variance", f"{said} for {{2}}",
        lambda y, name=name: replace(y.args[0], name=name), PLAIN)
       for said, name in (("1 - abar_t", "one_minus_abar"), ("beta_t", "beta"),

@@ -563,7 +563,7 @@ def kl_in_the_other_direction(beta):
     }
 
 
-@genuine("variance used as a standard deviation", spread="logvar")
+@genuine("var used as a standard deviation: squared", spread="logvar")
 def log_variance_exponentiated_as_a_deviation(beta):  # bjlkeng/sandbox, issue 10
     def log_prob(x, mean, log_var):
         scale = np.exp(log_var)
