@@ -139,7 +139,7 @@ def injected(injection, drawn, rng, dtype, table_dtype):
 
 
 SAME = {  # the same mistake, as it is named where it stands in that formula
-    "sign flipped": ("the negative bound: an NLL where K is declared",),
+    "weighted by standard deviations": ("sqrt(var) for var", "sqrt(var_y) for var_y"),
     "abar_t for abar_{t-1}": ("beta_t for the posterior variance",),
     "abar_{t-1} for abar_t": ("beta_t for the posterior variance",),
     "abar_t without its root": ("abar_{t-1} without its root",),

@@ -858,8 +858,8 @@ factor(
 )
 factor("the factor clamped: y returned", "factor_mean", lambda m, v, y, w: y.copy())
 factor("the plain average of both means", "factor_mean", lambda m, v, y, w: (m + y) / 2)
-factor("the factor left out", "factor_mean", lambda m, v, y, w: m.copy())
-factor("the factor left out", "factor_var", lambda m, v, y, w: v)
+factor("the innovation left out", "factor_mean", lambda m, v, y, w: m.copy())
+factor("var_y left out", "factor_var", lambda m, v, y, w: v)
 factor("variances added", "factor_var", lambda m, v, y, w: v + w)
 factor("precisions added and not inverted", "factor_var", lambda m, v, y, w: 1 / v + 1 / w)
 

@@ -284,7 +284,6 @@ IN_PART: list[tuple[str, Any]] = [  # conventions in one part only
 ]
 READ = [("early" if name == EARLY else "late", _set(move=move)) for name, move in MOVES[:5]]
 WIDTHS = [
-    ("the variance", _taken("square")), ("the root", _taken("sqrt")),
     ("std / sqrt(2)", _times(0.5**0.5)), ("exp of the standard deviation", _taken("exp")),
     ("exp of the variance", lambda std: op("exp", std * std)),
 ]

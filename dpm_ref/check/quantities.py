@@ -196,8 +196,7 @@ ddpm_mean(eps) = (term("the term of xt", xt) - term("the term of eps", beta / sq
 step_noise = term("the noise", (op("later") if c.silent else op("known")
     if c.reverse_var == "posterior" else 1.0) * sqrt(ruled(s, reverse_var)) * noise)
 ending(var) = first(sqrt(var), sqrt(ruled(s, reverse_var))) * noise
-ddim(std, under) = ddim_to(std, direction(under**2))
-noised(std) = ddim(std, std)
+noised(std) = ddim_to(std, direction(std**2))
 ddim_to(std, kept) = term("the term of x0", sqrt(abar_prev) * x0_hat("eps", s, xt, eps))
     + term("the term of eps", kept * eps) + term("the noise", std * noise)
 direction(var) = sqrt(op("least", rest_prev - term("sigma_t^2", var)))
@@ -288,9 +287,6 @@ step_entropy(s, x0) = marginal_before(s, x0)[0] * entropy(from_1(s))
 """
 # mistakes that are no change in one place: of which quantity, or inputs; the name; the formula
 OTHERS = """
-lower_bound | the negative bound: an NLL where K is declared | -bound
-eq14 | the negative bound: an NLL where K is declared | -bound_14
-nll | the bound K returned where the NLL is declared | -(kl_sum + l_0 + prior_kl)
 bound | both edge terms: -log p(x^0|x^1) added beside H_q(X^1|X^0) |
     bound_14 + edge_0 + edge_1 + h_1
 bound | (14) for K(x^0): its precondition is taken for granted | bound_14
@@ -309,12 +305,8 @@ entropy_upper_bound | H_q(X^t|X^0) for H_q(X^t|X^{t-1}) | h_now
 entropy_lower_bound | the upper bound for the lower | h_step
 entropy_lower_bound | H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0) | h_step + h_lower - h_now
 entropy_lower_bound | H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged | h_step - h_before + h_now
-ddim_step | the noise by eta sqrt(1 - abar_t) | ddim(c.eta * sqrt(rest), eta_post)
-ddim_step | the noise by eta sqrt(1 - abar_t), under the root too | noised(c.eta * sqrt(rest))
 ddim_step | eta = 0, where another is declared | noised(number(0))
 ddim_step | eta = 1, where another is declared | noised(sqrt(post))
-ddim_step | the noise by eta sqrt(beta_t) | ddim(c.eta * sqrt(beta), eta_post)
-ddim_step | the noise by eta sqrt(beta_t), under the root too | noised(c.eta * sqrt(beta))
 ddim_step | sigma_t for sqrt(1 - abar_{t-1} - sigma_t^2) | ddim_to(eta_post, eta_post)
 ddim_step | the x^0 predicted in the direction, where the noise is meant |
     ddim_to(eta_post, 0) + direction(eta_post**2) * x0_hat("eps", s, xt, eps)
@@ -339,14 +331,10 @@ vlb_weight_x0 | the SNR, for half its difference | abar / rest
 vlb_weight_x0 | sqrt(abar_t) / 2 / (2 - abar_t): latent diffusion's brackets |
     0.5 * sqrt(abar) / (2 - abar)
 kernel_mean | 1 - beta_t / 2 for sqrt(1 - beta_t): an Euler step | (1 - 0.5 * beta) * x_prev
-factor_mean | the factor left out | mean
 factor_mean | the factor clamped: y returned | y
 factor_mean | the plain average of both means | 0.5 * (mean + y)
 factor_mean | divided by the sum of precisions, where that of variances is meant |
     (mean * var_y + y * var) / (1 / var + 1 / var_y)
-factor_mean | weighted by standard deviations |
-    (mean * sqrt(var_y) + y * sqrt(var)) / (sqrt(var) + sqrt(var_y))
-factor_var | the factor left out | var
 factor_var | variances added | var + var_y
 perturbed_bits | log r added to the probability, not to its logit | prob + log_r1 - log_r0
 perturbed_bits | r alone, the kernel left out | exp(log_r1) / (exp(log_r1) + exp(log_r0))

@@ -106,7 +106,7 @@ IN_A_LOOP = {
     "clip": "x^0 clipped to [-1, 1]",
     "decoder": "L_0 left out",
     "prior": "half of prior KL only",
-    "sign": "the bound K returned where the NLL is declared",
+    "sign": "sign flipped",
 }
 
 
@@ -225,7 +225,7 @@ IN_ONE_PART = {
     "wide": "bins twice as wide: 1/127.5 for 1/255",
     "narrow": "bins half as wide: 1/510 for 1/255",
     "closed": "the first and the last bin closed, where they reach to infinity",
-    "variance": "the variance where the standard deviation of L_0 is meant",
+    "variance": "the posterior's variance without its root",
     "L_0's sign": "sign of L_0 flipped",
 }
 

@@ -172,7 +172,7 @@ def x0_from_the_step_before(beta):  # dmme 0.5.2, DDIM
     return {"ddim_step": ddim_step}
 
 
-@genuine("sqrt(1 - abar_t), under the root too", eta=0.7, **FROM_0)
+@genuine("1 - abar_t for the posterior's variance", eta=0.7, **FROM_0)
 def ddim_noise_of_the_marginal(beta):  # jsboige/CoursIA, pull request 16158
     _, abar, prev = tables(beta)
 
