@@ -224,17 +224,18 @@ RATES: dict[str, Callable[[Any], Any]] = {
 BUILDS: list[tuple[str, Build]] = [
     *((name, _product(made)) for name, made in PRODUCTS.items()),
     *((name, _from(made)) for name, made in RATES.items()),
-    *(("sqrt(1 - beta_t) for 1 - beta_t at each step",
-       _from(lambda b, cap=cap: np.where(b == cap, b, 1.0 - np.sqrt(1.0 - b))))
-      for cap in (0.999, np.inf)),
+    ("sqrt(1 - beta_t) for 1 - beta_t at each step", _from(lambda b: 1.0 - np.sqrt(1.0 - b))),
+    ("sqrt(1 - beta_t) for 1 - beta_t at each step",
+     _from(lambda b: np.where(b == 0.999, b, 1.0 - np.sqrt(1.0 - b)))),
     ("linear over T + 1 steps, the first in the product alone", _longer),
-    *((f"{FIRST} {said}", _before(lambda s, at=at: np.r_[s.abar[at], s.abar[1:-1]], ratio))
-      for said, at in (("abar_1, not 1", 1), ("abar_T, not 1: index -1", -1))
-      for ratio in (False, True)),
+    (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]])),
+    (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]], True)),
+    (f"{FIRST} abar_T, not 1: index -1", _before(lambda s: np.r_[s.abar[-1], s.abar[1:-1]])),
+    (f"{FIRST} abar_T, not 1: index -1", _before(lambda s: np.r_[s.abar[-1], s.abar[1:-1]], True)),
     (f"{FIRST} 0, not 1", _before(lambda s: np.r_[0.0, s.abar[1:-1]])),
     ("abar_t for abar_{t-1}", _before(lambda s: np.r_[1.0, s.abar[2:]])),
-    *(("abar_{t+1} for abar_{t-1}", _before(lambda s, end=end: np.r_[s.abar[2:], end]))
-      for end in (0.0, 1.0)),
+    ("abar_{t+1} for abar_{t-1}", _before(lambda s: np.r_[s.abar[2:], 0.0])),
+    ("abar_{t+1} for abar_{t-1}", _before(lambda s: np.r_[s.abar[2:], 1.0])),
 ]
 LOWEST, HIGHEST = (1e-5, 1e-4, 1e-3, 0.01), (0.9999, 0.999, 0.9, 0.5, 0.1, 0.02)
 # with numbers that are found from the values: the least they can be, and where they may start
@@ -254,20 +255,7 @@ REST: dict[str, Change] = {
     "1 - sqrt(abar_t) for 1 - abar_t": _one_minus_root,
     "(1 - abar_t) / abar_t for 1 - abar_t: of x^t / sqrt(abar_t)": lambda y: y / _abar(y),
 }
-COUPLED = (("beta", "alpha"), ("abar", "one_minus_abar"), ("abar_prev", "one_minus_abar_prev"))
-# tables exchanged together
-HERE = {"abar_prev": "abar", "one_minus_abar_prev": "one_minus_abar"}
-BEFORE = {"abar": "abar_prev", "one_minus_abar": "one_minus_abar_prev"}
-TOGETHER = {
-    "abar_t for abar_{t-1}": HERE,
-    "abar_{t-1} for abar_t": BEFORE,
-    "abar_t and abar_{t-1} exchanged": HERE | BEFORE,
-    "abar_t for alpha_t": {"alpha": "abar", "beta": "one_minus_abar"},
-    "alpha_t for abar_t": {"abar": "alpha", "one_minus_abar": "beta"},
-    "alpha_t and beta_t exchanged": {"alpha": "beta", "beta": "alpha"},
-    "alpha_t and abar_{t-1} exchanged": {"alpha": "abar_prev", "abar_prev": "alpha"},
-    "abar_t and 1 - abar_t exchanged": {"abar": "one_minus_abar", "one_minus_abar": "abar"},
-}
+COUPLED = (("alpha", "beta"), ("abar", "one_minus_abar"), ("abar_prev", "one_minus_abar_prev"))
 # fmt: off
 TERMS = [
     ("{2} left out", 0.0), ("sign of {2} flipped", -1.0), ("{2} counted twice", 2.0),
@@ -552,13 +540,23 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
     if read:
         yield Mistake("1 - sqrt(abar_t) for sqrt(1 - abar_t)", _every(_root_first, "sqrt"))
     single = [(_for(b, a), {a: b}) for a in used for b in TABLES if b != a]
-    for name, tables in [*TOGETHER.items(), *single]:
+    for name, tables in [*_together(), *single]:
         if set(tables) & set(used):
             yield Mistake(name, _renamed(tables, "table"))
     rows = {"first row": "the first row's t read for every row", "across": ACROSS}
     given = any(node.op == "input" for _, node in tree.walk())
     for at, said in rows.items() if given and any(node.at == "t" for node in read) else ():
         yield Mistake(said, _where(_set(at=at), lambda node: [node.at], "t"))
+
+
+def _together() -> Iterator[tuple[str, dict[str, str]]]:
+    """Tables and what goes with them taken for others; two, or two couples, exchanged."""
+    for a, b in itertools.permutations(COUPLED, 2):
+        yield _for(b[0], a[0]), dict(zip(a, b, strict=True))
+    pairs: list[Any] = [((a,), (b,)) for a, b in (*COUPLED, ("alpha", "abar_prev"))]
+    for a, b in (*pairs, *itertools.combinations(COUPLED, 2)):
+        name = f"{table_text(a[0])} and {table_text(b[0])} exchanged"
+        yield name, dict(zip(a + b, b + a, strict=True))
 
 
 STATES = {"before": "x^{t-1}", "after": "x^t"}  # of a path
