@@ -257,38 +257,13 @@ REST: dict[str, Change] = {
 }
 COUPLED = (("alpha", "beta"), ("abar", "one_minus_abar"), ("abar_prev", "one_minus_abar_prev"))
 # fmt: off
-TERMS = [
-    ("{2} left out", 0.0), ("sign of {2} flipped", -1.0), ("{2} counted twice", 2.0),
-    ("half of {2} only", 0.5),
-]
+TERMS = {"{2} left out": 0.0, "sign of {2} flipped": -1.0, "{2} counted twice": 2.0,
+         "half of {2} only": 0.5}
 IN_BITS = "log weights handed over in bits, taken for nats, or the reverse"
 BOTH_WAYS = "converted to bits the wrong way: times ln 2 where it is divided"
 LN_2, LN_10, COUNT = math.log(2.0), math.log(10.0), op("count")
 BITS = ("bit", "p1", "q1", "prob", "probs", "x_prev", "x0", "xt", "x1")
-PARTS = ("L_0", "the KL term", "sum KL", "prior KL")
-IN_PART: list[tuple[str, Any]] = [  # conventions in one part only
-    ("mean over components", 1 / op("d")), ("sum over components", op("d")),
-    ("nats", LN_2), ("bits", 1 / LN_2), ("sum over the batch", op("n")),
-]
 READ = [("early" if name == EARLY else "late", _set(move=move)) for name, move in MOVES[:5]]
-WIDTHS = [
-    ("std / sqrt(2)", _times(0.5**0.5)), ("exp of the standard deviation", _taken("exp")),
-    ("exp of the variance", lambda std: op("exp", std * std)),
-]
-BINS: list[tuple[str, Change]] = [
-    ("bins twice as wide: 1/127.5 for 1/255", _set(value=2.0)),
-    ("bins half as wide: 1/510 for 1/255", _set(value=0.5)),
-    ("1/256 for 1/255: bins of 256 levels, which have 255 steps", _set(value=255 / 256)),
-    *((name, _set(op=f"log_bin {ends}")) for ends, name in {
-        "closed": "the first and the last bin closed, where they reach to infinity",
-        "low": "the last bin closed, where it reaches to infinity",
-        "high": "the first bin closed, where it reaches to infinity",
-        "exchanged": "the tails of the first and the last bin exchanged",
-        "below": "P(below) for P(above) in the last bin: 1 - is forgotten",
-    }.items()),
-    *((f"{done} where the standard deviation of L_0 is meant", _put(2, change))
-      for done, change in WIDTHS),
-]
 Rule = tuple[str, str, Change, int]  # where, the name, the change, how plausible it is
 # in one place, and wherever the same table, argument or label stands
 RULES: list[Rule] = [
@@ -325,7 +300,7 @@ RULES: list[Rule] = [
     ("the largest weight", "the largest weight not put back", _constant(0), PLAIN),
     ("max", "weights underflow: their largest is not taken out before exp", _constant(0), PLAIN),
     ("max", "the smallest weight is taken out for the largest", _set(op="min"), PLAIN),
-    *(("term", name, _times(factor), LOCAL) for name, factor in TERMS),
+    *(("term", name, _times(factor), LOCAL) for name, factor in TERMS.items()),
     ("number term", "{2} once, not for each component", lambda y: y / op("d"), PLAIN),
     ("number term", "{2} d times in each component", lambda y: y * op("d"), PLAIN),
     ("factor", "{1} left out", _constant(1), LOCAL),
@@ -349,10 +324,8 @@ RULES: list[Rule] = [
     ("sum", "mean over t times T, where there are T - 1 terms", _times((COUNT + 1) / COUNT), PLAIN),
     ("sum", "sum over t divided by T", _times(1 / (COUNT + 1)), PLAIN),
     ("sum", "sum over t times T", _times(COUNT + 1), PLAIN),
-    ("sum bound, sum loop", "the KL term at the second t left out",
-     lambda y: op("sum", op("tail", y.args[0])), PLAIN),
-    ("sum bound, sum loop", "the KL term at the last t left out",
-     lambda y: op("sum", op("head", y.args[0])), PLAIN),
+    ("sum bound, sum loop", "the KL term at the second t left out", _put(0, _taken("tail")), PLAIN),
+    ("sum bound, sum loop", "the KL term at the last t left out", _put(0, _taken("head")), PLAIN),
     ("count", "n - 1 for n", lambda y: y - 1, PLAIN),
     ("count", "the other axis counted for n", lambda y: op("n"), PLAIN),
     ("later", "noise is added at the last step too", _constant(1), PLAIN),
@@ -373,10 +346,9 @@ RULES: list[Rule] = [
     ("unit bits", "ln for log2: nats where bits are declared", _set(name="nats"), PLAIN),
     ("unit", BOTH_WAYS, _set(name="the wrong way"), PLAIN),
     ("unit bits", "converted to bits twice", lambda y: y / LN_2, PLAIN),
-    *(("the posterior's variance", f"{said} for {{2}}",
-       lambda y, name=name: replace(y.args[0], name=name), PLAIN)
-      for said, name in (("1 - abar_t", "one_minus_abar"), ("beta_t", "beta"),
-                         ("1 - abar_{{t-1}}", "one_minus_abar_prev"))),
+    ("the posterior's variance", "1 - abar_t for {2}", lambda y: y.args[2].args[0], PLAIN),
+    ("the posterior's variance", "beta_t for {2}", _inner, PLAIN),
+    ("the posterior's variance", "1 - abar_{{t-1}} for {2}", lambda y: y.args[1], PLAIN),
     ("the likelihood of xt, the marginal before", "twice beta_t in {2} only",
      _every(_set(built=_from(lambda beta: 2.0 * beta)), "table"), PLAIN),
     ("x0_hat", "x^0 clipped to [-1, 1]", _taken("clip", 1.0), PLAIN),
@@ -387,10 +359,26 @@ RULES: list[Rule] = [
     ("x0_hat", "x^t in the place of x^0", _xt, PLAIN),
     *(("x0_hat, the posterior's variance", f"{{2}}'s tables read one step too {when}",
        _every(change, "table"), PLAIN) for when, change in READ),
-    *((", ".join(PARTS), f"{name} in {{2}} only", _times(factor), PLAIN)
-      for name, factor in IN_PART),
+    *(("L_0, the KL term, sum KL, prior KL", f"{name} in {{2}} only", _times(factor), PLAIN)
+      for name, factor in (
+          ("mean over components", 1 / op("d")), ("sum over components", op("d")),
+          ("nats", LN_2), ("bits", 1 / LN_2), ("sum over the batch", op("n")))),
     ("log_bin", "a logistic distribution for the Gaussian", _set(name="logistic"), PLAIN),
-    *(("log_bin", name, change, LOCAL) for name, change in BINS),
+    ("log_bin", "bins twice as wide: 1/127.5 for 1/255", _set(value=2.0), LOCAL),
+    ("log_bin", "bins half as wide: 1/510 for 1/255", _set(value=0.5), LOCAL),
+    ("log_bin", "1/256 for 1/255: bins of 256 levels, which have 255 steps",
+     _set(value=255 / 256), LOCAL),
+    *(("log_bin", name, _set(op=f"log_bin {ends}"), LOCAL) for ends, name in {
+        "closed": "the first and the last bin closed, where they reach to infinity",
+        "low": "the last bin closed, where it reaches to infinity",
+        "high": "the first bin closed, where it reaches to infinity",
+        "exchanged": "the tails of the first and the last bin exchanged",
+        "below": "P(below) for P(above) in the last bin: 1 - is forgotten",
+    }.items()),
+    ("log_bin", "std / sqrt(2) for std in the mass of a bin", _put(2, _times(0.5**0.5)), LOCAL),
+    ("log_bin", "exp(std) for std in the mass of a bin", _put(2, _taken("exp")), LOCAL),
+    ("log_bin", "exp(var) for std in the mass of a bin",
+     _put(2, lambda std: op("exp", std * std)), LOCAL),
     ("log_bin", "the squared error for the log probability",
      lambda y: -(y.args[0] - y.args[1])**2, PLAIN),
 ]
@@ -659,7 +647,7 @@ def _groups(total: Expr) -> Iterator[tuple[str, Change]]:
     labels = [each.label for each in total.args]
     known = {label: (label,) for label in labels if label != "sum KL"} | GROUPS
     for name, group in known.items() if "sum KL" in labels else ():
-        factors: list[tuple[str, Any]] = [*TERMS] * (len(group) > 1)
+        factors: list[tuple[str, Any]] = [*TERMS.items()] * (len(group) > 1)
         factors += [("{2} added T times instead of once", op("T"))]
         factors += [("{2} added once per t instead of once", op("T") - 1)]
         for said, factor in factors if set(group).issubset(labels) else ():
