@@ -140,8 +140,8 @@ def injected(injection, drawn, rng, dtype, table_dtype):
 
 SAME = {  # the same mistake, as it is named where it stands in that formula
     "weighted by standard deviations": ("sqrt(var) for var", "sqrt(var_y) for var_y"),
-    "abar_t for abar_{t-1}": ("beta_t for the posterior variance",),
-    "abar_{t-1} for abar_t": ("beta_t for the posterior variance",),
+    "abar_t for abar_{t-1}": ("beta_t for the posterior's variance",),
+    "abar_{t-1} for abar_t": ("beta_t for the posterior's variance",),
     "abar_t without its root": ("abar_{t-1} without its root",),
     "division by sqrt(1 - beta_t) forgotten": ("division by sqrt(alpha_t) forgotten",),
     "the marginal's standard deviation for beta_t / sqrt(1 - abar_t)": ("1 - abar_t for beta_t",),

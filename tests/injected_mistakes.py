@@ -516,7 +516,7 @@ def table(mistake, subjects, change):
 
 
 table(
-    "beta_t for the posterior variance",
+    "beta_t for the posterior's variance",
     ["posterior_variance", "posterior_var", "posterior_log_variance", "posterior_log_var"],
     lambda s: s.beta,
 )

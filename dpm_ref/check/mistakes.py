@@ -347,7 +347,7 @@ RULES: list[Rule] = [
     ("unit", BOTH_WAYS, _set(name="the wrong way"), PLAIN),
     ("unit bits", "converted to bits twice", lambda y: y / LN_2, PLAIN),
     ("the posterior's variance", "1 - abar_t for {2}", lambda y: y.args[2].args[0], PLAIN),
-    ("the posterior's variance", "beta_t for {2}", _inner, PLAIN),
+    ("the posterior's variance", "beta_t for {2}", _inner, DESIGN),
     ("the posterior's variance", "1 - abar_{{t-1}} for {2}", lambda y: y.args[1], PLAIN),
     ("the likelihood of xt, the marginal before", "twice beta_t in {2} only",
      _every(_set(built=_from(lambda beta: 2.0 * beta)), "table"), PLAIN),
@@ -702,9 +702,6 @@ def mistakes(q: Quantity, c: Conventions, **changed: Any) -> list[Mistake]:
     for form, tree in enumerate(trees):
         every = itertools.chain(_inputs(q, tree), _tables(tree), _ruled(q, tree))
         found += [replace(m, form=form) for m in every]
-    if q.name.startswith("posterior") and "var" in q.name:
-        design = _every(lambda node: Expr("table", name="beta"), "*")
-        found.append(Mistake("beta_t for the posterior variance", design, DESIGN))
     return sorted(found, key=lambda m: m.rank)
 
 

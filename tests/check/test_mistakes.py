@@ -1086,7 +1086,7 @@ def test_all_mistakes_of_a_quantity_are_in_the_order_of_their_ranks(monkeypatch)
     ],
 )
 def test_beta_is_a_choice_for_the_posterior_s_variance_and_its_logarithm(name, wanted):
-    q, said = QUANTITIES[name], "beta_t for the posterior variance"
+    q, said = QUANTITIES[name], "beta_t for the posterior's variance"
     found = [m for m in making.mistakes(q, Conventions()) if m.name == said]
     assert [value(m.of(right(q, Conventions())[0])) for m in found] == pytest.approx(wanted)
     assert {m.rank for m in found} <= {making.DESIGN}

@@ -454,7 +454,7 @@ def coefficients(beta: Any) -> tuple[Any, Any]:
     return np.sqrt(prev) * beta / (1 - abar), np.sqrt(alpha) * (1 - prev) / (1 - abar)
 
 
-@genuine("beta_t for the variance of q", components="sum", **FROM_0)
+@genuine("beta_t for the posterior's variance", components="sum", **FROM_0)
 def posterior_given_the_kernels_variance(beta):
     c0, c1 = coefficients(beta)
 
