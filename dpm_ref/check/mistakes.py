@@ -772,18 +772,15 @@ def _read_back(s: Tables) -> Tables:
     return single._replace(alpha=alpha, beta=_single(1 - alpha))
 
 
+SUBTRACTED = "1 - abar taken by subtraction from"
 HABITS: dict[str, Callable[[Tables], Tables]] = {
     "tables built in float32: the running product and 1 - abar": _float32,
     "tables rounded to float32 after a product in float64": lambda s: _float32(s, np.float64),
     "beta read back from the product, 1 - abar_t / abar_{t-1}, in float32": _read_back,
-    "1 - abar taken by subtraction from an abar rounded to float32": lambda s: Tables.product(
-        s.beta[1:], s.alpha[1:], _single(s.abar[1:])
-    ),
+    f"{SUBTRACTED} an abar rounded to float32": _product(lambda s: _single(s.abar)),
     "float64 tables rounded to float32 when read": lambda s: Tables(*map(_single, s)),
     "beta rounded to float32": lambda s: Tables.exact(_single(s.beta[1:])),
-    "1 - abar taken by subtraction from a running product in float64": lambda s: Tables.product(
-        s.beta[1:], s.alpha[1:], np.cumprod(s.alpha[1:])
-    ),
+    f"{SUBTRACTED} a running product in float64": _product(lambda s: np.cumprod(s.alpha)),
 }
 
 

@@ -69,8 +69,7 @@ eps_from_x0 predict_noise_from_start | xt t x0 | state | the noise from x^t and 
 eps_from_v predict_eps_from_v | xt t v | state | the noise from x^t and the velocity |
     sqrt(rest) * xt + sqrt(abar) * v; (v + sqrt(rest) * x0_hat("v", s, xt, v)) / sqrt(abar)
 eps_from_score | xt t score | state | the noise from the score | -(sqrt(rest) * score)
-v_from_x0 | xt t x0 | state | the velocity from x^t and x^0 |
-    (sqrt(abar) * xt - x0) / sqrt(rest);
+v_from_x0 | xt t x0 | state | the velocity from x^t and x^0 | (sqrt(abar) * xt - x0) / sqrt(rest);
     sqrt(abar) * (xt - sqrt(abar) * x0) / sqrt(rest) - sqrt(rest) * x0
 v_from_eps | xt t eps | state | the velocity from x^t and the noise |
     (eps - sqrt(rest) * xt) / sqrt(abar);
@@ -91,8 +90,7 @@ mean_from_score | xt t? score | state | mean of p(x^{t-1} | x^t) from the score 
     mean_hat("score", s, xt, score); (xt + beta * score) / sqrt(alpha)
 learned_range_var | w t>1 | var | variance between the posterior's and beta_t, at w in [-1, 1] |
     exp(0.5 * (w + 1) * log(beta) + (1 - 0.5 * (w + 1)) * log(post))
-ddim_step | xt t eps noise | state | DDIM's x^{t-1}, its equation (12), at eta |
-    noised(eta_post)
+ddim_step | xt t eps noise | state | DDIM's x^{t-1}, its equation (12), at eta | noised(eta_post)
 prior_kl prior_bpd | x0 | nats | KL( q(x^T|x^0) || pi ) | kl(marginal(at_T, x0), prior)
 binomial_kernel | x_prev t | prob | q(x^t = 1 | x^{t-1}) | kernel(s, x_prev)[0]
 binomial_marginal | x0 t | prob | q(x^t = 1 | x^0) | marginal(s, x0)[0]
@@ -167,8 +165,7 @@ nll vlb bpd calc_bpd_loop | model x0 | nats | prior KL, KL terms and L_0 of a mo
     kl_sum + l_0 + prior_kl
 @ DDPM (5) | step
 vlb_term vb_terms_bpd model_kl_term | model x0 xt t | nats |
-    KL term of a model, or L_0 at the first t |
-    first(l_0, kl_here)
+    KL term of a model, or L_0 at the first t | first(l_0, kl_here)
 kernel = kernel_mean kernel_var
 marginal = marginal_mean marginal_var
 q_mean_variance = marginal_mean marginal_var marginal_log_var
@@ -237,8 +234,7 @@ prior_kl = term("prior KL", kl(marginal(at_T, x0), prior))
 decoder_of(mean, var) = log_prob(x0, (mean, var)) if c.decoder == "gaussian" else
     log_bin(x0, mean, sqrt(var))
 first_kl(s, xt, mean) = kl((posterior(s, x0, xt)[0], at_2.post), (mean, first_var))
-second_l_0 = second(-decoder_of(mean_t, ruled(s, var_t)),
-    first(first_kl(s, xt, mean_t), kl_here))
+second_l_0 = second(-decoder_of(mean_t, ruled(s, var_t)), first(first_kl(s, xt, mean_t), kl_here))
 second_l_0s = foremost(-decoder_of(means_later, ruled(later, vars_t))) + sum(tail(kls_later))
     + first_kl(at_1, x_1, mean_1)
 """
