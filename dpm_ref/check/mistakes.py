@@ -492,11 +492,8 @@ def _ruled(q: Quantity, tree: Expr) -> Iterator[Mistake]:
 
 def _local(node: Expr, path: tuple[int, ...]) -> Iterator[Mistake]:
     """A table exchanged, factors and groups of terms, in one place."""
-    found: list[tuple[str, Change]] = [
-        (_for(each, node.name, node.at), _set(name=each))
-        for each in TABLES
-        if node.op == "table" and each != node.name
-    ]
+    tables = [name for name in TABLES if node.op == "table" and name != node.name]
+    found = [(_for(name, node.name, node.at), _set(name=name)) for name in tables]
     found += _factors(node) if node.op == "*" else ()
     found += [*_misplaced(node), *_unshared(node)] if node.op == "+" else ()
     for k, each in enumerate(node.args[0].args if node.op == "sqrt" else ()):
@@ -547,6 +544,8 @@ def _together() -> Iterator[tuple[str, dict[str, str]]]:
         yield name, dict(zip(a + b, b + a, strict=True))
 
 
+TURNED = {"mean_q": "mean_p", "mean_p": "mean_q", "var_q": "var_p", "var_p": "var_q"}
+TURNED |= {"q1": "p1", "p1": "q1"}
 STATES = {"before": "x^{t-1}", "after": "x^t"}  # of a path
 
 
@@ -555,10 +554,8 @@ def _inputs(q: Quantity, tree: Expr) -> Iterator[Mistake]:
     inputs = {node.name for _, node in tree.walk() if node.op == "input"}
     alike = q.every if q.drawn in ("times", "pairs", "decoder") else ()
     given = [name for name in alike if name != "t"] or [*STATES]
-    for names in ({"mean_q": "mean_p", "var_q": "var_p"}, {"q1": "p1"}):
-        if set(names).issubset(q.every):
-            both = names | {b: a for a, b in names.items()}
-            yield Mistake("KL reversed: KL(p || q)", _renamed(both, "input"))
+    if {"mean_q", "q1"} & {*q.every}:
+        yield Mistake("KL reversed: KL(p || q)", _renamed(TURNED, "input"))
     said = {name: STATES.get(name, name) for name in given}
     for a, b in itertools.combinations(given, 2):
         if {a, b} & inputs:
