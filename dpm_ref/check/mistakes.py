@@ -229,10 +229,10 @@ BUILDS: list[tuple[str, Build]] = [
      _from(lambda b: np.where(b == 0.999, b, 1.0 - np.sqrt(1.0 - b)))),
     ("linear over T + 1 steps, the first in the product alone", _longer),
     (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]])),
-    (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]], True)),
     (f"{FIRST} abar_T, not 1: index -1", _before(lambda s: np.r_[s.abar[-1], s.abar[1:-1]])),
-    (f"{FIRST} abar_T, not 1: index -1", _before(lambda s: np.r_[s.abar[-1], s.abar[1:-1]], True)),
     (f"{FIRST} 0, not 1", _before(lambda s: np.r_[0.0, s.abar[1:-1]])),
+    (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]], True)),
+    (f"{FIRST} abar_T, not 1: index -1", _before(lambda s: np.r_[s.abar[-1], s.abar[1:-1]], True)),
     ("abar_t for abar_{t-1}", _before(lambda s: np.r_[1.0, s.abar[2:]])),
     ("abar_{t+1} for abar_{t-1}", _before(lambda s: np.r_[s.abar[2:], 0.0])),
     ("abar_{t+1} for abar_{t-1}", _before(lambda s: np.r_[s.abar[2:], 1.0])),
@@ -535,11 +535,11 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
 
 
 def _together() -> Iterator[tuple[str, dict[str, str]]]:
-    """Tables and what goes with them taken for others; two, or two couples, exchanged."""
+    """Tables and what goes with them taken for others; two tables, or both products, exchanged."""
     for a, b in itertools.permutations(COUPLED, 2):
         yield _for(b[0], a[0]), dict(zip(a, b, strict=True))
     pairs: list[Any] = [((a,), (b,)) for a, b in (*COUPLED, ("alpha", "abar_prev"))]
-    for a, b in (*pairs, *itertools.combinations(COUPLED, 2)):
+    for a, b in (*pairs, COUPLED[1:]):
         name = f"{table_text(a[0])} and {table_text(b[0])} exchanged"
         yield name, dict(zip(a + b, b + a, strict=True))
 
