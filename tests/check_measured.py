@@ -139,9 +139,9 @@ def injected(injection, drawn, rng, dtype, table_dtype):
 
 
 SAME = {  # the same mistake, as it is named where it stands in that formula
-    "sign flipped": ("the negative bound: an NLL where K is declared",),
-    "abar_t for abar_{t-1}": ("beta_t for the posterior variance",),
-    "abar_{t-1} for abar_t": ("beta_t for the posterior variance",),
+    "weighted by standard deviations": ("sqrt(var) for var", "sqrt(var_y) for var_y"),
+    "abar_t for abar_{t-1}": ("beta_t for the posterior's variance",),
+    "abar_{t-1} for abar_t": ("beta_t for the posterior's variance",),
     "abar_t without its root": ("abar_{t-1} without its root",),
     "division by sqrt(1 - beta_t) forgotten": ("division by sqrt(alpha_t) forgotten",),
     "the marginal's standard deviation for beta_t / sqrt(1 - abar_t)": ("1 - abar_t for beta_t",),
@@ -154,8 +154,8 @@ SAME = {  # the same mistake, as it is named where it stands in that formula
     "the variances' ratio upside down": ("ratio upside down: (var_p) / (var_q)",),
     "the square divided by q's variance": ("var_q for var_p in one place",),
     "the square divided by a standard deviation": (
-        "standard deviation for variance: sqrt(var_p) for var_p",
-        "standard deviation for variance: sqrt(var) for var",
+        "sqrt(var_p) for var_p",
+        "sqrt(var) for var",
     ),
     "noise left out": ("the noise left out",),
     "1 - p left out of the derivative": ("(1 - q1) / (1 - p1) left out",),

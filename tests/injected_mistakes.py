@@ -516,7 +516,7 @@ def table(mistake, subjects, change):
 
 
 table(
-    "beta_t for the posterior variance",
+    "beta_t for the posterior's variance",
     ["posterior_variance", "posterior_var", "posterior_log_variance", "posterior_log_var"],
     lambda s: s.beta,
 )
@@ -815,12 +815,12 @@ weights(
     lambda log_w: np.log(np.exp(log_w).sum(0) / len(log_w)),
 )
 formula(
-    "standard deviation for variance: sqrt(var) for var",
+    "sqrt(var) for var",
     "perturbed_mean",
     lambda p: lambda mean, var, grad: mean + np.sqrt(p.var(var)) * grad,
 )
 formula(
-    "var squared",
+    "var used as a standard deviation: squared",
     "perturbed_mean",
     lambda p: lambda mean, var, grad: mean + p.var(var) * p.var(var) * grad,
 )
@@ -858,8 +858,8 @@ factor(
 )
 factor("the factor clamped: y returned", "factor_mean", lambda m, v, y, w: y.copy())
 factor("the plain average of both means", "factor_mean", lambda m, v, y, w: (m + y) / 2)
-factor("the factor left out", "factor_mean", lambda m, v, y, w: m.copy())
-factor("the factor left out", "factor_var", lambda m, v, y, w: v)
+factor("the innovation left out", "factor_mean", lambda m, v, y, w: m.copy())
+factor("var_y left out", "factor_var", lambda m, v, y, w: v)
 factor("variances added", "factor_var", lambda m, v, y, w: v + w)
 factor("precisions added and not inverted", "factor_var", lambda m, v, y, w: 1 / v + 1 / w)
 

@@ -135,12 +135,6 @@ def _xt(node: Expr) -> Expr:
 # Tables
 
 
-def _range(T: int, shift: int, first: int, last: int) -> Any:
-    """Entry 0, then the entries 1..T moved by `shift`, with these in place of what lies outside."""
-    index = np.arange(1, T + 1) + shift
-    return np.r_[0, np.where(index < 1, first, np.where(index > T, last, index))]
-
-
 def _product(change: Build) -> Build:
     """Another abar, and what follows from it."""
     return lambda s: Tables.product(s.beta[1:], s.alpha[1:], change(s)[1:])
@@ -186,61 +180,62 @@ ACROSS = "t broadcast along the components, not along the rows"
 ONE_MORE = "one step more, the last left out"
 FIRST = "the product before the first step is"
 REVERSED = "schedule reversed: entry T - t of the tables is read"
-TWICE = _from(lambda beta: 2.0 * beta)
 # fmt: off
 # of entries 0..T, as an array of T entries is misread
 MOVES: list[tuple[str, Callable[[int], Any]]] = [
-    (EARLY, lambda T: _range(T, -1, T, T)), (EARLY, lambda T: _range(T, -1, 0, 0)),
-    (EARLY, lambda T: _range(T, -1, 1, T)), (LATE, lambda T: _range(T, 1, 1, T)),
-    (LATE, lambda T: _range(T, 1, 1, 1)),
-    (REVERSED, lambda T: np.r_[0, np.arange(T, 0, -1)]), (REVERSED, lambda T: np.arange(T, -1, -1)),
+    (EARLY, lambda T: np.r_[0, T, 1:T]), (EARLY, lambda T: np.r_[0, 0:T]),
+    (EARLY, lambda T: np.r_[0, 1, 1:T]), (LATE, lambda T: np.r_[0, 2 : T + 1, T]),
+    (LATE, lambda T: np.r_[0, 2 : T + 1, 1]),
+    (REVERSED, lambda T: np.r_[0, T:0:-1]), (REVERSED, lambda T: np.arange(T, -1, -1)),
 ]
+# another abar, of all tables
+PRODUCTS: dict[str, Build] = {
+    "alpha_t for abar_t: the product is forgotten": lambda s: s.alpha,
+    "product of beta_s, not of 1 - beta_s": lambda s: np.cumprod(np.r_[1.0, s.beta[1:]]),
+    "product of 1 + beta_s, not of 1 - beta_s": lambda s: np.cumprod(1.0 + s.beta),
+    "sum of beta_s for the product of 1 - beta_s": lambda s: 1.0 - np.cumsum(s.beta),
+    "sum of alpha_s for their product": lambda s: np.cumsum(s.alpha) - 1.0,
+    "exp(-sum of beta_s) for the product of 1 - beta_s": lambda s: np.exp(-np.cumsum(s.beta)),
+    "exp(-integral of beta(t)) for the product: abar_t in continuous time": _continuous,
+    "sqrt(abar_t) for abar_t": lambda s: np.sqrt(s.abar),
+    "abar_t squared: the product taken of (1 - beta_s)^2": lambda s: s.abar**2,
+    "beta_1 left out of the product": lambda s: np.r_[1.0, 1.0, np.cumprod(s.alpha[2:])],
+    "the cosine schedule in closed form, abar_t not divided by f(0)":
+        lambda s: np.cos((np.arange(s.T + 1) / s.T + 0.008) / 1.008 * np.pi / 2)**2,
+}
+# another beta, of beta_1..T
+RATES: dict[str, Callable[[Any], Any]] = {
+    "linear over T + 1 steps, the first left out":
+        lambda b: np.linspace(b[0], b[-1], b.size + 1)[1:],
+    "twice beta_t: the chance to be drawn anew for the chance to flip": lambda b: 2.0 * b,
+    "beta_t / 2 for beta_t: the chance to flip for the chance to be drawn anew": lambda b: 0.5 * b,
+    "beta clipped to at most 0.5": lambda b: np.minimum(b, 0.5),
+    "beta_t not capped at 0.999": lambda b: np.where(b == 0.999, 1.0, b),
+    "the linear schedule with the same ends": lambda b: np.linspace(b[0], b[-1], b.size),
+    "the quadratic schedule with the same ends":
+        lambda b: np.linspace(b[0]**0.5, b[-1]**0.5, b.size)**2,
+    "the linear schedule without its end: endpoint=False":
+        lambda b: np.linspace(b[0], b[-1], b.size, endpoint=False),
+    "beta not scaled by 1000 / T: declare {'scaled': False}?": lambda b: b * b.size / 1000,
+    "beta_1 not scaled by 1000 / T, beta_T scaled":
+        lambda b: np.linspace(b[0] * b.size / 1000, b[-1], b.size),
+    REVERSED: lambda b: b[::-1],
+}
 BUILDS: list[tuple[str, Build]] = [
-    ("alpha_t for abar_t: the product is forgotten", _product(lambda s: s.alpha)),
-    ("product of beta_s, not of 1 - beta_s",
-     _product(lambda s: np.cumprod(np.r_[1.0, s.beta[1:]]))),
-    ("product of 1 + beta_s, not of 1 - beta_s", _product(lambda s: np.cumprod(1.0 + s.beta))),
-    ("sum of beta_s for the product of 1 - beta_s", _product(lambda s: 1.0 - np.cumsum(s.beta))),
-    ("sum of alpha_s for their product", _product(lambda s: np.cumsum(s.alpha) - 1.0)),
-    ("exp(-sum of beta_s) for the product of 1 - beta_s",
-     _product(lambda s: np.exp(-np.cumsum(s.beta)))),
-    ("exp(-integral of beta(t)) for the product: abar_t in continuous time", _product(_continuous)),
-    ("sqrt(abar_t) for abar_t", _product(lambda s: np.sqrt(s.abar))),
-    ("abar_t squared: the product taken of (1 - beta_s)^2", _product(lambda s: s.abar**2)),
-    ("linear over T + 1 steps, the first left out",
-     _from(lambda b: np.linspace(b[0], b[-1], b.size + 1)[1:])),
+    *((name, _product(made)) for name, made in PRODUCTS.items()),
+    *((name, _from(made)) for name, made in RATES.items()),
+    ("sqrt(1 - beta_t) for 1 - beta_t at each step", _from(lambda b: 1.0 - np.sqrt(1.0 - b))),
+    ("sqrt(1 - beta_t) for 1 - beta_t at each step",
+     _from(lambda b: np.where(b == 0.999, b, 1.0 - np.sqrt(1.0 - b)))),
     ("linear over T + 1 steps, the first in the product alone", _longer),
-    ("beta_1 left out of the product",
-     _product(lambda s: np.r_[1.0, 1.0, np.cumprod(s.alpha[2:])])),
-    ("twice beta_t: the chance to be drawn anew for the chance to flip", TWICE),
-    ("beta_t / 2 for beta_t: the chance to flip for the chance to be drawn anew",
-     _from(lambda beta: 0.5 * beta)),
     (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]])),
     (f"{FIRST} abar_T, not 1: index -1", _before(lambda s: np.r_[s.abar[-1], s.abar[1:-1]])),
     (f"{FIRST} 0, not 1", _before(lambda s: np.r_[0.0, s.abar[1:-1]])),
     (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]], True)),
     (f"{FIRST} abar_T, not 1: index -1", _before(lambda s: np.r_[s.abar[-1], s.abar[1:-1]], True)),
     ("abar_t for abar_{t-1}", _before(lambda s: np.r_[1.0, s.abar[2:]])),
-    ("abar_t for abar_{t-1}", _before(lambda s: np.r_[s.abar[1:-1], 1.0])),
     ("abar_{t+1} for abar_{t-1}", _before(lambda s: np.r_[s.abar[2:], 0.0])),
     ("abar_{t+1} for abar_{t-1}", _before(lambda s: np.r_[s.abar[2:], 1.0])),
-    ("beta clipped to at most 0.5", _from(lambda beta: np.minimum(beta, 0.5))),
-    ("beta_t not capped at 0.999", _from(lambda beta: np.where(beta == 0.999, 1.0, beta))),
-    ("the cosine schedule in closed form, abar_t not divided by f(0)", _product(
-        lambda s: np.cos((np.arange(s.T + 1) / s.T + 0.008) / 1.008 * np.pi / 2)**2)),
-    ("sqrt(1 - beta_t) for 1 - beta_t at each step",
-     _from(lambda beta: np.where(beta == 0.999, beta, 1.0 - np.sqrt(1.0 - beta)))),
-    ("sqrt(1 - beta_t) for 1 - beta_t at each step",
-     _from(lambda beta: 1.0 - np.sqrt(1.0 - beta))),
-    ("the linear schedule with the same ends", _from(lambda b: np.linspace(b[0], b[-1], b.size))),
-    ("the quadratic schedule with the same ends",
-     _from(lambda b: np.linspace(b[0]**0.5, b[-1]**0.5, b.size)**2)),
-    ("the linear schedule without its end: endpoint=False",
-     _from(lambda b: np.linspace(b[0], b[-1], b.size, endpoint=False))),
-    ("beta not scaled by 1000 / T: declare {'scaled': False}?", _from(lambda b: b * b.size / 1000)),
-    ("beta_1 not scaled by 1000 / T, beta_T scaled",
-     _from(lambda b: np.linspace(b[0] * b.size / 1000, b[-1], b.size))),
-    (REVERSED, _from(lambda beta: beta[::-1])),
 ]
 LOWEST, HIGHEST = (1e-5, 1e-4, 1e-3, 0.01), (0.9999, 0.999, 0.9, 0.5, 0.1, 0.02)
 # with numbers that are found from the values: the least they can be, and where they may start
@@ -260,58 +255,19 @@ REST: dict[str, Change] = {
     "1 - sqrt(abar_t) for 1 - abar_t": _one_minus_root,
     "(1 - abar_t) / abar_t for 1 - abar_t: of x^t / sqrt(abar_t)": lambda y: y / _abar(y),
 }
-COUPLED = (("beta", "alpha"), ("abar", "one_minus_abar"), ("abar_prev", "one_minus_abar_prev"))
-# tables exchanged together
-HERE = {"abar_prev": "abar", "one_minus_abar_prev": "one_minus_abar"}
-BEFORE = {"abar": "abar_prev", "one_minus_abar": "one_minus_abar_prev"}
-TOGETHER = {
-    "abar_t for abar_{t-1}": HERE,
-    "abar_{t-1} for abar_t": BEFORE,
-    "abar_t and abar_{t-1} exchanged": HERE | BEFORE,
-    "abar_t for alpha_t": {"alpha": "abar", "beta": "one_minus_abar"},
-    "alpha_t for abar_t": {"abar": "alpha", "one_minus_abar": "beta"},
-    "alpha_t and beta_t exchanged": {"alpha": "beta", "beta": "alpha"},
-    "alpha_t and abar_{t-1} exchanged": {"alpha": "abar_prev", "abar_prev": "alpha"},
-    "abar_t and 1 - abar_t exchanged": {"abar": "one_minus_abar", "one_minus_abar": "abar"},
-}
+COUPLED = (("alpha", "beta"), ("abar", "one_minus_abar"), ("abar_prev", "one_minus_abar_prev"))
 # fmt: off
-TERMS = [
-    ("{2} left out", 0.0), ("sign of {2} flipped", -1.0), ("{2} counted twice", 2.0),
-    ("half of {2} only", 0.5),
-]
+TERMS = {"{2} left out": 0.0, "sign of {2} flipped": -1.0, "{2} counted twice": 2.0,
+         "half of {2} only": 0.5}
 IN_BITS = "log weights handed over in bits, taken for nats, or the reverse"
 BOTH_WAYS = "converted to bits the wrong way: times ln 2 where it is divided"
 LN_2, LN_10, COUNT = math.log(2.0), math.log(10.0), op("count")
 BITS = ("bit", "p1", "q1", "prob", "probs", "x_prev", "x0", "xt", "x1")
-PARTS = ("L_0", "the KL term", "sum KL", "prior KL")
-IN_PART: list[tuple[str, Any]] = [  # conventions in one part only
-    ("mean over components", 1 / op("d")), ("sum over components", op("d")),
-    ("nats", LN_2), ("bits", 1 / LN_2), ("sum over the batch", op("n")),
-]
 READ = [("early" if name == EARLY else "late", _set(move=move)) for name, move in MOVES[:5]]
-WIDTHS = [
-    ("the variance", _taken("square")), ("the root", _taken("sqrt")),
-    ("std / sqrt(2)", _times(0.5**0.5)), ("exp of the standard deviation", _taken("exp")),
-    ("exp of the variance", lambda std: op("exp", std * std)),
-]
-BINS: list[tuple[str, Change]] = [
-    ("bins twice as wide: 1/127.5 for 1/255", _set(value=2.0)),
-    ("bins half as wide: 1/510 for 1/255", _set(value=0.5)),
-    ("1/256 for 1/255: bins of 256 levels, which have 255 steps", _set(value=255 / 256)),
-    *((name, _set(op=f"log_bin {ends}")) for ends, name in {
-        "closed": "the first and the last bin closed, where they reach to infinity",
-        "low": "the last bin closed, where it reaches to infinity",
-        "high": "the first bin closed, where it reaches to infinity",
-        "exchanged": "the tails of the first and the last bin exchanged",
-        "below": "P(below) for P(above) in the last bin: 1 - is forgotten",
-    }.items()),
-    *((f"{done} where the standard deviation of L_0 is meant", _put(2, change))
-      for done, change in WIDTHS),
-]
 Rule = tuple[str, str, Change, int]  # where, the name, the change, how plausible it is
 # in one place, and wherever the same table, argument or label stands
 RULES: list[Rule] = [
-    ("table", "sqrt({1}) for {1}", _taken("sqrt"), PLAIN),
+    ("table, read, the posterior's variance", "sqrt({1}) for {1}", _taken("sqrt"), PLAIN),
     ("table", "{1} counted twice", _times(2), PLAIN),
     ("table", "half of {1} only", _times(0.5), PLAIN),
     ("table", "{1} squared", _taken("square"), LOCAL),
@@ -334,9 +290,8 @@ RULES: list[Rule] = [
     ("bit", "one-hot {1} taken for logits", lambda y: op("sigmoid", 2 * y - 1), PLAIN),
     ("xlogy", "{0} left out before the logarithm", lambda y: op("log", y.args[1]), PLAIN),
     ("xlogy", "the logarithm forgotten in {1}", lambda y: y.args[0] * y.args[1], LOCAL),
-    ("read", "variance used as a standard deviation", _taken("square"), PLAIN),
-    ("read", "standard deviation for variance: sqrt({1}) for {1}", _taken("sqrt"), LOCAL),
-    ("read", "{1} squared", _taken("square"), LOCAL),
+    ("read, the posterior's variance", "{1} used as a standard deviation: squared",
+     _taken("square"), PLAIN),
     *((f"read {kind}", f"{SPREADS[kind]} handed over, taken for a {SPREADS[done]}",
        _set(name=done), PLAIN) for kind, done in itertools.permutations(SPREADS, 2)),
     *((f"write {kind}", f"{SPREADS[done]} returned where the {SPREADS[kind]} is declared",
@@ -345,7 +300,7 @@ RULES: list[Rule] = [
     ("the largest weight", "the largest weight not put back", _constant(0), PLAIN),
     ("max", "weights underflow: their largest is not taken out before exp", _constant(0), PLAIN),
     ("max", "the smallest weight is taken out for the largest", _set(op="min"), PLAIN),
-    *(("term", name, _times(factor), LOCAL) for name, factor in TERMS),
+    *(("term", name, _times(factor), LOCAL) for name, factor in TERMS.items()),
     ("number term", "{2} once, not for each component", lambda y: y / op("d"), PLAIN),
     ("number term", "{2} d times in each component", lambda y: y * op("d"), PLAIN),
     ("factor", "{1} left out", _constant(1), LOCAL),
@@ -369,10 +324,8 @@ RULES: list[Rule] = [
     ("sum", "mean over t times T, where there are T - 1 terms", _times((COUNT + 1) / COUNT), PLAIN),
     ("sum", "sum over t divided by T", _times(1 / (COUNT + 1)), PLAIN),
     ("sum", "sum over t times T", _times(COUNT + 1), PLAIN),
-    ("sum bound, sum loop", "the KL term at the second t left out",
-     lambda y: op("sum", op("tail", y.args[0])), PLAIN),
-    ("sum bound, sum loop", "the KL term at the last t left out",
-     lambda y: op("sum", op("head", y.args[0])), PLAIN),
+    ("sum bound, sum loop", "the KL term at the second t left out", _put(0, _taken("tail")), PLAIN),
+    ("sum bound, sum loop", "the KL term at the last t left out", _put(0, _taken("head")), PLAIN),
     ("count", "n - 1 for n", lambda y: y - 1, PLAIN),
     ("count", "the other axis counted for n", lambda y: op("n"), PLAIN),
     ("later", "noise is added at the last step too", _constant(1), PLAIN),
@@ -393,16 +346,11 @@ RULES: list[Rule] = [
     ("unit bits", "ln for log2: nats where bits are declared", _set(name="nats"), PLAIN),
     ("unit", BOTH_WAYS, _set(name="the wrong way"), PLAIN),
     ("unit bits", "converted to bits twice", lambda y: y / LN_2, PLAIN),
-    ("the posterior's variance", "the posterior's standard deviation for its variance",
-     _taken("sqrt"), PLAIN),
-    ("the posterior's variance", "{1} used as a standard deviation: squared",
-     _taken("square"), PLAIN),
-    *(("the posterior's variance", f"{said} for {{2}}",
-       lambda y, name=name: replace(y.args[0], name=name), PLAIN)
-      for said, name in (("1 - abar_t", "one_minus_abar"), ("beta_t", "beta"),
-                         ("1 - abar_{{t-1}}", "one_minus_abar_prev"))),
+    ("the posterior's variance", "1 - abar_t for {2}", lambda y: y.args[2].args[0], PLAIN),
+    ("the posterior's variance", "beta_t for {2}", _inner, DESIGN),
+    ("the posterior's variance", "1 - abar_{{t-1}} for {2}", lambda y: y.args[1], PLAIN),
     ("the likelihood of xt, the marginal before", "twice beta_t in {2} only",
-     _every(_set(built=TWICE), "table"), PLAIN),
+     _every(_set(built=_from(lambda beta: 2.0 * beta)), "table"), PLAIN),
     ("x0_hat", "x^0 clipped to [-1, 1]", _taken("clip", 1.0), PLAIN),
     ("x0_hat", "x^0 clipped to [0, 1]", _taken("inside"), PLAIN),
     ("sigma_t", "sigma_t squared", _taken("square"), PLAIN),
@@ -411,10 +359,26 @@ RULES: list[Rule] = [
     ("x0_hat", "x^t in the place of x^0", _xt, PLAIN),
     *(("x0_hat, the posterior's variance", f"{{2}}'s tables read one step too {when}",
        _every(change, "table"), PLAIN) for when, change in READ),
-    *((", ".join(PARTS), f"{name} in {{2}} only", _times(factor), PLAIN)
-      for name, factor in IN_PART),
+    *(("L_0, the KL term, sum KL, prior KL", f"{name} in {{2}} only", _times(factor), PLAIN)
+      for name, factor in (
+          ("mean over components", 1 / op("d")), ("sum over components", op("d")),
+          ("nats", LN_2), ("bits", 1 / LN_2), ("sum over the batch", op("n")))),
     ("log_bin", "a logistic distribution for the Gaussian", _set(name="logistic"), PLAIN),
-    *(("log_bin", name, change, LOCAL) for name, change in BINS),
+    ("log_bin", "bins twice as wide: 1/127.5 for 1/255", _set(value=2.0), LOCAL),
+    ("log_bin", "bins half as wide: 1/510 for 1/255", _set(value=0.5), LOCAL),
+    ("log_bin", "1/256 for 1/255: bins of 256 levels, which have 255 steps",
+     _set(value=255 / 256), LOCAL),
+    *(("log_bin", name, _set(op=f"log_bin {ends}"), LOCAL) for ends, name in {
+        "closed": "the first and the last bin closed, where they reach to infinity",
+        "low": "the last bin closed, where it reaches to infinity",
+        "high": "the first bin closed, where it reaches to infinity",
+        "exchanged": "the tails of the first and the last bin exchanged",
+        "below": "P(below) for P(above) in the last bin: 1 - is forgotten",
+    }.items()),
+    ("log_bin", "std / sqrt(2) for std in the mass of a bin", _put(2, _times(0.5**0.5)), LOCAL),
+    ("log_bin", "exp(std) for std in the mass of a bin", _put(2, _taken("exp")), LOCAL),
+    ("log_bin", "exp(var) for std in the mass of a bin",
+     _put(2, lambda std: op("exp", std * std)), LOCAL),
     ("log_bin", "the squared error for the log probability",
      lambda y: -(y.args[0] - y.args[1])**2, PLAIN),
 ]
@@ -528,11 +492,8 @@ def _ruled(q: Quantity, tree: Expr) -> Iterator[Mistake]:
 
 def _local(node: Expr, path: tuple[int, ...]) -> Iterator[Mistake]:
     """A table exchanged, factors and groups of terms, in one place."""
-    found: list[tuple[str, Change]] = [
-        (_for(each, node.name, node.at), _set(name=each))
-        for each in TABLES
-        if node.op == "table" and each != node.name
-    ]
+    tables = [name for name in TABLES if node.op == "table" and name != node.name]
+    found = [(_for(name, node.name, node.at), _set(name=name)) for name in tables]
     found += _factors(node) if node.op == "*" else ()
     found += [*_misplaced(node), *_unshared(node)] if node.op == "+" else ()
     for k, each in enumerate(node.args[0].args if node.op == "sqrt" else ()):
@@ -564,7 +525,7 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
     if read:
         yield Mistake("1 - sqrt(abar_t) for sqrt(1 - abar_t)", _every(_root_first, "sqrt"))
     single = [(_for(b, a), {a: b}) for a in used for b in TABLES if b != a]
-    for name, tables in [*TOGETHER.items(), *single]:
+    for name, tables in [*_together(), *single]:
         if set(tables) & set(used):
             yield Mistake(name, _renamed(tables, "table"))
     rows = {"first row": "the first row's t read for every row", "across": ACROSS}
@@ -573,6 +534,18 @@ def _tables(tree: Expr) -> Iterator[Mistake]:
         yield Mistake(said, _where(_set(at=at), lambda node: [node.at], "t"))
 
 
+def _together() -> Iterator[tuple[str, dict[str, str]]]:
+    """Tables and what goes with them taken for others; two tables, or both products, exchanged."""
+    for a, b in itertools.permutations(COUPLED, 2):
+        yield _for(b[0], a[0]), dict(zip(a, b, strict=True))
+    pairs: list[Any] = [((a,), (b,)) for a, b in (*COUPLED, ("alpha", "abar_prev"))]
+    for a, b in (*pairs, COUPLED[1:]):
+        name = f"{table_text(a[0])} and {table_text(b[0])} exchanged"
+        yield name, dict(zip(a + b, b + a, strict=True))
+
+
+TURNED = {"mean_q": "mean_p", "mean_p": "mean_q", "var_q": "var_p", "var_p": "var_q"}
+TURNED |= {"q1": "p1", "p1": "q1"}
 STATES = {"before": "x^{t-1}", "after": "x^t"}  # of a path
 
 
@@ -581,10 +554,8 @@ def _inputs(q: Quantity, tree: Expr) -> Iterator[Mistake]:
     inputs = {node.name for _, node in tree.walk() if node.op == "input"}
     alike = q.every if q.drawn in ("times", "pairs", "decoder") else ()
     given = [name for name in alike if name != "t"] or [*STATES]
-    for names in ({"mean_q": "mean_p", "var_q": "var_p"}, {"q1": "p1"}):
-        if set(names).issubset(q.every):
-            both = names | {b: a for a, b in names.items()}
-            yield Mistake("KL reversed: KL(p || q)", _renamed(both, "input"))
+    if {"mean_q", "q1"} & {*q.every}:
+        yield Mistake("KL reversed: KL(p || q)", _renamed(TURNED, "input"))
     said = {name: STATES.get(name, name) for name in given}
     for a, b in itertools.combinations(given, 2):
         if {a, b} & inputs:
@@ -673,7 +644,7 @@ def _groups(total: Expr) -> Iterator[tuple[str, Change]]:
     labels = [each.label for each in total.args]
     known = {label: (label,) for label in labels if label != "sum KL"} | GROUPS
     for name, group in known.items() if "sum KL" in labels else ():
-        factors: list[tuple[str, Any]] = [*TERMS] * (len(group) > 1)
+        factors: list[tuple[str, Any]] = [*TERMS.items()] * (len(group) > 1)
         factors += [("{2} added T times instead of once", op("T"))]
         factors += [("{2} added once per t instead of once", op("T") - 1)]
         for said, factor in factors if set(group).issubset(labels) else ():
@@ -728,9 +699,6 @@ def mistakes(q: Quantity, c: Conventions, **changed: Any) -> list[Mistake]:
     for form, tree in enumerate(trees):
         every = itertools.chain(_inputs(q, tree), _tables(tree), _ruled(q, tree))
         found += [replace(m, form=form) for m in every]
-    if q.name.startswith("posterior") and "var" in q.name:
-        design = _every(lambda node: Expr("table", name="beta"), "*")
-        found.append(Mistake("beta_t for the posterior variance", design, DESIGN))
     return sorted(found, key=lambda m: m.rank)
 
 
@@ -801,18 +769,15 @@ def _read_back(s: Tables) -> Tables:
     return single._replace(alpha=alpha, beta=_single(1 - alpha))
 
 
+SUBTRACTED = "1 - abar taken by subtraction from"
 HABITS: dict[str, Callable[[Tables], Tables]] = {
     "tables built in float32: the running product and 1 - abar": _float32,
     "tables rounded to float32 after a product in float64": lambda s: _float32(s, np.float64),
     "beta read back from the product, 1 - abar_t / abar_{t-1}, in float32": _read_back,
-    "1 - abar taken by subtraction from an abar rounded to float32": lambda s: Tables.product(
-        s.beta[1:], s.alpha[1:], _single(s.abar[1:])
-    ),
+    f"{SUBTRACTED} an abar rounded to float32": _product(lambda s: _single(s.abar)),
     "float64 tables rounded to float32 when read": lambda s: Tables(*map(_single, s)),
     "beta rounded to float32": lambda s: Tables.exact(_single(s.beta[1:])),
-    "1 - abar taken by subtraction from a running product in float64": lambda s: Tables.product(
-        s.beta[1:], s.alpha[1:], np.cumprod(s.alpha[1:])
-    ),
+    f"{SUBTRACTED} a running product in float64": _product(lambda s: np.cumprod(s.alpha)),
 }
 
 

@@ -69,8 +69,7 @@ eps_from_x0 predict_noise_from_start | xt t x0 | state | the noise from x^t and 
 eps_from_v predict_eps_from_v | xt t v | state | the noise from x^t and the velocity |
     sqrt(rest) * xt + sqrt(abar) * v; (v + sqrt(rest) * x0_hat("v", s, xt, v)) / sqrt(abar)
 eps_from_score | xt t score | state | the noise from the score | -(sqrt(rest) * score)
-v_from_x0 | xt t x0 | state | the velocity from x^t and x^0 |
-    (sqrt(abar) * xt - x0) / sqrt(rest);
+v_from_x0 | xt t x0 | state | the velocity from x^t and x^0 | (sqrt(abar) * xt - x0) / sqrt(rest);
     sqrt(abar) * (xt - sqrt(abar) * x0) / sqrt(rest) - sqrt(rest) * x0
 v_from_eps | xt t eps | state | the velocity from x^t and the noise |
     (eps - sqrt(rest) * xt) / sqrt(abar);
@@ -91,8 +90,7 @@ mean_from_score | xt t? score | state | mean of p(x^{t-1} | x^t) from the score 
     mean_hat("score", s, xt, score); (xt + beta * score) / sqrt(alpha)
 learned_range_var | w t>1 | var | variance between the posterior's and beta_t, at w in [-1, 1] |
     exp(0.5 * (w + 1) * log(beta) + (1 - 0.5 * (w + 1)) * log(post))
-ddim_step | xt t eps noise | state | DDIM's x^{t-1}, its equation (12), at eta |
-    noised(eta_post)
+ddim_step | xt t eps noise | state | DDIM's x^{t-1}, its equation (12), at eta | noised(eta_post)
 prior_kl prior_bpd | x0 | nats | KL( q(x^T|x^0) || pi ) | kl(marginal(at_T, x0), prior)
 binomial_kernel | x_prev t | prob | q(x^t = 1 | x^{t-1}) | kernel(s, x_prev)[0]
 binomial_marginal | x0 t | prob | q(x^t = 1 | x^0) | marginal(s, x0)[0]
@@ -167,8 +165,7 @@ nll vlb bpd calc_bpd_loop | model x0 | nats | prior KL, KL terms and L_0 of a mo
     kl_sum + l_0 + prior_kl
 @ DDPM (5) | step
 vlb_term vb_terms_bpd model_kl_term | model x0 xt t | nats |
-    KL term of a model, or L_0 at the first t |
-    first(l_0, kl_here)
+    KL term of a model, or L_0 at the first t | first(l_0, kl_here)
 kernel = kernel_mean kernel_var
 marginal = marginal_mean marginal_var
 q_mean_variance = marginal_mean marginal_var marginal_log_var
@@ -196,8 +193,7 @@ ddpm_mean(eps) = (term("the term of xt", xt) - term("the term of eps", beta / sq
 step_noise = term("the noise", (op("later") if c.silent else op("known")
     if c.reverse_var == "posterior" else 1.0) * sqrt(ruled(s, reverse_var)) * noise)
 ending(var) = first(sqrt(var), sqrt(ruled(s, reverse_var))) * noise
-ddim(std, under) = ddim_to(std, direction(under**2))
-noised(std) = ddim(std, std)
+noised(std) = ddim_to(std, direction(std**2))
 ddim_to(std, kept) = term("the term of x0", sqrt(abar_prev) * x0_hat("eps", s, xt, eps))
     + term("the term of eps", kept * eps) + term("the noise", std * noise)
 direction(var) = sqrt(op("least", rest_prev - term("sigma_t^2", var)))
@@ -205,8 +201,7 @@ ddim_at(x) = sqrt(abar_prev) * x + direction(eta_post**2) * (xt - sqrt(abar) * x
     + eta_post * noise
 eta_post = term("sigma_t", c.eta * sqrt(post) if c.eta else 0)
 given = (mean, ruled(s, reverse_var))
-bound_kls = kl(posterior(later, x0, xs), reverse)
-bound_kl = term("sum KL", -sum(bound_kls))
+bound_kl = term("sum KL", -sum(kl(posterior(later, x0, xs), reverse)))
 h_T = term("H_q(X^T|X^0)", entropy(marginal(at_T, x0)))
 h_1 = term("H_q(X^1|X^0)", -entropy(marginal(at_1, x0)))
 edge_T = term("E log pi(x^T)", cross(marginal(at_T, x0), prior))
@@ -238,8 +233,7 @@ prior_kl = term("prior KL", kl(marginal(at_T, x0), prior))
 decoder_of(mean, var) = log_prob(x0, (mean, var)) if c.decoder == "gaussian" else
     log_bin(x0, mean, sqrt(var))
 first_kl(s, xt, mean) = kl((posterior(s, x0, xt)[0], at_2.post), (mean, first_var))
-second_l_0 = second(-decoder_of(mean_t, ruled(s, var_t)),
-    first(first_kl(s, xt, mean_t), kl_here))
+second_l_0 = second(-decoder_of(mean_t, ruled(s, var_t)), first(first_kl(s, xt, mean_t), kl_here))
 second_l_0s = foremost(-decoder_of(means_later, ruled(later, vars_t))) + sum(tail(kls_later))
     + first_kl(at_1, x_1, mean_1)
 """
@@ -270,12 +264,10 @@ certain(s, x0) = (x0, 1 - x0)
 from_1(s) = (s.alpha + pi1 * s.beta, (1 - pi1) * s.beta)
 from_0(s) = (pi1 * s.beta, s.alpha + (1 - pi1) * s.beta)
 seen(s, xt) = (op("if", xt, *from_1(s)), op("if", xt, *from_0(s)))
-joint_1(s, x0, xt) = term("the likelihood of xt", seen(s, xt)[0])
-    * term("the marginal before", marginal_before(s, x0)[0])
-joint_0(s, x0, xt) = term("the likelihood of xt", seen(s, xt)[1])
-    * term("the marginal before", marginal_before(s, x0)[1])
-joint = joint_1(s, x0, xt)
-posterior(s, x0, xt) = normalised(joint_1(s, x0, xt), joint_0(s, x0, xt))
+joint_of(k, s, x0, xt) = term("the likelihood of xt", seen(s, xt)[k])
+    * term("the marginal before", marginal_before(s, x0)[k])
+joint = joint_of(0, s, x0, xt)
+posterior(s, x0, xt) = normalised(joint_of(0, s, x0, xt), joint_of(1, s, x0, xt))
 normalised(a, b) = (a / (a + b), b / (a + b))
 reverse = (probs, 1 - probs)
 both(one, zero) = term("the term of x = 1", one) + term("the term of x = 0", zero)
@@ -288,9 +280,6 @@ step_entropy(s, x0) = marginal_before(s, x0)[0] * entropy(from_1(s))
 """
 # mistakes that are no change in one place: of which quantity, or inputs; the name; the formula
 OTHERS = """
-lower_bound | the negative bound: an NLL where K is declared | -bound
-eq14 | the negative bound: an NLL where K is declared | -bound_14
-nll | the bound K returned where the NLL is declared | -(kl_sum + l_0 + prior_kl)
 bound | both edge terms: -log p(x^0|x^1) added beside H_q(X^1|X^0) |
     bound_14 + edge_0 + edge_1 + h_1
 bound | (14) for K(x^0): its precondition is taken for granted | bound_14
@@ -309,12 +298,8 @@ entropy_upper_bound | H_q(X^t|X^0) for H_q(X^t|X^{t-1}) | h_now
 entropy_lower_bound | the upper bound for the lower | h_step
 entropy_lower_bound | H_q(X^{t-1}|X^t) for H_q(X^{t-1}|X^0) | h_step + h_lower - h_now
 entropy_lower_bound | H_q(X^{t-1}|X^0) and H_q(X^t|X^0) exchanged | h_step - h_before + h_now
-ddim_step | the noise by eta sqrt(1 - abar_t) | ddim(c.eta * sqrt(rest), eta_post)
-ddim_step | the noise by eta sqrt(1 - abar_t), under the root too | noised(c.eta * sqrt(rest))
 ddim_step | eta = 0, where another is declared | noised(number(0))
 ddim_step | eta = 1, where another is declared | noised(sqrt(post))
-ddim_step | the noise by eta sqrt(beta_t) | ddim(c.eta * sqrt(beta), eta_post)
-ddim_step | the noise by eta sqrt(beta_t), under the root too | noised(c.eta * sqrt(beta))
 ddim_step | sigma_t for sqrt(1 - abar_{t-1} - sigma_t^2) | ddim_to(eta_post, eta_post)
 ddim_step | the x^0 predicted in the direction, where the noise is meant |
     ddim_to(eta_post, 0) + direction(eta_post**2) * x0_hat("eps", s, xt, eps)
@@ -326,7 +311,7 @@ ddim_step | eta under the root of sigma_t too | noised(sqrt(c.eta * post))
 binomial_posterior | divided by q(x^t | x^0) read at t - 1 |
     joint / op("if", xt, *marginal_before(s, x0))
 binomial_posterior | not normalised over both states | joint
-binomial_posterior | odds for probability | joint / joint_0(s, x0, xt)
+binomial_posterior | odds for probability | joint / joint_of(1, s, x0, xt)
 binomial_posterior | divided by q(x^t | x^0) at x^0 = x^t | joint / op("if", xt, *marginal(s, xt))
 posterior_coefficient_x0 | the other coefficient: that of x^t for that of x^0 | c1
 posterior_coefficient_xt | the other coefficient: that of x^0 for that of x^t | c0
@@ -339,14 +324,10 @@ vlb_weight_x0 | the SNR, for half its difference | abar / rest
 vlb_weight_x0 | sqrt(abar_t) / 2 / (2 - abar_t): latent diffusion's brackets |
     0.5 * sqrt(abar) / (2 - abar)
 kernel_mean | 1 - beta_t / 2 for sqrt(1 - beta_t): an Euler step | (1 - 0.5 * beta) * x_prev
-factor_mean | the factor left out | mean
 factor_mean | the factor clamped: y returned | y
 factor_mean | the plain average of both means | 0.5 * (mean + y)
 factor_mean | divided by the sum of precisions, where that of variances is meant |
     (mean * var_y + y * var) / (1 / var + 1 / var_y)
-factor_mean | weighted by standard deviations |
-    (mean * sqrt(var_y) + y * sqrt(var)) / (sqrt(var) + sqrt(var_y))
-factor_var | the factor left out | var
 factor_var | variances added | var + var_y
 perturbed_bits | log r added to the probability, not to its logit | prob + log_r1 - log_r0
 perturbed_bits | r alone, the kernel left out | exp(log_r1) / (exp(log_r1) + exp(log_r0))

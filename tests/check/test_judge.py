@@ -241,7 +241,7 @@ def test_pairs_whose_changes_add_up_or_multiply_are_tried_first_and_then_all(ans
 
 def test_another_design_is_named_alone_whatever_else_it_can_be_made_by():
     row = row_of("posterior_variance", BETA)
-    assert row.diagnoses == ("beta_t for the posterior variance",)
+    assert row.diagnoses == ("beta_t for the posterior's variance",)
 
 
 def test_two_conventions_kept_otherwise_are_named_where_digits_are_lost_too():

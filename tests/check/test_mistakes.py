@@ -274,11 +274,15 @@ def test_small_changes_change_what_they_say():
     assert making._set(at="T", name="alpha")(BETA_T).text == "alpha_T"
 
 
-@pytest.mark.parametrize(
-    ("shift", "wanted"), [(-1, [0, 8, 1, 2, 3]), (1, [0, 2, 3, 4, 9]), (-2, [0, 8, 8, 1, 2])]
-)
-def test_indices_out_of_range_are_those_given(shift, wanted):
-    assert making._range(4, shift, 8, 9).tolist() == wanted
+def test_entries_are_read_as_an_array_of_T_entries_is_misread():
+    """Too early at t = 1 from the end, before the start or the start; too late, from the ends."""
+    early, late, backwards = making.EARLY, making.LATE, making.REVERSED
+    wanted = [(early, [0, 4, 1, 2, 3]), (early, [0, 0, 1, 2, 3]), (early, [0, 1, 1, 2, 3])]
+    wanted += [(late, [0, 2, 3, 4, 4]), (late, [0, 2, 3, 4, 1])]
+    wanted += [(backwards, [0, 4, 3, 2, 1]), (backwards, [4, 3, 2, 1, 0])]
+    assert [(name, move(4).tolist()) for name, move in making.MOVES] == wanted
+    assert {move(1).dtype.kind for _, move in making.MOVES} == {"i"}
+    assert [move(1)[1] for _, move in making.MOVES] == [1, 0, 1, 1, 1, 1, 0]
 
 
 def test_tables_follow_from_another_product_or_another_beta():
@@ -732,8 +736,9 @@ ROWS = ["the first row's t read for every row", making.ACROSS]
 def test_tables_are_read_and_built_and_exchanged_otherwise(monkeypatch):
     made = of_tables(X * BETA_T, monkeypatch)
     assert [name for name, _ in made[:6]] == ["moved", "built", *RESTS, ROOT]
-    assert [(name, tree.text) for name, tree in made[6:13]] == [
+    assert [(name, tree.text) for name, tree in made[6:14]] == [
         ("abar_t for alpha_t", "x (1 - abar_t)"),
+        ("abar_{t-1} for alpha_t", "x (1 - abar_{t-1})"),
         ("alpha_t and beta_t exchanged", "x alpha_t"),
         ("alpha_t for beta_t", "x alpha_t"),
         ("abar_t for beta_t", "x abar_t"),
@@ -741,12 +746,31 @@ def test_tables_are_read_and_built_and_exchanged_otherwise(monkeypatch):
         ("abar_{t-1} for beta_t", "x abar_{t-1}"),
         ("1 - abar_{t-1} for beta_t", "x (1 - abar_{t-1})"),
     ]
-    assert [(name, tree.args[1].at) for name, tree in made[13:]] == [
+    assert [(name, tree.args[1].at) for name, tree in made[14:]] == [
         (ROWS[0], "first row"),
         (ROWS[1], "across"),
     ]
     values = {name: value(tree, x=1.0) for name, tree in made[:2]}
     assert values == pytest.approx({"moved": 0.0, "built": 10 * 0.324})
+
+
+def test_tables_are_taken_for_others_or_exchanged_with_what_goes_with_them():
+    rest, before = "one_minus_abar", "one_minus_abar_prev"
+    made = dict(making._together())
+    assert len(made) == len([*making._together()]) == 11
+    for said, tables in {
+        "alpha_t for abar_t": {"abar": "alpha", rest: "beta"},
+        "abar_{t-1} for alpha_t": {"alpha": "abar_prev", "beta": before},
+        "abar_{t-1} for abar_t": {"abar": "abar_prev", rest: before},
+        "abar_t for abar_{t-1}": {"abar_prev": "abar", before: rest},
+        "abar_t and 1 - abar_t exchanged": {"abar": rest, rest: "abar"},
+        "alpha_t and abar_{t-1} exchanged": {"alpha": "abar_prev", "abar_prev": "alpha"},
+        "abar_t and abar_{t-1} exchanged": {
+            **{"abar": "abar_prev", rest: before},
+            **{"abar_prev": "abar", before: rest},
+        },
+    }.items():
+        assert made[said] == tables
 
 
 def test_what_is_said_of_1_minus_abar_is_so_of_abar_before_too(monkeypatch):
@@ -770,7 +794,7 @@ def test_tables_that_go_together_are_read_apart_from_the_others(monkeypatch):
     assert apart(BETA_T * ALPHA) == apart(BETA_T * ABAR_T) == []
     made = apart(BETA_T * ALPHA * ABAR_T)
     assert [name for name, _ in made] == [
-        f"beta_t read one step too {when}, the other tables not"
+        f"alpha_t read one step too {when}, the other tables not"
         for when in ("early", "early", "early", "late", "late")
     ]
     assert [value(tree, at=2) for _, tree in made] == pytest.approx(
@@ -1056,7 +1080,7 @@ def test_all_mistakes_of_a_quantity_are_in_the_order_of_their_ranks(monkeypatch)
     ],
 )
 def test_beta_is_a_choice_for_the_posterior_s_variance_and_its_logarithm(name, wanted):
-    q, said = QUANTITIES[name], "beta_t for the posterior variance"
+    q, said = QUANTITIES[name], "beta_t for the posterior's variance"
     found = [m for m in making.mistakes(q, Conventions()) if m.name == said]
     assert [value(m.of(right(q, Conventions())[0])) for m in found] == pytest.approx(wanted)
     assert {m.rank for m in found} <= {making.DESIGN}

@@ -106,7 +106,7 @@ IN_A_LOOP = {
     "clip": "x^0 clipped to [-1, 1]",
     "decoder": "L_0 left out",
     "prior": "half of prior KL only",
-    "sign": "the bound K returned where the NLL is declared",
+    "sign": "sign flipped",
 }
 
 
@@ -221,11 +221,11 @@ IN_ONE_PART = {
     "second": "L_0 at the second t, the KL term at the first",
     "KL summed": "sum over components in",
     "KL in nats": "nats in",
-    "deviation": "the posterior's standard deviation for its variance",
+    "deviation": "sqrt(the posterior's variance) for the posterior's variance",
     "wide": "bins twice as wide: 1/127.5 for 1/255",
     "narrow": "bins half as wide: 1/510 for 1/255",
     "closed": "the first and the last bin closed, where they reach to infinity",
-    "variance": "the variance where the standard deviation of L_0 is meant",
+    "variance": "the posterior's variance without its root",
     "L_0's sign": "sign of L_0 flipped",
 }
 
@@ -472,7 +472,7 @@ def test_a_variance_for_the_bins_deviation_is_named_where_their_mass_underflows(
         return (log_near + np.log1p(-np.exp(log_far - log_near))).sum(1)
 
     row = check.run({"decoder_log_prob": wrong})["decoder_log_prob"]
-    assert "variance used as a standard deviation" in row.diagnoses
+    assert "var used as a standard deviation: squared" in row.diagnoses
     assert row.got < -1000
 
 

@@ -135,7 +135,7 @@ def test_beta_for_a_variance_is_named_where_beta_is_read_back():
         {"posterior_var": lambda x0, xt, t: mine.beta[t]}, beta=DDPM, first_t=0, dtype="float32"
     ).rows[0]
     assert row.status == "WRONG"
-    assert "beta_t for the posterior variance" in row.diagnoses
+    assert "beta_t for the posterior's variance" in row.diagnoses
 
 
 def test_a_first_step_through_x0_that_cancels_in_float32_loses_digits():

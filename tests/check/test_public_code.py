@@ -284,7 +284,7 @@ def from_bits(q, p):
 
 
 DIVERGENCES = {
-    "variance used as a standard deviation": lambda m, v, n, w: kl(m, v, n, w**2).sum(-1),
+    "var_p used as a standard deviation: squared": lambda m, v, n, w: kl(m, v, n, w**2).sum(-1),
     "KL( q || N(0, 1) ), whatever p is": lambda m, v, n, w: kl(m, v, 0.0, 1.0).sum(-1),
     "the mean of both divergences": both,
 }

@@ -305,7 +305,7 @@ WRONG_WAYS = {
         "(1 + beta_t / 2) xt + beta_t score: an Euler step of the equation",
         *(f"v taken for {kind}" for kind in ("eps", "x0", "mean", "v", "score")),
     ],
-    "factor_var": ["the factor left out", "variances added"],
+    "factor_var": ["variances added"],
     "gaussian_kl_grad_var": [
         "derivative by q's variance",
         "derivative by the standard deviation",

@@ -172,7 +172,7 @@ def x0_from_the_step_before(beta):  # dmme 0.5.2, DDIM
     return {"ddim_step": ddim_step}
 
 
-@genuine("sqrt(1 - abar_t), under the root too", eta=0.7, **FROM_0)
+@genuine("1 - abar_t for the posterior's variance", eta=0.7, **FROM_0)
 def ddim_noise_of_the_marginal(beta):  # jsboige/CoursIA, pull request 16158
     _, abar, prev = tables(beta)
 
@@ -454,7 +454,7 @@ def coefficients(beta: Any) -> tuple[Any, Any]:
     return np.sqrt(prev) * beta / (1 - abar), np.sqrt(alpha) * (1 - prev) / (1 - abar)
 
 
-@genuine("beta_t for the variance of q", components="sum", **FROM_0)
+@genuine("beta_t for the posterior's variance", components="sum", **FROM_0)
 def posterior_given_the_kernels_variance(beta):
     c0, c1 = coefficients(beta)
 
@@ -563,7 +563,7 @@ def kl_in_the_other_direction(beta):
     }
 
 
-@genuine("variance used as a standard deviation", spread="logvar")
+@genuine("var used as a standard deviation: squared", spread="logvar")
 def log_variance_exponentiated_as_a_deviation(beta):  # bjlkeng/sandbox, issue 10
     def log_prob(x, mean, log_var):
         scale = np.exp(log_var)

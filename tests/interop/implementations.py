@@ -135,7 +135,7 @@ def diffusers_variance(beta):
 
 
 @case("diffusers", '`variance_type="fixed_large"`', note="by design: the larger choice of DDPM",
-      wrong={"posterior_variance": "beta_t for the posterior variance"}, **IMAGES)
+      wrong={"posterior_variance": "beta_t for the posterior's variance"}, **IMAGES)
 def diffusers_large(beta):
     return {"posterior_variance": diffusers(beta, variance_type="fixed_large")._get_variance}
 
