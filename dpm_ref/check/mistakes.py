@@ -205,6 +205,7 @@ BUILDS: list[tuple[str, Build]] = [
     ("exp(-sum of beta_s) for the product of 1 - beta_s",
      _product(lambda s: np.exp(-np.cumsum(s.beta)))),
     ("exp(-integral of beta(t)) for the product: abar_t in continuous time", _product(_continuous)),
+    ("the product taken twice", _product(lambda s: np.cumprod(s.abar))),
     ("sqrt(abar_t) for abar_t", _product(lambda s: np.sqrt(s.abar))),
     ("abar_t squared: the product taken of (1 - beta_s)^2", _product(lambda s: s.abar**2)),
     ("linear over T + 1 steps, the first left out",
@@ -228,7 +229,7 @@ BUILDS: list[tuple[str, Build]] = [
     ("beta_t not capped at 0.999", _from(lambda beta: np.where(beta == 0.999, 1.0, beta))),
     ("the cosine schedule in closed form, abar_t not divided by f(0)", _product(
         lambda s: np.cos((np.arange(s.T + 1) / s.T + 0.008) / 1.008 * np.pi / 2)**2)),
-    ("sqrt(1 - beta_t) for 1 - beta_t at each step",
+    ("the cosine not squared: sqrt(1 - beta_t) for 1 - beta_t at each step",
      _from(lambda beta: np.where(beta == 0.999, beta, 1.0 - np.sqrt(1.0 - beta)))),
     ("sqrt(1 - beta_t) for 1 - beta_t at each step",
      _from(lambda beta: 1.0 - np.sqrt(1.0 - beta))),
@@ -314,7 +315,7 @@ RULES: list[Rule] = [
     ("table", "sqrt({1}) for {1}", _taken("sqrt"), PLAIN),
     ("table", "{1} counted twice", _times(2), PLAIN),
     ("table", "half of {1} only", _times(0.5), PLAIN),
-    ("table", "{1} squared", _taken("square"), LOCAL),
+    ("table", "{1} squared", _taken("square"), ODD),
     ("table one_minus_abar, table one_minus_abar_prev", "1 - sqrt(abar_t) for 1 - abar_t",
      _one_minus_root, PLAIN),
     ("table beta", "(1 - abar_t) / abar_{{t-1}} for 1 - abar_t / abar_{{t-1}}",
@@ -326,7 +327,7 @@ RULES: list[Rule] = [
     ("input w", "w + 1 not halved", lambda y: 2 * y + 1, PLAIN),
     ("input w", "1 not added to w", lambda y: y - 1, PLAIN),
     ("input pi1", "1 - pi_1 for pi_1", _complement, PLAIN),
-    ("input pi1", "pi_1 left out", _constant(0), PLAIN),
+    ("input pi1", "pi_1 taken as 0", _constant(0), PLAIN),
     ("input pi1", "pi_1 taken as 1: the factor is forgotten", _constant(1), PLAIN),
     ("input pi1", "pi_1 taken as 1/2", _constant(0.5), PLAIN),
     ("bit", "0 and 1 of {1} exchanged", _complement, PLAIN),
@@ -453,7 +454,7 @@ def _for(other: str, name: str, at: str = "t") -> str:
 
 def _named(node: Expr) -> str:
     """What a term is called: its label, or the argument in it."""
-    inputs = [n.name for _, n in node.walk() if n.op == "input"]
+    inputs = [n.name for _, n in node.walk() if n.op == "input" and n.name != "pi1"]
     return node.label or (inputs[0] if len(inputs) == 1 else node.text.removeprefix("-"))
 
 
@@ -479,8 +480,9 @@ def _keys(node: Expr) -> Iterator[tuple[str, str]]:
     if node.op in ("inv", "sqrt", "square", "log", "exp", "read"):
         inner = node.args[0]
         yield f"{node.op} of", inner.name if inner.op == "table" else inner.text
-    if node.name or node.op == "max":
-        yield node.op, "" if node.op == "max" else node.name
+    if node.name or node.op in ("max", "xlogy"):
+        inputs = " ".join(n.name for _, n in node.walk() if n.op == "input")
+        yield node.op, {"max": "", "xlogy": inputs}.get(node.op, node.name)
 
 
 def _kinds(q: Quantity, node: Expr, parent: str) -> set[str]:
@@ -508,7 +510,7 @@ def _ruled(q: Quantity, tree: Expr) -> Iterator[Mistake]:
             paths[key].append(path)
     several = {key: found[0] for key, found in paths.items() if len(found) > 1}
     for key, path in several.items():
-        shown = nodes[path].map(_set(at="t"))
+        shown = replace(nodes[path].map(_set(at="t")), label=nodes[path].label * (key[0] == ""))
         known = kinds[path] if key[0] == "" else kinds[path] - PLACES
         for where, name, change, rank in _matched(RULES, known, shown):
             usual = PLAIN if where in ("term", "factor") else rank
