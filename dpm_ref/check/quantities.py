@@ -363,6 +363,7 @@ decoder_log_prob | the density times a bin's width for its mass |
 gaussian_kl_grad_var | derivative by q's variance | 0.5 * (1 / var_p - 1 / var_q)
 gaussian_entropy | 2 pi e missing: only log std | 0.5 * log(var)
 gaussian_log_prob | only the square | -(0.5 * (x - mean)**2 / var)
+gaussian_log_prob | the squared error for the log density | -(x - mean)**2
 bernoulli_kl_grad | the derivative by p's logit | p1 - q1
 bernoulli_kl_grad | the derivative by q1 | log(q1 / p1) - log((1 - q1) / (1 - p1))
 bernoulli_log_prob | bit and p1 swapped, logarithms at least -100: PyTorch's cross entropy |

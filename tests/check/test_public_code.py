@@ -799,3 +799,15 @@ def test_a_cosine_that_is_not_squared_is_told_by_its_cap():
     row = row_of("betas", beta, beta=("cosine", 40))
     said = "the cosine not squared: sqrt(1 - beta_t) for 1 - beta_t at each step"
     assert row.diagnoses[0] == said
+
+
+@pytest.mark.parametrize(
+    ("sign", "told"),
+    [
+        (-1, "the squared error for the log density"),
+        (1, "sign flipped, and the squared error for the log density"),
+    ],
+)
+def test_a_squared_error_for_a_log_density_is_told(sign, told):
+    row = row_of("gaussian_log_prob", lambda x, mean, var: sign * ((x - mean) ** 2).sum(-1))
+    assert row.diagnoses[0] == told
