@@ -230,7 +230,7 @@ BUILDS: list[tuple[str, Build]] = [
     ("the cosine schedule in closed form, abar_t not divided by f(0)", _product(
         lambda s: np.cos((np.arange(s.T + 1) / s.T + 0.008) / 1.008 * np.pi / 2)**2)),
     ("the cosine not squared: sqrt(1 - beta_t) for 1 - beta_t at each step",
-     _from(lambda beta: np.where(beta == 0.999, beta, 1.0 - np.sqrt(1.0 - beta)))),
+     _from(lambda b: np.where((b == 0.999) | (0.999 not in b), b, 1.0 - np.sqrt(1.0 - b)))),
     ("sqrt(1 - beta_t) for 1 - beta_t at each step",
      _from(lambda beta: 1.0 - np.sqrt(1.0 - beta))),
     ("the linear schedule with the same ends", _from(lambda b: np.linspace(b[0], b[-1], b.size))),

@@ -799,6 +799,9 @@ def test_a_cosine_that_is_not_squared_is_told_by_its_cap():
     row = row_of("betas", beta, beta=("cosine", 40))
     said = "the cosine not squared: sqrt(1 - beta_t) for 1 - beta_t at each step"
     assert row.diagnoses[0] == said
+    row = row_of("one_minus_abar", 1 - np.sqrt(ABAR))
+    assert "sqrt(1 - beta_t) for 1 - beta_t at each step" in row.diagnoses
+    assert said not in row.diagnoses
 
 
 @pytest.mark.parametrize(
