@@ -708,7 +708,7 @@ formula(
     lambda p: lambda x, p1: p.total((1 - x) * np.log(1 - p1)),
 )
 formula(
-    "the logarithm forgotten: a probability",
+    "the logarithm forgotten in bit log(p1)",
     "bernoulli_log_prob",
     lambda p: lambda x, p1: p.total(np.where(x == 1, p1, 1 - p1)),
 )
@@ -908,7 +908,7 @@ def other_prior(mistake, change):
 other_prior("1 - pi_1 for pi_1", lambda pi: 1 - pi)
 other_prior("pi_1 taken as 1/2", lambda pi: 0.5)
 inject(
-    "pi_1 left out",
+    "pi_1 taken as 0",
     ["binomial_kernel", "binomial_marginal", "binomial_edge"],
     lambda subject, beta, options: right(subject, beta, **{**options, "prior": 0.0}),
 )

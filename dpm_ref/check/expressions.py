@@ -108,7 +108,8 @@ class Expr:
     @cached_property
     def text(self) -> str:
         """How the expression is written in the name of a mistake."""
-        words = [each.text for each in self.args]
+        sums = self.op == "+"
+        words = ["-" * (sums and a.op == "neg" and a.label != "") + a.text for a in self.args]
         if self.label or not words:
             plain = f"{self.value:.4g}" if self.op == "number" else self.name or self.op
             table = table_text(self.name, self.at) if self.op == "table" else plain
@@ -122,6 +123,7 @@ class Expr:
         first, inner = words[0], _wrapped(self.args[0])
         unseen = dict.fromkeys(UNSEEN, first)
         known = {"neg": f"-{first}", "inv": f"1 / {inner}", "square": f"{inner}^2", **unseen}
+        known["xlogy"] = f"{inner} log({words[-1]})"
         return known.get(self.op, f"{self.op}({', '.join(words)})")
 
 

@@ -153,6 +153,9 @@ def _verdict(known: list[Answer]) -> Verdict:
         known, fitting, loose=True, most=1
     ):
         return "WRONG", found, "and digits are lost", known
+    tame = [c for c in known if not c.problem.end]
+    if len(tame) < len(known) and (found := _search(tame, _near(tame, every), loose=True)):
+        return "WRONG", found, f"differs besides {ENDS}", known
     units, sums = ([m for m in every if m.expects == kind] for kind in ("unit", "components"))
     both = _near(known, _composed(itertools.product(units, sums)))
     found = _search(known, both, loose=True, most=1) or _bounded(known) or _pairs(known)
@@ -371,8 +374,9 @@ def _habits(known: list[Answer]) -> tuple[Names, bool]:
     if found:
         return found, best[1] <= 1.0
     worst = max(float((c.error / c.problem.size).max()) for c in known)
-    said = "computed in float32" + ", where the terms cancel" * (worst > 64 * EPS["float32"])
-    return (said,), False
+    single = all((c.got == np.float32(c.got))[c.defined].all() for c in known)
+    said = "computed in float32" if single else "digits lost, as many as in float32"
+    return (said + ", where the terms cancel" * (worst > 64 * EPS["float32"]),), False
 
 
 def _left(known: list[Answer], tree: Expr) -> tuple[float, float]:
@@ -525,6 +529,7 @@ def _relation(known: list[Answer]) -> str:
         with np.errstate(all="ignore"):
             k = np.median(off / part) if off.size > 3 else np.nan
             steady = np.abs(off - k * part) <= flat(lambda c: 10 * c.allowed)
-        if steady.all() and f"{null + k:.6g}" != f"{null:.6g}":
-            return f"; got is wanted {word} {null + k:.6g}"
+        if steady.all() and f"{(k := null + k):.6g}" != f"{null:.6g}":
+            share = word == "times" and 0 < k < 1 and abs(1 / k - round(1 / k)) < 1e-6
+            return f"; got is wanted {f'divided by {1 / k:.6g}' if share else f'{word} {k:.6g}'}"
     return ""

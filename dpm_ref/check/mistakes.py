@@ -197,6 +197,7 @@ PRODUCTS: dict[str, Build] = {
     "sum of alpha_s for their product": lambda s: np.cumsum(s.alpha) - 1.0,
     "exp(-sum of beta_s) for the product of 1 - beta_s": lambda s: np.exp(-np.cumsum(s.beta)),
     "exp(-integral of beta(t)) for the product: abar_t in continuous time": _continuous,
+    "the product taken twice": lambda s: np.cumprod(s.abar),
     "sqrt(abar_t) for abar_t": lambda s: np.sqrt(s.abar),
     "abar_t squared: the product taken of (1 - beta_s)^2": lambda s: s.abar**2,
     "beta_1 left out of the product": lambda s: np.r_[1.0, 1.0, np.cumprod(s.alpha[2:])],
@@ -219,14 +220,14 @@ RATES: dict[str, Callable[[Any], Any]] = {
     "beta not scaled by 1000 / T: declare {'scaled': False}?": lambda b: b * b.size / 1000,
     "beta_1 not scaled by 1000 / T, beta_T scaled":
         lambda b: np.linspace(b[0] * b.size / 1000, b[-1], b.size),
+    "sqrt(1 - beta_t) for 1 - beta_t at each step": lambda b: 1.0 - np.sqrt(1.0 - b),
+    "the cosine not squared: sqrt(1 - beta_t) for 1 - beta_t at each step":
+        lambda b: np.where((b == 0.999) | (0.999 not in b), b, 1.0 - np.sqrt(1.0 - b)),
     REVERSED: lambda b: b[::-1],
 }
 BUILDS: list[tuple[str, Build]] = [
     *((name, _product(made)) for name, made in PRODUCTS.items()),
     *((name, _from(made)) for name, made in RATES.items()),
-    ("sqrt(1 - beta_t) for 1 - beta_t at each step", _from(lambda b: 1.0 - np.sqrt(1.0 - b))),
-    ("sqrt(1 - beta_t) for 1 - beta_t at each step",
-     _from(lambda b: np.where(b == 0.999, b, 1.0 - np.sqrt(1.0 - b)))),
     ("linear over T + 1 steps, the first in the product alone", _longer),
     (f"{FIRST} abar_1, not 1", _before(lambda s: np.r_[s.abar[1], s.abar[1:-1]])),
     (f"{FIRST} abar_T, not 1: index -1", _before(lambda s: np.r_[s.abar[-1], s.abar[1:-1]])),
@@ -270,7 +271,7 @@ RULES: list[Rule] = [
     ("table, read, the posterior's variance", "sqrt({1}) for {1}", _taken("sqrt"), PLAIN),
     ("table", "{1} counted twice", _times(2), PLAIN),
     ("table", "half of {1} only", _times(0.5), PLAIN),
-    ("table", "{1} squared", _taken("square"), LOCAL),
+    ("table", "{1} squared", _taken("square"), ODD),
     ("table one_minus_abar, table one_minus_abar_prev", "1 - sqrt(abar_t) for 1 - abar_t",
      _one_minus_root, PLAIN),
     ("table beta", "(1 - abar_t) / abar_{{t-1}} for 1 - abar_t / abar_{{t-1}}",
@@ -282,7 +283,7 @@ RULES: list[Rule] = [
     ("input w", "w + 1 not halved", lambda y: 2 * y + 1, PLAIN),
     ("input w", "1 not added to w", lambda y: y - 1, PLAIN),
     ("input pi1", "1 - pi_1 for pi_1", _complement, PLAIN),
-    ("input pi1", "pi_1 left out", _constant(0), PLAIN),
+    ("input pi1", "pi_1 taken as 0", _constant(0), PLAIN),
     ("input pi1", "pi_1 taken as 1: the factor is forgotten", _constant(1), PLAIN),
     ("input pi1", "pi_1 taken as 1/2", _constant(0.5), PLAIN),
     ("bit", "0 and 1 of {1} exchanged", _complement, PLAIN),
@@ -417,7 +418,7 @@ def _for(other: str, name: str, at: str = "t") -> str:
 
 def _named(node: Expr) -> str:
     """What a term is called: its label, or the argument in it."""
-    inputs = [n.name for _, n in node.walk() if n.op == "input"]
+    inputs = [n.name for _, n in node.walk() if n.op == "input" and n.name != "pi1"]
     return node.label or (inputs[0] if len(inputs) == 1 else node.text.removeprefix("-"))
 
 
@@ -443,8 +444,9 @@ def _keys(node: Expr) -> Iterator[tuple[str, str]]:
     if node.op in ("inv", "sqrt", "square", "log", "exp", "read"):
         inner = node.args[0]
         yield f"{node.op} of", inner.name if inner.op == "table" else inner.text
-    if node.name or node.op == "max":
-        yield node.op, "" if node.op == "max" else node.name
+    if node.name or node.op in ("max", "xlogy"):
+        inputs = " ".join(n.name for _, n in node.walk() if n.op == "input")
+        yield node.op, {"max": "", "xlogy": inputs}.get(node.op, node.name)
 
 
 def _kinds(q: Quantity, node: Expr, parent: str) -> set[str]:
@@ -472,7 +474,7 @@ def _ruled(q: Quantity, tree: Expr) -> Iterator[Mistake]:
             paths[key].append(path)
     several = {key: found[0] for key, found in paths.items() if len(found) > 1}
     for key, path in several.items():
-        shown = nodes[path].map(_set(at="t"))
+        shown = replace(nodes[path].map(_set(at="t")), label=nodes[path].label * (key[0] == ""))
         known = kinds[path] if key[0] == "" else kinds[path] - PLACES
         for where, name, change, rank in _matched(RULES, known, shown):
             usual = PLAIN if where in ("term", "factor") else rank

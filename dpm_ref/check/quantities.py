@@ -127,7 +127,8 @@ gaussian_kl_grad_var | mean_q var_q mean_p var_p | slope_var |
 gaussian_entropy | var | nats | entropy of a Gaussian | entropy((0, var))
 gaussian_log_prob normal_log_prob | x mean var | nats | log density of a Gaussian |
     log_prob(x, (mean, var))
-bernoulli_kl | q1 p1 | nats | KL(q || p) of bits | kl((q1, 1 - q1), (p1, 1 - p1))
+bernoulli_kl | q1 p1 | nats | KL(q || p) of bits |
+    kl((q1, 1 - q1), (p1, 1 - p1)); ratio_kl((q1, 1 - q1), (p1, 1 - p1))
 bernoulli_kl_grad | q1 p1 | slope | derivative of KL(q || p) by p's probability of 1 |
     (1 - q1) / (1 - p1) - q1 / p1
 bernoulli_entropy | p1 | nats | entropy of bits | entropy((p1, 1 - p1))
@@ -272,6 +273,7 @@ normalised(a, b) = (a / (a + b), b / (a + b))
 reverse = (probs, 1 - probs)
 both(one, zero) = term("the term of x = 1", one) + term("the term of x = 0", zero)
 kl(q, p) = both(xlogy(q[0], q[0]) - xlogy(q[0], p[0]), xlogy(q[1], q[1]) - xlogy(q[1], p[1]))
+ratio_kl(q, p) = xlogy(q[0], q[0] / p[0]) + xlogy(q[1], q[1] / p[1])
 log_prob(x, p) = op("if", x, log(p[0]), log(p[1]))
 entropy(p) = both(-xlogy(p[0], p[0]), -xlogy(p[1], p[1]))
 cross(q, p) = both(xlogy(q[0], p[0]), xlogy(q[1], p[1]))
@@ -342,11 +344,11 @@ decoder_log_prob | the density times a bin's width for its mass |
 gaussian_kl_grad_var | derivative by q's variance | 0.5 * (1 / var_p - 1 / var_q)
 gaussian_entropy | 2 pi e missing: only log std | 0.5 * log(var)
 gaussian_log_prob | only the square | -(0.5 * (x - mean)**2 / var)
+gaussian_log_prob | the squared error for the log density | -(x - mean)**2
 bernoulli_kl_grad | the derivative by p's logit | p1 - q1
 bernoulli_kl_grad | the derivative by q1 | log(q1 / p1) - log((1 - q1) / (1 - p1))
 bernoulli_log_prob | bit and p1 swapped, logarithms at least -100: PyTorch's cross entropy |
     -100 * (bit * (1 - p1) + (1 - bit) * p1)
-bernoulli_log_prob | the logarithm forgotten: a probability | bit * p1 + (1 - bit) * (1 - p1)
 reverse_step | noise is added at the last step too | mean_t + ending(at_2.post)
 reverse_step | noise is added at the last step too | mean_t + ending(at_1.beta)
 kl_term | beta_t for the variance of q(x^{t-1}|x^t,x^0) | kl((posterior(s, x0, xt)[0], beta), given)
@@ -387,6 +389,7 @@ binomial | pi_1 for 1 - pi_1 where x^t is 0 | seen(s, xt) | (op("if", xt, from_1
     pi1 * s.beta), op("if", xt, pi1 * s.beta, s.alpha + pi1 * s.beta))
 both | the mean of both divergences | kl(q, p) | 0.5 * (kl(q, p) + kl(p, q))
 gaussian | KL( q || N(0, 1) ), whatever p is | kl(q, p) | kl(q, prior)
+gaussian | the means' square alone, variances taken as 1 | kl(q, p) | 0.5 * (q[0] - p[0])**2
 gaussian | all but the means' part of the divergence once, not for each component | kl(q, p) |
     0.5 * (q[0] - p[0])**2 / p[1] + 0.5 * (log(p[1] / q[1]) + q[1] / p[1] - 1) / op("d")
 gaussian | DDIM's step, without noise, for the mean | mean_hat(kind, s, xt, out) |

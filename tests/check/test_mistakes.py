@@ -963,7 +963,7 @@ def test_small_constants_are_put_where_they_guard_something():
         return [change(tree).text.replace("inside", "c") for change in changes]
 
     tree = op("sqrt", X) + op("log", Y) + op("inv", Z) + op("xlogy", q1, p1) + prob
-    rooted, logged, inverse, rest = "sqrt(x)", "log(y)", "1 / z", "xlogy(q1, p1) + prob"
+    rooted, logged, inverse, rest = "sqrt(x)", "log(y)", "1 / z", "q1 log(p1) + prob"
     tree_text = " + ".join([rooted, logged, inverse, rest])
     assert tree.text == tree_text
     wanted = [

@@ -156,7 +156,8 @@ def test_the_root_of_alpha_is_told_whether_or_not_the_last_rate_is_capped_after_
     beta = schedules.cosine(50)
     made = np.where(beta == capped, beta, 1 - np.sqrt(1 - beta))
     row = row_of("betas", made, beta=beta)
-    assert row.diagnoses == ("sqrt(1 - beta_t) for 1 - beta_t at each step",)
+    said = "sqrt(1 - beta_t) for 1 - beta_t at each step"
+    assert row.diagnoses == ("the cosine not squared: " * (capped is not None) + said,)
 
 
 def test_noise_that_one_row_takes_from_all_is_told():
@@ -695,3 +696,121 @@ def test_a_cosine_in_closed_form_that_does_not_begin_at_1_is_told():
         assert (row.status, row.diagnoses) == ("WRONG", (said,))
     divided = f / math.cos(0.008 / 1.008 * math.pi / 2) ** 2
     assert check.run({"abar": divided}, beta=("cosine", 40)).rows[0].diagnoses != (said,)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda q, p: q * (np.log(q) - p), "the logarithm forgotten in q1 log(p1)"),
+        (lambda q, p: q * (q / p), "the logarithm forgotten in q1 log(q1 / p1)"),
+        (lambda q, p: np.log(q / p), "q1 left out before the logarithm"),
+    ],
+)
+def test_a_change_of_the_terms_of_both_states_is_one_mistake(change, told):
+    """Probabilities handed to a divergence that wants their logarithms, for one."""
+    row = row_of(
+        "bernoulli_kl", lambda q, p: change(q, p) + change(1 - q, 1 - p), components="none"
+    )
+    assert row.diagnoses[0] == told
+
+
+def test_a_constant_in_a_ratio_of_probabilities_is_told():
+    def kl(q, p):
+        ratios = ((q, q / (p + 1e-7)), (1 - q, (1 - q) / (1 - p + 1e-7)))
+        return sum(a * np.log(np.maximum(b, 1e-7)) for a, b in ratios).sum(-1)
+
+    row = row_of("bernoulli_kl", kl)
+    assert row.status == "PRECISION"
+    assert row.diagnoses[0].startswith("a small constant added to")
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "told"),
+    [
+        (
+            "bernoulli_kl",
+            lambda q, p: -bits_kl(q.clip(1e-6, 1 - 1e-6), p.clip(1e-6, 1 - 1e-6)),
+            "sign flipped",
+        ),
+        (
+            "bernoulli_log_prob",
+            lambda x, p: np.log10(np.where(x == 1, p, 1 - p) + 1e-10).sum(-1),
+            "log10 for ln",
+        ),
+    ],
+)
+def test_a_mistake_is_told_though_something_else_differs_at_the_ends_of_the_range(
+    name, function, told
+):
+    row = row_of(name, function)
+    assert (row.status, row.diagnoses) == ("WRONG", (told,))
+    assert row.message.startswith("differs besides at the ends of the range only")
+
+
+def test_a_share_is_told_by_what_it_was_divided_by():
+    row = row_of("gaussian_entropy", lambda v: np.log(2 * np.pi * np.e * v).sum(-1) / 510)
+    assert row.message.endswith("got is wanted divided by 255")
+
+
+def test_digits_that_float64_lost_are_not_said_to_be_those_of_float32():
+    """A variance by 1 minus Kalman's gain."""
+    row = row_of("factor_var", lambda m, var, y, var_y: (1 - var / (var + var_y)) * var)
+    assert (row.status, row.diagnoses) == ("PRECISION", ("digits lost, as many as in float32",))
+
+
+def test_a_product_that_is_taken_twice_is_told():
+    row = row_of("alphas_cumprod", np.cumprod(ABAR))
+    assert row.diagnoses == ("the product taken twice",)
+
+
+def test_half_the_squared_distance_for_the_divergence_is_told():
+    def half(mean_q, var_q, mean_p, var_p):
+        return 0.5 * ((mean_q - mean_p) ** 2).sum(-1)
+
+    row = row_of("gaussian_kl", half)
+    assert row.diagnoses == ("the means' square alone, variances taken as 1",)
+
+
+def test_the_direction_of_ddim_is_written_with_its_minus():
+    def step(xt, t, eps, noise):
+        now, before = ABAR[t - 1], ABAR[t - 2] if t > 1 else 1.0
+        var = 0.25 * BETA[t - 1] * (1 - before) / (1 - now)
+        x0 = (xt - np.sqrt(1 - now) * eps) / np.sqrt(now)
+        return np.sqrt(before) * x0 + (1 - before - var) * eps + np.sqrt(var) * noise
+
+    row = row_of("ddim_step", step, eta=0.5)
+    assert row.diagnoses == ("1 - abar_{t-1} - sigma_t^2 without its root",)
+
+
+def test_the_share_of_the_prior_left_out_is_told():
+    """A statement cut in two by the end of its line."""
+    row = row_of("binomial_marginal", lambda x0, t: ABAR[t - 1] * x0)
+    assert row.diagnoses == ("pi_1 taken as 0", "pi1 (1 - abar_t) left out")
+
+
+def test_a_root_that_is_not_taken_of_the_numerator_is_no_square():
+    row = row_of("sqrt_recipm1_abar", (1 - ABAR) / np.sqrt(ABAR))
+    assert row.diagnoses[0] == "the root reaches 1 / abar_t only"
+
+
+def test_a_cosine_that_is_not_squared_is_told_by_its_cap():
+    f = np.cos((np.arange(41) / 40 + 0.008) / 1.008 * np.pi / 2)
+    beta = np.clip(1 - f[1:] / f[:-1], 0, 0.999)
+    row = row_of("betas", beta, beta=("cosine", 40))
+    said = "the cosine not squared: sqrt(1 - beta_t) for 1 - beta_t at each step"
+    assert row.diagnoses[0] == said
+    row = row_of("one_minus_abar", 1 - np.sqrt(ABAR))
+    assert "sqrt(1 - beta_t) for 1 - beta_t at each step" in row.diagnoses
+    assert said not in row.diagnoses
+
+
+@pytest.mark.parametrize(
+    ("sign", "told"),
+    [
+        (-1, "the squared error for the log density"),
+        (1, "sign flipped, and the squared error for the log density"),
+    ],
+)
+def test_a_squared_error_for_a_log_density_is_told(sign, told):
+    row = row_of("gaussian_log_prob", lambda x, mean, var: sign * ((x - mean) ** 2).sum(-1))
+    assert row.diagnoses[0] == told

@@ -280,6 +280,7 @@ WRONG_WAYS = {
         *OF_THE_POSTERIOR,
         "the mean of both divergences",
         "KL( q || N(0, 1) ), whatever p is",
+        "the means' square alone, variances taken as 1",
         "all but the means' part of the divergence once, not for each component",
         f"beta_t for the variance of {POSTERIOR}",
     ],
@@ -335,6 +336,7 @@ def test_other_ways_have_their_own_formulas():
         "KL reversed: KL(p || q)": kl(0.1, 0.3, mean, var),
         "the mean of both divergences": (kl(0.1, 0.3, mean, var) + kl(mean, var, 0.1, 0.3)) / 2,
         "KL( q || N(0, 1) ), whatever p is": kl(mean, var, 0.0, 1.0),
+        "the means' square alone, variances taken as 1": 1.5 * (mean - 0.1) ** 2,
         f"q(x^t|x^0) for {POSTERIOR}": kl(np.sqrt(0.324) * 0.5, 0.676, 0.1, 0.3),
         f"beta_t for the variance of {POSTERIOR}": kl(mean, 0.4, 0.1, 0.3),
     }.items():
@@ -377,7 +379,7 @@ def test_a_derivative_by_another_parameter_is_the_chain_rule_s(spread, ways):
 def test_letters_that_mean_something_else_do_so_in_every_other_way():
     q = replace(QUANTITIES["kl_term"], formula="beta * kl(posterior(s, x0, xt), (x0, c0))")
     trees = [tree for _, tree in others(q, Conventions(), beta=number(7.0))]
-    assert [tree.text[:2] for tree in trees[:-1]] == ["7 "] * 11
+    assert [tree.text[:2] for tree in trees[:-1]] == ["7 "] * 12
     made = dict(others(QUANTITIES["factor_var"], Conventions(), var=number(7.0)))
     assert made["variances added"].text == "7 + var_y"
     made = dict(others(QUANTITIES["mean_from_v"], Conventions(), v=number(7.0)))
