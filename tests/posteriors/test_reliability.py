@@ -3,12 +3,13 @@
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from statistics_budget import limit, seed
 
-from dpm_ref import Bernoulli, BinomialDiffusion, GaussianDiffusion, schedules
+from dpm_ref import Bernoulli, BinomialDiffusion, Gaussian, GaussianDiffusion, schedules
 from dpm_ref.exact import BinaryModel
 from dpm_ref.likelihood import from_log_weights
 from dpm_ref.posteriors import (
@@ -111,6 +112,21 @@ def test_the_model_s_own_draws_estimate_the_normaliser(monkeypatch):
         log_w = rules._plain_weights(kernels, 2, seed(1))
         found = from_log_weights(log_w)
         assert abs(found.value - np.log(truth)) < SIGMAS * found.stderr
+
+
+def test_the_model_s_own_draws_go_through_every_t():
+    asked = []
+
+    def model(x, t):
+        asked.append(t)
+        return Gaussian(np.zeros_like(x), np.ones_like(x))
+
+    def multiply(law, t):
+        return SimpleNamespace(log_z=law.mean.sum(-1))
+
+    kernels = SimpleNamespace(T=4, model=model, multiply=multiply)
+    np.testing.assert_array_equal(rules._plain_weights(kernels, 2, seed(1)), 0.0)
+    assert asked == [4, 3, 2, 1, 0]
 
 
 def test_what_is_lost_is_a_share_of_the_forward_trajectory(monkeypatch):
