@@ -413,6 +413,7 @@ def test_what_nodes_have_in_common_is_a_label_or_a_function_or_a_name():
         (BETA_T, [("table", "beta")]),
         (op("max", X), [("max", "")]),
         (op("max", X, name="finite"), [("max", "")]),
+        (op("xlogy", 1 - X, X * Y), [("xlogy", "x x y")]),
     ]:
         assert list(making._keys(node)) == wanted
 
