@@ -149,16 +149,15 @@ def _verdict(known: list[Answer]) -> Verdict:
     fitting = list(_near(known, sorted(_fitted(known), key=lambda m: m.rank)))
     if found := _search(known, fitting, most=1):
         return "WRONG", found, "", known
-    if found := _first(meant, near | beside, loose=True) or _search(
-        known, fitting, loose=True, most=1
-    ):
+    loosely = partial(_search, known, loose=True, most=1)
+    if found := _first(meant, near | beside, loose=True) or loosely(fitting):
         return "WRONG", found, "and digits are lost", known
     tame = [c for c in known if not c.problem.end]
     if len(tame) < len(known) and (found := _search(tame, _near(tame, every), loose=True)):
         return "WRONG", found, f"differs besides {ENDS}", known
     units, sums = ([m for m in every if m.expects == kind] for kind in ("unit", "components"))
     both = _near(known, _composed(itertools.product(units, sums)))
-    found = _search(known, both, loose=True, most=1) or _bounded(known) or _pairs(known)
+    found = loosely(both) or _bounded(known) or _pairs(known)
     place = f"no known mistake, nor two; deviates {_where(known)}{_relation(known)}"
     return "WRONG", found, "" if found else place, known
 
@@ -530,6 +529,6 @@ def _relation(known: list[Answer]) -> str:
             k = np.median(off / part) if off.size > 3 else np.nan
             steady = np.abs(off - k * part) <= flat(lambda c: 10 * c.allowed)
         if steady.all() and f"{(k := null + k):.6g}" != f"{null:.6g}":
-            share = word == "times" and 0 < k < 1 and abs(1 / k - round(1 / k)) < 1e-6
+            share = word == "times" and k > 0 and round(1 / k, 6) % 1 == 0
             return f"; got is wanted {f'divided by {1 / k:.6g}' if share else f'{word} {k:.6g}'}"
     return ""

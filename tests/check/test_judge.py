@@ -389,6 +389,44 @@ def test_a_fit_that_meets_tables_without_numbers_prints_nothing(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def scaled(calls):
+    """A mistake with numbers: their product times what is right; none below 0.1."""
+
+    def made(numbers):
+        calls.append(tuple(numbers.tolist()))
+        if min(numbers) < 0.1:
+            raise ValueError
+        return Mistake(f"times {np.prod(numbers):.3f}", lambda tree: float(np.prod(numbers)) * tree)
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "off", "starts", "found"),
+    [
+        ("abar", [0.3] * 4, [(0.9, 0.2, 0.8)], True),
+        ("abar", [1, 1, 0.3, 0.3], [(0.9, 0.2, 0.8)], True),
+        ("abar", [1, 1, 1, 0.3], [(0.9, 0.2, 0.8)], False),  # any number explains one value
+        ("abar", [1, 1, 1, 0.3], [(0.9, 0.2), (0.8,)], True),
+        ("abar_prev", [1, 1, 1, 0.3], [(0.9, 0.2, 0.8)], True),
+        ("abar", [0.3] * 4, [(0.05,)], False),
+    ],
+)
+def test_numbers_in_a_mistake_are_fitted_from_the_best_start(monkeypatch, name, off, starts, found):
+    calls, table = [], {"abar": ABAR, "abar_prev": PREV}[name]
+    skipped = [(0.5,)], (0.0, 1.0), None
+    tried = starts, (0.01, 1.0), scaled(calls)
+    several = [skipped] * (off == [1, 1, 1, 0.3] and name == "abar")
+    monkeypatch.setattr(judge, "fitted", lambda beta: iter([*several, tried]))
+    answer = probe(name, lambda t: (table * off)[t - 1])
+    best = (table**2 * off).sum() / (table**2).sum()
+    assert [m.name for m in _fitted([answer])] == [f"times {best:.3f}"] * found
+    if found:
+        size = int(np.prod([len(each) for each in starts]))
+        costs = [abs(np.prod(start) - best) for start in calls[:size]]
+        assert calls[size] == calls[int(np.argmin(costs))]
+
+
 def test_constants_are_not_tried_where_it_would_take_minutes():
     def clipped(T):
         setting = Setting(np.full(T, 0.01), 0.5, (2, 2), Conventions())
@@ -629,7 +667,7 @@ def test_float32_that_is_handed_back_as_float64_is_told_by_its_digits():
 def compared(wanted, got, *, end=False):
     """An answer of numbers alone."""
     problem = SimpleNamespace(wanted=np.array(wanted, dtype=float), end=end, trees=[number(0)])
-    problem.quantity, problem.conventions = None, Conventions()
+    problem.quantity, problem.conventions = "a quantity", Conventions()
     problem.value = lambda tree: problem.wanted + tree.value
     made = SimpleNamespace(problem=problem, got=np.array(got, dtype=float), dtype="float64")
     made.defined, made.allowed, made.blurred = np.full(made.got.shape, True), 1e-9, 1e-7
@@ -642,8 +680,8 @@ TEN = np.arange(10.0)
 
 def bounded(known, monkeypatch):
     """What is said where one mistake alone is known, for answers of numbers alone."""
-    one = [Mistake("one more", lambda tree: number(1))]
-    monkeypatch.setattr(judge, "mistakes", lambda *of: one)
+    one = {("a quantity", Conventions()): [Mistake("one more", lambda tree: number(1))]}
+    monkeypatch.setattr(judge, "mistakes", lambda q, c: one[q, c])
     return _bounded(known)
 
 
@@ -687,6 +725,45 @@ def test_infinities_and_the_ends_of_the_range_are_no_bounds(monkeypatch):
     assert bounded([compared(TEN, TEN), ends], monkeypatch) == ()
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x: x / 255, "divided by 255"),
+        (lambda x: x / 2.5, "times 0.4"),
+        (lambda x: x / -4, "times -0.25"),
+        (lambda x: 1.5 * x, "times 1.5"),
+        (lambda x: 0 * x, "times 0"),
+        (lambda x: x + 0.25, "plus 0.25"),
+    ],
+)
+@np.errstate(all="raise")
+def test_a_factor_of_one_over_a_whole_number_is_a_division(monkeypatch, change, said):
+    monkeypatch.setattr(judge, "doubled", lambda tree: {})
+    answer = compared(1 + TEN, change(1 + TEN))
+    assert judge._relation([answer]) == f"; got is wanted {said}"
+
+
+@pytest.mark.parametrize(
+    ("first_t", "off", "said"),
+    [
+        (1, [0, 0, 1], "at t = T only"),
+        (0, [0, 0, 1], "at t = T - 1 only"),
+        (1, [1, 0, 1], "at every t but t = 2"),
+        (1, [1, 1, 1], "everywhere"),
+    ],
+)
+def test_a_deviation_is_placed_by_its_time(first_t, off, said):
+    answer = compared(np.ones((3, 2)), 1 + 0.1 * np.array(off)[:, None] * [1, 1])
+    answer.problem.quantity = SimpleNamespace(every=("t",))
+    answer.problem.conventions = Conventions(first_t=first_t)
+    answer.problem.inputs, answer.problem.tables = {"t": np.c_[1:4]}, SimpleNamespace(T=3)
+    answer.misses = answer.got > 1
+    assert judge._where([answer]) == said
+    answer.misses[:, 0] = [True, False, False]
+    answer.misses[:, 1] = [False, True, False]
+    assert judge._where([answer]) == "in 2 of 6 values"
+
+
 def test_what_a_formula_leaves_is_summed_as_squares_and_at_most():
     answer = compared(TEN, TEN + 3e-9 * (TEN < 3))
     assert _left([answer], number(0)) == pytest.approx((27.0, 3.0))
@@ -715,6 +792,38 @@ def test_a_mistake_is_found_beside_a_decoder_of_another_form(monkeypatch):
     every = mistakes(answers[0].problem.quantity, Conventions())
     assert not list(judge._near(answers, every, seconds=-1e-9))
     assert _beside({"": answers}) == {}
+    assert _first({}, {}) == ()
+
+
+@np.errstate(all="ignore")
+def test_beside_another_form_digits_may_be_lost_only_where_that_is_said():
+    (answer,) = beside_tanh("bins twice as wide: 1/127.5 for 1/255")[:1]
+    off = Answer(answer.problem, answer.got * (1 + 3e-7), "float64")
+    ((note, changed), *_) = accepted(answer.problem.quantity, Conventions()).items()
+    meant = {"": [off], note: _over([off], changed)}
+    assert _first(meant, _beside(meant)) == ()
+    assert _first(meant, _beside(meant), loose=True)
+
+
+@np.errstate(all="ignore")
+def test_of_mistakes_of_one_name_the_nearest_counts(monkeypatch):
+    answers = beside_tanh("bins twice as wide: 1/127.5 for 1/255")[:1]
+    ((note, changed), *_) = accepted(answers[0].problem.quantity, Conventions()).items()
+    meant = {"": answers, note: _over(answers, changed)}
+    near, mid, far = (
+        Mistake(name, lambda tree, by=by: tree + by)
+        for name, by in (("it", 1e-3), ("other", 0.1), ("it", 10.0))
+    )
+    new = Mistake("new", lambda tree: tree)
+    of = {"": [near, far, mid], note: [new, mid, near]}
+    monkeypatch.setattr(judge, "_mistakes", lambda known, note: of[note])
+    monkeypatch.setattr(judge, "_near", lambda known, candidates: candidates)
+    monkeypatch.setattr(judge, "NEAREST", 1)
+    moved = {
+        "": answers,
+        note: [Answer(c.problem, c.problem.wanted, "float64") for c in meant[note]],
+    }
+    assert _beside(moved | {"": meant[""]})[note] == [near]
 
 
 @np.errstate(all="ignore")
