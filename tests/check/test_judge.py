@@ -789,8 +789,9 @@ def test_a_mistake_is_found_beside_a_decoder_of_another_form(monkeypatch):
     ((note, changed), *_) = accepted(answers[0].problem.quantity, Conventions()).items()
     meant = {"": answers, note: _over(answers, changed)}
     assert _first(meant, {"": [], **_beside(meant)}) == (name,)
-    every = mistakes(answers[0].problem.quantity, Conventions())
-    assert not list(judge._near(answers, every, seconds=-1e-9))
+    every = _mistakes(meant[note], note)
+    assert list(judge._near(meant[note], every))
+    assert not list(judge._near(meant[note], every, seconds=-1e-9))
     assert _beside({"": answers}) == {}
     assert _first({}, {}) == ()
 
