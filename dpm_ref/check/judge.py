@@ -153,7 +153,7 @@ def _verdict(known: list[Answer]) -> Verdict:
     if found := _first(meant, near | beside, loose=True) or loosely(fitting):
         return "WRONG", found, "and digits are lost", known
     tame = [c for c in known if not c.problem.end]
-    if len(tame) < len(known) and (found := _search(tame, _near(tame, every), loose=True)):
+    if len(tame) < len(known) and (found := _search(tame, _near(tame, every))):
         return "WRONG", found, f"differs besides {ENDS}", known
     units, sums = ([m for m in every if m.expects == kind] for kind in ("unit", "components"))
     both = _near(known, _composed(itertools.product(units, sums)))
