@@ -171,8 +171,8 @@ def _first(
 
 
 def _beside(meant: dict[str, list[Answer]]) -> dict[str, list[Tried]]:
-    """Mistakes that nearly reproduce every value beside forms other than the usual: of those whose
-    change of the usual form comes nearest to what is to be explained.
+    """Mistakes that may reproduce every value beside forms other than the usual, out of those whose
+    change of the usual one comes nearest to what a call leaves unexplained.
     """
     (_, usual), *others = meant.items()
     k, every = usual.index(_probes(usual)[0]), _mistakes(usual, "") if others else []
@@ -351,6 +351,7 @@ def _clipped(known: list[Answer]) -> Iterator[Tried]:
     p = known[0].problem
     if _long(p):
         return iter(())
+    known = sorted(known, key=lambda c: -float(c.ratio.max()))
     return _fitting(known, constants(p.quantity, p.conventions), Answer.keeps)
 
 
@@ -529,6 +530,6 @@ def _relation(known: list[Answer]) -> str:
             k = np.median(off / part) if off.size > 3 else np.nan
             steady = np.abs(off - k * part) <= flat(lambda c: 10 * c.allowed)
         if steady.all() and f"{(k := null + k):.6g}" != f"{null:.6g}":
-            share = word == "times" and k > 0 and round(1 / k, 6) % 1 == 0
+            share = word == "times" and 0 < k < 1 and round(1 / k, 6) % 1 == 0
             return f"; got is wanted {f'divided by {1 / k:.6g}' if share else f'{word} {k:.6g}'}"
     return ""
